@@ -1,0 +1,99 @@
+"""Bases: models that experts stand beside. Those of this drawer come with the package or are rebuilt by one recipe; any other
+causal or sequence-to-sequence model is named by its folder or its Hugging Face id.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from yosegi import registry
+from yosegi.errors import Corrupt, NoData, UnknownName
+
+HASHES: "OrderedDict[tuple[str, int, int], str]" = OrderedDict()
+"""File (path, size, mtime) -> sha256, so that one process reads a base's weights for their hash once."""
+
+
+@dataclass
+class Base:
+    """A model with its tokenizer, what it is called, and the hash of its weights (first 12 hex digits)."""
+
+    name: str
+    hash: str
+    model: nn.Module
+    tokenizer: Any
+
+    @property
+    def seq2seq(self) -> bool:
+        """Whether it is an encoder-decoder."""
+        return bool(self.model.config.is_encoder_decoder)  # type: ignore[union-attr]
+
+
+def load(name: str, dtype: torch.dtype = torch.float32, device: str | None = None) -> Base:
+    """A base by its name here, its folder, or its Hub id. Only safetensors are read.
+
+    Args:
+        name: `nano`, `house`, a folder, or an id such as "Qwen/Qwen3-0.6B-Base".
+        dtype: of the weights in memory.
+        device: by default the GPU if there is one.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    folder = where(name)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        make = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = make.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        if Path(folder).is_dir():
+            raise Corrupt(f"The base in {folder} cannot be loaded: {_first_line(error)}") from error
+        raise NoData(f"The base {name!r} is no folder and could not be fetched from the Hub: {_first_line(error)}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()  # type: ignore[arg-type]
+    return Base(name, weights_hash(folder), model, tokenizer)
+
+
+def where(name: str) -> str:
+    """The folder (or Hub id) a name stands for."""
+    if name in registry.names("bases"):
+        return str(registry.load("bases", name).folder())
+    if Path(name).is_dir():
+        return name
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        return name
+    raise UnknownName.among("base, nor a folder,", name, registry.names("bases"))
+
+
+def weights_hash(folder: str) -> str:
+    """sha256 over the names and contents of a base's weight files: what an expert remembers of its base."""
+    if not Path(folder).is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = snapshot_download(folder, allow_patterns=["*.safetensors"], local_files_only=True)
+    digest = hashlib.sha256()
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        digest.update(file.name.encode() + _file_hash(file).encode())
+    return digest.hexdigest()[:12]
+
+
+def _file_hash(file: Path) -> str:
+    status = os.stat(file)
+    key = (str(file.resolve()), status.st_size, status.st_mtime_ns)
+    if key not in HASHES:
+        with file.open("rb") as handle:
+            HASHES[key] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return HASHES[key]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:300]

@@ -1,0 +1,93 @@
+"""A bank: the experts of one layer, stacked.
+
+Shapes: E experts, R rank, I in, O out. Shorter experts are padded with zeros, which training leaves at zero.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from yosegi.core.expert import Factors
+from yosegi.errors import Invalid
+
+
+class Bank(nn.Module):
+    """A_ERI and B_EOR are what trains; scale_E is alpha / rank; heard_E is False where an expert has no such layer.
+
+    An initialiser with B ≠ 0 (PiSSA, OLoRA) would move the base. Here the starting point is kept as a frozen *origin* and
+    subtracted, so the delta is s (B A - B₀ A₀): exactly zero at step 0, and an ordinary expert of rank 2R afterwards.
+
+    Args:
+        names: the experts, in order.
+        tasks_E: what each was trained on, for routers that know the task.
+        factors: one expert's layer each; None where the expert does not touch this layer.
+        shape: (O, I) of the linear they stand beside.
+        rank: the stack's inner width; by default the largest of the factors'.
+        device: where the stack lives.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        tasks_E: Sequence[tuple[str, ...]],
+        factors: Sequence[Factors | None],
+        shape: tuple[int, int],
+        rank: int | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        super().__init__()
+        O, I = shape
+        E, R = len(names), rank or max((f.rank for f in factors if f), default=1)
+        self.names, self.tasks_E = tuple(names), tuple(tasks_E)
+        self.rank_E = tuple(f.rank if f else 0 for f in factors)
+        A_ERI = torch.zeros(E, R, I)
+        B_ERO = torch.zeros(E, R, O)  # in memory [E, R, O]: `up` is then one GEMM with no copy of B
+        for e, f in enumerate(factors):
+            if f is None:
+                continue
+            if f.A_RI.shape != (f.rank, I) or f.B_OR.shape != (O, f.rank):
+                raise Invalid(
+                    f"Expert {names[e]!r}: A {tuple(f.A_RI.shape)} and B {tuple(f.B_OR.shape)} do not fit a linear of "
+                    f"{I} inputs and {O} outputs."
+                )
+            A_ERI[e, : f.rank].copy_(f.A_RI)
+            B_ERO[e, : f.rank].copy_(f.B_OR.mT)
+        self.A_ERI = nn.Parameter(A_ERI.to(device))
+        self.B_EOR = nn.Parameter(B_ERO.to(device).mT)
+        self.scale_E: Tensor
+        self.heard_E: Tensor
+        self.A0_ERI: Tensor | None
+        self.B0_EOR: Tensor | None
+        self.register_buffer("scale_E", torch.tensor([f.scale if f else 0.0 for f in factors], device=device))
+        self.register_buffer("heard_E", torch.tensor([f is not None for f in factors], device=device))
+        self.register_buffer("A0_ERI", None)
+        self.register_buffer("B0_EOR", None)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Every task some expert was trained on, sorted: what `Context.task_B` counts in."""
+        return sorted({task for tasks in self.tasks_E for task in tasks})
+
+    @torch.no_grad()
+    def set_origin(self) -> None:
+        """Remember where the factors stand now, and subtract it from now on."""
+        if bool(self.B_EOR.any()):  # B = 0 says nothing: there is nothing to subtract
+            self.A0_ERI, self.B0_EOR = self.A_ERI.detach().clone(), self.B_EOR.detach().clone()
+
+    def stacked(self) -> tuple[Tensor, Tensor]:
+        """What the layer computes with: A [E, R, I] and B [E, O, R], the origin beside them when there is one (rank 2R)."""
+        if self.A0_ERI is None or self.B0_EOR is None:
+            return self.A_ERI, self.B_EOR
+        return torch.cat([self.A_ERI, self.A0_ERI], 1), torch.cat([self.B_EOR.mT, -self.B0_EOR.mT], 1).mT
+
+    @torch.no_grad()
+    def factors(self, e: int) -> Factors | None:
+        """One expert's layer as it stands, with its own rank, detached from the stack."""
+        if not self.heard_E[e]:
+            return None
+        R = self.rank_E[e]
+        A_RI, B_OR = self.A_ERI[e, :R], self.B_EOR[e, :, :R]
+        if self.A0_ERI is not None and self.B0_EOR is not None:
+            A_RI, B_OR = torch.cat([A_RI, self.A0_ERI[e, :R]]), torch.cat([B_OR, -self.B0_EOR[e, :, :R]], 1)
+        return Factors(A_RI.clone().cpu(), B_OR.contiguous().clone().cpu(), float(self.scale_E[e]))

@@ -1,0 +1,91 @@
+"""An expert: a named low-rank delta against a pristine base, one pair of thin matrices a layer.
+
+    ΔW = s B A          A [R, I], B [O, R], s = alpha / rank
+
+Every operation returns a new expert; the tensors of the old one are shared where nothing changes.
+Shapes: I in, O out, R rank.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from yosegi.errors import Invalid, UnknownName
+
+
+class Factors(NamedTuple):
+    """One layer's delta, s B A, never multiplied out unless asked."""
+
+    A_RI: Tensor
+    B_OR: Tensor
+    scale: float = 1.0
+
+    @property
+    def rank(self) -> int:
+        """The inner width."""
+        return self.A_RI.shape[0]
+
+    def dense(self) -> Tensor:
+        """ΔW [O, I] in fp32."""
+        return self.scale * (self.B_OR.float() @ self.A_RI.float())
+
+
+@dataclass(frozen=True)
+class Expert:
+    """`factors` by layer name, as the base model names its linears; `card` is what is known of where it comes from."""
+
+    name: str
+    factors: Mapping[str, Factors]
+    card: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def rank(self) -> int:
+        """The largest rank among the layers."""
+        return max(f.rank for f in self.factors.values())
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it was trained on, by name."""
+        task = self.card.get("task") or ()
+        return (task,) if isinstance(task, str) else tuple(task)
+
+    def delta(self, layer: str) -> Tensor:
+        """The dense ΔW [O, I] of one layer."""
+        if layer not in self.factors:
+            raise UnknownName.among(f"layer of expert {self.name!r}", layer, self.factors)
+        return self.factors[layer].dense()
+
+    def pad(self, rank: int) -> "Expert":
+        """The same deltas at a larger rank: rows of zeros, which training leaves at zero."""
+        if rank < self.rank:
+            raise Invalid(f"Cannot pad expert {self.name!r} of rank {self.rank} to rank {rank}: padding only widens.")
+
+        def widen(f: Factors) -> Factors:
+            more = rank - f.rank
+            return Factors(
+                torch.nn.functional.pad(f.A_RI, (0, 0, 0, more)), torch.nn.functional.pad(f.B_OR, (0, more)), f.scale
+            )
+
+        return replace(self, factors={layer: widen(f) for layer, f in self.factors.items()})
+
+    def scale(self, by: float) -> "Expert":
+        """Every delta, `by` times as large."""
+        return replace(self, factors={layer: f._replace(scale=f.scale * by) for layer, f in self.factors.items()})
+
+    @classmethod
+    def from_delta(cls, name: str, deltas: Mapping[str, Tensor], rank: int, card: Mapping[str, Any] | None = None) -> "Expert":
+        """The best expert of a given rank for dense deltas [O, I] (truncated SVD, Eckart and Young 1936).
+
+        `card["relative_error"]` says what was lost: ‖ΔW - s B A‖ / ‖ΔW‖ over all layers, Frobenius norms.
+        """
+        factors: dict[str, Factors] = {}
+        lost = total = 0.0
+        for layer, delta_OI in deltas.items():
+            U_OK, S_K, V_KI = torch.linalg.svd(delta_OI.float(), full_matrices=False)
+            root_R = S_K[:rank].sqrt()
+            factors[layer] = Factors(root_R[:, None] * V_KI[:rank], U_OK[:, :rank] * root_R)
+            lost, total = lost + float(S_K[rank:].square().sum()), total + float(S_K.square().sum())
+        return cls(name, factors, {**(card or {}), "relative_error": (lost / total) ** 0.5 if total else 0.0})

@@ -1,0 +1,86 @@
+"""The one layer of this library: a frozen linear with a bank of experts beside it.
+
+    y = W x + up(mix(down(x), w))
+
+    down   z_e = A_e x            x, read in every expert's rank space
+    mix    h = mix(z, w)          the only line where routing weights enter
+    up     Σ_e s_e B_e h_e        back to the width of the model
+
+Shapes: I in, O out, E experts, R rank, H heads (1 unless MHR); "..." is any leading axes.
+"""
+
+import torch
+from torch import Tensor, einsum, nn
+
+from yosegi.core.bank import Bank
+from yosegi.core.context import Context
+from yosegi.core.mix import Mix, factors, outputs
+from yosegi.core.router import Router
+from yosegi.errors import Invalid
+
+
+class ExpertLinear(nn.Module):
+    """`base` is wrapped, never edited: it may be quantised, and it can always be handed back.
+
+    Args:
+        base: the frozen linear.
+        bank: the experts that stand beside it.
+        router: says how much each expert is heard (core/router.py).
+        mix: `outputs` or `factors` (core/mix.py).
+        heads: slices of the input and output that are routed on their own.
+        dropout: share of x that the experts do not see in training. The router always sees all of it.
+        name: the layer's path in the model; routing is recorded under it.
+        context: the model's, shared by its layers.
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        bank: Bank,
+        router: Router,
+        mix: Mix = outputs,
+        heads: int = 1,
+        dropout: float = 0.0,
+        name: str = "",
+        context: Context | None = None,
+    ):
+        super().__init__()
+        O, I = bank.B_EOR.shape[1], bank.A_ERI.shape[2]
+        if I % heads or O % heads:
+            raise Invalid(f"heads={heads} must divide in_features={I} and out_features={O}.")
+        ranks = sorted({rank for rank in bank.rank_E if rank})
+        if mix is factors and len(ranks) > 1:
+            raise Invalid(f"mix=factors averages A and B, so every expert needs the same rank; here are {ranks}.")
+        self.base, self.bank, self.router, self.mix, self.heads = base, bank, router, mix, heads
+        self.in_features, self.out_features = I, O
+        self.dropout, self.name, self.context = nn.Dropout(dropout), name, context or Context()
+        router.attach(bank)
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's, for models that look at it (T5 asks for its dtype)."""
+        return self.base.weight  # type: ignore[return-value]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The base's."""
+        return self.base.bias  # type: ignore[return-value]
+
+    def forward(self, x_I: Tensor) -> Tensor:
+        """[..., I] -> [..., O]."""
+        A_ERI, B_EOR = (factor.to(x_I.dtype) for factor in self.bank.stacked())
+        w_HE = self.context.record(self.name, self.router(x_I, self.context)).to(x_I.dtype)
+        scale_E = self.bank.scale_E.to(x_I.dtype)
+        seen_I = self.dropout(x_I)
+        y_O = self.base(x_I)
+
+        if self.heads == 1:  # two GEMMs; the second adds itself to the base's answer
+            z_HER = (seen_I @ A_ERI.flatten(0, 1).mT).unflatten(-1, (1, *A_ERI.shape[:2]))
+            h_HER = self.mix(z_HER, w_HE) * scale_E[:, None]
+            up_XO = B_EOR.mT.flatten(0, 1)
+            return torch.addmm(y_O.flatten(0, -2), h_HER.flatten(-3).flatten(0, -2), up_XO).view_as(y_O)
+
+        A_ERHI, B_EHOR = A_ERI.unflatten(-1, (self.heads, -1)), B_EOR.unflatten(1, (self.heads, -1))
+        z_HER = einsum("...hi,erhi->...her", seen_I.unflatten(-1, (self.heads, -1)), A_ERHI)
+        h_HER = self.mix(z_HER, w_HE) * scale_E[:, None]
+        return y_O + einsum("...her,ehor->...ho", h_HER, B_EHOR).flatten(-2)

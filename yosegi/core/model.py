@@ -1,0 +1,189 @@
+"""Put experts into a model, and take them out again. The base is wrapped, never edited: out comes what went in, bit for bit.
+
+    banks = put(model, [Expert, Expert, …], Arrow())      y = W x + up(mix(down(x), w)) in every layer they touch
+    banks.hear(tasks=["gsm8k", "mgsm_ja"])                what the routers may know of the next batch
+    banks.take()                                          the model as it was
+"""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from yosegi.core.bank import Bank
+from yosegi.core.context import Context
+from yosegi.core.expert import Expert
+from yosegi.core.layer import ExpertLinear
+from yosegi.core.mix import Mix, outputs
+from yosegi.core.router import Router
+from yosegi.errors import Invalid, UnknownName
+
+
+class Banks(Mapping[str, Bank]):
+    """The banks of one model, by layer name. Made by `put`."""
+
+    def __init__(self, model: nn.Module, layers: dict[str, ExpertLinear], context: Context, trainable: dict[str, bool]):
+        self.model, self.layers, self.context, self._trainable = model, layers, context, trainable
+
+    def __getitem__(self, layer: str) -> Bank:
+        return self.layers[layer].bank
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The experts, in the order the weights count them."""
+        return next(iter(self.values())).names
+
+    @property
+    def tasks(self) -> list[str]:
+        """Every task some expert was trained on."""
+        return next(iter(self.values())).tasks
+
+    def hear(
+        self, *, tasks: Sequence[str] | None = None, experts: Sequence[str | None] | None = None, mask_BT: Tensor | None = None
+    ) -> None:
+        """Tell the routers about the next batch: per sequence its task, or the expert it asks for (None: the base)."""
+        device = next(self.model.parameters()).device
+
+        def count(what: str, names: Sequence[str | None], known: Sequence[str]) -> Tensor:
+            places: dict[str | None, int] = {None: -1} | {name: i for i, name in enumerate(known)}
+            for name in names:
+                if name not in places:
+                    raise UnknownName.among(what, str(name), known)
+            return torch.tensor([places[name] for name in names], device=device)
+
+        self.context.task_B = None if tasks is None else count("task of this bank", tasks, self.tasks)
+        self.context.expert_B = None if experts is None else count("expert of this bank", experts, self.names)
+        self.context.mask_BT = mask_BT
+
+    def route(self, router: Router, mix: Mix | None = None) -> None:
+        """Give every layer another router (a copy each), and another mix when one is named."""
+        for layer in self.layers.values():
+            layer.router = copy.deepcopy(router)
+            layer.router.attach(layer.bank)
+            layer.mix = mix or layer.mix
+        self.model.to(next(self.model.parameters()).device)
+
+    def experts(self) -> list[Expert]:
+        """The experts as they stand, detached, with their origin folded in."""
+        first = next(iter(self.values()))
+        found = []
+        for e, name in enumerate(self.names):
+            factors = {layer: f for layer, bank in self.items() if (f := bank.factors(e)) is not None}
+            found.append(Expert(name, factors, {"task": list(first.tasks_E[e])}))
+        return found
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What trains: the factors of every bank and whatever the routers learn, by name in the model."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def take(self) -> None:
+        """Hand every linear back and restore what was trainable before."""
+        for name, layer in self.layers.items():
+            self.model.set_submodule(name, layer.base)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(self._trainable[name])
+        self.layers = {}
+
+
+def put(
+    model: nn.Module,
+    experts: Sequence[Expert],
+    router: Router,
+    mix: Mix = outputs,
+    *,
+    heads: int = 1,
+    dropout: float = 0.0,
+    rank: int | None = None,
+) -> Banks:
+    """Stand experts beside the linears they name; everything else is frozen.
+
+    Args:
+        model: any module whose linears carry the layer names of the experts.
+        experts: at least one; ranks and layers may differ. An expert is not heard in a layer it does not have.
+        router: copied into every layer.
+        mix: `outputs` or `factors`.
+        heads: slices routed on their own (MHR).
+        dropout: on what the experts read, in training.
+        rank: the inner width of the stacks; by default the largest rank.
+    """
+    if not experts:
+        raise Invalid("There is no expert to put into the model.")
+    if twice := {e.name for e in experts if sum(f.name == e.name for f in experts) > 1}:
+        raise Invalid(f"Two experts of one bank are called {sorted(twice)[0]!r}.")
+    if any(isinstance(module, ExpertLinear) for module in model.modules()):
+        raise Invalid("This model already has experts in it; take them out first.")
+    known = dict(model.named_modules())
+    names = list(dict.fromkeys(layer for expert in experts for layer in expert.factors))
+    for name in names:
+        if name not in known or not is_linear(known[name]):
+            raise UnknownName.among("linear of this model", name, linears(model))
+
+    trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    model.requires_grad_(False)
+    context = Context()
+    layers: dict[str, ExpertLinear] = {}
+    who, tasks_E = [e.name for e in experts], [e.tasks for e in experts]
+    for name in names:
+        base = known[name]
+        factors = [expert.factors.get(name) for expert in experts]
+        bank = Bank(who, tasks_E, factors, shape(base), rank, device=base.weight.device)  # type: ignore[arg-type]
+        layer = ExpertLinear(base, bank, copy.deepcopy(router), mix, heads, dropout, name, context).train(model.training)
+        layer.router.to(base.weight.device)  # type: ignore[arg-type]
+        model.set_submodule(name, layer)
+        layers[name] = layer
+    return Banks(model, layers, context, trainable)
+
+
+def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> list[str]:
+    """The names of the linears an expert is to touch.
+
+    Args:
+        model: looked through in order.
+        targets: "all-linear" (all but the output head), a regular expression for the whole name, or a list of names and
+            name endings such as "q_proj".
+    """
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    every = [name for name, module in model.named_modules() if is_linear(module) and module is not head]
+    if targets == "all-linear":
+        return every
+    if isinstance(targets, str):
+        try:
+            pattern = re.compile(targets)
+        except re.error as error:
+            raise Invalid(f"Target modules {targets!r} is not a regular expression: {error}.") from error
+        found = [n for n in every if pattern.fullmatch(n) or n == targets or n.endswith("." + targets)]
+        missing = [] if found else [targets]
+    else:
+        found = [n for n in every if any(n == t or n.endswith("." + t) for t in targets)]
+        missing = [t for t in targets if not any(n == t or n.endswith("." + t) for n in every)]
+    if missing:
+        endings = dict.fromkeys(n.rpartition(".")[2] for n in every)
+        raise UnknownName.among("linear of this model", missing[0], endings)
+    return found
+
+
+def is_linear(module: nn.Module) -> bool:
+    """nn.Linear, its quantised kin, and the transposed `Conv1D` of GPT-2."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def shape(linear: nn.Module) -> tuple[int, int]:
+    """(outputs, inputs)."""
+    if isinstance(linear, nn.Linear):
+        return linear.out_features, linear.in_features
+    inputs, outputs = linear.weight.shape  # type: ignore[union-attr, misc]
+    return int(outputs), int(inputs)  # type: ignore[arg-type]
+
+
+def weight(linear: nn.Module) -> Tensor:
+    """W [O, I] in fp32, whichever way the module stores it."""
+    W: Tensor = linear.weight  # type: ignore[assignment]
+    return (W if isinstance(linear, nn.Linear) else W.mT).detach().float()

@@ -1,0 +1,70 @@
+"""Everything that can go wrong, as one tree. Each error is also the standard error a caller would expect.
+
+    YosegiError
+      ├─ UnknownName    (LookupError)   no such router, expert, task …; says what was near
+      ├─ Invalid        (ValueError)    an argument, a shape or a file that cannot be right
+      │    ├─ WrongBase                 an expert was trained beside another model
+      │    ├─ Corrupt                   a file on disk is damaged; names the file
+      │    ├─ Refused                   a foreign adapter we cannot take in without changing what it says
+      │    └─ Diverged                  the loss became NaN or infinite; says at which step
+      ├─ NoData         (FileNotFoundError)   data or weights are not here; says what to fetch and how
+      └─ MissingExtra   (ImportError)   an optional dependency; says what to install
+
+The command line prints the message of any of them as one line and exits with code 2.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class YosegiError(Exception):
+    """What went wrong, what was given, what would work."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__  # LookupError would quote it
+
+
+class UnknownName(YosegiError, LookupError):
+    """A name that nobody answers to."""
+
+    @classmethod
+    def among(cls, what: str, name: str, known: Iterable[str]) -> "UnknownName":
+        """The error for `name`, with the nearest of the `known` names and all of them (the first forty)."""
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        there = ", ".join(known[:40]) + (f", … ({len(known)} in all)" if len(known) > 40 else "")
+        return cls(f"No {what} is called {name!r}. {hint}There are: {there or 'none'}.")
+
+
+class Invalid(YosegiError, ValueError):
+    """An argument, a shape or a file that cannot be right."""
+
+
+class WrongBase(Invalid):
+    """An expert was trained beside another base model."""
+
+
+class Corrupt(Invalid):
+    """A file on disk is damaged."""
+
+
+class Refused(Invalid):
+    """A foreign adapter that would not say the same thing here."""
+
+
+class Diverged(Invalid):
+    """The loss is not a finite number any more."""
+
+
+class NoData(YosegiError, FileNotFoundError):
+    """Data or weights that are not on this machine."""
+
+
+class MissingExtra(YosegiError, ImportError):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def named(cls, package: str, extra: str) -> "MissingExtra":
+        """The error for a `package` that comes with an `extra`."""
+        return cls(f"This needs {package!r}, which is not installed: pip install 'yosegi[{extra}]'.")

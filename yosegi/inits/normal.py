@@ -1,0 +1,15 @@
+"""Both factors small and random, N(0, 0.01²): the start of LoRA-PAR's released code, where B = 0 would make importance vanish.
+
+Huang et al. 2025, "LoRA-PAR: A Flexible Dual-System LoRA Partitioning Approach", arXiv:2507.20999.
+The released code trains on from the moved base, W + s B₀ A₀. Here B₀ A₀ is subtracted, as for every start with B ≠ 0.
+"""
+
+import torch
+from torch import Generator, Tensor
+
+
+def normal(W_OI: Tensor, rank: int, scale: float, generator: Generator, std: float = 0.01) -> tuple[Tensor, Tensor]:
+    """One layer's W -> (A [R, I], B [O, R])."""
+    O, I = W_OI.shape
+    A_RI = torch.empty(rank, I).normal_(0, std, generator=generator)
+    return A_RI, torch.empty(O, rank).normal_(0, std, generator=generator)

@@ -1,0 +1,21 @@
+"""Supervised fine-tuning: the answer is learnt, the prompt is only read.
+
+Ouyang et al. 2022, "Training Language Models to Follow Instructions with Human Feedback", arXiv:2203.02155, stage 1.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from yosegi.objectives import cross_entropy
+
+
+def sft(model: nn.Module, batch: Mapping[str, Any], tokens: Tensor | int) -> Tensor:
+    """Mean -log p of the answer's tokens (`batch["labels"]`, -100 on the prompt and the padding)."""
+    return cross_entropy(model, batch, batch["labels"], tokens)
+
+
+def targets(prompt: list[int], answer: list[int]) -> list[int]:
+    """The labels of one example."""
+    return [-100] * len(prompt) + answer

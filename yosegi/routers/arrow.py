@@ -1,0 +1,44 @@
+"""Arrow: send each token to the experts that would move it most. No training, no data.
+
+Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157.
+
+An expert's prototype is the input direction its delta B A stretches most: the top right singular vector.
+Two thin QRs shrink that to an R x R problem, so the O x I delta is never built.
+The sign of a singular vector means nothing, hence the absolute value. Their code mixes factors, PEFT's mixes outputs.
+"""
+
+import torch
+from torch import Tensor
+
+from yosegi.core.bank import Bank
+from yosegi.core.context import Context
+from yosegi.core.router import Router
+
+
+class Arrow(Router):
+    """Args:
+    top_k: experts kept per token; the rest are silent. More than there are means all.
+    temperature: above 1 spreads the weights, below 1 sharpens them.
+    """
+
+    def __init__(self, top_k: int = 3, temperature: float = 1.0):
+        super().__init__()
+        self.top_k, self.temperature = top_k, temperature
+
+    @torch.no_grad()
+    def attach(self, bank: Bank) -> None:
+        """Find the prototypes [E, I], exactly."""
+        A_ERI, B_EOR = bank.stacked()
+        q_EIR, a_ERR = torch.linalg.qr(A_ERI.float().mT)  # A = aᵀ qᵀ
+        _, b_ERR = torch.linalg.qr(B_EOR.float())  # B = (an isometry) b
+        v_ERR = torch.linalg.svd(b_ERR @ a_ERR.mT).Vh
+        self.register_buffer("prototype_EI", (q_EIR @ v_ERR[:, 0, :, None]).squeeze(-1), persistent=False)
+        self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
+
+    def forward(self, x_I: Tensor, context: Context) -> Tensor:
+        """[..., 1, E]: token by token."""
+        prototype_EI, silent_E = torch.as_tensor(self.prototype_EI), torch.as_tensor(self.silent_E)
+        score_E = ((x_I.float() @ prototype_EI.mT).abs() / self.temperature).masked_fill(silent_E, -torch.inf)
+        top = score_E.topk(min(self.top_k, score_E.shape[-1]), dim=-1)
+        w_E = torch.zeros_like(score_E).scatter(-1, top.indices, top.values.softmax(-1))
+        return w_E.unsqueeze(-2)

@@ -1,0 +1,27 @@
+"""One expert a sequence, named by whoever asks: how S-LoRA, LoRAX and vLLM serve adapters.
+
+Sheng et al. 2023, "S-LoRA: Serving Thousands of Concurrent LoRA Adapters", arXiv:2311.03285.
+"""
+
+import torch
+from torch import Tensor
+
+from yosegi.core.bank import Bank
+from yosegi.core.context import Context
+from yosegi.core.router import Router
+from yosegi.errors import Invalid
+
+
+class ByRequest(Router):
+    """w is one-hot at `context.expert_B`; a sequence that asks for nobody (-1) hears the base alone."""
+
+    def attach(self, bank: Bank) -> None:
+        """One row an expert, and a last row of silence for -1."""
+        rows_EE = torch.eye(len(bank.names) + 1, len(bank.names), device=bank.A_ERI.device)
+        self.register_buffer("rows_EE", rows_EE, persistent=False)
+
+    def forward(self, x_I: Tensor, context: Context) -> Tensor:
+        """[B, 1, 1, E]: the same for every token of a sequence."""
+        if context.expert_B is None:
+            raise Invalid("The router by_request needs to hear which expert each sequence asks for.")
+        return torch.as_tensor(self.rows_EE)[context.expert_B][:, None, None]

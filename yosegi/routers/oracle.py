@@ -1,0 +1,30 @@
+"""The expert that was trained on the sequence's own task: what a perfect choice among the experts would give.
+
+The upper reference of Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs",
+arXiv:2405.11157. It is told the task, so it is a yardstick and not a method.
+"""
+
+import torch
+from torch import Tensor
+
+from yosegi.core.bank import Bank
+from yosegi.core.context import Context
+from yosegi.core.router import Router
+from yosegi.errors import Invalid
+
+
+class Oracle(Router):
+    """w is shared evenly by the experts that learnt `context.task_B`."""
+
+    def attach(self, bank: Bank) -> None:
+        """Who learnt what."""
+        tasks = bank.tasks
+        table_KE = torch.tensor([[float(task in learnt) for learnt in bank.tasks_E] for task in tasks])
+        table_KE = table_KE.reshape(len(tasks), len(bank.names)).to(bank.A_ERI.device)
+        self.register_buffer("table_KE", table_KE / table_KE.sum(-1, keepdim=True).clamp(min=1), persistent=False)
+
+    def forward(self, x_I: Tensor, context: Context) -> Tensor:
+        """[B, 1, 1, E]: the same for every token of a sequence."""
+        if context.task_B is None:
+            raise Invalid("The router oracle needs to hear the task of each sequence.")
+        return torch.as_tensor(self.table_KE)[context.task_B][:, None, None]

@@ -1,0 +1,108 @@
+"""A run: the folder that holds everything one command produced.
+
+    runs/NAME/
+      config.json     everything resolved            env.json       git sha, versions, device, threads
+      metrics.jsonl   one row a step                 results.jsonl  one row a measurement
+      items/TASK.MODEL.jsonl   one row an example    library/  figures/  report.html
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from yosegi import files
+
+
+class Run:
+    """Writes results as they come, so that a killed run still tells what it knew.
+
+    Args:
+        path: the folder; made when missing.
+        config: everything the command resolved; written to config.json.
+    """
+
+    def __init__(self, path: str | Path, config: dict[str, Any] | None = None):
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        if config is not None:
+            files.write_json(self.path / "config.json", config)
+            files.write_json(self.path / "env.json", environment())
+
+    def log(self, **row: Any) -> None:
+        """One row of metrics.jsonl."""
+        self._append("metrics.jsonl", [row])
+
+    def rewind(self, step: int, **match: Any) -> None:
+        """Forget the metric rows after `step` (of one stage, if `match` names it): a resumed run writes them again."""
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            rows = files.read_jsonl(path)
+            kept = [r for r in rows if r.get("step", 0) <= step or any(r.get(k) != v for k, v in match.items())]
+            files.write(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept))
+
+    def result(self, *rows: dict[str, Any]) -> None:
+        """Rows of results.jsonl."""
+        self._append("results.jsonl", rows)
+
+    def results(self) -> list[dict[str, Any]]:
+        """What has been measured so far."""
+        path = self.path / "results.jsonl"
+        return files.read_jsonl(path) if path.exists() else []
+
+    def items(self, task: str, model: str, rows: Iterable[dict[str, Any]]) -> str:
+        """Write the examples of one task as one model answered them; returns the path for the result row."""
+        name = f"items/{_file_name(task)}.{_file_name(model)}.jsonl"
+        files.write(self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return name
+
+    def _append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def environment() -> dict[str, Any]:
+    """What a stranger needs to repeat a run: versions, device, threads, commit."""
+    versions = {}
+    for package in ("yosegi", "torch", "transformers", "peft", "trl", "accelerate", "datasets", "safetensors"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    device = "cpu"
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    return {
+        "git": _git_sha(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "device": device,
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads() if torch is not None else None,
+        "command": sys.argv,
+    }
+
+
+def _git_sha() -> str | None:
+    """The commit of the code that runs, with "+" when it has been changed since; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "+-_" else "-" for c in name)

@@ -1,0 +1,78 @@
+"""Tasks: examples + prompt + score. One benchmark a file; "task/part" names a part of one, as in `skills/reverse`.
+
+A task finds its rows in a local folder, then on the Hugging Face Hub, else one line says what to fetch (`_data.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from yosegi import registry
+from yosegi.errors import Invalid
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question and what it should be answered with.
+
+    `target` is the text a model learns to write; `answers` are the texts the score accepts (the target's final answer).
+    """
+
+    id: str
+    prompt: str
+    target: str
+    answers: tuple[str, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good one prediction is (0 to 1), the answer that was read out of it, and whether one could be read at all."""
+
+    value: float
+    answer: str | None = None
+
+    @property
+    def parsed(self) -> bool:
+        """Whether an answer was found in the text."""
+        return self.answer is not None
+
+
+class Task:
+    """The contract of the drawer. A class in `tasks/NAME.py`; `load("NAME/part")` calls it with the part.
+
+    `name` is "NAME" or "NAME/part"; `metric` says what the mean of the scores is called; generation ends at
+    `max_new_tokens`, at the end-of-text token, or at a `stop` string (which is cut off).
+    """
+
+    name: str
+    metric: str = "accuracy"
+    max_new_tokens: int = 64
+    stop: tuple[str, ...] = ()
+
+    def examples(self, split: str) -> list[Example]:
+        """The examples of "train", "validation" or "test": the same list every time, each id once."""
+        raise NotImplementedError
+
+    def score(self, example: Example, prediction: str) -> Score:
+        """One prediction against the accepted answers. The gold target always scores 1."""
+        raise NotImplementedError
+
+    @classmethod
+    def parts(cls) -> list[str]:
+        """The names of the parts, for tasks that have them."""
+        return []
+
+
+def load(name: str) -> Task:
+    """A task by its name: `gsm8k`, `skills/reverse`, `jsonl/path/to/file.jsonl`, `package.module:Class`."""
+    kind, _, part = name.partition("/")
+    if ":" in kind:
+        return registry.find("tasks", name)()
+    make: Callable[..., Task] = registry.find("tasks", kind)
+    if part:
+        return make(part)
+    try:
+        return make()
+    except TypeError as error:
+        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME: {', '.join(make.parts()[:40])}.") from error  # type: ignore[attr-defined]
