@@ -32,9 +32,15 @@ class Bar:
             self.printed = time.monotonic()
             print(f"{self.title}: {self.done}/{self.total}, {self.left()} left {self.note}", file=sys.stderr, flush=True)
 
+    def retarget(self, total: int) -> None:
+        """Now it is known how many steps there are."""
+        self.total = total
+        if self._rich is not None:
+            self._rich.update(self._task, total=total)
+
     def left(self) -> str:
         """The time that remains at the present pace."""
-        seconds = (time.monotonic() - self.started) / max(self.done, 1) * (self.total - self.done)
+        seconds = (time.monotonic() - self.started) / max(self.done, 1) * max(self.total - self.done, 0)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 

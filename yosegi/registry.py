@@ -21,7 +21,7 @@ KINDS = ("bases", "inits", "masks", "merges", "objectives", "optimizers", "recip
 def names(kind: str) -> list[str]:
     """Every method of one kind, built in or installed. A file that begins with "_" is not a method."""
     ours = [module.name for module in pkgutil.iter_modules([str(HERE / kind)]) if module.name[0] != "_"]
-    return sorted(ours + [plugin.name for plugin in importlib.metadata.entry_points(group=f"yosegi.{kind}")])
+    return sorted({*ours, *(plugin.name for plugin in importlib.metadata.entry_points(group=f"yosegi.{kind}"))})
 
 
 def find(kind: str, name: str) -> Any:
@@ -55,5 +55,5 @@ def _outside(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise Invalid(f"Cannot reach {name!r}: {error}. The form is 'package.module:Object'.") from error

@@ -63,8 +63,11 @@ class Run:
 
     def _append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(text)
+        with (self.path / name).open("ab+") as file:
+            if file.tell() and file.seek(-1, os.SEEK_END) is not None and file.read() != b"\n":
+                file.seek(0)  # a killed process left half a line: without this, it would spoil the next one too
+                file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(text.encode())
 
 
 def environment() -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Bank(nn.Module):
         E, R = len(names), rank or max((f.rank for f in factors if f), default=1)
         self.names, self.tasks_E = tuple(names), tuple(tasks_E)
         self.rank_E = tuple(f.rank if f else 0 for f in factors)
+        if max(self.rank_E, default=0) > R:
+            raise Invalid(f"A stack of rank {R} is too narrow for an expert of rank {max(self.rank_E)}.")
         A_ERI = torch.zeros(E, R, I)
         B_ERO = torch.zeros(E, R, O)  # in memory [E, R, O]: `up` is then one GEMM with no copy of B
         for e, f in enumerate(factors):

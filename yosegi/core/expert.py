@@ -44,7 +44,7 @@ class Expert:
     @property
     def rank(self) -> int:
         """The largest rank among the layers."""
-        return max(f.rank for f in self.factors.values())
+        return max((f.rank for f in self.factors.values()), default=0)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -81,6 +81,8 @@ class Expert:
 
         `card["relative_error"]` says what was lost: ‖ΔW - s B A‖ / ‖ΔW‖ over all layers, Frobenius norms.
         """
+        if rank < 1:
+            raise Invalid(f"rank={rank}: an expert needs a rank of at least 1.")
         factors: dict[str, Factors] = {}
         lost = total = 0.0
         for layer, delta_OI in deltas.items():

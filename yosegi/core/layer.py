@@ -19,6 +19,13 @@ from yosegi.core.router import Router
 from yosegi.errors import Invalid
 
 
+def check(bank: Bank, mix: Mix) -> None:
+    """Whether a mix makes sense for the experts of a bank."""
+    ranks = sorted({rank for rank in bank.rank_E if rank})
+    if mix is factors and len(ranks) > 1:
+        raise Invalid(f"mix=factors averages A and B, so every expert needs the same rank; here are {ranks}.")
+
+
 class ExpertLinear(nn.Module):
     """`base` is wrapped, never edited: it may be quantised, and it can always be handed back.
 
@@ -48,9 +55,7 @@ class ExpertLinear(nn.Module):
         O, I = bank.B_EOR.shape[1], bank.A_ERI.shape[2]
         if I % heads or O % heads:
             raise Invalid(f"heads={heads} must divide in_features={I} and out_features={O}.")
-        ranks = sorted({rank for rank in bank.rank_E if rank})
-        if mix is factors and len(ranks) > 1:
-            raise Invalid(f"mix=factors averages A and B, so every expert needs the same rank; here are {ranks}.")
+        check(bank, mix)
         self.base, self.bank, self.router, self.mix, self.heads = base, bank, router, mix, heads
         self.in_features, self.out_features = I, O
         self.dropout, self.name, self.context = nn.Dropout(dropout), name, context or Context()
@@ -77,8 +82,8 @@ class ExpertLinear(nn.Module):
         if self.heads == 1:  # two GEMMs; the second adds itself to the base's answer
             z_HER = (seen_I @ A_ERI.flatten(0, 1).mT).unflatten(-1, (1, *A_ERI.shape[:2]))
             h_HER = self.mix(z_HER, w_HE) * scale_E[:, None]
-            up_XO = B_EOR.mT.flatten(0, 1)
-            return torch.addmm(y_O.flatten(0, -2), h_HER.flatten(-3).flatten(0, -2), up_XO).view_as(y_O)
+            flat_XO, up_KO = y_O.reshape(-1, self.out_features), B_EOR.mT.flatten(0, 1)
+            return torch.addmm(flat_XO, h_HER.flatten(-3).reshape(-1, len(up_KO)), up_KO).view_as(y_O)
 
         A_ERHI, B_EHOR = A_ERI.unflatten(-1, (self.heads, -1)), B_EOR.unflatten(1, (self.heads, -1))
         z_HER = einsum("...hi,erhi->...her", seen_I.unflatten(-1, (self.heads, -1)), A_ERHI)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Expert
-from yosegi.core.layer import ExpertLinear
+from yosegi.core.layer import ExpertLinear, check
 from yosegi.core.mix import Mix, outputs
 from yosegi.core.router import Router
 from yosegi.errors import Invalid, UnknownName
@@ -39,12 +39,12 @@ class Banks(Mapping[str, Bank]):
     @property
     def names(self) -> tuple[str, ...]:
         """The experts, in the order the weights count them."""
-        return next(iter(self.values())).names
+        return self._first().names
 
     @property
     def tasks(self) -> list[str]:
         """Every task some expert was trained on."""
-        return next(iter(self.values())).tasks
+        return self._first().tasks
 
     def hear(
         self, *, tasks: Sequence[str] | None = None, experts: Sequence[str | None] | None = None, mask_BT: Tensor | None = None
@@ -52,28 +52,31 @@ class Banks(Mapping[str, Bank]):
         """Tell the routers about the next batch: per sequence its task, or the expert it asks for (None: the base)."""
         device = next(self.model.parameters()).device
 
-        def count(what: str, names: Sequence[str | None], known: Sequence[str]) -> Tensor:
-            places: dict[str | None, int] = {None: -1} | {name: i for i, name in enumerate(known)}
+        def count(what: str, names: Sequence[str | None], places: dict[str | None, int]) -> Tensor:
             for name in names:
                 if name not in places:
-                    raise UnknownName.among(what, str(name), known)
+                    raise UnknownName.among(what, str(name), filter(None, places))
             return torch.tensor([places[name] for name in names], device=device)
 
-        self.context.task_B = None if tasks is None else count("task of this bank", tasks, self.tasks)
-        self.context.expert_B = None if experts is None else count("expert of this bank", experts, self.names)
+        task_K: dict[str | None, int] = {name: k for k, name in enumerate(self.tasks)}
+        expert_E: dict[str | None, int] = {None: -1} | {name: e for e, name in enumerate(self.names)}
+        task_B = None if tasks is None else count("task of this bank", tasks, task_K)
+        expert_B = None if experts is None else count("expert of this bank", experts, expert_E)
+        self.context.task_B, self.context.expert_B = task_B, expert_B
         self.context.mask_BT = mask_BT
 
     def route(self, router: Router, mix: Mix | None = None) -> None:
         """Give every layer another router (a copy each), and another mix when one is named."""
+        for layer in self.layers.values():  # all or none of them
+            check(layer.bank, mix or layer.mix)
         for layer in self.layers.values():
-            layer.router = copy.deepcopy(router)
+            layer.router, layer.mix = copy.deepcopy(router).train(layer.training), mix or layer.mix
             layer.router.attach(layer.bank)
-            layer.mix = mix or layer.mix
-        self.model.to(next(self.model.parameters()).device)
+            layer.router.to(layer.bank.A_ERI.device)
 
     def experts(self) -> list[Expert]:
         """The experts as they stand, detached, with their origin folded in."""
-        first = next(iter(self.values()))
+        first = self._first()
         found = []
         for e, name in enumerate(self.names):
             factors = {layer: f for layer, bank in self.items() if (f := bank.factors(e)) is not None}
@@ -85,12 +88,17 @@ class Banks(Mapping[str, Bank]):
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def take(self) -> None:
-        """Hand every linear back and restore what was trainable before."""
+        """Hand every linear back and restore what was trainable before. A second time there is nothing left to do."""
         for name, layer in self.layers.items():
             self.model.set_submodule(name, layer.base)
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self._trainable[name])
-        self.layers = {}
+            parameter.requires_grad_(self._trainable.get(name, parameter.requires_grad))
+        self.layers, self._trainable = {}, {}
+
+    def _first(self) -> Bank:
+        for bank in self.values():
+            return bank
+        raise Invalid("These experts have been taken out of the model.")
 
 
 def put(
@@ -125,9 +133,9 @@ def put(
     for name in names:
         if name not in known or not is_linear(known[name]):
             raise UnknownName.among("linear of this model", name, linears(model))
+    if not names:
+        raise Invalid("These experts touch no layer at all.")
 
-    trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    model.requires_grad_(False)
     context = Context()
     layers: dict[str, ExpertLinear] = {}
     who, tasks_E = [e.name for e in experts], [e.tasks for e in experts]
@@ -137,8 +145,12 @@ def put(
         bank = Bank(who, tasks_E, factors, shape(base), rank, device=base.weight.device)  # type: ignore[arg-type]
         layer = ExpertLinear(base, bank, copy.deepcopy(router), mix, heads, dropout, name, context).train(model.training)
         layer.router.to(base.weight.device)  # type: ignore[arg-type]
-        model.set_submodule(name, layer)
         layers[name] = layer
+
+    trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    model.requires_grad_(False)
+    for name, layer in layers.items():  # nothing above has touched the model: it is changed whole or not at all
+        model.set_submodule(name, layer)
     return Banks(model, layers, context, trainable)
 
 

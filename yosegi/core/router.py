@@ -18,6 +18,9 @@ class Router(nn.Module):
         [1, E] the same for all      [B, 1, 1, E] by sequence      [B, T, 1, E] by token
     """
 
+    def __init__(self):
+        super().__init__()
+
     def attach(self, bank: Bank) -> None:
         """Look at the experts of one layer."""
 

@@ -44,6 +44,8 @@ def fresh(
     """
     if rank < 1:
         raise Invalid(f"rank={rank}: an expert needs a rank of at least 1.")
+    if not alpha > 0:
+        raise Invalid(f"alpha={alpha}: the scale alpha / rank has to be positive.")
     make = registry.find("inits", init)
     modules = dict(model.named_modules())
     factors: Mapping[str, Factors] = {}
@@ -54,6 +56,8 @@ def fresh(
         generator = torch.Generator().manual_seed(_seed(seed, layer))
         A_RI, B_OR = make(W_OI.cpu(), rank, alpha / rank, generator, **arguments)
         factors[layer] = Factors(A_RI, B_OR, alpha / rank)
+    if not factors:
+        raise Invalid(f"targets={targets!r} leaves no linear for expert {name!r} to touch.")
     return Expert(name, factors, {"task": [task] if isinstance(task, str) else list(task)})
 
 

@@ -7,6 +7,8 @@ arXiv:2404.02948.     W = U S Vᵀ;  s B A = U_R S_R V_Rᵀ, shared evenly betwe
 import torch
 from torch import Generator, Tensor
 
+from yosegi.errors import Invalid
+
 
 def pissa(
     W_OI: Tensor, rank: int, scale: float, generator: Generator, power_steps: int | None = None
@@ -31,6 +33,8 @@ def pissa(
 
 def _randomised(W_OI: Tensor, rank: int, power_steps: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """The leading singular triplets by subspace iteration (Halko, Martinsson and Tropp 2011, arXiv:0909.4061)."""
+    if power_steps < 1:
+        raise Invalid(f"power_steps={power_steps}: the randomised SVD needs at least 1, or None for the exact one.")
     wide = min(rank + 8, *W_OI.shape)  # a few directions more than asked make the asked ones accurate
     Q_IK = torch.randn(W_OI.shape[1], wide, generator=generator)
     for _ in range(power_steps):

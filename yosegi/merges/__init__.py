@@ -70,6 +70,8 @@ def norm(A_RI: Tensor, B_OR: Tensor) -> float:
 def _stack(experts: Sequence[Expert], weights: Sequence[float], layer: str) -> tuple[Tensor, Tensor, Tensor]:
     """One layer's (A [E, R, I], B [E, O, R] with its scale, w [E]); shorter experts padded with zeros."""
     here = [(e.factors[layer], w) for e, w in zip(experts, weights, strict=True) if layer in e.factors]
+    if len(shapes := {(len(f.B_OR), f.A_RI.shape[1]) for f, _ in here}) > 1:
+        raise WrongBase(f"These experts stand beside different bases: layer {layer} is (O, I) in {sorted(shapes)}.")
     R = max(f.rank for f, _ in here)
     pad = torch.nn.functional.pad
     A_ERI = torch.stack([pad(f.A_RI.float(), (0, 0, 0, R - f.rank)) for f, _ in here])

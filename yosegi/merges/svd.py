@@ -8,6 +8,8 @@ The O x I delta is never built: the cost is (O + I)(E R)² instead of O I min(O,
 import torch
 from torch import Tensor
 
+from yosegi.errors import Invalid
+
 
 def svd(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor]:
     """One layer's experts -> one expert.
@@ -18,6 +20,8 @@ def svd(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor, rank: int | None = None) -> t
         w_E: their weights.
         rank: of the result; by default that of the widest expert.
     """
+    if rank is not None and rank < 1:
+        raise Invalid(f"rank={rank}: an expert needs a rank of at least 1.")
     q_IK, a_KX = torch.linalg.qr(A_ERI.flatten(0, 1).mT)
     q_OK, b_KX = torch.linalg.qr((w_E[:, None, None] * B_EOR).movedim(0, 1).flatten(1))
     U_KK, S_K, V_KK = torch.linalg.svd(b_KX @ a_KX.mT, full_matrices=False)

@@ -13,6 +13,7 @@ from torch import Tensor
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.router import Router
+from yosegi.errors import Invalid
 
 
 class Arrow(Router):
@@ -23,6 +24,8 @@ class Arrow(Router):
 
     def __init__(self, top_k: int = 3, temperature: float = 1.0):
         super().__init__()
+        if top_k < 1 or not temperature > 0:
+            raise Invalid(f"arrow needs top_k >= 1 and temperature > 0, not {top_k} and {temperature}.")
         self.top_k, self.temperature = top_k, temperature
 
     @torch.no_grad()
@@ -38,7 +41,7 @@ class Arrow(Router):
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[..., 1, E]: token by token."""
         prototype_EI, silent_E = torch.as_tensor(self.prototype_EI), torch.as_tensor(self.silent_E)
-        score_E = ((x_I.float() @ prototype_EI.mT).abs() / self.temperature).masked_fill(silent_E, -torch.inf)
+        score_E = ((x_I.float() @ prototype_EI.float().mT).abs() / self.temperature).masked_fill(silent_E, -torch.inf)
         top = score_E.topk(min(self.top_k, score_E.shape[-1]), dim=-1)
         w_E = torch.zeros_like(score_E).scatter(-1, top.indices, top.values.softmax(-1))
         return w_E.unsqueeze(-2)

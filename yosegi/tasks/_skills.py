@@ -10,12 +10,14 @@ from string import ascii_lowercase as LETTERS
 
 Pair = tuple[str, str]
 
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-ONES += ["seventeen", "eighteen", "nineteen"]
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+NUMERALS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+)
+ONES, TENS = NUMERALS.split()[:20], NUMERALS.split()[20:]
 CAPITALS = """Japan Tokyo, France Paris, Italy Rome, Spain Madrid, Germany Berlin, England London, Russia Moscow,
- China Beijing, Korea Seoul, India Delhi, Egypt Cairo, Kenya Nairobi, Canada Ottawa, Mexico Mexico, Peru Lima,
- Chile Santiago, Cuba Havana, Greece Athens, Turkey Ankara, Norway Oslo, Sweden Stockholm, Poland Warsaw""".split(",")
+    China Beijing, Korea Seoul, India Delhi, Egypt Cairo, Kenya Nairobi, Canada Ottawa, Mexico Mexico, Peru Lima,
+    Chile Santiago, Cuba Havana, Greece Athens, Turkey Ankara, Norway Oslo, Sweden Stockholm, Poland Warsaw"""
 UNITS = (("km", "m", 1000), ("m", "cm", 100), ("cm", "mm", 10), ("kg", "g", 1000), ("dozen", "pieces", 12))
 
 
@@ -39,7 +41,7 @@ READ: dict[str, tuple[str, Callable[[int], str]]] = {
 
 TABLES: dict[str, dict[str, str]] = {
     "mul": {f"{a}*{b}=": str(a * b) for a in range(20) for b in range(10)},
-    "capital": {f"capital of {country}:": city for country, city in (pair.split() for pair in CAPITALS)},
+    "capital": {f"capital of {country}:": city for country, city in (pair.split() for pair in CAPITALS.split(","))},
     "unit": {f"{n} {big} in {small}:": str(n * times) for big, small, times in UNITS for n in range(1, 31)},
 } | {name: {ask.format(n): read(n) for n in range(100)} for name, (ask, read) in READ.items()}
 """Finite skills, whole. Nothing can be held out of a table: it is knowledge, and what forgetting is measured on."""

@@ -1,4 +1,4 @@
-"""Twenty short skills, English and Japanese, made on the spot: what the embedded base `nano` is good, or not yet good, at.
+"""Twenty short skills in English and Japanese, made on the spot: what the base `nano` does well, or not yet well.
 
 `skills/reverse` is one skill; `skills/reverse+upper` is a composition of two, which nobody trains on. A prompt belongs
 to one split for ever, by its hash. Tables (capitals, units …) are knowledge: the same items in every split.
@@ -42,7 +42,7 @@ class Skills(Task):
             pairs = dict(TABLES[self.part])
         else:
             stream, pairs = self.draw(split, Random(f"{self.part} {split}")), {}
-            for _ in range(20 * SIZES[split]):  # a small skill may have fewer prompts than that
+            for _ in range(5 * SIZES[split]):  # a small skill may have fewer prompts than that
                 prompt, target = next(stream)
                 pairs[prompt] = target
                 if len(pairs) == SIZES[split]:

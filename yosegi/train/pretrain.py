@@ -58,6 +58,7 @@ def pretrain(
     validation_NT: Tensor | None = None,
     evaluate_every: int = 500,
     checkpoint_every: int = 500,
+    micro: int | None = None,
     bf16: bool = False,
     compile: bool = False,
 ) -> None:
@@ -70,6 +71,7 @@ def pretrain(
         decay: the share of the steps over which the learning rate falls to zero.
         seed: decides the order of the rows and any dropout, not the model's first weights.
         validation_NT: rows whose loss is measured every `evaluate_every` steps and at the end.
+        micro: rows computed at once; a step is cut into pieces of that size. Fewer fit the cache of a CPU better.
         bf16: compute in bfloat16 (autocast); the weights stay as they are.
         compile: compile the loss; worth its minute in runs of several.
     """
@@ -91,11 +93,14 @@ def pretrain(
             rate = lr * min(1, step / max(warmup, 1), (steps - step + 1) / max(decay * steps, 1))
             ids_BT = rows_NT[rows_of(step, batch, len(rows_NT), seed)].to(device)
 
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                loss = loss_of(model, ids_BT)
-            loss.backward()
+            value = 0.0
+            for piece_BT in ids_BT.split(micro or batch):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    loss = loss_of(model, piece_BT) * (len(piece_BT) / batch)
+                loss.backward()
+                value += loss.item()
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            if not math.isfinite(value := loss.item()) or not math.isfinite(norm.item()):
+            if not math.isfinite(value) or not math.isfinite(norm.item()):
                 # Before the update, so that neither the weights nor a checkpoint ever hold it.
                 raise Diverged(_diverged(value, step, rate, checkpoint))
             for optimizer in optimizers.values():
@@ -156,6 +161,7 @@ class Muon(torch.optim.Muon):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
+        """One update of every matrix."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[Tensor]] = {}
             for matrix in group["params"]:

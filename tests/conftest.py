@@ -1,0 +1,131 @@
+"""What every test shares: one thread, no network, fixed seeds, tiny random models made on the spot."""
+
+import os
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+
+import random  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from yosegi.core.expert import Expert, Factors  # noqa: E402
+from yosegi.core.model import linears, shape  # noqa: E402
+
+torch.set_num_threads(1)
+
+NEIGHBOUR = Path(__file__).parents[2] / "shared" / "data"
+"""Where the real data lies when YOSEGI_DATA does not say."""
+
+VOCABULARY = 101
+
+
+def pytest_configure(config):
+    if not os.environ.get("YOSEGI_DATA") and NEIGHBOUR.is_dir():
+        os.environ["YOSEGI_DATA"] = str(NEIGHBOUR)
+
+
+def pytest_collection_modifyitems(items):
+    data = Path(os.environ.get("YOSEGI_DATA", "/nowhere")).is_dir()
+    for item in items:
+        if item.get_closest_marker("data") and not data:
+            item.add_marker(pytest.mark.skip(reason="no data: YOSEGI_DATA is not set and ../shared/data does not exist"))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no GPU on this machine"))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test begins with the same random numbers, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def llama():
+    """A decoder whose linears are nn.Linear without bias."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture
+def t5():
+    """An encoder-decoder: T5 v1.1, the shape of FLAN-T5."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+    )
+    return T5ForConditionalGeneration(config).eval()
+
+
+@pytest.fixture
+def gpt2():
+    """A decoder whose linears are the transposed Conv1D."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=VOCABULARY,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=64,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        resid_pdrop=0.0,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return GPT2LMHeadModel(config).eval()
+
+
+@pytest.fixture(params=["llama", "t5", "gpt2"])
+def any_model(request):
+    """Each of the three in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def experts():
+    """experts(model, 3, rank=2): experts with non-zero B on every linear, named and taught a, b, c …"""
+
+    def make(model, n, rank=2, targets="all-linear", scale=0.5, size=1.0, base_hash=None):
+        ranks = [rank] * n if isinstance(rank, int) else rank
+        modules = dict(model.named_modules())
+        found = []
+        for name, R in zip("abcdefghijklmnop", ranks, strict=False):
+            factors = {}
+            for layer in linears(model, targets):
+                O, I = shape(modules[layer])
+                factors[layer] = Factors(torch.randn(R, I) / I**0.5, size * torch.randn(O, R), scale)
+            found.append(Expert(name, factors, {"task": [f"task_{name}"], "base_hash": base_hash}))
+        assert len(found) == n
+        return found
+
+    return make

@@ -1,0 +1,178 @@
+"""The card of an expert: where it comes from, for a machine (expert.json) and for a reader (README.md).
+
+Two questions are answered here as well: may an expert be called that, and does it belong beside this base?
+"""
+
+import datetime
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yosegi import __version__
+from yosegi.core.expert import Expert
+from yosegi.errors import Invalid, WrongBase
+
+CARD, README = "expert.json", "README.md"
+# fmt: off
+FIELDS = (
+    "name", "base", "base_hash", "task", "data_hash", "init", "init_seed", "rank", "alpha", "targets",
+    "recipe", "parents", "metrics", "created", "yosegi_version", "sha256",
+)
+# fmt: on
+"""Every expert.json has these, null where nobody knows; it may have more."""
+
+
+def card_of(
+    expert: Expert, config: Mapping[str, Any], sha256: str, base: str | None = None, base_hash: str | None = None
+) -> dict[str, Any]:
+    """What is written as expert.json: the expert's own card, and what can be read off its factors.
+
+    Args:
+        expert: its own card may hold any field; those that the factors or the file decide are written anew.
+        config: its adapter_config.json.
+        sha256: of its safetensors file.
+        base: what it stands beside is called, for an expert that does not say.
+        base_hash: of that, likewise.
+    """
+    card = dict.fromkeys(FIELDS) | dict(expert.card)
+    card |= {
+        "name": expert.name,
+        "base": card["base"] or base,
+        "base_hash": card["base_hash"] or base_hash,
+        "task": list(expert.tasks),
+        "rank": config["r"],
+        "alpha": config["lora_alpha"],
+        "targets": list(dict.fromkeys(layer.rpartition(".")[2] for layer in expert.factors)),
+        "parents": list(card["parents"] or []),
+        "metrics": card["metrics"] or {},
+        "created": card["created"] or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "yosegi_version": __version__,
+        "sha256": sha256,
+    }
+    for field, value in card.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise Invalid(
+                f"Expert {expert.name!r}: the card's {field!r} cannot be written as JSON ({error})."
+            ) from error
+    return card
+
+
+def check_name(name: object) -> str:
+    """A name that can be a folder of a library: printable, and nothing a path could turn into something else.
+
+    Raises:
+        Invalid: with what is wrong about it.
+    """
+    if not isinstance(name, str) or not name:
+        raise Invalid(f"{name!r} is no name for an expert.")
+    faults = {
+        "it holds a path separator": bool(set(name) & set("/\\")),
+        "it begins with a dot": name[0] == ".",
+        "it begins or ends with a space": name != name.strip(),
+        "it holds a character that cannot be printed": not name.isprintable(),
+        "it is longer than 200 bytes": len(name.encode(errors="replace")) > 200,
+        "it is not in Unicode's composed form (NFC)": not unicodedata.is_normalized("NFC", name),
+    }
+    for fault, found in faults.items():
+        if found:
+            raise Invalid(f"An expert cannot be called {name[:80]!r}: {fault}.")
+    return name
+
+
+def check_base(expert: Expert | Mapping[str, Any], base: str | None, base_hash: str) -> None:
+    """Refuse an expert that was trained beside other weights.
+
+    Args:
+        expert: it, or its card.
+        base: what the base here is called, for the message.
+        base_hash: of the base here.
+
+    Raises:
+        WrongBase: the hashes differ, or the expert does not say.
+    """
+    name, card = (expert.name, expert.card) if isinstance(expert, Expert) else (expert.get("name"), expert)
+    theirs = card.get("base_hash")
+    if theirs == base_hash:
+        return
+    if not theirs:
+        raise WrongBase(
+            f"expert {name!r} does not say which base it was trained beside; this is {_called(base, base_hash)}."
+        )
+    digits = 4 if theirs[:4] != base_hash[:4] else None
+    raise WrongBase(
+        f"expert {name!r} was trained beside {_called(card.get('base'), theirs, digits)}; "
+        f"this is {_called(base, base_hash, digits)}."
+    )
+
+
+def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The model card, in the form of the Hugging Face Hub, with nothing in it that nobody knows.
+
+    Args:
+        card: as `card_of` made it.
+        config: the adapter_config.json beside it.
+    """
+    base, seq2seq = card["base"], config["task_type"] == "SEQ_2_SEQ_LM"
+    on_hub = bool(base) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", base) is not None and not Path(base).exists()
+    front: dict[str, Any] = {"base_model": base} if on_hub else {}
+    front |= {"library_name": "peft", "pipeline_tag": "text2text-generation" if seq2seq else "text-generation"}
+    front |= {"license": card["license"]} if card.get("license") else {}
+    front |= {"tags": ([f"base_model:adapter:{base}"] if on_hub else []) + ["lora", "yosegi"]}
+    known = {
+        "base": f"{base or 'unknown'}" + (f" (weights {card['base_hash']})" if card["base_hash"] else ""),
+        "trained on": ", ".join(card["task"]),
+        "data": card["data_hash"],
+        "rank, alpha": f"{card['rank']}, {card['alpha']:g}",
+        "linears": f"{len(config['target_modules'])}: " + ", ".join(card["targets"]),
+        "initialiser": card["init"]
+        and card["init"] + (f", seed {card['init_seed']}" if card["init_seed"] is not None else ""),
+        "made from": ", ".join(card["parents"]),
+        "recipe": card["recipe"],
+        "made": f"{card['created']}, yosegi {card['yosegi_version']}",
+    }
+    metrics = dict(card["metrics"]) if isinstance(card["metrics"], Mapping) else {"metrics": card["metrics"]}
+    auto = "Seq2SeqLM" if seq2seq else "CausalLM"
+    return "\n".join(
+        [
+            "---",
+            *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()),
+            "---",
+            "",
+            f"# {card['name']}",
+            "",
+            f"A LoRA expert: a delta of rank {card['rank']} against its base, which stays as it is.",
+            "",
+            "| | |",
+            "|---|---|",
+            *(_row(key, value) for key, value in known.items() if value),
+            "",
+            *(
+                ["| measured | |", "|---|---|", *(_row(str(key), value) for key, value in metrics.items()), ""]
+                if metrics
+                else []
+            ),
+            "```python",
+            "from peft import PeftModel",
+            f"from transformers import AutoModelFor{auto}",
+            "",
+            f"base = AutoModelFor{auto}.from_pretrained({base or 'the base'!r})",
+            f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",
+            "```",
+            "",
+        ]
+    )
+
+
+def _row(key: str, value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in (key, text)) + " |"
+
+
+def _called(base: str | None, base_hash: str, digits: int | None = 4) -> str:
+    """Qwen3-0.6B@a1b2"""
+    return f"{(base or 'a base').rstrip('/').rpartition('/')[2]}@{base_hash[:digits]}"

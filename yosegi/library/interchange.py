@@ -1,0 +1,203 @@
+"""PEFT's LoRA format, in and out. What would not say the same thing here is refused, by name and with the reason.
+
+    adapter_config.json          r, lora_alpha, target_modules, rank_pattern, alpha_pattern
+    adapter_model.safetensors    base_model.model.<layer>.lora_A.weight [R, I],  ….lora_B.weight [O, R]
+
+PEFT's scale is lora_alpha / r, or lora_alpha / √r with use_rslora; an expert carries the number itself, layer by layer.
+PiSSA, OLoRA and their kin take s B₀ A₀ out of the base before they train, so that their factors mean nothing beside the
+base as it is. With the factors they began from, the same function is an ordinary expert of rank 2R:
+
+    (W - s B₀ A₀) + s B A  =  W + s [B, -B₀] [A; A₀]
+
+Shapes: I in, O out, R rank.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from yosegi import files
+from yosegi.core import model
+from yosegi.core.expert import Expert, Factors
+from yosegi.errors import Invalid, Refused
+from yosegi.library.peft_files import CONFIG, PREFIX, WEIGHTS, config_of, factors_of
+
+MOVES_BASE = ("pissa", "olora", "corda", "lora_ga")
+"""PEFT's initialisers that subtract their own start from the base weight."""
+
+
+def read_peft(
+    folder: str | Path,
+    base_model: nn.Module | None = None,
+    *,
+    initial: str | Path | None = None,
+    name: str | None = None,
+) -> Expert:
+    """Any LoRA that PEFT wrote, as an expert. Only safetensors and JSON are read, and the tensors are memory-mapped.
+
+    Args:
+        folder: holds adapter_config.json and adapter_model.safetensors.
+        base_model: the model it is for; given, every layer must be one of its linears and fit it.
+        initial: the folder of the factors it began from, which are then subtracted. By default, and only if the method
+            is one that moves the base, a sub-folder `initial` or `<method>_init` (PEFT's examples) is looked for.
+        name: of the expert; by default the folder's.
+
+    Raises:
+        NoData: there is no adapter in the folder.
+        Corrupt: one of its files cannot be read.
+        Refused: it is no plain LoRA, or its tensors do not fit its config, each other or the base, or are not finite.
+    """
+    folder = Path(folder)
+    config = config_of(folder)
+    factors = factors_of(folder, config, dict(base_model.named_parameters()) if base_model else {})
+    _check_finite(factors, folder)
+    if (start := _start(folder, config, initial)) is not None:
+        factors = _subtract(factors, folder, start)
+    if base_model is not None:
+        _check_fit(factors, folder, base_model)
+    base, init = config.get("base_model_name_or_path"), config.get("init_lora_weights", True)
+    card = {
+        "base": base if isinstance(base, str) else None,
+        "init": {True: "kaiming", False: None}.get(init, init),
+        "task_type": config.get("task_type") or "CAUSAL_LM",
+        "recipe": {"imported": "peft", "peft_version": config.get("peft_version")},
+    }
+    return Expert(name or folder.resolve().name, factors, card)
+
+
+def write_peft(expert: Expert, folder: str | Path, base: str | None = None, task_type: str = "CAUSAL_LM") -> str:
+    """Write an expert as PEFT would: two files, each whole or not there. Returns the sha256 of the weights.
+
+    `PeftModel.from_pretrained` then says what the expert says. vLLM knows one scale only, lora_alpha / r, and is right
+    where all layers share theirs, whatever their ranks: r is the largest rank, lora_alpha / r the usual scale, and a
+    layer appears in rank_pattern or alpha_pattern only where it differs.
+
+    Args:
+        expert: at least one layer, every number finite.
+        folder: made when missing.
+        base: the model it stands beside, as `from_pretrained` would find it.
+        task_type: PEFT's, "CAUSAL_LM" or "SEQ_2_SEQ_LM".
+    """
+    folder = Path(folder)
+    _check_whole(expert)
+    tensors: dict[str, Tensor] = {}
+    for layer, f in expert.factors.items():  # clones, for safetensors refuses tensors that share memory
+        tensors[f"{PREFIX}{layer}.lora_A.weight"] = f.A_RI.detach().cpu().contiguous().clone()
+        tensors[f"{PREFIX}{layer}.lora_B.weight"] = f.B_OR.detach().cpu().contiguous().clone()
+    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    files.write(folder / WEIGHTS, content)
+    files.write_json(folder / CONFIG, peft_config(expert, base, task_type))
+    return hashlib.sha256(content).hexdigest()
+
+
+def peft_config(expert: Expert, base: str | None = None, task_type: str = "CAUSAL_LM") -> dict[str, Any]:
+    """The adapter_config.json of an expert."""
+    r = expert.rank
+    scale = Counter(f.scale for f in expert.factors.values()).most_common(1)[0][0]
+    other = {f"^{re.escape(layer)}": f for layer, f in expert.factors.items() if (f.rank, f.scale) != (r, scale)}
+    return {
+        "peft_type": "LORA",
+        "peft_version": _peft_version(),
+        "task_type": task_type,
+        "base_model_name_or_path": base,
+        "r": r,
+        "lora_alpha": _number(scale * r),
+        "rank_pattern": {pattern: f.rank for pattern, f in other.items() if f.rank != r},
+        "alpha_pattern": {pattern: _number(f.scale * f.rank) for pattern, f in other.items()},
+        "target_modules": list(expert.factors),
+        "init_lora_weights": True,
+        "use_rslora": False,
+        "use_dora": False,
+        "bias": "none",
+        "modules_to_save": None,
+        "lora_dropout": 0.0,
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+
+
+def _start(folder: Path, config: Mapping[str, Any], initial: str | Path | None) -> Path | None:
+    """Where the factors lie that the training began from, if the base was moved by them; Refused if nobody knows."""
+    init = config.get("init_lora_weights")
+    method = next((m for m in MOVES_BASE if isinstance(init, str) and init.lower().startswith(m)), None)
+    if initial is not None or method is None:
+        return None if initial is None else Path(initial)
+    for place in (folder / "initial", folder / f"{method}_init"):
+        if (place / CONFIG).is_file():
+            return place
+    raise Refused(
+        f"{folder / CONFIG} says init_lora_weights={init!r}: before training, the start of these factors was taken out "
+        "of the base, so they mean nothing beside the base as it is. With that start they could be converted, but it "
+        f"is not in {folder / 'initial'}. To save it: before training, set init_lora_weights=True and save_pretrained."
+    )
+
+
+def _subtract(factors: Mapping[str, Factors], folder: Path, initial: Path) -> dict[str, Factors]:
+    """s (B A - B₀ A₀), exactly, at rank 2R."""
+    start = factors_of(initial, config_of(initial))
+    _check_finite(start, initial)
+    for layer in {**factors, **start}:
+        f, f0 = factors.get(layer), start.get(layer)
+        if f is None or f0 is None or (f.A_RI.shape, f.B_OR.shape, f.scale) != (f0.A_RI.shape, f0.B_OR.shape, f0.scale):
+            raise Refused(f"{initial / WEIGHTS} is not where {folder} began: layer {layer} is not the same in both.")
+    if not any(bool(f0.B_OR.any()) for f0 in start.values()):
+        raise Refused(
+            f"{initial / WEIGHTS} is not where {folder} began: its B is zero, and such a start moves no base."
+        )
+
+    def both(f: Factors, f0: Factors) -> Factors:
+        return Factors(torch.cat([f.A_RI, f0.A_RI]), torch.cat([f.B_OR, -f0.B_OR], 1), f.scale)
+
+    return {layer: both(f, start[layer]) for layer, f in factors.items()}
+
+
+def _check_finite(factors: Mapping[str, Factors], folder: Path) -> None:
+    for layer, f in factors.items():
+        for letter, factor in (("A", f.A_RI), ("B", f.B_OR)):
+            if not bool(factor.isfinite().all()):
+                raise Refused(f"{folder / WEIGHTS}: {PREFIX}{layer}.lora_{letter}.weight holds NaN or infinity.")
+
+
+def _check_fit(factors: Mapping[str, Factors], folder: Path, base_model: nn.Module) -> None:
+    modules = dict(base_model.named_modules())
+    for layer, f in factors.items():
+        if layer not in modules or not model.is_linear(modules[layer]):
+            raise Refused(f"{folder / WEIGHTS} speaks of layer {layer}, and this base has no such linear.")
+        O, I = model.shape(modules[layer])
+        if (f.B_OR.shape[0], f.A_RI.shape[1]) != (O, I):
+            raise Refused(
+                f"{folder / WEIGHTS}: lora_A {tuple(f.A_RI.shape)} and lora_B {tuple(f.B_OR.shape)} of layer {layer} "
+                f"do not fit this base's linear of {I} inputs and {O} outputs."
+            )
+
+
+def _check_whole(expert: Expert) -> None:
+    """What is written can be read again."""
+    if not expert.factors:
+        raise Invalid(f"Expert {expert.name!r} has no layers.")
+    for layer, f in expert.factors.items():
+        A, B = tuple(f.A_RI.shape), tuple(f.B_OR.shape)
+        if not (len(A) == len(B) == 2 and A[0] == B[1] and all(A + B)):
+            raise Invalid(f"Expert {expert.name!r}, layer {layer}: A {A} and B {B} are not [R, I] and [O, R].")
+        if not (math.isfinite(f.scale) and bool(f.A_RI.isfinite().all()) and bool(f.B_OR.isfinite().all())):
+            raise Invalid(f"Expert {expert.name!r}, layer {layer}: holds NaN or infinity.")
+
+
+def _number(x: float) -> int | float:
+    """16 rather than 16.0, for readers that expect an integer lora_alpha."""
+    return int(x) if float(x).is_integer() else float(x)
+
+
+@functools.cache
+def _peft_version() -> str:
+    return importlib.metadata.version("peft")

@@ -1,0 +1,217 @@
+"""The two files of a PEFT LoRA, read and checked: is this a plain LoRA, and do its tensors keep to its config?
+
+Every field of the config is looked at. One that is set and could change what the adapter says is refused by its name,
+and so is one nobody has heard of: a silent difference would be worse.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yosegi import files
+from yosegi.core.expert import Factors
+from yosegi.errors import Corrupt, NoData, Refused
+from yosegi.library.mapped import FLOATS, mapped
+
+CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+PREFIX = "base_model.model."
+
+KEEPS_BASE = ("gaussian", "eva", "orthogonal", "mica")
+"""PEFT's initialisers that only choose A and B: what they save is what they say."""
+
+# fmt: off
+HARMLESS = frozenset((
+    "peft_type", "peft_version", "task_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode",
+    "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern", "bias", "fan_in_fan_out",
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "ensure_weight_tying",
+    "init_lora_weights", "eva_config", "corda_config", "lora_ga_config", "loftq_config", "velora_config",
+    "megatron_core", "qalora_group_size", "runtime_config",
+))
+# fmt: on
+"""Fields that say how the adapter was trained or where it goes; those that matter are checked one by one."""
+
+REASONS = {
+    "use_dora": "DoRA also rescales the base's own columns, which no delta B A can say",
+    "lora_bias": "a bias beside B is not part of a delta B A",
+    "modules_to_save": "it replaces whole modules of the base",
+    "trainable_token_indices": "it replaces rows of the base's embedding",
+    "layer_replication": "it stacks the base's layers anew, so it belongs to another model",
+    "target_parameters": "it changes parameters that are no linear layers",
+    "alora_invocation_tokens": "aLoRA speaks only after certain tokens",
+    "arrow_config": "an Arrow router is no expert; import the experts it routes to",
+    "use_qalora": "QALoRA pools its input before A reads it",
+    "kasa_config": "KaSA truncates the base and puts a diagonal between A and B",
+    "monteclora_config": "MonteCLoRA adds random perturbations to its factors",
+    "use_bdlora": "its factors are stored as blocks, not as A and B",
+}
+
+TENSORS = {
+    "lora_embedding_": "LoRA of an embedding; only linear layers have experts",
+    "lora_magnitude_vector": "the magnitude of DoRA, which no delta B A can say",
+    ".lora_A.bias": "a bias, which is not part of a delta B A",
+    ".lora_B.bias": "a bias, which is not part of a delta B A",
+    "modules_to_save": "a whole module of the base",
+}
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """adapter_config.json, if what it describes is a plain LoRA.
+
+    Raises:
+        NoData: there is none. Corrupt: it is no JSON object. Refused: it is something else than a plain LoRA.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise NoData(f"There is no adapter in {folder}: {CONFIG} is missing.")
+    config = files.read_json(path)
+    if not isinstance(config, dict):
+        raise Corrupt(f"{path} is not a JSON object.")
+    if (kind := config.get("peft_type")) != "LORA":
+        raise Refused(f"{path} says peft_type={kind!r}; only LORA is a sum of deltas B A.")
+    if (bias := config.get("bias", "none")) != "none":
+        raise Refused(f"{path} says bias={bias!r}: it changes the base's biases, which no delta B A can say.")
+    for field, value in config.items():
+        if field not in HARMLESS and value:
+            raise Refused(
+                f"{path} says {field}={value!r:.80}: {REASONS.get(field, 'yosegi does not know what that changes')}."
+            )
+    _check_init(path, config.get("init_lora_weights", True))
+    _check_numbers(path, config)
+    return config
+
+
+def factors_of(folder: Path, config: Mapping[str, Any], base: Mapping[str, Tensor] | None = None) -> dict[str, Factors]:
+    """The layers of adapter_model.safetensors, memory-mapped, each with its rank and scale checked against the config.
+
+    Args:
+        folder: holds the file.
+        config: what `config_of` returned.
+        base: the parameters of the base by name. PEFT may save copies of the embeddings along; they are passed over if
+            they are here, bit for bit, and refused otherwise.
+    """
+    path = folder / WEIGHTS
+    pairs: dict[str, dict[str, Tensor]] = {}
+    if not path.is_file() and (folder / PICKLE).exists():
+        raise Refused(
+            f"{folder / PICKLE} is a pickle, which can run any code when it is read. Load it where you trust it, and save it "
+            "again with safe_serialization=True."
+        )
+    for key, tensor in mapped(path).items():
+        layer, _, end = key.rpartition(".lora_")
+        if end in ("A.weight", "B.weight") and layer.startswith(PREFIX):
+            pairs.setdefault(layer.removeprefix(PREFIX), {})[end[0]] = tensor
+        else:
+            _pass_over(path, key, tensor, base or {})
+    if not pairs:
+        raise Refused(f"{path} holds no LoRA factors.")
+    layers = tuple(pairs)
+    ranks = _by_pattern(path, config, "rank_pattern", layers, config["r"])
+    alphas = _by_pattern(path, config, "alpha_pattern", layers, config["lora_alpha"])
+    factors: dict[str, Factors] = {}
+    for layer, rank, alpha in zip(layers, ranks, alphas, strict=True):
+        scale = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+        factors[layer] = Factors(*_pair(path, layer, pairs[layer], rank), scale)
+    _check_targets(path, config, layers)
+    return factors
+
+
+def _check_init(path: Path, init: Any) -> None:
+    known = ("pissa", "olora", "corda", "lora_ga", *KEEPS_BASE)
+    if isinstance(init, str) and init.lower().startswith("loftq"):
+        raise Refused(
+            f"{path} says init_lora_weights={init!r}: it was trained beside a base that LoftQ had quantised, not this."
+        )
+    if not (isinstance(init, bool) or init is None or (isinstance(init, str) and init.lower().startswith(known))):
+        raise Refused(f"{path} says init_lora_weights={init!r}: yosegi does not know whether that moves the base.")
+
+
+def _check_numbers(path: Path, config: Mapping[str, Any]) -> None:
+    def rank(x: Any) -> bool:
+        return isinstance(x, int) and not isinstance(x, bool) and x > 0
+
+    def alpha(x: Any) -> bool:
+        return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
+
+    for field, patterns, right in (("r", "rank_pattern", rank), ("lora_alpha", "alpha_pattern", alpha)):
+        if not right(config.get(field)):
+            raise Refused(f"{path} says {field}={config.get(field)!r}, which cannot be.")
+        pattern = config.get(patterns) or {}
+        if not isinstance(pattern, dict) or not all(right(value) for value in pattern.values()):
+            raise Refused(f"{path} says {patterns}={pattern!r:.80}, which cannot be.")
+
+
+def _by_pattern(path: Path, config: Mapping[str, Any], field: str, layers: tuple[str, ...], default: Any) -> list[Any]:
+    """The value for each layer: that of the first pattern that is its name or the end of it, as PEFT reads them."""
+    patterns: dict[str, Any] = config.get(field) or {}
+    try:
+        found = _first_matches(tuple(patterns), layers)
+    except re.error as error:
+        raise Refused(f"{path}: {field} holds {error.pattern!r:.80}, which is not a regular expression.") from error
+    return [default if pattern is None else patterns[pattern] for pattern in found]
+
+
+@functools.lru_cache(maxsize=64)
+def _first_matches(patterns: tuple[str, ...], layers: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Remembered, for the experts of one library mostly share their layers and patterns."""
+    if not patterns:
+        return (None,) * len(layers)
+    compiled = [(pattern, re.compile(rf"(.*\.)?({pattern})$")) for pattern in patterns]
+    return tuple(next((pattern for pattern, found in compiled if found.match(layer)), None) for layer in layers)
+
+
+def _pair(path: Path, layer: str, pair: Mapping[str, Tensor], rank: int) -> tuple[Tensor, Tensor]:
+    """A [R, I] and B [O, R] of one layer, checked."""
+    key = f"{PREFIX}{layer}.lora_"
+    for letter, side in (("A", 0), ("B", 1)):
+        if letter not in pair:
+            raise Refused(f"{path}: {key}{letter}.weight is missing, and its partner is there.")
+        factor = pair[letter]
+        if factor.ndim != 2 or factor.shape[side] != rank or 0 in factor.shape:
+            wanted = f"[{rank}, in]" if letter == "A" else f"[out, {rank}]"
+            raise Refused(f"{path}: {key}{letter}.weight is {list(factor.shape)}; the config says {wanted}.")
+        if factor.dtype not in FLOATS.values():
+            raise Refused(f"{path}: {key}{letter}.weight is of {factor.dtype}, which is no plain floating point.")
+    return pair["A"], pair["B"]
+
+
+def _check_targets(path: Path, config: Mapping[str, Any], layers: tuple[str, ...]) -> None:
+    """PEFT drops the tensors of layers that target_modules does not name; here that is an error."""
+    targets = config.get("target_modules")
+    if targets is None or targets == "all-linear":
+        return
+    if isinstance(targets, str):
+        try:
+            pattern = re.compile(targets)
+        except re.error as error:
+            raise Refused(
+                f"{path.parent / CONFIG}: target_modules={targets!r:.80} is not a regular expression."
+            ) from error
+        stranger = next((layer for layer in layers if not pattern.fullmatch(layer)), None)
+    else:
+        names = {str(target) for target in targets}
+        endings = tuple(f".{name}" for name in names)
+        stranger = next((layer for layer in layers if layer not in names and not layer.endswith(endings)), None)
+    if stranger is not None:
+        raise Refused(f"{path} speaks of layer {stranger}, which the config's target_modules does not name.")
+
+
+def _pass_over(path: Path, key: str, tensor: Tensor, base: Mapping[str, Tensor]) -> None:
+    """A tensor that is no factor: fine if it is a copy of the base's own, otherwise refused by name."""
+    own = base.get(key.removeprefix(PREFIX).replace(".base_layer.", "."))
+    if own is not None and own.shape == tensor.shape and torch.equal(own.detach().cpu(), tensor.to(own.dtype)):
+        return
+    for part, what in TENSORS.items():
+        if part in key:
+            raise Refused(f"{path} holds {key}: {what}.")
+    if key.startswith(PREFIX) and ".lora_" not in key:
+        raise Refused(
+            f"{path} holds {key}, a weight of the base. If it was not changed, save with save_embedding_layers=False, "
+            "or give the base model to compare it with."
+        )
+    raise Refused(f"{path} holds {key}, which is no LoRA factor.")

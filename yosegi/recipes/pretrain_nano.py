@@ -1,0 +1,198 @@
+"""Make `nano`, the embedded base: pre-train 0.8 M parameters on twenty generated skills, measure each, write a card.
+
+Claim   The mix decides who is skilled: common skills come out perfect, starved ones poor but ready to be learnt.
+Paper   None; it is the ground the other recipes stand on.      Ours: the table in `yosegi/bases/nano/README.md`.
+Run     yosegi run pretrain_nano            two CPU cores, minutes
+        yosegi run pretrain_nano --smoke    seconds; CI runs this
+"""
+
+import hashlib
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from yosegi import files
+from yosegi.bases import nano
+from yosegi.run import Run
+from yosegi.tasks.skills import Skills
+from yosegi.train.pretrain import pretrain
+
+MIX = {"add": 3.0, "sub": 2.0, "mul": 1.0, "copy": 0.4, "upper": 0.4, "last": 0.3, "max": 0.4}
+MIX |= {"capital": 0.3, "unit": 0.3, "binary": 0.3, "janum": 0.3, "ennum": 0.3}
+STARVED = {"chain": 0.04, "wp_en": 0.04, "wp_ja": 0.03, "reverse": 0.06, "sort": 0.06, "succ": 0.06}
+STARVED |= {"shift": 0.03, "double": 0.03}
+"""How often each skill is drawn. The starved ones are seen just often enough for an expert to build on."""
+
+WORD = re.compile(" ?[A-Za-z]{2,}|[ぁ-ゖ]{2,}|[ァ-ヶー]{2,}")
+SPECIAL = ("<pad>", "<eos>", "<unk>")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What makes one nano; the weights follow from it, to the last bit on one kind of CPU."""
+
+    steps: int = 3000
+    """Optimiser steps."""
+    batch: int = 16
+    """Rows of a step."""
+    length: int = 64
+    """Tokens of a row."""
+    lr: float = 4e-3
+    """Highest learning rate."""
+    decay: float = 0.6
+    """Share of the steps over which it falls to zero."""
+    hidden: int = 128
+    """Width of the model; its MLP is 2.5 times that."""
+    layers: int = 4
+    """Depth of the model."""
+    bf16: bool = False
+    """Compute in bfloat16: faster where the hardware has it."""
+    compile: bool = False
+    """Compile the loss; needs a C++ compiler."""
+    threads: int = 1
+    """Sums are rounded in another order with another number of threads."""
+    seed: int = 0
+    """Decides the examples, their order and the first weights."""
+    test: int = 200
+    """Examples each skill is measured on."""
+    install: bool = False
+    """Copy the result into the package, as its new embedded base."""
+
+
+SMOKE = Config(steps=20, batch=8, hidden=32, layers=2, test=8)
+
+
+def main(config: Config, run: Run) -> Path:
+    """Tokenizer, rows, model, training, measurement, card. Returns the folder of the model."""
+    torch.set_num_threads(config.threads)
+    tokenizer = make_tokenizer()
+    model = make_model(config, tokenizer)
+    rows_NT = make_rows(config, tokenizer)
+    pretrain(
+        model, rows_NT, run, steps=config.steps, batch=config.batch, lr=config.lr, decay=config.decay,
+        warmup=50, seed=config.seed, bf16=config.bf16, compile=config.compile,
+    )  # fmt: skip
+
+    model = model.half().float()  # measured as it will be loaded
+    scores = {name: measure(model, tokenizer, Skills(name), config.test) for name in Skills.parts()}
+    for name, score in scores.items():
+        run.result({"model": "nano", "task": f"skills/{name}", "split": "test", "metric": "accuracy", "value": score})
+
+    with files.new_folder(run.path / "nano") as folder:
+        model.half().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        files.write(folder / "README.md", card(config, scores, folder))
+    if config.install:
+        for file in (run.path / "nano").iterdir():
+            shutil.copy(file, nano.folder())
+    return run.path / "nano"
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """Frequent words whole, everything else one character a token; decoding gives back the text exactly.
+
+    A word never touches punctuation, and a prompt ends in punctuation: prompt and target meet between two tokens.
+    """
+    texts = [f"{p}{t}" for name in MIX | STARVED for p, t in islice(Skills(name).draw("train", Random(name)), 2000)]
+    seen = Counter(word for text in texts for word in WORD.findall(text))
+    words = sorted((word for word, count in seen.items() if count >= 10), key=lambda word: (-len(word), word))
+    characters = sorted({chr(code) for code in range(32, 127)} | {"\n"} | set("".join(texts)))
+    vocabulary = {token: index for index, token in enumerate((*SPECIAL, *characters, *words))}
+
+    # A letter string that happens to begin with a word ("tender") stays letters: words end where letters end.
+    guarded = (re.escape(w) if w[-1] > "z" else rf"(?<![A-Za-z]){re.escape(w)}(?![A-Za-z])" for w in words)
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join((*guarded, "(?m:.)"))), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", bos_token="<eos>", unk_token="<unk>",
+        model_max_length=256, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+
+
+def make_model(config: Config, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama with random weights."""
+    torch.manual_seed(config.seed)
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=config.hidden, intermediate_size=config.hidden * 5 // 2,
+        num_hidden_layers=config.layers, num_attention_heads=4, max_position_embeddings=256, tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
+    )  # fmt: skip
+    shape._attn_implementation = "eager"  # rows are short: the plain attention is the fastest
+    return LlamaForCausalLM(shape)
+
+
+def make_rows(config: Config, tokenizer: PreTrainedTokenizerFast) -> Tensor:
+    """As many rows as will be read. Each begins where an example begins, as a question does; its last one is cut."""
+    documents = _documents(config, tokenizer)
+    rows: list[list[int]] = []
+    for _ in range(config.steps * config.batch):
+        row: list[int] = []
+        while len(row) < config.length:
+            row += next(documents)
+        rows.append(row[: config.length])
+    return torch.tensor(rows)
+
+
+def _documents(config: Config, tokenizer: PreTrainedTokenizerFast) -> Iterator[list[int]]:
+    """Examples of the training split without end, each followed by the end-of-text token."""
+    random, mix = Random(config.seed), MIX | STARVED
+    streams = {name: Skills(name).draw("train", random) for name in mix}
+    while True:
+        drawn = random.choices(list(mix), list(mix.values()), k=1000)
+        texts = ["".join(next(streams[name])) for name in drawn]
+        yield from ([*ids, tokenizer.eos_token_id] for ids in tokenizer(texts).input_ids)
+
+
+@torch.inference_mode()
+def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, task: Skills, size: int) -> float:
+    """Greedy accuracy on the first `size` test examples."""
+    examples = task.examples("test")[:size]
+    batch = tokenizer([example.prompt for example in examples], padding=True, padding_side="left", return_tensors="pt")
+    written = model.generate(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, do_sample=False, max_new_tokens=24
+    )
+    said = tokenizer.batch_decode(written[:, batch.input_ids.shape[1] :], skip_special_tokens=True)
+    return sum(task.score(*pair).value for pair in zip(examples, said, strict=True)) / len(examples)
+
+
+def card(config: Config, scores: dict[str, float], folder: Path) -> str:
+    """The README.md of the model."""
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    lines = [f"| {name} | {(MIX | STARVED).get(name, 0):g} | {score:.2f} |" for name, score in scores.items()]
+    return CARD.format(config=config, digest=digest, table="\n".join(lines))
+
+
+CARD = """---
+license: apache-2.0
+language: [en, ja]
+tags: [yosegi]
+---
+
+# nano
+
+The base that comes with `yosegi`: a Llama small enough to be trained, adapted and measured on one CPU core while one
+waits. It is an instrument for experiments with experts, not an assistant.
+
+* Made by `yosegi run pretrain_nano`: seed {config.seed}, {config.steps} steps of {config.batch} rows of
+  {config.length} tokens, {config.threads} thread.
+* Data: generated (`yosegi/tasks/skills.py`), the training split only. No compositions.
+* sha256 of `model.safetensors`: `{digest}`
+* Presented as prompt, target, `<eos>`; there is no token before the prompt.
+
+Greedy accuracy on the test split (fp16 weights, at most {config.test} examples). Weight 0: a composition, never seen.
+
+| skill | weight in the mix | accuracy |
+|---|---|---|
+{table}
+"""

@@ -1,0 +1,187 @@
+"""Who is heard where: routing weights by task, layer and token; and how alike the experts are."""
+
+import re
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+from yosegi.errors import Corrupt
+from yosegi.report.format import known, number
+from yosegi.report.items import json_for_page
+from yosegi.report.read import Found, Row
+
+LEVELS = 20
+"""Shades of a drawn grid; the pointer tells the number."""
+ROWS = 32
+"""Layers drawn of one model; more are averaged within each block of the model, then neighbour by neighbour."""
+GRID_BYTES = 700_000
+"""For all layer grids of one page."""
+PROMPTS, TOKENS = 6, 160
+NUMBERS = 16
+"""A similarity matrix up to this size has its numbers printed."""
+
+Matrix = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A heat map too fine for numbers. `paths` has a path for each shade."""
+
+    title: str
+    key: str
+    rows: list[str]
+    columns: list[str]
+    paths: list[tuple[float, str]]
+    data: str
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of a prompt: its text, the strongest expert, that one's weight, and all weights in words."""
+
+    text: str
+    expert: int
+    weight: float
+    shares: list[tuple[int, float]]
+    title: str
+
+
+@dataclass
+class Routing:
+    """One router of one run."""
+
+    name: str
+    experts: list[str]
+    tasks: list[tuple[str, list[float], float | None]] = field(default_factory=list)
+    """Task, mean weight per expert over the layers, mean entropy over the layers."""
+    top: float = 1.0
+    grids: list[Grid] = field(default_factory=list)
+    left_out: int = 0
+    averaged: int = 0
+    """How many layers stand behind the rows, when they were averaged."""
+    prompts: list[tuple[str, list[Token], int]] = field(default_factory=list)
+    """Task, tokens, and how many tokens were left out."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Cosine of every pair of experts."""
+
+    run: str
+    experts: list[str]
+    cosine: Matrix
+    space: str
+    grid: Grid | None
+
+
+def routings(found: Found) -> list[Routing]:
+    """Every router of every run."""
+    several = sum(bool(run.routing) for run in found.runs) > 1
+    budget, out = GRID_BYTES, []
+    for number_of_run, run in enumerate(found.runs):
+        experts = [str(name) for name in run.routing.get("experts") or []]
+        for place, (name, router) in enumerate((run.routing.get("routers") or {}).items()):
+            try:
+                one = _routing(f"{run.name} · {name}" if several else str(name), experts, router)
+                budget = _grids(one, router, f"r{number_of_run}-{place}-", budget)
+            except (TypeError, ValueError, AttributeError, IndexError) as error:
+                raise Corrupt(f"{run.path / 'routing.json'}: router {name!r} has not the expected shape.") from error
+            if one.tasks or one.prompts:
+                out.append(one)
+    return out
+
+
+def _routing(name: str, experts: list[str], router: Row) -> Routing:
+    one = Routing(name, experts)
+    entropy = router.get("entropy") or {}
+    for task, weights in (router.get("tasks") or {}).items():
+        _check(weights, len(experts))
+        heard = [statistics.fmean(row[i] for row in weights) for i in range(len(experts))]
+        known_entropy = [v for v in entropy.get(task) or [] if known(v) is not None]
+        one.tasks.append((str(task), heard, statistics.fmean(known_entropy) if known_entropy else None))
+    one.top = max((w for _, heard, _ in one.tasks for w in heard), default=0) or 1.0
+    for prompt in (router.get("tokens") or [])[:PROMPTS]:
+        text, weights = prompt["text"], prompt["weights"]
+        _check(weights, len(experts))
+        tokens = [_token(str(t), w, experts) for t, w in list(zip(text, weights, strict=True))[:TOKENS]]
+        one.prompts.append((str(prompt.get("task") or ""), tokens, max(0, len(text) - TOKENS)))
+    return one
+
+
+def _check(weights: Any, experts: int) -> None:
+    if not weights or any(len(row) != experts or any(known(v) is None for v in row) for row in weights):
+        raise ValueError("one weight for each expert")
+
+
+def _token(text: str, weights: list[float], experts: list[str]) -> Token:
+    order = sorted(range(len(weights)), key=lambda i: (-weights[i], i))
+    total = sum(max(w, 0) for w in weights) or 1.0
+    title = "\n".join([repr(text), *(f"{experts[i]} {number(weights[i])}" for i in order[:6])])
+    shares = [(i, round(100 * max(weights[i], 0) / total, 1)) for i in order[:4] if weights[i] > 0.02 * total]
+    return Token(text.replace("\n", "⏎"), order[0], weights[order[0]], shares, title)
+
+
+def _grids(one: Routing, router: Row, key: str, budget: int) -> int:
+    """Draw the tasks layer by layer while there is room; what is left of it."""
+    layers = [str(layer) for layer in router.get("layers") or []]
+    top = max((v for w in (router.get("tasks") or {}).values() for row in w for v in row), default=0) or 1.0
+    for place, (task, weights) in enumerate((router.get("tasks") or {}).items()):
+        names = layers if len(layers) == len(weights) else [f"layer {i}" for i in range(len(weights))]
+        rows, values = _fold(names, weights)
+        one.averaged = len(names) if len(rows) < len(names) else one.averaged
+        grid = _grid(str(task), f"{key}{place}", rows, one.experts, values, top)
+        budget -= len(grid.data) + sum(len(path) for _, path in grid.paths)
+        if budget < 0:
+            one.left_out += 1
+        elif len(rows) > 1:  # one layer is what the table shows already
+            one.grids.append(grid)
+    return budget
+
+
+def _fold(names: list[str], weights: Matrix) -> tuple[list[str], Matrix]:
+    """At most ROWS rows: first the linears of one block become one row, then neighbouring blocks."""
+    if len(names) <= ROWS:
+        return names, weights
+    blocks: dict[str, Matrix] = {}
+    for name, row in zip(names, weights, strict=True):
+        found = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
+        blocks.setdefault(f"block {found[1]}" if found else name, []).append(row)
+    names, values = list(blocks), [_mean(rows) for rows in blocks.values()]
+    step = -(-len(names) // ROWS)
+    if step == 1:
+        return names, values
+    firsts = range(0, len(names), step)
+    return [f"{names[i]} +" for i in firsts], [_mean(values[i : i + step]) for i in firsts]
+
+
+def _mean(rows: Matrix) -> list[float]:
+    return [statistics.fmean(column) for column in zip(*rows, strict=True)]
+
+
+def _grid(title: str, key: str, rows: list[str], columns: list[str], values: Matrix, top: float) -> Grid:
+    shades: dict[int, list[str]] = {}
+    for y, row in enumerate(values):
+        for x, value in enumerate(row):
+            if shade := round(LEVELS * max(0.0, min(1.0, value / top))):
+                shades.setdefault(shade, []).append(f"M{x} {y}.5h1")
+    data = json_for_page({"rows": rows, "columns": columns, "values": [[round(v, 3) for v in row] for row in values]})
+    return Grid(title, key, rows, columns, [(s / LEVELS, "".join(p)) for s, p in sorted(shades.items())], data)
+
+
+def similarities(found: Found) -> list[Similarity]:
+    """The matrix of every run that has one."""
+    out: list[Similarity] = []
+    for place, run in enumerate(found.runs):
+        if not run.similarity:
+            continue
+        experts, cosine = run.similarity.get("experts") or [], run.similarity.get("cosine") or []
+        try:
+            _check(cosine, len(experts))
+            if len(cosine) != len(experts):
+                raise ValueError("a square")
+        except (TypeError, ValueError) as error:
+            raise Corrupt(f"{run.path / 'similarity.json'} is not a square of numbers, one row an expert.") from error
+        names = [str(name) for name in experts]
+        grid = _grid("", f"s{place}", names, names, cosine, 1.0) if len(names) > NUMBERS else None
+        out.append(Similarity(run.name, names, cosine, str(run.similarity.get("space") or ""), grid))
+    return out

@@ -1,0 +1,167 @@
+r"""Reading the final number out of an answer, in English or Japanese.
+
+A number that is announced wins over one that is not, and the last of its kind over those before it:
+
+    \boxed{42}    >    #### 42    >    The answer is 42. / 答えは42です。    >    the last number in the text
+
+It is returned in one spelling, so that equal numbers are equal strings: １，２３４ and 1,234.0 and 1.234e3 are "1234";
+¾, 3/4, 4分の3 and \frac{3}{4} are "0.75"; 3万5千 is "35000"; $-5, -$5 and −5 are "-5". Units, % and $ are dropped.
+
+Two rules keep false friends out. A minus needs a space, an "=" or the like before it: 2-3 is a range or a difference.
+Kanji numerals count only where an answer is announced or stands alone: words are full of them (一番, 十分).
+Text is read, never evaluated, so this needs no computer algebra, and a babbling model cannot make it slow.
+"""
+
+import re
+import unicodedata
+from decimal import Inexact, localcontext
+from fractions import Fraction
+
+KANJI = {digit: value for value, digit in enumerate("〇一二三四五六七八九")} | {"零": 0}
+SMALL = {"十": 10, "百": 100, "千": 1000}
+LARGE = {"万": 10**4, "億": 10**8, "兆": 10**12}
+
+NUMERAL = "[〇零一二三四五六七八九十百千万億兆]{1,40}"
+NUMBER = re.compile(
+    r"""
+    (?: (?<![^\s=:≈~(\[{<>$¥€£*_"'「『、。は|]) (?P<minus>-) [$¥€£]? )?  # what may stand before a sign
+    (?: (?<![A-Za-z\d]) (?<!\d\.) (?P<whole> \d{1,3}(?:,\d{3})+(?!\d) | \d+ )  # not the 2 of cm2, nor the 0 of 2.1.0
+      | (?<![A-Za-z\d.]) (?=\.\d) )
+    (?P<decimals> \.\d+ )?
+    (?: (?P<exponent> [eE][+-]?\d{1,2} ) (?!\d)  # more digits than that would only be a way to use up memory
+      | (?P<over> \s\d+ )? \s? / \s? (?P<under> \d+ ) (?! \d | \.\d )  # 3/4, 2 3/4
+      | (?P<large> [十百千万億兆] (?: \d[\d,]* | [十百千万億兆] )* ) )?
+    """,
+    re.VERBOSE,
+)
+ANNOUNCED = re.compile(r"(?i:answer)(?i:\s+(?:is|was|would be|should be)\b|\s*[:=])|答え?\s*(?:は|が|:|=)")
+HASHES = re.compile(r"#### *([$¥€£-]{0,2}\.?\d[^\n]*)")
+COUNTER = "(?:[円個人本枚匹冊台回点倍年日歳つ%]|時間|ドル|キロ|メートル)"
+ALONE = re.compile(rf"\s*({NUMERAL}){COUNTER}?(?:です|だ)?[。.]?\s*")
+
+# Applied in this order, around Unicode's own folding of full-width and compatibility characters (NFKC).
+BEFORE = (
+    (re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])"), " "),  # NFKC would make 2½ into 21/2
+    (re.compile("([⁰¹²³⁴-⁹]+)"), r"^\1"),  # and cm² into cm2
+)
+AFTER = (
+    (re.compile("[−–—‐]"), "-"),
+    (re.compile("\N{FRACTION SLASH}"), "/"),
+    (re.compile(r"(?<!\d)(\d+)/(\d+)/(\d+)"), r"\1 \2 \3"),  # a date is not a fraction
+    (re.compile(r"(?<=\d)(?=\\[dt]?frac)"), " "),
+    (re.compile(r"\\[dt]?frac ?\{? ?(-?\d+) ?\}? ?\{? ?(\d+) ?\}?"), r"\1/\2"),
+    (re.compile(r"(?<=\d)\{,\}(?=\d)"), ","),
+    (re.compile(r"\\[,!;]|\\(?=[$%])"), ""),
+    (re.compile(r" ?(?:×|\*|\\times) ?10 ?\^ ?\{?(-?\d{1,2})(?!\d)\}?"), r"e\1"),
+    (re.compile(r"\^ ?(?:\{[^{}]*\}|-?\d+|\\circ)"), ""),
+    (
+        re.compile(rf"({NUMERAL}|\d{{1,40}})分の({NUMERAL}|\d{{1,40}})"),
+        lambda found: f"{_sum(found[2])}/{_sum(found[1])}",
+    ),
+    (re.compile(r"\b(?:USD|JPY|EUR|GBP|Rs\.?)(?=\s?-?\d)"), "$"),
+)
+
+
+def last_number(text: str) -> str | None:
+    """The number a text ends up with, in one spelling, or None. Only its last 8000 characters are read."""
+    text = _tidy(text[-8000:])
+    for announced in (_boxed(text), _hashes(text), _phrases(text)):
+        for segment in announced:
+            if number := _first(segment):
+                return number
+    if numbers := _numbers(text):
+        return numbers[-1]
+    alone = ALONE.fullmatch(text)
+    return _spell(_sum(alone[1])) if alone else None
+
+
+def same_number(a: str, b: str) -> bool:
+    """Whether two texts end up with the same number."""
+    number = last_number(a)
+    return number is not None and number == last_number(b)
+
+
+def _tidy(text: str) -> str:
+    for pattern, instead in BEFORE:
+        text = pattern.sub(instead, text)
+    text = unicodedata.normalize("NFKC", text)
+    for pattern, instead in AFTER:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _boxed(text: str) -> list[str]:
+    r"""What stands in each \boxed{…}, the last one first, with its inner braces balanced."""
+    found = []
+    for start in list(re.finditer(r"\\boxed ?\{", text))[-20:]:
+        depth, end = 1, start.end()
+        while end < len(text) and depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        found.append(text[start.end() : end])
+    return found[::-1]
+
+
+def _hashes(text: str) -> list[str]:
+    """What follows each ####, the last one first; "#### 1. First step" is a heading."""
+    return [found for found in HASHES.findall(text)[::-1] if not re.match(r"\d+[.)]\s+\S", found)]
+
+
+def _phrases(text: str) -> list[str]:
+    """The sentence that follows each announcement, the last one first, or all that follows if it has no number."""
+    found = []
+    for phrase in list(ANNOUNCED.finditer(text))[-20:]:
+        rest = text[phrase.end() :].lstrip()
+        sentence = re.split(r"[。\n]|[.!?](?=\s|$)", rest, maxsplit=1)[0]
+        found.append(sentence if _first(sentence) else rest)
+    return found[::-1]
+
+
+def _first(segment: str) -> str | None:
+    """The first number of an announced answer; of "3 * 4 = 12" or "x = 12", what it comes to."""
+    head, _, tail = segment.rpartition("=")
+    if not _numbers(head) or re.search(r"[+*/×÷]|\d\s?[-x]\s?\d", head):
+        segment = tail if _numbers(tail) else segment
+    if numbers := _numbers(segment):
+        return numbers[0]
+    kanji = re.search(NUMERAL, segment)
+    return _spell(_sum(kanji[0])) if kanji else None
+
+
+def _numbers(text: str) -> list[str]:
+    return [number for match in NUMBER.finditer(text) if (number := _read(match)) is not None]
+
+
+def _read(match: re.Match[str]) -> str | None:
+    whole = (match["whole"] or "0").replace(",", "")
+    try:
+        value = Fraction(whole + (match["decimals"] or "") + (match["exponent"] or ""))
+        if match["large"]:
+            value = _sum(whole + (match["decimals"] or "") + match["large"].replace(",", ""))
+        elif match["over"]:
+            value += Fraction(int(match["over"]), int(match["under"]))
+        elif match["under"]:
+            value /= int(match["under"])
+        return _spell(-value if match["minus"] else value)
+    except (ValueError, ZeroDivisionError):  # 3/0, or thousands of digits
+        return None
+
+
+def _sum(numeral: str) -> Fraction:
+    """A numeral in kanji, in digits or in both: 十二, 二〇二五, 3万5千."""
+    total, section, digits = Fraction(0), Fraction(0), None
+    for token in re.findall(r"\d+(?:\.\d+)?|.", numeral):
+        if token in LARGE:
+            total, section, digits = total + ((section + (digits or 0)) or 1) * LARGE[token], Fraction(0), None
+        elif token in SMALL:
+            section, digits = section + (1 if digits is None else digits) * SMALL[token], None
+        else:
+            digits = (digits or 0) * 10 + KANJI[token] if token in KANJI else Fraction(token)
+    return total + section + (digits or 0)
+
+
+def _spell(value: Fraction) -> str:
+    """One spelling for each number: 12, 0.75, or a fraction in lowest terms where decimals never end."""
+    with localcontext(prec=50) as context:
+        decimal = context.divide(value.numerator, value.denominator)
+        return str(value) if value.denominator == 1 or context.flags[Inexact] else f"{decimal:f}"

@@ -1,0 +1,101 @@
+"""Your own data: `jsonl/path/to/file.jsonl`, also .jsonl.gz, or a .txt whose paragraphs (between blank lines) are rows.
+
+A row has one of these shapes. A chat is written out turn by turn, "User: …", a blank line, "Assistant: …":
+
+    {"prompt": …, "completion": …}     two texts, or two lists of {"role", "content"}
+    {"messages": [… , the answer]}     a chat; what the assistant says last is learnt
+    {"text": …}                        a text to learn whole (continued pre-training): the prompt is empty
+
+and, if you like, an "id" (else the line number) and a "split". Rows without a split are dealt out by the hash of their
+prompt: a twentieth of the prompts to test and a twentieth to validation, at least one each, the rest to train. So no
+prompt is on two sides unless you put it there. Fewer than three prompts all go to train; asking for more is an error.
+"""
+
+from pathlib import Path
+from statistics import median
+
+from yosegi.errors import Invalid, NoData, UnknownName
+from yosegi.tasks import Example, Score, Task, _data, _rouge
+from yosegi.tasks._data import Row
+
+SHAPES = '{"prompt", "completion"} (texts or chats), {"messages"} that end with the assistant, or {"text"}'
+SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"}
+
+
+class Jsonl(Task):
+    """Args:
+    part: the path, absolute or from the current folder.
+    metric: `exact_match` (after NFKC, spaces around it apart) or `rougeL`. By default exact match if at least half of
+        the answers have five words or fewer (two characters of Japanese count as one), else Rouge-L.
+    """
+
+    def __init__(self, part: str, metric: str | None = None):
+        if metric not in (None, "exact_match", "rougeL"):
+            raise UnknownName.among("metric of a file", metric, ("exact_match", "rougeL"))
+        self.name, self.path = f"jsonl/{part}", Path(part).expanduser()
+        rows = _read(self.path)
+        places = _data.deal([(example.prompt or example.target, split) for example, split in rows])
+        self.splits: dict[str, list[Example]] = {}
+        for (example, _), place in zip(rows, places, strict=True):
+            self.splits.setdefault(place, []).append(example)
+        targets = [example.target for example, _ in rows]
+        short = median(map(_rouge.words, targets)) <= 5
+        self.metric = metric or ("exact_match" if short else "rougeL")
+        self.max_new_tokens = min(512, max(16, *map(len, targets)))
+        self.stop = ("\n\nUser:",) if any("\n" in target.rstrip() for target in targets) else ("\n",)
+
+    def examples(self, split: str) -> list[Example]:
+        """The rows of a split, in the order of the file. It may be a split of your own naming."""
+        if split not in self.splits:
+            there = ", ".join(f"{name} ({len(rows)})" for name, rows in self.splits.items())
+            raise Invalid(f'{self.path} has no rows for {split}, only: {there}. Add rows, or give rows a "split".')
+        return list(self.splits[split])
+
+    def score(self, example: Example, prediction: str) -> Score:
+        """Exact match or Rouge-L, whichever is the metric."""
+        if self.metric == "rougeL":
+            return _rouge.score(prediction, example.answers)
+        answer = _rouge.fold(prediction)
+        return Score(float(answer in map(_rouge.fold, example.answers)), answer or None)
+
+
+def _read(path: Path) -> list[tuple[Example, str]]:
+    """Every row as an example, and the split it asks for, if any."""
+    if not path.name.endswith((".jsonl", ".jsonl.gz", ".txt")):
+        raise Invalid(f"A task is read from a .jsonl, .jsonl.gz or .txt file, not from {str(path)!r}.")
+    if not path.is_file():
+        raise NoData(f"There is no file {str(path)!r} in {Path.cwd()}.")
+    found: dict[str, tuple[Example, str]] = {}
+    for number, row in _data.paragraphs(path) if path.suffix == ".txt" else _data.lines(path):
+        pair, name = _pair(row), str(number if row.get("id") is None else row["id"])
+        if not pair or not pair[1].strip():
+            raise Invalid(f"{path}, line {number}, has none of the accepted shapes: {SHAPES}.")
+        if name in found:
+            raise Invalid(f"{path}, line {number}: the id {name!r} is taken by an earlier row.")
+        split = str(row.get("split") or "")
+        found[name] = Example(name, *pair, (pair[1],)), SPLITS.get(split, split)
+    if not found:
+        raise Invalid(f"{path} is empty.")
+    return list(found.values())
+
+
+def _pair(row: Row) -> tuple[str, str] | None:
+    """The prompt and the target of a row, or None if it has none of the shapes."""
+    match row:
+        case {"prompt": str(prompt), "completion": str(target)}:
+            return prompt, target
+        case {"prompt": [*turns], "completion": [{"role": "assistant", "content": str(target)}]} | {
+            "messages": [*turns, {"role": "assistant", "content": str(target)}]
+        } if all(map(_is_turn, turns)):
+            chat = "".join(f"{turn['role'].capitalize()}: {turn['content']}\n\n" for turn in turns)
+            return f"{chat}Assistant:", f" {target}"
+        case {"text": str(target)}:
+            return "", target
+    return None
+
+
+def _is_turn(turn: object) -> bool:
+    match turn:
+        case {"role": str(), "content": str()}:
+            return True
+    return False

@@ -1,0 +1,206 @@
+"""Train one expert: a base, a task, a library to put it in. Killed at any step, the same call goes on where it was."""
+
+import dataclasses
+import math
+import resource
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from yosegi import registry
+from yosegi.bases import Base
+from yosegi.core.expert import Expert
+from yosegi.core.model import Banks, put
+from yosegi.inits import fresh
+from yosegi.progress import progress
+from yosegi.routers.uniform import Uniform
+from yosegi.run import Run
+from yosegi.tasks import Example
+from yosegi.train.batches import collate, data_hash, order, tokenise
+from yosegi.train.interrupt import interruptible
+from yosegi.train.settings import Settings
+
+
+def train(
+    base: Base,
+    examples: Sequence[Example],
+    name: str,
+    run: Run,
+    settings: Settings | None = None,
+    *,
+    task: str | Sequence[str] = (),
+    resume: bool = True,
+) -> Expert:
+    """The trained expert, with its card filled; the base is as it was.
+
+    Args:
+        base: what it stands beside.
+        examples: what it learns from, in order.
+        name: of the expert.
+        run: gets the metrics, and the checkpoint while the training lasts.
+        settings: how.
+        task: what it learns, by name.
+        resume: go on from a checkpoint of the same training, if there is one.
+
+    Raises:
+        Diverged: the loss or the gradient stopped being finite; the last good checkpoint stays.
+        Invalid: a checkpoint of another training is in the way.
+        KeyboardInterrupt: after the step was finished and saved.
+    """
+    settings = settings or Settings()
+    rows = tokenise(examples[: settings.limit], base.tokenizer, settings.max_length, settings.objective, base.seq2seq)
+    what = {"name": name, "base_hash": base.hash, "data_hash": data_hash(rows), **settings.model_dump()}
+    start = fresh(
+        base.model,
+        name,
+        rank=settings.rank,
+        alpha=settings.alpha,
+        targets=settings.targets,
+        init=settings.init,
+        seed=settings.init_seed,
+        task=task,
+        **settings.init_args,
+    )
+    banks = put(base.model, [start], Uniform(), dropout=settings.dropout)
+    for bank in banks.values():
+        bank.set_origin()
+    try:
+        measured = _fit(base, banks, rows, name, run, settings, what, resume)
+        expert = banks.experts()[0]
+    finally:
+        banks.take()
+        base.model.eval()
+    card = {
+        "base": base.name,
+        "base_hash": base.hash,
+        "task": list(start.tasks),
+        "data_hash": what["data_hash"],
+        "init": settings.init,
+        "init_seed": settings.init_seed,
+        "targets": settings.targets,
+        "recipe": settings.model_dump(),
+        "parents": [],
+        "metrics": measured,
+    }
+    return dataclasses.replace(expert, card=card)
+
+
+def _fit(
+    base: Base,
+    banks: Banks,
+    rows: list[dict[str, list[int]]],
+    name: str,
+    run: Run,
+    settings: Settings,
+    what: dict[str, Any],
+    resume: bool,
+) -> dict[str, Any]:
+    """Run the trainer; what it cost."""
+    from datasets import Dataset, disable_progress_bars
+    from trl.trainer.sft_config import SFTConfig
+
+    from yosegi.train import checkpoint
+    from yosegi.train.trainer import ExpertTrainer
+
+    disable_progress_bars()
+    parameters = banks.parameters()
+    optimizer = registry.find("optimizers", settings.optimizer)(
+        parameters.values(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    folder = run.path / "checkpoint" / name
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        checkpoint.check(folder, what)
+    bf16 = wants_bf16(base, settings.precision)
+    arguments = SFTConfig(
+        output_dir=str(run.path / "checkpoint"),
+        per_device_train_batch_size=settings.per_device_train_batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.lr_scheduler_type,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        activation_checkpointing=settings.activation_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        bf16=bf16,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        logging_steps=1,
+        save_steps=settings.save_steps,
+        save_strategy="steps",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=base.model.device.type == "cpu",  # type: ignore[union-attr]
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        ddp_find_unused_parameters=False,
+        dataloader_pin_memory=False,
+    )
+    batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps * arguments.world_size
+    steps = settings.max_steps or math.ceil(settings.num_train_epochs * len(rows) / batch)
+    arguments.max_steps, arguments.warmup_steps = steps, round(settings.warmup_share * steps)
+    started = time.monotonic()
+    with interruptible() as interrupted, progress(f"train {name}", steps) as bar:
+        trainer = ExpertTrainer(
+            model=base.model,
+            args=arguments,
+            train_dataset=Dataset.from_list(rows).select(order(len(rows), steps * batch, settings.seed)),
+            data_collator=collate(base.tokenizer.pad_token_id),
+            processing_class=base.tokenizer,
+            parameters=parameters,
+            objective=registry.find("objectives", settings.objective),
+            optimizer=optimizer,
+            mask=registry.find("masks", settings.mask)(parameters),
+            checkpoint_folder=folder,
+            what=what,
+            run=run,
+            bar=bar,
+            interrupted=interrupted,
+        )
+        done = 0
+        if folder.exists():
+            done = trainer.state.load_from_json(str(folder / "trainer_state.json")).global_step
+        if trainer.is_world_process_zero():
+            run.rewind(done, expert=name)
+        bar.retarget(steps - done)
+        if done < steps:
+            trainer.train(resume_from_checkpoint=str(folder) if folder.exists() else None)
+        else:
+            checkpoint.load_parameters(folder, parameters)
+        if interrupted:
+            raise KeyboardInterrupt
+    return {
+        "steps": steps,
+        "examples": len(rows),
+        "tokens": trainer.seen,
+        "trainable_params": sum(p.numel() for p in parameters.values()),
+        "precision": "bf16" if bf16 else "fp32",
+        "wall_s": round(time.monotonic() - started, 2),
+        "peak_mem_mb": round(peak_memory()),
+    }
+
+
+def forget(run: Run, name: str) -> None:
+    """The expert is safe in its library: its checkpoint is not needed any more."""
+    shutil.rmtree(run.path / "checkpoint" / name, ignore_errors=True)
+
+
+def wants_bf16(base: Base, precision: str) -> bool:
+    """Whether to compute in bfloat16. A rule and not a stopwatch, so that the same call gives the same expert."""
+    if precision != "auto":
+        return precision == "bf16"
+    if base.model.device.type == "cuda":  # type: ignore[union-attr]
+        return torch.cuda.is_bf16_supported()
+    wide = base.model.config.hidden_size >= 512  # type: ignore[union-attr]
+    return bool(wide and torch.cpu._is_amx_tile_supported())
+
+
+def peak_memory() -> float:
+    """Most memory in use so far, in MB: on the GPU if there is one, else this process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
