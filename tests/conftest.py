@@ -32,7 +32,9 @@ def pytest_collection_modifyitems(items):
     data = Path(os.environ.get("YOSEGI_DATA", "/nowhere")).is_dir()
     for item in items:
         if item.get_closest_marker("data") and not data:
-            item.add_marker(pytest.mark.skip(reason="no data: YOSEGI_DATA is not set and ../shared/data does not exist"))
+            item.add_marker(
+                pytest.mark.skip(reason="no data: YOSEGI_DATA is not set and ../shared/data does not exist")
+            )
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no GPU on this machine"))
 

@@ -30,7 +30,9 @@ class Bar:
             self._rich.update(self._task, advance=steps, note=self.note)
         elif not self.quiet and time.monotonic() - self.printed > 15:
             self.printed = time.monotonic()
-            print(f"{self.title}: {self.done}/{self.total}, {self.left()} left {self.note}", file=sys.stderr, flush=True)
+            print(
+                f"{self.title}: {self.done}/{self.total}, {self.left()} left {self.note}", file=sys.stderr, flush=True
+            )
 
     def retarget(self, total: int) -> None:
         """Now it is known how many steps there are."""
@@ -52,9 +54,23 @@ def progress(title: str, total: int) -> Iterator[Bar]:
         yield bar
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "eta", TimeRemainingColumn())
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        "eta",
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), transient=True) as rich:
         bar._rich, bar._task = rich, rich.add_task(title, total=total, note="")
         yield bar

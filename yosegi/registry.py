@@ -8,6 +8,7 @@ import ast
 import importlib
 import importlib.metadata
 import pkgutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,27 @@ KINDS = ("bases", "inits", "masks", "merges", "objectives", "optimizers", "recip
 def names(kind: str) -> list[str]:
     """Every method of one kind, built in or installed. A file that begins with "_" is not a method."""
     ours = [module.name for module in pkgutil.iter_modules([str(HERE / kind)]) if module.name[0] != "_"]
-    return sorted({*ours, *(plugin.name for plugin in importlib.metadata.entry_points(group=f"yosegi.{kind}"))})
+    return sorted({*ours, *(plugin.name for plugin in _plugins(kind))})
 
 
 def find(kind: str, name: str) -> Any:
     """The object a name stands for: `arrow` -> class Arrow, `svd` -> function svd."""
     if ":" in name:
         return _outside(name)
-    for plugin in importlib.metadata.entry_points(group=f"yosegi.{kind}", name=name):
-        return plugin.load()
+    for plugin in _plugins(kind):
+        if plugin.name == name:
+            return plugin.load()
     module = load(kind, name)
     return getattr(module, name, None) or getattr(module, name.title().replace("_", ""))
 
 
 def load(kind: str, name: str) -> Any:
-    """The module of a built-in method: what a recipe or a base is."""
+    """The module of a method: what a recipe or a base is."""
     if name not in names(kind):
         raise UnknownName.among(kind.removesuffix("s"), name, names(kind))
+    for plugin in _plugins(kind):
+        if plugin.name == name:
+            return plugin.load()
     return importlib.import_module(f"yosegi.{kind}.{name}")
 
 
@@ -51,9 +56,36 @@ def about(kind: str, name: str) -> str:
     return ""
 
 
+@cache
+def _plugins(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What installed packages add to a drawer. Asking every package takes long enough to be done once."""
+    return tuple(_entry_points().select(group=f"yosegi.{kind}"))
+
+
+@cache
+def _entry_points() -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points()
+
+
 def _outside(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise Invalid(f"Cannot reach {name!r}: {error}. The form is 'package.module:Object'.") from error
+
+
+def signature(kind: str, name: str) -> str:
+    """A method's arguments as it writes them, read without importing it ("" where there are none to see)."""
+    for path in (HERE / kind / f"{name}.py", HERE / kind / name / "__init__.py"):
+        if path.exists():
+            wanted = (name, name.title().replace("_", ""))
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.FunctionDef) and node.name in wanted:
+                    return f"({ast.unparse(node.args)})"
+                if isinstance(node, ast.ClassDef) and node.name in wanted:
+                    for inner in node.body:
+                        if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
+                            return "(" + ast.unparse(inner.args).removeprefix("self").removeprefix(", ") + ")"
+                    return "()"
+    return ""

@@ -1,9 +1,9 @@
 """A run: the folder that holds everything one command produced.
 
-    runs/NAME/
-      config.json     everything resolved            env.json       git sha, versions, device, threads
-      metrics.jsonl   one row a step                 results.jsonl  one row a measurement
-      items/TASK.MODEL.jsonl   one row an example    library/  figures/  report.html
+runs/NAME/
+  config.json     everything resolved            env.json       git sha, versions, device, threads
+  metrics.jsonl   one row a step                 results.jsonl  one row a measurement
+  items/TASK.MODEL.jsonl   one row an example    library/  figures/  report.html
 """
 
 import importlib.metadata

@@ -91,6 +91,15 @@ def test_held_out_tasks_are_not_read(tmp_path):
     assert "Definition: Do it.\n\nInput: kept instruct/ni_v1_train\n\nOutput: O" in texts
 
 
+@pytest.mark.parametrize("place", [{"split": "test"}, {"split": "validation"}, {}])
+def test_a_question_of_a_test_is_not_read_elsewhere_either(tmp_path, place):
+    data, question = folder_of(tmp_path), "Which of the planets is the nearest to us?"
+    write(data, "math_en/any_train" if not place else "knowledge_en/any", row("any", question) | place)
+    write(data, "instruct/sni_v2_train", row("", f"Question: {question}\n(A) Mars (B) Venus"), row("", "another"))
+    read = [document.text for document in house.documents(data) if document.source == "instruct/sni_v2_train"]
+    assert read == ["Definition: Do it.\n\nInput: another\n\nOutput: O"]
+
+
 def test_which_tasks_are_held_out_never_changes():
     assert house.held_out("task1572_samsum_summary") and house.held_out("subtask023_cosmosqa_question_generation")
     assert not house.held_out("task363_sst2_polarity_classification")
@@ -133,7 +142,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.data
-def test_no_line_of_the_real_data_is_held_out():
+def test_nothing_held_out_comes_through_from_the_real_data():
     data = _data.folder()
     if data is None:
         pytest.skip("no data folder")
@@ -141,7 +150,7 @@ def test_no_line_of_the_real_data_is_held_out():
     assert len(documents) > 10_000 and {document.language for document in documents} == {"en", "ja", "code"}
 
     lines = {line for document in documents for line in telling(document.text)}
-    read = lines | {line.split(": ", 1)[-1] for line in lines}  # "Question: …"
+    read = lines | {line.rsplit(": ", 1)[-1] for line in lines}  # "Input: Question: …"
     forbidden = {line for path in data.glob("*/*.jsonl*") for line in forbidden_lines(data, path)}
     assert len(forbidden) > 20_000
     assert forbidden & read == set()

@@ -10,7 +10,9 @@ SHAPES = {"q": (7, 5), "v": (4, 9)}
 
 
 def make(rank=2, scale=0.5, **card):
-    return Expert("e", {n: Factors(torch.randn(rank, I), torch.randn(O, rank), scale) for n, (O, I) in SHAPES.items()}, card)
+    return Expert(
+        "e", {n: Factors(torch.randn(rank, I), torch.randn(O, rank), scale) for n, (O, I) in SHAPES.items()}, card
+    )
 
 
 def dense(expert, layer):

@@ -93,6 +93,13 @@ def test_what_cannot_be(llama, arguments, message):
         fresh(llama, "a", **{"rank": 4, "alpha": 8, **arguments})
 
 
+def test_unknown_argument(llama):
+    with pytest.raises(UnknownName, match="No argument of pissa is called 'power'. Did you mean 'power_steps'"):
+        fresh(llama, "a", rank=4, alpha=8, init="pissa", power=3)
+    with pytest.raises(UnknownName, match="No argument of kaiming is called 'std'. There are: none"):
+        fresh(llama, "a", rank=4, alpha=8, std=0.1)
+
+
 def test_unknown_init(llama):
     with pytest.raises(UnknownName, match="No init is called 'kaimin'. Did you mean 'kaiming'"):
         fresh(llama, "a", rank=4, alpha=8, init="kaimin")

@@ -58,7 +58,7 @@ def test_the_randomised_one_is_close(shape):
         lost.append(float((W - scale * B @ A).norm() / least) - 1)
         balance = (A @ A.T, B.T @ B)  # both are diag(S / s), however rough the directions
         torch.testing.assert_close(*balance, atol=1e-3, rtol=0)
-    assert 0 <= lost[1] < 2e-4 < lost[0] < 0.05  # the hardest case: a spectrum with no gap
+    assert -1e-5 < lost[1] < 2e-4 < lost[0] < 0.05  # the hardest case: a spectrum with no gap
 
 
 def test_the_randomised_one_is_exact_where_the_spectrum_ends():

@@ -67,7 +67,9 @@ def test_layers_that_some_lack():
     assert set(merged.factors) == set(SHAPES)
     for layer in SHAPES:
         torch.testing.assert_close(dense(merged, layer), want[layer], atol=1e-4, rtol=0)
-    assert merged.factors["q"].rank == 4 and merged.factors["v"].rank == 6  # each padded to the widest that has the layer
+    assert (
+        merged.factors["q"].rank == 4 and merged.factors["v"].rank == 6
+    )  # each padded to the widest that has the layer
 
 
 @pytest.mark.parametrize("method", ["cat", "svd", "linear", "task_arithmetic"])
@@ -117,6 +119,8 @@ def test_a_merged_expert_answers_as_its_parents_together(llama, experts):
         (lambda: [make("a", 1), make("b", 2)], {"method": "linear"}, Invalid, "same rank"),
         (lambda: [make("a"), make("b")], {"method": "linear", "weights": [2, -1]}, Invalid, "negative"),
         (lambda: [make("a")], {"rank": 0}, Invalid, "rank=0"),
+        (lambda: [make("a")], {"ranks": 2}, UnknownName, "No argument of svd is called 'ranks'. Did you mean 'rank'"),
+        (lambda: [make("a")], {"method": "cat", "rank": 2}, UnknownName, "No argument of cat .* There are: none"),
     ],
 )
 def test_what_cannot_be(experts, arguments, error, message):

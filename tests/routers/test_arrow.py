@@ -38,7 +38,9 @@ def test_the_prototype_is_the_top_right_singular_vector(ranks):
     experts = given(ranks)
     router = attached(experts)
     for f, prototype in zip(experts, router.prototype_EI, strict=True):
-        torch.testing.assert_close((top_direction(f) @ prototype.double()).abs(), torch.tensor(1.0).double(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            (top_direction(f) @ prototype.double()).abs(), torch.tensor(1.0).double(), atol=1e-6, rtol=0
+        )
         torch.testing.assert_close(prototype.norm(), torch.tensor(1.0))
 
 
@@ -74,7 +76,9 @@ def test_a_nearly_rank_deficient_expert(small):
     f = Factors(A, torch.randn(O, R))
     prototype = attached([f]).prototype_EI[0]
     assert prototype.isfinite().all()
-    torch.testing.assert_close((top_direction(f) @ prototype.double()).abs(), torch.tensor(1.0).double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        (top_direction(f) @ prototype.double()).abs(), torch.tensor(1.0).double(), atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 3, 4, 9])
@@ -140,7 +144,9 @@ def test_it_reads_the_delta_from_the_origin_and_not_the_raw_factors():
     router.attach(bank)
     delta = bank.B_EOR[0].detach() @ bank.A_ERI[0].detach() - B0 @ A0
     v = torch.linalg.svd(delta.double()).Vh[0]
-    torch.testing.assert_close((v @ router.prototype_EI[0].double()).abs(), torch.tensor(1.0).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        (v @ router.prototype_EI[0].double()).abs(), torch.tensor(1.0).double(), atol=1e-5, rtol=0
+    )
     raw = torch.linalg.svd(bank.B_EOR[0].detach() @ bank.A_ERI[0].detach()).Vh[0]
     assert (raw @ router.prototype_EI[0]).abs() < 0.99
 

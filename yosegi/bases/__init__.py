@@ -42,6 +42,7 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str | None = Non
         dtype: of the weights in memory.
         device: by default the GPU if there is one.
     """
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -53,10 +54,12 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str | None = Non
         make = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = make.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         if Path(folder).is_dir():
             raise Corrupt(f"The base in {folder} cannot be loaded: {_first_line(error)}") from error
-        raise NoData(f"The base {name!r} is no folder and could not be fetched from the Hub: {_first_line(error)}") from error
+        raise NoData(
+            f"The base {name!r} is no folder and could not be fetched from the Hub: {_first_line(error)}"
+        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()  # type: ignore[arg-type]

@@ -76,7 +76,9 @@ class Expert:
         return replace(self, factors={layer: f._replace(scale=f.scale * by) for layer, f in self.factors.items()})
 
     @classmethod
-    def from_delta(cls, name: str, deltas: Mapping[str, Tensor], rank: int, card: Mapping[str, Any] | None = None) -> "Expert":
+    def from_delta(
+        cls, name: str, deltas: Mapping[str, Tensor], rank: int, card: Mapping[str, Any] | None = None
+    ) -> "Expert":
         """The best expert of a given rank for dense deltas [O, I] (truncated SVD, Eckart and Young 1936).
 
         `card["relative_error"]` says what was lost: ‖ΔW - s B A‖ / ‖ΔW‖ over all layers, Frobenius norms.

@@ -1,8 +1,8 @@
 """Put experts into a model, and take them out again. The base is wrapped, never edited: out comes what went in, bit for bit.
 
-    banks = put(model, [Expert, Expert, …], Arrow())      y = W x + up(mix(down(x), w)) in every layer they touch
-    banks.hear(tasks=["gsm8k", "mgsm_ja"])                what the routers may know of the next batch
-    banks.take()                                          the model as it was
+banks = put(model, [Expert, Expert, …], Arrow())      y = W x + up(mix(down(x), w)) in every layer they touch
+banks.hear(tasks=["gsm8k", "mgsm_ja"])                what the routers may know of the next batch
+banks.take()                                          the model as it was
 """
 
 import copy
@@ -47,7 +47,11 @@ class Banks(Mapping[str, Bank]):
         return self._first().tasks
 
     def hear(
-        self, *, tasks: Sequence[str] | None = None, experts: Sequence[str | None] | None = None, mask_BT: Tensor | None = None
+        self,
+        *,
+        tasks: Sequence[str] | None = None,
+        experts: Sequence[str | None] | None = None,
+        mask_BT: Tensor | None = None,
     ) -> None:
         """Tell the routers about the next batch: per sequence its task, or the expert it asks for (None: the base)."""
         device = next(self.model.parameters()).device
@@ -143,7 +147,9 @@ def put(
         base = known[name]
         factors = [expert.factors.get(name) for expert in experts]
         bank = Bank(who, tasks_E, factors, shape(base), rank, device=base.weight.device)  # type: ignore[arg-type]
-        layer = ExpertLinear(base, bank, copy.deepcopy(router), mix, heads, dropout, name, context).train(model.training)
+        layer = ExpertLinear(base, bank, copy.deepcopy(router), mix, heads, dropout, name, context).train(
+            model.training
+        )
         layer.router.to(base.weight.device)  # type: ignore[arg-type]
         layers[name] = layer
 

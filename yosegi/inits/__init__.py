@@ -5,6 +5,7 @@ the base stays pristine and the result is an ordinary expert, of rank 2R.
 """
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from yosegi import registry
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.model import linears, weight
-from yosegi.errors import Invalid
+from yosegi.errors import Invalid, UnknownName
 
 
 def fresh(
@@ -47,6 +48,10 @@ def fresh(
     if not alpha > 0:
         raise Invalid(f"alpha={alpha}: the scale alpha / rank has to be positive.")
     make = registry.find("inits", init)
+    known = list(inspect.signature(make).parameters)[4:]
+    for argument in arguments:
+        if argument not in known:
+            raise UnknownName.among(f"argument of {init}", argument, known)
     modules = dict(model.named_modules())
     factors: Mapping[str, Factors] = {}
     for layer in linears(model, targets):

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yosegi import __version__
+from yosegi import __version__, files
 from yosegi.core.expert import Expert
-from yosegi.errors import Invalid, WrongBase
+from yosegi.errors import Corrupt, Invalid, WrongBase
 
 CARD, README = "expert.json", "README.md"
 # fmt: off
@@ -59,6 +59,20 @@ def card_of(
             raise Invalid(
                 f"Expert {expert.name!r}: the card's {field!r} cannot be written as JSON ({error})."
             ) from error
+    return card
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card in an expert's folder.
+
+    Raises:
+        Corrupt: it is missing, or not a JSON object.
+    """
+    if not (folder / CARD).is_file():
+        raise Corrupt(f"{folder / CARD} is missing. Import the folder to have it written.")
+    card = files.read_json(folder / CARD)
+    if not isinstance(card, dict):
+        raise Corrupt(f"{folder / CARD} is not a JSON object.")
     return card
 
 
@@ -160,7 +174,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
             "from peft import PeftModel",
             f"from transformers import AutoModelFor{auto}",
             "",
-            f"base = AutoModelFor{auto}.from_pretrained({base or 'the base'!r})",
+            f"base = AutoModelFor{auto}.from_pretrained({base or 'path/to/its/base'!r})",
             f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",
             "```",
             "",

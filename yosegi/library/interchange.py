@@ -13,7 +13,6 @@ Shapes: I in, O out, R rank.
 """
 
 import functools
-import hashlib
 import importlib.metadata
 import math
 import re
@@ -75,33 +74,39 @@ def read_peft(
     return Expert(name or folder.resolve().name, factors, card)
 
 
-def write_peft(expert: Expert, folder: str | Path, base: str | None = None, task_type: str = "CAUSAL_LM") -> str:
-    """Write an expert as PEFT would: two files, each whole or not there. Returns the sha256 of the weights.
-
-    `PeftModel.from_pretrained` then says what the expert says. vLLM knows one scale only, lora_alpha / r, and is right
-    where all layers share theirs, whatever their ranks: r is the largest rank, lora_alpha / r the usual scale, and a
-    layer appears in rank_pattern or alpha_pattern only where it differs.
+def write_peft(expert: Expert, folder: str | Path, base: str | None = None, task_type: str = "CAUSAL_LM") -> None:
+    """Write an expert as PEFT would: `PeftModel.from_pretrained` then says what the expert says.
 
     Args:
         expert: at least one layer, every number finite.
-        folder: made when missing.
+        folder: appears when all is written; it must not be there, or be empty.
         base: the model it stands beside, as `from_pretrained` would find it.
         task_type: PEFT's, "CAUSAL_LM" or "SEQ_2_SEQ_LM".
     """
     folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise Invalid(f"{folder} is there already. Export to a new folder.")
+    weights, config = as_peft(expert, base, task_type)
+    with files.new_folder(folder) as new:
+        (new / WEIGHTS).write_bytes(weights)
+        files.write_json(new / CONFIG, config)
+
+
+def as_peft(expert: Expert, base: str | None = None, task_type: str = "CAUSAL_LM") -> tuple[bytes, dict[str, Any]]:
+    """The contents of adapter_model.safetensors and of adapter_config.json."""
     _check_whole(expert)
     tensors: dict[str, Tensor] = {}
     for layer, f in expert.factors.items():  # clones, for safetensors refuses tensors that share memory
         tensors[f"{PREFIX}{layer}.lora_A.weight"] = f.A_RI.detach().cpu().contiguous().clone()
         tensors[f"{PREFIX}{layer}.lora_B.weight"] = f.B_OR.detach().cpu().contiguous().clone()
-    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    files.write(folder / WEIGHTS, content)
-    files.write_json(folder / CONFIG, peft_config(expert, base, task_type))
-    return hashlib.sha256(content).hexdigest()
+    return safetensors.torch.save(tensors, metadata={"format": "pt"}), _config(expert, base, task_type)
 
 
-def peft_config(expert: Expert, base: str | None = None, task_type: str = "CAUSAL_LM") -> dict[str, Any]:
-    """The adapter_config.json of an expert."""
+def _config(expert: Expert, base: str | None, task_type: str) -> dict[str, Any]:
+    """Layers appear in the patterns only where they differ from the largest rank and the usual scale.
+
+    PEFT reads the patterns. vLLM knows one scale only, lora_alpha / r, and is right where all layers share theirs.
+    """
     r = expert.rank
     scale = Counter(f.scale for f in expert.factors.values()).most_common(1)[0][0]
     other = {f"^{re.escape(layer)}": f for layer, f in expert.factors.items() if (f.rank, f.scale) != (r, scale)}

@@ -1,7 +1,7 @@
 """A safetensors file as tensors that lie in the file: nothing is read before it is used.
 
-safetensors checks the header. Its own `get_tensor` makes a storage for every tensor, which is most of the time that a library
-of small experts takes to open; here all tensors of a file are views of one mapping (four times as fast).
+safetensors checks the header. Its own `get_tensor` makes a storage for every tensor, which is most of the time that a
+library of small experts takes to open; here all tensors of a file are views of one mapping (four times as fast).
 """
 
 import math
@@ -43,8 +43,9 @@ def mapped(path: Path) -> dict[str, Tensor]:
     for key, (dtype, shape), length in zip(keys, headers, lengths, strict=True):
         empty = torch.empty(0, dtype=FLOATS[dtype])
         if place % empty.itemsize:  # a writer that does not align
-            tensors[key] = torch.frombuffer(bytearray(storage[place : place + length]), dtype=empty.dtype).view(shape)
+            flat = torch.empty(0, dtype=torch.uint8).set_(storage, place, (length,))  # type: ignore[call-overload]
+            tensors[key] = flat.clone().view(empty.dtype).view(shape)
         else:
-            tensors[key] = empty.set_(storage, place // empty.itemsize, shape)
+            tensors[key] = empty.set_(storage, place // empty.itemsize, shape)  # type: ignore[call-overload]
         place += length
     return tensors

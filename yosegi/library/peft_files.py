@@ -48,6 +48,7 @@ REASONS = {
     "use_qalora": "QALoRA pools its input before A reads it",
     "kasa_config": "KaSA truncates the base and puts a diagonal between A and B",
     "monteclora_config": "MonteCLoRA adds random perturbations to its factors",
+    "megatron_config": "Megatron may have split its factors over several devices",
     "use_bdlora": "its factors are stored as blocks, not as A and B",
 }
 
@@ -99,8 +100,8 @@ def factors_of(folder: Path, config: Mapping[str, Any], base: Mapping[str, Tenso
     pairs: dict[str, dict[str, Tensor]] = {}
     if not path.is_file() and (folder / PICKLE).exists():
         raise Refused(
-            f"{folder / PICKLE} is a pickle, which can run any code when it is read. Load it where you trust it, and save it "
-            "again with safe_serialization=True."
+            f"{folder / PICKLE} is a pickle, which can run any code when it is read. Load it where you trust it, and "
+            "save it again with safe_serialization=True."
         )
     for key, tensor in mapped(path).items():
         layer, _, end = key.rpartition(".lora_")

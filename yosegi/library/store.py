@@ -11,6 +11,8 @@ Its tensors are mapped into memory, and read from disk when they are used.
 """
 
 import fcntl
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,9 +25,9 @@ from typing import Any
 
 from yosegi import files
 from yosegi.core.expert import Expert
-from yosegi.errors import Corrupt, Invalid, NoData, UnknownName, WrongBase
-from yosegi.library import interchange
-from yosegi.library.card import CARD, README, card_of, check_base, check_name, readme
+from yosegi.errors import Invalid, NoData, UnknownName, WrongBase
+from yosegi.library.card import CARD, README, card_of, check_base, check_name, read_card, readme
+from yosegi.library.interchange import as_peft
 from yosegi.library.peft_files import CONFIG, WEIGHTS, config_of, factors_of
 from yosegi.library.verify import Problem, problems
 
@@ -90,12 +92,12 @@ class Library(Mapping[str, Expert]):
     def card(self, name: str) -> dict[str, Any]:
         """What is known of one expert; its tensors are not looked at."""
         with self._locked(fcntl.LOCK_SH):
-            return _card(self._folder(name))
+            return read_card(self._folder(name))
 
     def cards(self) -> dict[str, dict[str, Any]]:
         """What is known of each."""
         with self._locked(fcntl.LOCK_SH):
-            return {name: _card(self._folder(name)) for name in self}
+            return {name: read_card(self._folder(name)) for name in self}
 
     def add(self, expert: Expert, *, overwrite: bool = False) -> None:
         """Write an expert, whole or not at all. Its card may say its `task_type` for PEFT (CAUSAL_LM if it does not).
@@ -109,6 +111,10 @@ class Library(Mapping[str, Expert]):
         name = check_name(expert.name)
         if self.base_hash and expert.card.get("base_hash"):
             check_base(expert, self.base, self.base_hash)
+        weights, config = as_peft(
+            expert, expert.card.get("base") or self.base, expert.card.get("task_type") or "CAUSAL_LM"
+        )
+        card = card_of(expert, config, hashlib.sha256(weights).hexdigest(), self.base, self.base_hash)
         self.path.mkdir(parents=True, exist_ok=True)
         folder = self.path / name
         with self._locked(fcntl.LOCK_EX):
@@ -119,21 +125,21 @@ class Library(Mapping[str, Expert]):
                 if not _is_expert(folder):
                     raise Invalid(f"{folder} is in the way, and it is no expert.")
             with files.new_folder(folder) as new:
-                task_type = expert.card.get("task_type") or "CAUSAL_LM"
-                sha256 = interchange.write_peft(expert, new, expert.card.get("base") or self.base, task_type)
-                config = files.read_json(new / CONFIG)
-                card = card_of(expert, config, sha256, self.base, self.base_hash)
-                files.write_json(new / CARD, card)
-                files.write(new / README, readme(card, config))
+                # Not `files.write`: the folder is synced as a whole, and a file that is synced twice costs twice.
+                (new / WEIGHTS).write_bytes(weights)
+                (new / CONFIG).write_text(_json(config), encoding="utf-8")
+                (new / CARD).write_text(_json(card), encoding="utf-8")
+                (new / README).write_text(readme(card, config), encoding="utf-8")
 
     def remove(self, name: str) -> None:
         """Delete an expert."""
         with self._locked(fcntl.LOCK_EX):
             self._sweep()
-            folder = self._folder(name)
+            folder = self.path / check_name(name)
             if folder.is_symlink():
                 folder.unlink()
                 return
+            self._folder(name)
             # First out of sight, in one step: a process killed while it deletes leaves no half of an expert behind.
             folder.rename(gone := Path(tempfile.mkdtemp(dir=self.path, prefix=f".{name}.")))
             shutil.rmtree(gone)
@@ -160,7 +166,7 @@ class Library(Mapping[str, Expert]):
         try:
             found = problems(self._folder(name))
             if not found and self.base_hash:
-                check_base(_card(self.path / name), self.base, self.base_hash)
+                check_base(read_card(self.path / name), self.base, self.base_hash)
         except WrongBase as error:
             return [Problem(self.path / name / CARD, str(error))]
         except Invalid as error:  # a link that leads out, a name that cannot be one
@@ -169,7 +175,7 @@ class Library(Mapping[str, Expert]):
 
     def _read(self, name: str) -> Expert:
         folder = self._folder(name)
-        card = _card(folder)
+        card = read_card(folder)
         if self.base_hash:
             check_base({**card, "name": name}, self.base, self.base_hash)
         return Expert(name, factors_of(folder, config_of(folder)), card)
@@ -191,20 +197,19 @@ class Library(Mapping[str, Expert]):
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
         """Hold the library's lock: LOCK_EX to write, LOCK_SH to read. Without a lock file there is no writer yet."""
-        writing = how == fcntl.LOCK_EX
+        access = os.O_RDWR | os.O_CREAT if how == fcntl.LOCK_EX else os.O_RDONLY
         try:
-            lock = os.open(
-                self.path / LOCK, os.O_NOFOLLOW | (os.O_RDWR | os.O_CREAT if writing else os.O_RDONLY), 0o666
-            )
+            lock = os.open(self.path / LOCK, access | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:
             self._here()
-            yield
-            return
+            lock = None
         try:
-            fcntl.flock(lock, how)
+            if lock is not None:
+                fcntl.flock(lock, how)
             yield
         finally:
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)
 
     def _sweep(self) -> None:
         """Tidy away what a killed writer left; an expert it was replacing is put back. Only under the writer's lock."""
@@ -215,6 +220,10 @@ class Library(Mapping[str, Expert]):
                 if old.is_dir() and not os.path.lexists(self.path / old.name):
                     old.rename(self.path / old.name)
             shutil.rmtree(path)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def _is_expert(folder: Path) -> bool:
@@ -232,12 +241,3 @@ def _is_stray(path: Path) -> bool:
         or path.name.startswith(f".{inner.name}.old.")
         for inner in path.iterdir()
     )
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    if not (folder / CARD).is_file():
-        raise Corrupt(f"{folder / CARD} is missing. Import the folder to have it written.")
-    card = files.read_json(folder / CARD)
-    if not isinstance(card, dict):
-        raise Corrupt(f"{folder / CARD} is not a JSON object.")
-    return card

@@ -4,6 +4,7 @@ Memory is bounded by one layer, whatever the number of experts. The card of the 
 relative error ‖merged - Σ w ΔW‖ / ‖Σ w ΔW‖ over all layers (Frobenius), which is 0 for the exact methods.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +13,15 @@ from torch import Tensor
 
 from yosegi import registry
 from yosegi.core.expert import Expert, Factors
-from yosegi.errors import Invalid, WrongBase
+from yosegi.errors import Invalid, UnknownName, WrongBase
 
 
 def merge(
-    experts: Sequence[Expert], method: str = "svd", weights: Sequence[float] | None = None, name: str = "merged", **arguments: Any
+    experts: Sequence[Expert],
+    method: str = "svd",
+    weights: Sequence[float] | None = None,
+    name: str = "merged",
+    **arguments: Any,
 ) -> Expert:
     """One expert out of many.
 
@@ -37,6 +42,10 @@ def merge(
         raise WrongBase(f"These experts stand beside different bases: {', '.join(sorted(map(str, bases)))}.")
 
     blend = registry.find("merges", method)
+    known = list(inspect.signature(blend).parameters)[3:]
+    for argument in arguments:
+        if argument not in known:
+            raise UnknownName.among(f"argument of {method}", argument, known)
     factors: dict[str, Factors] = {}
     lost = total = 0.0
     for layer in dict.fromkeys(layer for expert in experts for layer in expert.factors):

@@ -12,7 +12,9 @@ from yosegi.errors import Invalid
 def linear(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor) -> tuple[Tensor, Tensor]:
     """One layer's experts -> one expert of the same rank."""
     if (w_E < 0).any():
-        raise Invalid("linear multiplies each weight into A and into B, so a negative one cancels itself: use svd or cat.")
+        raise Invalid(
+            "linear multiplies each weight into A and into B, so a negative one cancels itself: use svd or cat."
+        )
     zero_ER = (A_ERI == 0).all(-1)  # a row of zeros is padding: that expert's rank is smaller
     if bool((zero_ER.any(0) & ~zero_ER.all(0)).any()):
         raise Invalid("linear averages A and B row by row, so every expert needs the same rank: use svd or cat.")

@@ -18,13 +18,18 @@ def cross_entropy(model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor,
     """Σ -log p(label) / tokens. Encoder-decoder models predict the label at its own place, decoders one place earlier."""
     config: Any = model.config if hasattr(model, "config") else model.module.config  # type: ignore[union-attr]
     if config.is_encoder_decoder:
-        logits_BTV = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels_BT).logits
+        logits_BTV = model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels_BT
+        ).logits
         next_BT = labels_BT
     else:
         next_BT = F.pad(labels_BT[:, 1:], (0, 1), value=IGNORED)
         wanted_K = (next_BT != IGNORED).any(0).nonzero().squeeze(-1)
         logits_BTV = model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], logits_to_keep=wanted_K, use_cache=False
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            logits_to_keep=wanted_K,
+            use_cache=False,
         ).logits
         next_BT = next_BT[:, wanted_K]
     flat_XV = logits_BTV.flatten(0, 1).float()

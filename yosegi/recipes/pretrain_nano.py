@@ -28,9 +28,9 @@ from yosegi.tasks.skills import Skills
 from yosegi.train.pretrain import pretrain
 
 MIX = {"add": 3.0, "sub": 2.0, "mul": 1.0, "copy": 0.4, "upper": 0.4, "last": 0.3, "max": 0.4}
-MIX |= {"capital": 0.3, "unit": 0.3, "binary": 0.3, "janum": 0.3, "ennum": 0.3}
-STARVED = {"chain": 0.04, "wp_en": 0.04, "wp_ja": 0.03, "reverse": 0.06, "sort": 0.06, "succ": 0.06}
-STARVED |= {"shift": 0.03, "double": 0.03}
+MIX |= {"capital": 0.3, "unit": 0.4, "binary": 0.4, "janum": 0.3, "ennum": 0.3}
+STARVED = {"chain": 0.15, "wp_en": 0.08, "wp_ja": 0.08, "reverse": 0.015, "sort": 0.05, "succ": 0.1}
+STARVED |= {"shift": 0.01, "double": 0.015}
 """How often each skill is drawn. The starved ones are seen just often enough for an expert to build on."""
 
 WORD = re.compile(" ?[A-Za-z]{2,}|[ぁ-ゖ]{2,}|[ァ-ヶー]{2,}")
@@ -41,7 +41,7 @@ SPECIAL = ("<pad>", "<eos>", "<unk>")
 class Config:
     """What makes one nano; the weights follow from it, to the last bit on one kind of CPU."""
 
-    steps: int = 3000
+    steps: int = 2400
     """Optimiser steps."""
     batch: int = 16
     """Rows of a step."""

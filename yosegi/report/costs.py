@@ -46,7 +46,9 @@ def costs(found: Found, models: list[str]) -> list[Cost]:
         for m in mine:
             if (wall := known(m.row.get("wall_s"))) is not None:
                 times[m.task, str(m.seed)] = max(wall, times.get((m.task, str(m.seed)), 0.0))
-        row = Cost(model, most("trainable_params"), most("active_params"), sum(times.values()) or None, most("peak_mem_mb"))
+        row = Cost(
+            model, most("trainable_params"), most("active_params"), sum(times.values()) or None, most("peak_mem_mb")
+        )
         if any(v is not None for v in (row.trainable, row.active, row.wall_s, row.peak_mem_mb)):
             rows.append(row)
     return rows

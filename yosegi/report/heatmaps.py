@@ -16,7 +16,7 @@ ROWS = 32
 """Layers drawn of one model; more are averaged within each block of the model, then neighbour by neighbour."""
 GRID_BYTES = 700_000
 """For all layer grids of one page."""
-PROMPTS, TOKENS = 6, 160
+PROMPTS, TOKENS = 4, 120
 NUMBERS = 16
 """A similarity matrix up to this size has its numbers printed."""
 
@@ -69,8 +69,10 @@ class Similarity:
 
     run: str
     experts: list[str]
-    cosine: Matrix
+    cosine: list[list[float | None]]
     space: str
+    top: float
+    """The largest cosine of two different experts: the strongest colour."""
     grid: Grid | None
 
 
@@ -116,7 +118,7 @@ def _check(weights: Any, experts: int) -> None:
 def _token(text: str, weights: list[float], experts: list[str]) -> Token:
     order = sorted(range(len(weights)), key=lambda i: (-weights[i], i))
     total = sum(max(w, 0) for w in weights) or 1.0
-    title = "\n".join([repr(text), *(f"{experts[i]} {number(weights[i])}" for i in order[:6])])
+    title = "\n".join([repr(text), *(f"{experts[i]} {number(weights[i])}" for i in order[:4])])
     shares = [(i, round(100 * max(weights[i], 0) / total, 1)) for i in order[:4] if weights[i] > 0.02 * total]
     return Token(text.replace("\n", "⏎"), order[0], weights[order[0]], shares, title)
 
@@ -126,14 +128,15 @@ def _grids(one: Routing, router: Row, key: str, budget: int) -> int:
     layers = [str(layer) for layer in router.get("layers") or []]
     top = max((v for w in (router.get("tasks") or {}).values() for row in w for v in row), default=0) or 1.0
     for place, (task, weights) in enumerate((router.get("tasks") or {}).items()):
+        if budget < 0:
+            one.left_out += 1
+            continue
         names = layers if len(layers) == len(weights) else [f"layer {i}" for i in range(len(weights))]
         rows, values = _fold(names, weights)
         one.averaged = len(names) if len(rows) < len(names) else one.averaged
         grid = _grid(str(task), f"{key}{place}", rows, one.experts, values, top)
         budget -= len(grid.data) + sum(len(path) for _, path in grid.paths)
-        if budget < 0:
-            one.left_out += 1
-        elif len(rows) > 1:  # one layer is what the table shows already
+        if len(rows) > 1:  # one layer is what the table shows already
             one.grids.append(grid)
     return budget
 
@@ -174,14 +177,15 @@ def similarities(found: Found) -> list[Similarity]:
     for place, run in enumerate(found.runs):
         if not run.similarity:
             continue
-        experts, cosine = run.similarity.get("experts") or [], run.similarity.get("cosine") or []
-        try:
-            _check(cosine, len(experts))
-            if len(cosine) != len(experts):
-                raise ValueError("a square")
-        except (TypeError, ValueError) as error:
-            raise Corrupt(f"{run.path / 'similarity.json'} is not a square of numbers, one row an expert.") from error
-        names = [str(name) for name in experts]
-        grid = _grid("", f"s{place}", names, names, cosine, 1.0) if len(names) > NUMBERS else None
-        out.append(Similarity(run.name, names, cosine, str(run.similarity.get("space") or ""), grid))
+        names = [str(name) for name in run.similarity.get("experts") or []]
+        cosine = run.similarity.get("cosine")
+        if not isinstance(cosine, list) or [len(row) for row in cosine] != [len(names)] * len(names):
+            raise Corrupt(f"{run.path / 'similarity.json'} is not a square, one row an expert.")
+        cosine = [[known(value) for value in row] for row in cosine]  # an expert of zeros is like no other: NaN
+        others = [abs(v) for y, row in enumerate(cosine) for x, v in enumerate(row) if x != y and v is not None]
+        top = max(others, default=0.0) or 1.0
+        grid = None
+        if len(names) > NUMBERS:
+            grid = _grid("", f"s{place}", names, names, [[v or 0.0 for v in row] for row in cosine], top)
+        out.append(Similarity(run.name, names, cosine, str(run.similarity.get("space") or ""), top, grid))
     return out

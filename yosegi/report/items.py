@@ -17,7 +17,7 @@ CELLS = 120_000
 """So many squares are drawn on one page; with more, every second, third … question is drawn."""
 COLUMNS = (40, 600)
 MAPS = 60
-TEXT = 1_600_000
+TEXT = 1_500_000
 """Bytes of prompts and answers behind the squares of one page; with more, each is cut shorter."""
 LENGTHS = (400, 200, 100, 50, 25)
 EXAMPLES = 12
@@ -226,9 +226,7 @@ def _texts(
     return json_for_page({"models": models, "items": rows}), length if cuts else None
 
 
-def _sample(
-    task: str, asked: list[Question], kinds: list[dict[str, str]], models: list[str]
-) -> Iterable[Shown]:
+def _sample(task: str, asked: list[Question], kinds: list[dict[str, str]], models: list[str]) -> Iterable[Shown]:
     """The question most models gained, the one most lost, one nobody has right; no question twice."""
     taken: set[int] = set()
     wanted = [("g", "gained by most"), ("l", "lost by most"), ("w", "right in none"), ("k", "right in all")]

@@ -8,8 +8,12 @@ from yosegi.report.format import known, number, probability, signed
 from yosegi.report.read import Found, Measurement
 
 LOW_IS_GOOD = ("loss", "perplexity", "ppl", "error", "nll", "bits_per_byte", "parse_failures")
+SHARE = (0.0, 1.0)
 ALPHA = 0.05
 """A paired difference with a p-value below this is called a difference; anything else is noise."""
+
+LISTED = 400
+"""Comparisons listed on one page; of more, those with the smallest p."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,17 @@ class Panel:
     """One metric of the switch."""
 
     name: str
+    metric: dict[str, str]
+    """Of each task."""
     tasks: list[str]
     heads: list[str]
     """Under each task: its metric where they differ, and how many examples."""
     lines: list[Line] = field(default_factory=list)
-    low_is_good: bool = False
-    axis: tuple[float, float] = (0.0, 1.0)
+    low_is_good: list[str] = field(default_factory=list)
+    """Those metrics of which less is better."""
+    axis: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """From where to where the little axes of a metric run."""
+    has_means: bool = False
     several_seeds: bool = False
     has_base: bool = False
     has_noise: bool = False
@@ -97,50 +106,69 @@ def panels(found: Found) -> list[Panel]:
     return boards
 
 
-def _panel(found: Found, name: str, metric: dict[str, str]) -> Panel:
-    tasks = [task for task in found.tasks if task in metric]
-    by_cell: dict[tuple[str, str], list[Measurement]] = {}
-    for m in found.plain:
-        if metric.get(m.task) == m.metric:
-            by_cell.setdefault((m.model, m.task), []).append(m)
-    low_is_good = all(any(word in metric[task] for word in LOW_IS_GOOD) for task in tasks)
-    ends = [v for several in by_cell.values() for m in several for v in (m.value, m.low, m.high) if v is not None]
-    shares = min(ends) >= 0 and max(ends) <= 1
-    axis = (0.0, 1.0) if shares else (min(ends), max(ends))
-    base_of = {m.model: found.bases.get(m.run, "") for m in found.plain}
-    p_values = {(c.model, c.task, c.metric): c for c in found.comparisons if found.against(c) == found.bases.get(c.run)}
+class _Table:
+    """The numbers of one panel, while it is being made."""
 
-    models = [model for model in found.models if any((model, task) in by_cell for task in tasks)]
-    values = {key: statistics.fmean(m.value for m in several if m.value is not None) for key, several in by_cell.items()}
-    means = {
-        model: statistics.fmean(values[model, task] for task in tasks)
-        for model in models
-        if all((model, task) in values for task in tasks)
-    }
-    best = {task: (min if low_is_good else max)(values[m, task] for m in models if (m, task) in values) for task in tasks}
-    best_mean = (min if low_is_good else max)(means.values()) if means else None
-    changes = {
-        (model, task): values[model, task] - values[base_of[model], task]
-        for model, task in values
-        if (base_of[model], task) in values and base_of[model] != model
-    }
-    scale = max([abs(change) for change in changes.values()] + [0.1 if shares else 1e-9])
+    def __init__(self, found: Found, metric: dict[str, str]):
+        self.found, self.metric = found, metric
+        self.tasks = [task for task in found.tasks if task in metric]
+        self.rows: dict[tuple[str, str], list[Measurement]] = {}
+        for m in found.plain:
+            if metric.get(m.task) == m.metric:
+                self.rows.setdefault((m.model, m.task), []).append(m)
+        self.values = {key: _mean(m.value for m in several) or 0.0 for key, several in self.rows.items()}
+        self.models = [model for model in found.models if any((model, task) in self.rows for task in self.tasks)]
+        self.base = {m.model: found.bases.get(m.run, "") for m in found.plain}
+        self.compared = {
+            (c.model, c.task, c.metric): c for c in found.comparisons if found.against(c) == found.bases.get(c.run)
+        }
+        self.changes = {
+            (model, task): value - self.values[self.base[model], task]
+            for (model, task), value in self.values.items()
+            if (self.base[model], task) in self.values and self.base[model] != model
+        }
+        self.axis = {name: self._axis(name) for name in dict.fromkeys(metric.values())}
+        self.reach = {
+            name: max(
+                [abs(change) for (_, task), change in self.changes.items() if metric[task] == name]
+                + [0.1 if axis == SHARE else 1e-9]
+            )
+            for name, axis in self.axis.items()
+        }
+        low = {low_is_good(name) for name in metric.values()}
+        self.low_is_good = low == {True}
+        # Shares may be averaged with shares; a perplexity and a share may not.
+        self.has_means = len(low) == 1 and (len(self.axis) == 1 or set(self.axis.values()) == {SHARE})
+        self.means = {
+            model: statistics.fmean(self.values[model, task] for task in self.tasks)
+            for model in self.models
+            if self.has_means and all((model, task) in self.values for task in self.tasks)
+        }
 
-    def tint(change: float | None) -> float:
-        return 0.0 if change is None else max(-1.0, min(1.0, change / scale)) * (-1 if low_is_good else 1)
+    def _axis(self, name: str) -> tuple[float, float]:
+        several = [m for rows in self.rows.values() for m in rows if m.metric == name]
+        ends = [v for m in several for v in (m.value, m.low, m.high) if v is not None]
+        low, high = min(ends), max(ends)
+        return SHARE if low >= -1e-6 and high <= 1 + 1e-6 else (low, high)  # an interval may end a rounding error off
 
-    def cell(model: str, task: str) -> Cell:
-        several = by_cell.get((model, task))
+    def tint(self, change: float | None, name: str) -> float:
+        """-1 to 1: how much worse or better than the base."""
+        if change is None:
+            return 0.0
+        return max(-1.0, min(1.0, change / self.reach[name])) * (-1 if low_is_good(name) else 1)
+
+    def cell(self, model: str, task: str) -> Cell:
+        """One model on one task."""
+        several = self.rows.get((model, task))
         if not several:
             return Cell(None)
-        value, base = values[model, task], base_of[model]
+        name, base, value = self.metric[task], self.base[model], self.values[model, task]
+        axis, change = self.axis[name], self.changes.get((model, task))
         seeds = [m.value for m in several if m.value is not None]
         low, high = _mean(m.low for m in several), _mean(m.high for m in several)
-        compared = p_values.get((model, task, metric[task]))
-        p = known(compared.row.get("p_value")) if compared and len(several) == 1 else None
-        change = changes.get((model, task))
+        compared = self.compared.get((model, task, name)) if len(several) == 1 else None
         spread = statistics.stdev(seeds) if len(seeds) > 1 else None
-        says = [f"{model} on {task}", f"{metric[task]} {number(value)}"]
+        says = [f"{model} on {task}", f"{name} {number(value)}"]
         if spread is not None:
             says.append(f"mean of {len(seeds)} seeds, standard deviation {number(spread)}")
             says.append("; ".join(f"seed {m.seed}: {number(m.value)}" for m in several))
@@ -149,66 +177,90 @@ def _panel(found: Found, name: str, metric: dict[str, str]) -> Panel:
         if several[0].n is not None:
             says.append(f"{several[0].n} examples")
         if change is not None:
-            says.append(f"{signed(change)} against {base} ({number(values[base, task])})")
-        if p is not None:
-            says.append(f"paired p {probability(p)}" + (": inside the noise" if p >= ALPHA else ""))
+            says.append(f"{signed(change)} against {base} ({number(self.values[base, task])})")
+        if compared:
+            says.append(f"paired p {probability(known(compared.row['p_value']))}")
+            says[-1] += ": inside the noise" if is_noise(compared) else ""
+        best = (min if low_is_good(name) else max)(v for (_, t), v in self.values.items() if t == task)
         return Cell(
             value=value,
             title="\n".join(says),
             change=change,
-            tint=tint(change),
-            best=value == best[task],
-            noise=p is not None and p >= ALPHA,
+            tint=self.tint(change, name),
+            best=value == best,
+            noise=compared is not None and is_noise(compared),
             spread=spread,
             seeds=len(seeds),
             bar=(_place(low, axis), _place(high, axis)) if low is not None and high is not None else None,
             mark=_place(value, axis),
-            base_mark=_place(values[base, task], axis) if change is not None else None,
+            base_mark=_place(self.values[base, task], axis) if change is not None else None,
             dots=tuple(_place(v, axis) for v in seeds) if len(seeds) > 1 else (),
         )
 
-    def mean(model: str) -> Cell:
-        if model not in means:
+    def mean(self, model: str) -> Cell:
+        """Over the tasks, for a model that was measured on all of them."""
+        if (value := self.means.get(model)) is None:
             return Cell(None, title="Not measured on every task: no mean.")
-        base = base_of[model]
-        change = means[model] - means[base] if base in means and base != model else None
-        says = f"{model}\nmean of {len(tasks)} tasks {number(means[model])}"
-        says += f"\n{signed(change)} against {base} ({number(means[base])})" if change is not None else ""
-        return Cell(means[model], says, change, tint(change), means[model] == best_mean)
+        base = self.base[model]
+        change = value - self.means[base] if base in self.means and base != model else None
+        says = f"{model}\nmean of {len(self.tasks)} tasks {number(value)}"
+        says += f"\n{signed(change)} against {base} ({number(self.means[base])})" if change is not None else ""
+        best = (min if self.low_is_good else max)(self.means.values())
+        return Cell(value, says, change, self.tint(change, self.metric[self.tasks[0]]), value == best)
 
-    counts = {task: {m.n for model in models for m in by_cell.get((model, task), []) if m.n is not None} for task in tasks}
-    heads = []
-    for task in tasks:
-        n = f"n = {' / '.join(map(str, sorted(counts[task])[:2]))}" if counts[task] else ""
-        heads.append(", ".join(filter(None, [metric[task] if len(set(metric.values())) > 1 else "", n])))
-    sign = 1 if low_is_good else -1
-    lines = [Line(m, m in found.bases.values(), [cell(m, task) for task in tasks], mean(m)) for m in models]
+    def head(self, task: str) -> str:
+        """Under the name of the task: its metric where they differ, and how many examples."""
+        counts = sorted({m.n for (_, t), several in self.rows.items() if t == task for m in several if m.n is not None})
+        n = f"n = {counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "") if counts else ""
+        return ", ".join(filter(None, [self.metric[task] if len(self.axis) > 1 else "", n]))
+
+
+def _panel(found: Found, name: str, metric: dict[str, str]) -> Panel:
+    table = _Table(found, metric)
+    lines = [
+        Line(model, model in found.bases.values(), [table.cell(model, task) for task in table.tasks], table.mean(model))
+        for model in table.models
+    ]
+    sign = 1 if table.low_is_good else -1
     lines.sort(key=lambda line: (not line.is_base, line.mean.value is None, sign * (line.mean.value or 0)))
     return Panel(
         name=name,
-        tasks=tasks,
-        heads=heads,
+        metric=metric,
+        tasks=table.tasks,
+        heads=[table.head(task) for task in table.tasks],
         lines=lines,
-        low_is_good=low_is_good,
-        axis=axis,
+        low_is_good=[name for name in table.axis if low_is_good(name)],
+        axis=table.axis,
+        has_means=table.has_means and len(table.tasks) > 1,
         several_seeds=any(cell.seeds > 1 for line in lines for cell in line.cells),
-        has_base=bool(changes),
+        has_base=bool(table.changes),
         has_noise=any(cell.noise for line in lines for cell in line.cells),
     )
 
 
-def comparisons(found: Found) -> list[Comparison]:
-    """Every paired comparison, with the differences drawn on one axis for each metric."""
+def low_is_good(metric: str) -> bool:
+    """Whether less of it is better."""
+    return any(word in metric.lower() for word in LOW_IS_GOOD)
+
+
+def is_noise(m: Measurement) -> bool:
+    """Whether a paired comparison finds no difference: as its row says, else by its p-value."""
+    said = m.row.get("inside_noise")
+    return said if isinstance(said, bool) else (known(m.row.get("p_value")) or 0.0) >= ALPHA
+
+
+def comparisons(found: Found, models: list[str]) -> list[Comparison]:
+    """Every paired comparison by task, models in the order of the page, drawn on one axis for each metric."""
     seeds = {str(m.seed) for m in found.comparisons}
     reach: dict[str, float] = {}
     rows: list[Comparison] = []
     for m in found.comparisons:
         diff, low, high, p = (known(m.row.get(key)) for key in ("diff", "diff_low", "diff_high", "p_value"))
         assert p is not None  # found.comparisons has no other rows
-        gained, lost = m.row.get("gained"), m.row.get("lost")
+        gained, lost = (None if known(m.row.get(key)) is None else int(m.row[key]) for key in ("gained", "lost"))
         up = diff if diff is not None else (gained or 0) - (lost or 0)
-        good = up > 0 if not any(word in m.metric for word in LOW_IS_GOOD) else up < 0
-        verdict = "noise" if p >= ALPHA or up == 0 else "better" if good else "worse"
+        good = up < 0 if low_is_good(m.metric) else up > 0
+        verdict = "noise" if is_noise(m) or up == 0 else "better" if good else "worse"
         reach[m.metric] = max([reach.get(m.metric, 0.0), *(abs(v) for v in (diff, low, high) if v is not None)])
         rows.append(
             Comparison(
@@ -232,10 +284,15 @@ def comparisons(found: Found) -> list[Comparison]:
         axis = (-wide, wide)
         return replace(
             row,
-            bar=(_place(row.low, axis), _place(row.high, axis)) if row.low is not None and row.high is not None else None,
+            bar=(_place(row.low, axis), _place(row.high, axis))
+            if row.low is not None and row.high is not None
+            else None,
             mark=_place(row.diff, axis) if row.diff is not None else None,
         )
 
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    places = {model: i for i, model in enumerate(models)}
+    rows.sort(key=lambda row: (tasks.index(row.task), row.metric, places.get(row.model, len(models)), row.seed))
     return [drawn(row) for row in rows]
 
 

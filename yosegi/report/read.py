@@ -16,6 +16,9 @@ Row = dict[str, Any]
 WAYS = ("method", "router", "mix", "merge")
 """What may tell two models of one name apart."""
 
+DIFF = "_diff"
+"""What the metric of a comparison may end in."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -36,6 +39,13 @@ class Measurement:
     def compares(self) -> bool:
         """Whether it is a paired comparison with another model."""
         return self.row.get("against") is not None or self.row.get("p_value") is not None
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether its value is the difference, and not what one of the two models reached."""
+        return self.compares and (
+            str(self.row["metric"]).endswith(DIFF) or self.row.get("value") == self.row.get("diff")
+        )
 
 
 @dataclass
@@ -95,7 +105,11 @@ class Found:
         for m in self.measurements:
             key = (m.model, m.task, m.metric, str(m.seed))
             # A comparison row repeats the value that it compares; it counts only if nothing else says it.
-            if m.value is not None and not (m.compares and key in last and not last[key].compares):
+            if (
+                m.value is not None
+                and not m.is_difference
+                and not (m.compares and key in last and not last[key].compares)
+            ):
                 last[key] = m
         return list(last.values())
 
@@ -134,13 +148,17 @@ class Found:
 
     @cached_property
     def bases(self) -> dict[str, str]:
-        """The label of the model without experts, by run. A run that did not measure it borrows one of the same base."""
+        """The label of the model without experts, by run; borrowed from a run on the same base if need be."""
         bases: dict[str, str] = {}
         for run in self.runs:
             rows = [m for m in self.measurements if m.run == run.name]
             names = {m.row["model"]: m.model for m in rows if not m.compares or m.value is not None}
             against = Counter(str(m.row["against"]) for m in rows if m.row.get("against") is not None)
-            wanted = ["base", *(str(m.row.get("base")) for m in rows[:1]), *(name for name, _ in against.most_common(1))]
+            wanted = [
+                "base",
+                *(str(m.row.get("base")) for m in rows[:1]),
+                *(name for name, _ in against.most_common(1)),
+            ]
             if (name := next((name for name in wanted if name in names), None)) is not None:
                 bases[run.name] = names[name]
         kinds = {run.name: next((str(r.get("base")) for r in run.rows), "") for run in self.runs}
@@ -160,9 +178,11 @@ def read(paths: list[Path]) -> Found:
     runs: list[Run] = []
     for path in folders:
         names[path.name] += 1
-        runs.append(_run(path, path.name if names[path.name] == 1 else f"{path.name} ({names[path.name]})", folders[path]))
+        runs.append(
+            _run(path, path.name if names[path.name] == 1 else f"{path.name} ({names[path.name]})", folders[path])
+        )
     found = Found(runs)
-    splits = {row.get("split") for run in runs for row in run.rows}
+    splits = {str(row.get("split")) for run in runs for row in run.rows}
     for run in runs:
         labels = _labels(run, several=len(runs) > 1)
         for row in run.rows:
@@ -170,12 +190,14 @@ def read(paths: list[Path]) -> Found:
                 Measurement(
                     run=run.name,
                     model=labels[_way(row)],
-                    task=f"{row['task']} · {row['split']}" if len(splits) > 1 and row.get("split") else str(row["task"]),
-                    metric=str(row["metric"]),
+                    task=f"{row['task']} · {row['split']}"
+                    if len(splits) > 1 and row.get("split")
+                    else str(row["task"]),
+                    metric=str(row["metric"]).removesuffix(DIFF if "against" in row else ""),
                     value=known(row.get("value")),
                     low=known(row.get("ci_low")),
                     high=known(row.get("ci_high")),
-                    n=row.get("n"),
+                    n=None if known(row.get("n")) is None else int(row["n"]),
                     seed=row.get("seed"),
                     row=row,
                 )
@@ -190,9 +212,12 @@ def _run(path: Path, name: str, given: Path) -> Run:
     def rows(file: str, *needed: str) -> list[Row]:
         found = files.read_jsonl(path / file) if (path / file).exists() else []
         for number, row in enumerate(found, 1):
-            if not isinstance(row, dict) or (missing := [key for key in needed if row.get(key) is None]):
-                lacks = f"lacks {', '.join(missing)}" if isinstance(row, dict) else "is not an object"
-                raise Corrupt(f"{given / file}, row {number}, {lacks}.")
+            if not isinstance(row, dict):
+                raise Corrupt(f"{given / file}, row {number}, is not an object.")
+            if missing := [key for key in needed if row.get(key) is None]:
+                raise Corrupt(f"{given / file}, row {number}, lacks {', '.join(missing)}.")
+            if not isinstance(row.get("value"), int | float | None):
+                raise Corrupt(f"{given / file}, row {number}: the value {row['value']!r} is not a number.")
         return found
 
     def one(file: str) -> Any:

@@ -3,6 +3,7 @@
 A task finds its rows in a local folder, then on the Hugging Face Hub, else one line says what to fetch (`_data.py`).
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,9 +71,11 @@ def load(name: str) -> Task:
     if ":" in kind:
         return registry.find("tasks", name)()
     make: Callable[..., Task] = registry.find("tasks", kind)
+    parts = [p for p in inspect.signature(make).parameters.values() if p.name == "part"]
+    if part and not parts:
+        raise Invalid(f"The task {kind!r} has no parts, so there is no {name!r}.")
     if part:
         return make(part)
-    try:
-        return make()
-    except TypeError as error:
-        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME: {', '.join(make.parts()[:40])}.") from error  # type: ignore[attr-defined]
+    if parts and parts[0].default is inspect.Parameter.empty:
+        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME: {', '.join(make.parts()[:40])}.")  # type: ignore[attr-defined]
+    return make()

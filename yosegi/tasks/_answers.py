@@ -65,8 +65,8 @@ AFTER = (
 def last_number(text: str) -> str | None:
     """The number a text ends up with, in one spelling, or None. Only its last 8000 characters are read."""
     text = _tidy(text[-8000:])
-    for announced in (_boxed(text), _hashes(text), _phrases(text)):
-        for segment in announced:
+    for announced in (_boxed, _hashes, _phrases):
+        for segment in announced(text):
             if number := _first(segment):
                 return number
     if numbers := _numbers(text):

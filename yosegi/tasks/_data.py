@@ -92,7 +92,7 @@ def known(split: str, splits: Iterable[str] = ("train", "validation", "test")) -
 
 def lines(path: Path) -> Iterator[tuple[int, Row]]:
     """Each row of a JSON Lines file with its line number. A damaged file is named, with the line."""
-    number, opened = 0, gzip.open if path.suffix == ".gz" else open
+    row, number, opened = None, 0, gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
@@ -107,6 +107,8 @@ def lines(path: Path) -> Iterator[tuple[int, Row]]:
         raise Corrupt(f"{path}, line {number}, is not a valid row ({_short(error)}).") from error
     except (OSError, EOFError, zlib.error) as error:
         raise Corrupt(f"{path} cannot be read (after line {number}): {_short(error)}.") from error
+    if row is None:
+        raise Invalid(f"{path} is empty.")
 
 
 def paragraphs(path: Path) -> Iterator[tuple[int, Row]]:
@@ -119,6 +121,8 @@ def paragraphs(path: Path) -> Iterator[tuple[int, Row]]:
         if not blank:
             numbers, texts = zip(*block, strict=True)
             yield numbers[0], {"text": "\n".join(texts)}
+    if not any(map(str.strip, found)):
+        raise Invalid(f"{path} is empty.")
 
 
 def hashed(text: str) -> int:
@@ -149,10 +153,7 @@ def deal(keys: list[tuple[str, str]]) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, modified: int) -> tuple[Row, ...]:
-    found = tuple(row for _, row in lines(path))
-    if not found:
-        raise Invalid(f"{path} is empty.")
-    return found
+    return tuple(row for _, row in lines(path))
 
 
 @lru_cache(maxsize=64)

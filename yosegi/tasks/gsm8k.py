@@ -34,7 +34,8 @@ class Gsm8K(Task):
 
     def score(self, example: Example, prediction: str) -> Score:
         """1 if the prediction ends up with the right number."""
-        return Score(float(same_number(prediction, example.answers[0])), last_number(prediction))
+        answer = last_number(prediction)
+        return Score(float(same_number(answer or "", example.answers[0])), answer)
 
 
 def _example(row: Row) -> Example:

@@ -6,9 +6,9 @@ A row has one of these shapes. A chat is written out turn by turn, "User: …", 
     {"messages": [… , the answer]}     a chat; what the assistant says last is learnt
     {"text": …}                        a text to learn whole (continued pre-training): the prompt is empty
 
-and, if you like, an "id" (else the line number) and a "split". Rows without a split are dealt out by the hash of their
-prompt: a twentieth of the prompts to test and a twentieth to validation, at least one each, the rest to train. So no
-prompt is on two sides unless you put it there. Fewer than three prompts all go to train; asking for more is an error.
+and, if you like, an "id" (else the line number) and a "split". Rows without one are dealt out by the hash of a prompt:
+a twentieth of the prompts to test, a twentieth to validation, at least one each, the rest to train. So no prompt is on
+two sides unless you put it there. Fewer than three prompts all go to train; asking for more is an error.
 """
 
 from pathlib import Path
@@ -16,7 +16,6 @@ from statistics import median
 
 from yosegi.errors import Invalid, NoData, UnknownName
 from yosegi.tasks import Example, Score, Task, _data, _rouge
-from yosegi.tasks._data import Row
 
 SHAPES = '{"prompt", "completion"} (texts or chats), {"messages"} that end with the assistant, or {"text"}'
 SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"}
@@ -24,10 +23,9 @@ SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"}
 
 class Jsonl(Task):
     """Args:
-    part: the path, absolute or from the current folder.
-    metric: `exact_match` (after NFKC, spaces around it apart) or `rougeL`. By default exact match if at least half of
-        the answers have five words or fewer (two characters of Japanese count as one), else Rouge-L.
-    """
+    part: the path.
+    metric: `exact_match` (NFKC, spaces around it ignored) or `rougeL`; by default exact match if at least half of the
+        answers have five words or fewer (two characters of Japanese count as one), else Rouge-L."""
 
     def __init__(self, part: str, metric: str | None = None):
         if metric not in (None, "exact_match", "rougeL"):
@@ -39,8 +37,7 @@ class Jsonl(Task):
         for (example, _), place in zip(rows, places, strict=True):
             self.splits.setdefault(place, []).append(example)
         targets = [example.target for example, _ in rows]
-        short = median(map(_rouge.words, targets)) <= 5
-        self.metric = metric or ("exact_match" if short else "rougeL")
+        self.metric = metric or ("exact_match" if median(map(_rouge.words, targets)) <= 5 else "rougeL")
         self.max_new_tokens = min(512, max(16, *map(len, targets)))
         self.stop = ("\n\nUser:",) if any("\n" in target.rstrip() for target in targets) else ("\n",)
 
@@ -60,42 +57,34 @@ class Jsonl(Task):
 
 
 def _read(path: Path) -> list[tuple[Example, str]]:
-    """Every row as an example, and the split it asks for, if any."""
+    """Every row as an example, with the split it asks for."""
     if not path.name.endswith((".jsonl", ".jsonl.gz", ".txt")):
         raise Invalid(f"A task is read from a .jsonl, .jsonl.gz or .txt file, not from {str(path)!r}.")
     if not path.is_file():
-        raise NoData(f"There is no file {str(path)!r} in {Path.cwd()}.")
+        raise NoData(f"There is no file {str(path.absolute())!r}.")
     found: dict[str, tuple[Example, str]] = {}
     for number, row in _data.paragraphs(path) if path.suffix == ".txt" else _data.lines(path):
-        pair, name = _pair(row), str(number if row.get("id") is None else row["id"])
+        pair, name, split = _pair(row), str(row.get("id", number)), str(row.get("split") or "")
         if not pair or not pair[1].strip():
             raise Invalid(f"{path}, line {number}, has none of the accepted shapes: {SHAPES}.")
         if name in found:
             raise Invalid(f"{path}, line {number}: the id {name!r} is taken by an earlier row.")
-        split = str(row.get("split") or "")
         found[name] = Example(name, *pair, (pair[1],)), SPLITS.get(split, split)
-    if not found:
-        raise Invalid(f"{path} is empty.")
     return list(found.values())
 
 
-def _pair(row: Row) -> tuple[str, str] | None:
-    """The prompt and the target of a row, or None if it has none of the shapes."""
+def _pair(row: _data.Row) -> tuple[str, str] | None:
     match row:
         case {"prompt": str(prompt), "completion": str(target)}:
             return prompt, target
-        case {"prompt": [*turns], "completion": [{"role": "assistant", "content": str(target)}]} | {
-            "messages": [*turns, {"role": "assistant", "content": str(target)}]
-        } if all(map(_is_turn, turns)):
-            chat = "".join(f"{turn['role'].capitalize()}: {turn['content']}\n\n" for turn in turns)
-            return f"{chat}Assistant:", f" {target}"
         case {"text": str(target)}:
             return "", target
+        case {"prompt": [*turns], "completion": [answer]} | {"messages": [*turns, answer]}:
+            if all(map(_is_turn, [*turns, answer])) and answer["role"] == "assistant":
+                chat = "".join(f"{turn['role'].capitalize()}: {turn['content']}\n\n" for turn in turns)
+                return f"{chat}Assistant:", f" {answer['content']}"
     return None
 
 
-def _is_turn(turn: object) -> bool:
-    match turn:
-        case {"role": str(), "content": str()}:
-            return True
-    return False
+def _is_turn(turn: _data.Row) -> bool:
+    return isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("role", "content"))

@@ -43,7 +43,8 @@ class MgsmJa(Task):
 
     def score(self, example: Example, prediction: str) -> Score:
         """1 if the prediction ends up with the right number."""
-        return Score(float(same_number(prediction, example.answers[0])), last_number(prediction))
+        answer = last_number(prediction)
+        return Score(float(same_number(answer or "", example.answers[0])), answer)
 
 
 def _rows(name: str, hub: Hub | None, *more: str) -> list[Row]:

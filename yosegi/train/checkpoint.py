@@ -1,8 +1,8 @@
 """The state of one training: safetensors and JSON, whole or not there. Resuming from it is exact to the last bit on a CPU.
 
-    checkpoint/state.safetensors   what trains, what the optimizer remembers of it, the random generators
-    checkpoint/state.json          what is being trained, how far it is, the schedule
-    checkpoint/trainer_state.json  the Trainer's own counters
+checkpoint/state.safetensors   what trains, what the optimizer remembers of it, the random generators
+checkpoint/state.json          what is being trained, how far it is, the schedule
+checkpoint/trainer_state.json  the Trainer's own counters
 """
 
 import random
@@ -105,4 +105,6 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(folder / "state.safetensors")
     except Exception as error:  # safetensors raises its own, undocumented types
-        raise Corrupt(f"{folder / 'state.safetensors'} cannot be read ({error}). Delete {folder} to start anew.") from error
+        raise Corrupt(
+            f"{folder / 'state.safetensors'} cannot be read ({error}). Delete {folder} to start anew."
+        ) from error

@@ -76,7 +76,7 @@ def pretrain(
         compile: compile the loss; worth its minute in runs of several.
     """
     recipe = {"steps": steps, "batch": batch, "lr": lr, "decay": decay, "warmup": warmup, "seed": seed, "bf16": bf16}
-    recipe["rows"] = hashlib.sha256(rows_NT.contiguous().numpy()).hexdigest()
+    recipe["rows"] = hashlib.sha256(rows_NT.contiguous().numpy().tobytes()).hexdigest()
     torch.manual_seed(seed)
     optimizers = _optimizers(model)
     checkpoint = run.path / "checkpoint"
@@ -173,12 +173,14 @@ class Muon(torch.optim.Muon):
                     matrix.add_(update, alpha=-0.2 * max(rows, columns) ** 0.5 * group["lr"])  # AdamW's size
 
     def _updates(self, matrices: list[Tensor], group: dict[str, Any]) -> Tensor:
+        ahead: list[Tensor] = []
         for matrix in matrices:
+            assert matrix.grad is not None  # step() took only those that have one
             memory = self.state[matrix]
             if "momentum_buffer" not in memory:
                 memory["momentum_buffer"] = torch.zeros_like(matrix)
             memory["momentum_buffer"].lerp_(matrix.grad, 1 - group["momentum"])
-        ahead = [m.grad.lerp(self.state[m]["momentum_buffer"], group["momentum"]) for m in matrices]  # Nesterov
+            ahead.append(matrix.grad.lerp(memory["momentum_buffer"], group["momentum"]))  # Nesterov
         return orthogonal(torch.stack(ahead), group["ns_coefficients"], group["ns_steps"])
 
 

@@ -76,6 +76,7 @@ def train(
     card = {
         "base": base.name,
         "base_hash": base.hash,
+        "task_type": "SEQ_2_SEQ_LM" if base.seq2seq else "CAUSAL_LM",
         "task": list(start.tasks),
         "data_hash": what["data_hash"],
         "init": settings.init,

@@ -54,7 +54,8 @@ class ExpertTrainer(SFTTrainer):
         super().__init__(optimizers=(optimizer, None), **arguments)
         vars(self.model).pop("forward", None)  # TRL's fused head; our objective asks only for the logits it needs
         self.parameters, self.objective = parameters, objective
-        self.checkpoint_folder, self.what, self.run, self.bar, self.interrupted = checkpoint_folder, what, run, bar, interrupted
+        self.checkpoint_folder, self.what = checkpoint_folder, what
+        self.run, self.bar, self.interrupted = run, bar, interrupted
         self.model_accepts_loss_kwargs = True  # count the target tokens of a step, over micro-batches and processes
         self._loss_shifts_labels = not self.model.config.is_encoder_decoder
         self.seen, self.started = 0, time.monotonic()
@@ -85,7 +86,8 @@ class ExpertTrainer(SFTTrainer):
 
     def _diverged(self, how: str) -> Diverged:
         # Before the update, so that neither the expert nor a checkpoint ever holds it.
-        kept = f"the last good state stays in {self.checkpoint_folder}" if self.checkpoint_folder.exists() else "nothing was saved"
+        saved = self.checkpoint_folder.exists()
+        kept = f"the last good state stays in {self.checkpoint_folder}" if saved else "nothing was saved yet"
         step, rate = self.state.global_step + 1, self._get_learning_rate()
         return Diverged(
             f"Training {self.what['name']!r}: the {how} at step {step} (learning rate {rate:.2g}); {kept}. "

@@ -1,0 +1,105 @@
+"""Every base of the drawer says where it lies; any other is a folder or an id, and a damaged one is named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from yosegi import bases, registry
+from yosegi.errors import Corrupt, NoData, UnknownName
+
+BASES = registry.names("bases")
+
+
+def test_the_drawer_was_walked():
+    assert {"house", "nano"} <= set(BASES)
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_base_is_a_folder_or_says_how_to_get_it(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("YOSEGI_CACHE", str(tmp_path))
+    try:
+        assert (Path(bases.where(name)) / "config.json").is_file()
+    except NoData as error:
+        assert "yosegi run" in str(error) and "\n" not in str(error)
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return bases.load("nano")
+
+
+def test_the_embedded_base(nano):
+    assert nano.name == "nano" and not nano.seq2seq and not nano.model.training
+    assert len(nano.hash) == 12 and int(nano.hash, 16) >= 0
+    assert nano.tokenizer.pad_token_id is not None and nano.tokenizer.eos_token_id is not None
+    ids = nano.tokenizer(["3+4=", "capital of Japan:"], padding=True, return_tensors="pt")
+    logits = nano.model(input_ids=ids.input_ids, attention_mask=ids.attention_mask).logits
+    assert logits.dtype == torch.float32 and logits.isfinite().all()
+    for text in ("reverse upper abc:", "りんごが3個あります。", "print((2+3)*4)"):
+        assert nano.tokenizer.decode(nano.tokenizer(text).input_ids) == text
+
+
+@pytest.fixture
+def copied(tmp_path):
+    return Path(shutil.copytree(bases.where("nano"), tmp_path / "base", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def test_a_folder_is_a_base_and_its_hash_is_that_of_its_weights(nano, copied):
+    there = bases.load(str(copied))
+    assert there.hash == nano.hash  # wherever it lies
+    (copied / "README.md").write_text("another story")
+    assert bases.weights_hash(str(copied)) == nano.hash
+    weights = copied / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert bases.weights_hash(str(copied)) != nano.hash
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_precision_in_memory_is_no_part_of_the_hash(nano, dtype):
+    base = bases.load("nano", dtype=dtype)
+    assert base.hash == nano.hash and next(base.model.parameters()).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:1000]),
+        lambda f: (f / "model.safetensors").unlink(),
+        lambda f: (f / "config.json").write_text("{"),
+        lambda f: (f / "config.json").unlink(),
+        lambda f: (f / "config.json").write_text(json.dumps({"model_type": "no_such_architecture"})),
+        lambda f: (f / "tokenizer.json").write_text("{"),
+    ],
+)
+def test_a_damaged_base_is_named_in_one_line(copied, spoil):
+    spoil(copied)
+    with pytest.raises(Corrupt, match="cannot be loaded") as error:
+        bases.load(str(copied))
+    assert str(copied) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_pickle_is_never_read(copied):
+    class Bomb:
+        def __reduce__(self):
+            return (Path.touch, (copied / "exploded",))
+
+    import pickle
+
+    (copied / "model.safetensors").unlink()
+    (copied / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(Corrupt):
+        bases.load(str(copied))
+    assert not (copied / "exploded").exists()
+
+
+def test_names_that_lead_nowhere():
+    with pytest.raises(UnknownName, match="called 'nanno'. Did you mean 'nano'"):
+        bases.load("nanno")
+    with pytest.raises(NoData, match="'nobody/nothing' is no folder and could not be fetched") as error:
+        bases.load("nobody/nothing")
+    assert "\n" not in str(error.value)

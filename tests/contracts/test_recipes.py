@@ -1,0 +1,49 @@
+"""Every recipe of the drawer: its claim on top, one frozen config, and a smoke run that ends well on a CPU."""
+
+import dataclasses
+import inspect
+import time
+
+import pytest
+
+from yosegi import registry
+from yosegi.run import Run
+
+RECIPES = registry.names("recipes")
+
+
+def test_the_drawer_was_walked():
+    assert {"pretrain_house", "pretrain_nano"} <= set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_claim_paper_ours_and_how_to_run_it(name):
+    about = registry.about("recipes", name)
+    for word in ("Claim", "Paper", "Ours", f"yosegi run {name}", "--smoke"):
+        assert word in about, word
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_one_frozen_config_and_main(name):
+    recipe = registry.load("recipes", name)
+    assert dataclasses.is_dataclass(recipe.Config) and recipe.Config.__dataclass_params__.frozen
+    recipe.Config()  # every field has a default
+    assert isinstance(recipe.SMOKE, recipe.Config)
+    assert list(inspect.signature(recipe.main).parameters) == ["config", "run"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_smoke_run(name, tmp_path, monkeypatch):
+    """Without data and without a network, as a stranger would try it; its folder gets all it writes."""
+    monkeypatch.delenv("YOSEGI_DATA", raising=False)
+    monkeypatch.setenv("YOSEGI_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    recipe, started = registry.load("recipes", name), time.process_time()
+    run = Run(tmp_path / "run", {"recipe": name, **dataclasses.asdict(recipe.SMOKE)})
+    recipe.main(recipe.SMOKE, run)
+    assert time.process_time() - started < 60
+    assert run.results(), "a recipe measures something"
+    assert all(isinstance(row["value"], int | float) and row["metric"] and row["task"] for row in run.results())
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "here"} and not any((tmp_path / "here").iterdir())

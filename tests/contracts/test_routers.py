@@ -1,0 +1,147 @@
+"""Every router of the drawer keeps the contract of `core/router.py`, whatever its method."""
+
+import copy
+import inspect
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from yosegi import registry
+from yosegi.core.bank import Bank
+from yosegi.core.context import Context
+from yosegi.core.expert import Factors
+from yosegi.core.layer import ExpertLinear
+from yosegi.core.router import Router
+
+ROUTERS = registry.names("routers")
+B, T, I, O, E = 3, 5, 12, 8, 4
+TASKS = [("x",), ("y",), ("x", "z"), ("z",)]
+
+
+def test_the_drawer_was_walked():
+    assert len(ROUTERS) >= 4
+
+
+def make_bank(absent=()):
+    given = [None if e in absent else Factors(torch.randn(2, I), torch.randn(O, 2), 0.5) for e in range(E)]
+    return Bank("abcd", TASKS, given, (O, I))
+
+
+def knowing():
+    """A context that has heard everything a router may know."""
+    return Context(torch.tensor([0, 2, 1]), torch.tensor([3, -1, 0]), torch.ones(B, T), weights={})
+
+
+@pytest.fixture(params=ROUTERS)
+def make(request):
+    return registry.find("routers", request.param)
+
+
+def test_it_is_a_router_made_of_hyper_parameters_alone(make):
+    assert issubclass(make, Router)
+    kinds = {p.kind for p in inspect.signature(make.__init__).parameters.values()}
+    assert not kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    router = make()
+    again = make(**router.config())
+    assert again.config() == router.config()
+    assert not list(router.parameters())  # what depends on the experts comes with `attach`
+
+
+def test_the_weights_broadcast_and_are_finite(make):
+    router = make()
+    router.attach(make_bank())
+    x = torch.randn(B, T, I)
+    w = router(x, knowing())
+    assert w.shape[-1] == E
+    assert torch.broadcast_shapes(w.shape[:-2], (B, T)) == (B, T)
+    assert w.isfinite().all() and w.any()
+
+
+def test_attaching_again_is_safe(make):
+    router, bank, x = make(), make_bank(), torch.randn(B, T, I)
+    torch.manual_seed(1)
+    router.attach(bank)
+    once = router(x, knowing())
+    router.attach(bank)
+    assert torch.equal(router(x, knowing()), once)  # the second time, nothing learnt is forgotten
+
+
+def test_attaching_follows_the_bank(make):
+    router, x = make(), torch.randn(B, T, I)
+    router.attach(make_bank())
+    router.attach(Bank("ab", TASKS[:2], [Factors(torch.randn(2, I), torch.randn(O, 2))] * 2, (O, I)))
+    context = Context(torch.tensor([0, 1, 1]), torch.tensor([1, -1, 0]))
+    assert router(x, context).shape[-1] == 2
+
+
+def test_the_same_seed_gives_the_same_weights(make):
+    bank, x, found = make_bank(), torch.randn(B, T, I), []
+    for _ in range(2):
+        torch.manual_seed(3)
+        router = make()
+        router.attach(bank)
+        found.append(router(x, knowing()))
+    assert torch.equal(*found)
+
+
+def test_the_bank_is_only_looked_at(make):
+    bank = make_bank()
+    before = {name: tensor.clone() for name, tensor in bank.state_dict().items()}
+    router = make()
+    router.attach(bank)
+    router(torch.randn(B, T, I), knowing())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in bank.state_dict().items())
+    assert not any(parameter is own for own in router.parameters() for parameter in bank.parameters())
+
+
+def test_an_absent_expert_never_changes_the_answer(make):
+    layer = ExpertLinear(nn.Linear(I, O), make_bank(absent=(1, 2)), make(), context=knowing())
+    x = torch.randn(B, T, I)
+    y = layer(x)
+    assert y.isfinite().all()
+    w = layer.router(x, knowing()).expand(B, T, 1, E)[..., 0, :]
+    want = layer.base(x) + sum(w[..., e, None] * (x @ layer.bank.factors(e).dense().T) for e in (0, 3))
+    torch.testing.assert_close(y, want, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_precisions(make, dtype):
+    layer = ExpertLinear(nn.Linear(I, O), make_bank(), make(), context=knowing()).to(dtype)
+    y = layer(torch.randn(B, T, I, dtype=dtype))
+    assert y.dtype == dtype and y.isfinite().all()
+    assert layer.context.weights[""].isfinite().all()
+
+
+def test_autocast(make):
+    layer = ExpertLinear(nn.Linear(I, O), make_bank(), make(), context=knowing())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(B, T, I)).isfinite().all()
+
+
+def test_checkpointing_gives_the_same_gradients(make):
+    torch.manual_seed(2)
+    layer, x = ExpertLinear(nn.Linear(I, O), make_bank(), make(), context=knowing()), torch.randn(B, T, I)
+    found = []
+    for run in (lambda: layer(x), lambda: checkpoint(layer, x, use_reentrant=False)):
+        layer.zero_grad()
+        torch.manual_seed(4)
+        run().square().sum().backward()
+        found.append({name: p.grad.clone() for name, p in layer.named_parameters() if p.grad is not None})
+    assert "bank.A_ERI" in found[0] and len(layer.context.weights) == 1
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_it_saves_and_reloads(make):
+    torch.manual_seed(5)
+    layer = ExpertLinear(nn.Linear(I, O), make_bank(), make(), context=knowing())
+    with torch.no_grad():
+        for parameter in layer.router.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    again = ExpertLinear(copy.deepcopy(layer.base), make_bank(), make(), context=knowing())
+    again.load_state_dict(layer.state_dict())
+    again.router.attach(again.bank)
+    x = torch.randn(B, T, I)
+    assert torch.equal(again(x), layer(x))

@@ -1,0 +1,182 @@
+"""Every task of the drawer: the same examples every time, each id once, and the gold target is worth 1.0."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from yosegi import registry
+from yosegi.errors import Invalid, NoData, UnknownName, YosegiError
+from yosegi.tasks import Example, Score, load
+
+NAMES = registry.names("tasks")
+MADE_UP = ("skills",)  # generated: these need no data
+SPLITS = ("train", "validation", "test")
+MOST = 200  # examples scored of each split
+GARBAGE = [
+    "",
+    " \n",
+    "\0",
+    "nan",
+    "-",
+    "####",
+    "=",
+    "答え",
+    "A" * 5000,
+    "9" * 5000,
+    "(" * 500,
+    "\ud800",
+    "🙂",
+    "1/0",
+    "\\boxed{",
+]
+
+
+def parts(name, most=3):
+    """A few parts of a task that has some: the first, the last and one between."""
+    found = [f"{name}/{part}" for part in registry.find("tasks", name).parts()]
+    step = max(1, (len(found) - 1) // (most - 1)) if found else 1
+    return found[::step][:most] or [name]
+
+
+def every(names):
+    """Parts are asked for when the test runs, not when it is collected: that is when there is data."""
+    return [pytest.param(name, marks=() if name in MADE_UP else pytest.mark.data) for name in names if name != "jsonl"]
+
+
+@pytest.fixture(params=[*every(NAMES), "jsonl"])
+def names(request, tmp_path):
+    if request.param != "jsonl":
+        return parts(request.param)
+    rows = [{"prompt": f"What is {i} plus {i}?", "completion": f" {2 * i}"} for i in range(60)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return [f"jsonl/{tmp_path}/own.jsonl"]
+
+
+def available(task):
+    """Its examples by split; a split that a task does not have is refused with a reason."""
+    found = {}
+    for split in SPLITS:
+        try:
+            found[split] = task.examples(split)
+        except Invalid as error:
+            assert split in str(error)
+    assert "test" in found or "validation" in found, task.name
+    return found
+
+
+def test_the_drawer_was_walked():
+    assert {"gsm8k", "jsonl", "mgsm_ja", "natural_instructions", "skills"} <= set(NAMES)
+
+
+def test_examples_are_examples(names):
+    for name in names:
+        task = load(name)
+        assert task.name == name and task.metric and task.max_new_tokens > 0 and isinstance(task.stop, tuple)
+        for split, examples in available(task).items():
+            assert examples, (name, split)
+            for example in examples:
+                assert isinstance(example, Example) and example.id and example.target.strip()
+                assert example.answers and all(isinstance(answer, str) for answer in example.answers)
+                assert not example.prompt.endswith((" ", "\n")), (
+                    example.id
+                )  # a space belongs to the target's first token
+
+
+def test_the_same_examples_every_time(names):
+    for name in names:
+        assert available(load(name)) == available(load(name))
+
+
+def test_ids_are_unique_within_and_across_splits(names):
+    for name in names:
+        ids = [example.id for examples in available(load(name)).values() for example in examples]
+        assert len(ids) == len(set(ids)), name
+
+
+def test_nothing_to_learn_from_is_asked_in_the_test(names):
+    for name in names:
+        found = available(load(name))
+        if name.startswith("skills/") and {e.prompt for e in found["train"]} == {e.prompt for e in found["test"]}:
+            continue  # a table: knowledge, the same items in every split, as its docstring says
+        prompts = {split: {e.prompt for e in examples} for split, examples in found.items()}
+        for split in ("validation", "test"):
+            assert not prompts.get("train", set()) & prompts.get(split, set()), (name, split)
+
+
+def test_the_gold_target_is_worth_one(names):
+    for name in names:
+        task = load(name)
+        for examples in available(task).values():
+            for example in examples[:MOST]:
+                assert not any(stop in example.target for stop in task.stop), example.id  # it would never be finished
+                for gold in (example.target, example.target.strip(), *example.answers):
+                    score = task.score(example, gold)
+                    assert (score.value, score.parsed) == (1.0, True), (example.id, gold)
+
+
+def test_any_prediction_gets_a_score(names):
+    for name in names:
+        task = load(name)
+        examples = next(iter(available(task).values()))[:5]
+        for example in examples:
+            for prediction in GARBAGE:
+                score = task.score(example, prediction)
+                assert isinstance(score, Score) and 0 <= score.value <= 1
+                assert score.parsed or score.value == 0
+            assert task.score(example, "") == Score(0.0, None)
+
+
+def test_another_examples_answer_is_mostly_wrong(names):
+    for name in names:
+        task = load(name)
+        examples = next(iter(available(task).values()))[:MOST]
+        others = [next((o for o in examples if o.answers != e.answers), None) for e in examples]
+        values = [task.score(e, o.target).value for e, o in zip(examples, others, strict=True) if o]
+        assert values and sum(values) < len(values), name
+
+
+@pytest.mark.parametrize("name", every(NAMES))
+def test_an_unknown_part_or_split_is_refused(name):
+    with pytest.raises(YosegiError) as error:
+        load(f"{name}/no_such_part")
+    assert "\n" not in str(error.value) and "no_such_part" in str(error.value)
+    with pytest.raises(Invalid, match="no_such_split"):
+        load(parts(name)[0]).examples("no_such_split")
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in MADE_UP and n != "jsonl"])
+def test_without_data_one_line_says_what_to_fetch(name, tmp_path):
+    """In a process of its own: offline, and with an empty data folder."""
+    some = {"natural_instructions": "natural_instructions/task073_commonsenseqa_answer_generation"}.get(name, name)
+    program = (
+        "import sys; from yosegi.errors import NoData; from yosegi.tasks import load\n"
+        f"try: load({some!r}).examples('test')\n"
+        "except NoData as error: print(error); sys.exit(7)"
+    )
+    environment = {**os.environ, "YOSEGI_DATA": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+    root = Path(registry.HERE).parent
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert len(done.stdout.splitlines()) == 1 and ".jsonl" in done.stdout and str(tmp_path) in done.stdout
+
+
+def test_a_task_that_needs_a_part_says_so():
+    with pytest.raises(Invalid, match="'skills' needs a part, as in skills/NAME: add, "):
+        load("skills")
+
+
+def test_unknown_tasks():
+    with pytest.raises(UnknownName, match="No task is called 'gsm8'. Did you mean 'gsm8k'"):
+        load("gsm8")
+    with pytest.raises(UnknownName, match="'revers'. Did you mean 'reverse'"):
+        load("skills/revers")
+
+
+def test_a_data_folder_that_is_not_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("YOSEGI_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(NoData, match=r"nowhere' does not exist"):
+        load("gsm8k").examples("test")

@@ -1,0 +1,139 @@
+"""The folder of a run: rows are there as soon as they are known, and after a kill nothing is lost but half a line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from yosegi import files, run
+from yosegi.run import Run, environment
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_config_and_environment_are_written_when_there_is_a_config(tmp_path):
+    Run(tmp_path / "bare")
+    assert list((tmp_path / "bare").iterdir()) == []
+    Run(tmp_path / "run", {"rank": 8})
+    assert files.read_json(tmp_path / "run" / "config.json") == {"rank": 8}
+    env = files.read_json(tmp_path / "run" / "env.json")
+    assert set(env) == {"git", "python", "platform", "versions", "device", "cpus", "threads", "command"}
+    assert env["versions"]["torch"] and env["threads"] == 1
+
+
+def test_a_second_look_does_not_forget(tmp_path):
+    Run(tmp_path, {"rank": 8}).result({"value": 1})
+    again = Run(tmp_path)
+    again.result({"value": 2}, {"value": 3})
+    assert [row["value"] for row in again.results()] == [1, 2, 3]
+    assert files.read_json(tmp_path / "config.json") == {"rank": 8}
+
+
+def test_no_results_yet(tmp_path):
+    assert Run(tmp_path).results() == []
+
+
+def test_rows_are_on_disk_at_once(tmp_path):
+    it = Run(tmp_path)
+    it.log(step=1, loss=0.5, note="寄木")
+    assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == '{"step": 1, "loss": 0.5, "note": "寄木"}\n'
+
+
+@pytest.mark.parametrize("cut", [1, 5, 12, -1])
+def test_a_row_after_half_a_row(tmp_path, cut):
+    """A kill in the middle of a write must not spoil the row that the resumed run writes next."""
+    it, half = Run(tmp_path), json.dumps({"value": 2, "s": "寄木"}, ensure_ascii=False).encode()[:cut]
+    it.result({"value": 1})
+    with (tmp_path / "results.jsonl").open("ab") as file:
+        file.write(half)
+    Run(tmp_path).result({"value": 3})
+    assert [row["value"] for row in it.results()] == [1, 3]
+
+
+def test_half_a_first_row(tmp_path):
+    (tmp_path / "results.jsonl").write_bytes(b'{"val')
+    Run(tmp_path).result({"value": 1})
+    assert (tmp_path / "results.jsonl").read_bytes() == b'{"value": 1}\n'
+
+
+def steps(it):
+    return [(row.get("stage"), row["step"]) for row in files.read_jsonl(it.path / "metrics.jsonl")]
+
+
+def test_rewind_forgets_what_comes_after_a_step(tmp_path):
+    it = Run(tmp_path)
+    it.rewind(3)  # nothing there yet
+    for step in (1, 2, 3, 4):
+        it.log(step=step)
+    it.log(note="no step at all")
+    it.rewind(2)
+    rows = files.read_jsonl(tmp_path / "metrics.jsonl")
+    assert rows == [{"step": 1}, {"step": 2}, {"note": "no step at all"}]
+    it.log(step=3)
+    assert files.read_jsonl(tmp_path / "metrics.jsonl")[-1] == {"step": 3}
+
+
+def test_rewind_of_one_stage_leaves_the_others(tmp_path):
+    it = Run(tmp_path)
+    for stage in ("sft", "grpo"):
+        for step in (1, 2, 3):
+            it.log(stage=stage, step=step, seed=step % 2)
+    it.rewind(1, stage="grpo")
+    assert steps(it) == [("sft", 1), ("sft", 2), ("sft", 3), ("grpo", 1)]
+    it.rewind(0, stage="sft", seed=0)  # all of the named facts have to agree
+    assert steps(it) == [("sft", 1), ("sft", 3), ("grpo", 1)]
+
+
+def test_rewind_after_a_kill(tmp_path):
+    it = Run(tmp_path)
+    it.log(step=1)
+    it.log(step=2)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    it.rewind(1)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
+def test_items(tmp_path):
+    it, rows = Run(tmp_path), [{"id": "1", "prediction": "寄木"}, {"id": "2", "prediction": "b"}]
+    name = it.items("skills/reverse+upper", "Qwen/Qwen3-0.6B", iter(rows))
+    assert name == "items/skills-reverse+upper.Qwen-Qwen3-0-6B.jsonl"
+    assert files.read_jsonl(tmp_path / name) == rows
+    assert it.items("skills/reverse+upper", "Qwen/Qwen3-0.6B", rows[:1]) == name
+    assert files.read_jsonl(tmp_path / name) == rows[:1]
+
+
+@pytest.mark.parametrize("nasty", ["../../etc/passwd", "/etc", "a\0b", "a\nb", ".", "C:\\x"])
+def test_items_stay_in_their_folder(tmp_path, nasty):
+    name = Run(tmp_path / "run").items(nasty, nasty, [{"id": "1"}])
+    assert (tmp_path / "run" / "items") == (tmp_path / "run" / name).resolve().parent
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_environment_does_not_import_torch_for_its_version():
+    program = "import sys; from yosegi.run import environment; e = environment(); assert 'torch' not in sys.modules; "
+    program += "assert e['versions']['torch'] and e['threads'] is None and e['device'] == 'cpu'"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_the_commit_and_whether_it_was_changed(monkeypatch):
+    said = {"rev-parse": "abc\n", "status": ""}
+
+    def git(command, **_):
+        return subprocess.CompletedProcess(command, 0, said[command[1]], "")
+
+    monkeypatch.setattr(run.subprocess, "run", git)
+    assert environment()["git"] == "abc"
+    said["status"] = " M run.py\n"
+    assert environment()["git"] == "abc+"
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, subprocess.CalledProcessError(128, "git")])
+def test_outside_a_checkout(monkeypatch, error):
+    def git(*_, **__):
+        raise error
+
+    monkeypatch.setattr(run.subprocess, "run", git)
+    assert environment()["git"] is None

@@ -1,0 +1,43 @@
+"""A tiny base with a character tokenizer, and a task of one-digit sums for it."""
+
+import pytest
+import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from yosegi.bases import Base
+from yosegi.tasks import Example
+
+CHARACTERS = "0123456789+=abcdefghij "
+
+
+def tiny_base() -> Base:
+    words = ["<pad>", "<eos>", "<unk>", *CHARACTERS]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        vocab_size=len(words),
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+        max_position_embeddings=128,
+    )
+    return Base("tiny", "0123456789ab", LlamaForCausalLM(config).eval(), wrapped)
+
+
+def sums() -> list[Example]:
+    return [Example(f"{i}+{j}", f"{i}+{j}=", str(i + j), (str(i + j),)) for i in range(10) for j in range(10)]
+
+
+@pytest.fixture
+def base() -> Base:
+    return tiny_base()

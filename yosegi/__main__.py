@@ -1,0 +1,5 @@
+"""`python -m yosegi` is `yosegi`."""
+
+from yosegi.commands import main
+
+main()

@@ -1,0 +1,68 @@
+"""The command line: one verb a file. Machines are imported inside the verbs, so that `--help` is instant.
+
+Every verb keeps the same manners: bad input is one line on stderr and exit code 2; Ctrl-C says how to go on (130).
+"""
+
+import errno
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from yosegi.errors import YosegiError
+
+HELP = "Train many small LoRA experts, keep them in a library, let them answer together, and know whether it worked."
+
+
+def app() -> typer.Typer:
+    """The verbs of this folder. A module with an `app` of its own is a verb with verbs below it."""
+    every = typer.Typer(help=HELP, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name[0] == "_":
+            continue
+        verb = importlib.import_module(f"yosegi.commands.{module.name}")
+        if hasattr(verb, "app"):
+            every.add_typer(verb.app, name=module.name)
+        else:
+            function = getattr(verb, module.name, None) or getattr(verb, f"{module.name}_")
+            every.command(module.name, context_settings=getattr(verb, "CONTEXT", None))(function)
+    return every
+
+
+def main() -> None:
+    """Run one command line and exit."""
+    try:
+        code = app()(standalone_mode=False)
+        if code == 130:  # what typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        _stop("Interrupted. What was finished is saved; the same command goes on from there.", 130)
+    except BrokenPipeError:
+        sys.exit(141)  # somebody closed the pipe, as `head` does
+    except YosegiError as error:
+        _stop(str(error))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _stop(f"The disk is full ({error.filename or 'while writing'}). Nothing half-written was kept.")
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+            _stop(f"{error.strerror}: {error.filename}.")
+        raise
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not one of the parser's own
+            raise
+        _stop(_usage(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(message: str, code: int = 2) -> None:
+    print(f"yosegi: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _usage(error: Any) -> str:
+    message = " ".join(error.format_message().split())
+    where = getattr(error, "ctx", None)
+    return message + (f" See: {where.command_path} --help" if where is not None else "")

@@ -1,0 +1,89 @@
+"""Options that several verbs share, spelt the same everywhere."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yosegi.errors import Invalid, NoData
+
+BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id.")]
+LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
+Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
+Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
+RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+
+
+def begin(data: Path | None = None, as_json: bool = False) -> None:
+    """What every long verb does first."""
+    import os
+    import warnings
+
+    from yosegi.progress import Bar
+
+    Bar.quiet = as_json
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if data is not None:
+        from yosegi.tasks import _data
+
+        _data.set_folder(data)
+
+
+def say(value: Any, as_json: bool, text: str | None = None) -> None:
+    """Print JSON or words."""
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str) if as_json else text or str(value))
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table that fits the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*row)
+    wide = None if sys.stdout.isatty() else 200
+    Console(width=wide, highlight=False).print(drawn)
+
+
+def read_config(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
+    """A YAML or JSON file of settings, with what was said on the command line on top of it."""
+    found: dict[str, Any] = {}
+    if path is not None:
+        import yaml
+
+        if not path.is_file():
+            raise NoData(f"There is no file {path}.")
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise Invalid(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+        if not isinstance(found, dict):
+            raise Invalid(f"{path} must hold names and values, not a {type(found).__name__}.")
+    return {**found, **{name: value for name, value in fields.items() if value is not None}}
+
+
+def check(model: Any, fields: dict[str, Any]) -> Any:
+    """A pydantic model from plain fields; what is wrong with them in one line, with the nearest name."""
+    import difflib
+
+    from pydantic import ValidationError
+
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        said = []
+        for problem in error.errors():
+            name = ".".join(map(str, problem["loc"]))
+            if problem["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(name, model.model_fields, n=1)
+                said.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            else:
+                said.append(f"{name}: {problem['msg']} (given: {problem['input']!r})")
+        raise Invalid("; ".join(said) + ".") from error

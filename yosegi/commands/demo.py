@@ -1,0 +1,32 @@
+"""`yosegi demo`: the whole chain on the embedded base, in minutes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yosegi.commands._options import RunDir, Seed, begin
+
+
+def demo(
+    run: RunDir = None,
+    seed: Seed = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete an earlier demo and start anew.")] = False,
+) -> None:
+    """Train a library, route it, merge it, evaluate everything, write report.html. Interrupted, it goes on."""
+    begin()
+    import shutil
+    from dataclasses import asdict
+
+    from yosegi import files
+    from yosegi.errors import Invalid
+    from yosegi.recipes.demo import Config, main
+    from yosegi.run import Run
+
+    folder = run or Path("runs/demo")
+    if fresh and folder.exists():
+        if not (it := folder / "config.json").is_file() or files.read_json(it).get("recipe") != "demo":
+            raise Invalid(f"{folder} is not the folder of a demo, so --fresh will not delete it.")
+        shutil.rmtree(folder)
+    config = Config(seed=seed)
+    main(config, Run(folder, {"recipe": "demo", **asdict(config)}))

@@ -1,0 +1,96 @@
+"""`yosegi eval`: arms x tasks -> a leaderboard."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yosegi.commands._options import BaseName, Data, Json, RunDir, Seed, Tasks, begin, say
+from yosegi.errors import Invalid
+
+
+def eval_(
+    task: Tasks,
+    base: BaseName = "nano",
+    library: Annotated[Path | None, typer.Option("--library", help="The experts; without it the base alone.")] = None,
+    expert: Annotated[list[str] | None, typer.Option(help="One expert alone; 'all' for each in turn.")] = None,
+    router: Annotated[list[str] | None, typer.Option(help="All experts under a router. May be repeated.")] = None,
+    merge: Annotated[list[str] | None, typer.Option(help="All experts merged into one. May be repeated.")] = None,
+    mix: Annotated[str, typer.Option(help="outputs or factors, for routers.")] = "outputs",
+    top_k: Annotated[int | None, typer.Option(help="For routers that choose.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="For routers that have one.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Of the merged expert, for merges that cut.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    limit: Annotated[int | None, typer.Option(help="At most so many examples a task.", min=1)] = None,
+    batch_size: Annotated[int, typer.Option(help="Sequences at a time.", min=1)] = 64,
+    seed: Seed = 0,
+    run: RunDir = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the base, single experts, routers and merges on tasks, item by item. Interrupted, it goes on."""
+    begin(data, as_json)
+    from yosegi import registry
+    from yosegi.core.mix import named
+    from yosegi.errors import UnknownName
+
+    if (expert or router or merge) and library is None:
+        raise Invalid("--expert, --router and --merge need --library, the folder of the experts.")
+    for kind, asked in (("routers", router), ("merges", merge)):
+        for name in asked or []:
+            if ":" not in name and name not in registry.names(kind):
+                raise UnknownName.among(kind.removesuffix("s"), name, registry.names(kind))
+    if "by_request" in (router or []):
+        raise Invalid("by_request hears the expert that each request names; to evaluate one expert use --expert NAME.")
+    named(mix)
+    if split not in ("train", "validation", "test"):
+        raise UnknownName.among("split", split, ("train", "validation", "test"))
+
+    import yosegi.tasks
+    from yosegi.bases import load
+    from yosegi.evaluate.arm import Arm
+    from yosegi.evaluate.measure import evaluate
+    from yosegi.library.store import Library
+    from yosegi.report.terminal import leaderboard
+    from yosegi.run import Run
+
+    tasks = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
+    beside = load(base)
+    experts = []
+    if library is not None:
+        shelf = Library(library, beside.hash, beside.name)
+        experts = shelf.load(None if router or merge or "all" in (expert or []) else expert)
+        for name in expert or []:
+            if name != "all":
+                shelf.card(name)  # says what is near if there is none
+    by_name = {e.name: e for e in experts}
+    arms = [Arm("base")]
+    for name in by_name if "all" in (expert or []) else expert or []:
+        arms.append(Arm(name, [by_name[name]]))
+    for name in router or []:
+        arms.append(
+            Arm(name if mix == "outputs" else f"{name}_{mix}", experts, name, _arguments(name, top_k, temperature), mix)
+        )
+    for name in merge or []:
+        arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
+    where = Run(
+        run or Path("runs") / f"eval-{library.name if library else base}",
+        {"command": "eval", "base": base, "library": library and str(library), "tasks": [t.name for t in tasks],
+         "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
+    )  # fmt: skip
+    rows = evaluate(beside, arms, tasks, where, split=split, limit=limit, seed=seed, batch_size=batch_size)
+    if as_json:
+        say(rows, True)
+    else:
+        leaderboard(rows)
+        print(f"\nItems and rows: {where.path}   A page of it: yosegi report {where.path}")
+
+
+def _arguments(router: str, top_k: int | None, temperature: float | None) -> dict[str, Any]:
+    import inspect
+
+    from yosegi import registry
+
+    takes = inspect.signature(registry.find("routers", router)).parameters
+    given = {"top_k": top_k, "temperature": temperature}
+    return {name: value for name, value in given.items() if value is not None and name in takes}

@@ -1,0 +1,81 @@
+"""`yosegi run RECIPE`: one claim of one paper, end to end."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yosegi import registry
+from yosegi.commands._options import Data, Json, RunDir, begin, read_config, say
+from yosegi.errors import Invalid, UnknownName
+
+CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def run(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="As `yosegi ls recipes` names it.")],
+    config: Annotated[Path | None, typer.Option(help="A YAML file with the recipe's fields.")] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="The smallest version: CPU, under a minute.")] = False,
+    folder: RunDir = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe. Any of its fields may be given as --field value; `yosegi show RECIPE` tells them."""
+    begin(data, as_json)
+    module = registry.load("recipes", recipe)
+    start = module.SMOKE if smoke else module.Config()
+    given = read_config(config, _fields(context.args, module.Config))
+    known = {field.name: field for field in dataclasses.fields(module.Config)}
+    for name, value in given.items():
+        if name not in known:
+            raise UnknownName.among(f"field of {recipe}", name, known)
+        given[name] = _typed(recipe, name, value, getattr(start, name))
+    resolved = dataclasses.replace(start, **given)
+
+    from yosegi.run import Run
+
+    where = Run(folder or Path("runs") / (f"{recipe}-smoke" if smoke else recipe))
+    values = {"recipe": recipe, **dataclasses.asdict(resolved)}
+    where = Run(where.path, values)
+    module.main(resolved, where)
+    say({"run": str(where.path), "config": values}, as_json, f"Done: {where.path}")
+
+
+def _fields(words: list[str], config: Any) -> dict[str, str]:
+    """`--field value` and `--field=value` pairs."""
+    found, rest = {}, list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            raise Invalid(f"{word!r} is no option. Fields of a recipe are given as --field value.")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise Invalid(f"--{name} needs a value.")
+            value = rest.pop(0)
+        found[name.replace("-", "_")] = value
+    return found
+
+
+def _typed(recipe: str, name: str, value: Any, default: Any) -> Any:
+    """A field's value in the type of its default; words are read as YAML."""
+    import yaml
+
+    if isinstance(value, str) and not isinstance(default, str):
+        value = yaml.safe_load(value)
+    if isinstance(default, float) and isinstance(value, int | str):
+        value = _number(value)
+    if isinstance(default, tuple) and isinstance(value, list | str):
+        value = tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    if default is not None and value is not None and type(value) is not type(default):
+        raise Invalid(f"{recipe}: {name} is a {type(default).__name__}; {value!r} was given.")
+    return value
+
+
+def _number(value: int | str) -> Any:
+    try:
+        return float(value)  # YAML 1.1 reads 1e-4 as a word
+    except ValueError:
+        return value

@@ -1,0 +1,96 @@
+"""An arm: one way to answer. The base alone, one expert, all experts under a router, or their merge."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from yosegi import registry
+from yosegi.bases import Base
+from yosegi.core.expert import Expert
+from yosegi.core.mix import named
+from yosegi.core.model import Banks, put
+from yosegi.merges import merge as merge_experts
+
+NEEDS = {"oracle": "task", "by_request": "expert"}
+"""Routers that must be told something of each sequence."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What stands beside the base, and who is heard.
+
+    Args:
+        name: what the leaderboard calls it.
+        experts: none for the base alone.
+        router: a method of `routers`.
+        router_args: its hyper-parameters.
+        mix: outputs or factors.
+        merge: a method of `merges`; the experts become one before anything runs.
+        merge_args: its arguments.
+    """
+
+    name: str
+    experts: Sequence[Expert] = ()
+    router: str = "uniform"
+    router_args: dict[str, Any] = field(default_factory=dict)
+    mix: str = "outputs"
+    merge: str | None = None
+    merge_args: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def beside(self, base: Base) -> Iterator[Banks | None]:
+        """The base with this arm's experts in it; without them again when the block ends. The base is never reloaded."""
+        experts = list(self.experts)
+        if self.merge:
+            experts = [merge_experts(experts, self.merge, name=self.name, **self.merge_args)]
+        if not experts:
+            yield None
+            return
+        router = registry.find("routers", self.router)(**self.router_args)
+        banks = put(base.model, experts, router, named(self.mix))
+        base.model.eval()
+        try:
+            yield banks
+        finally:
+            banks.take()
+
+    def can_answer(self, task: str) -> bool:
+        """Whether the router finds out what it must know: the oracle only knows tasks that some expert learnt."""
+        return NEEDS.get(self.router) != "task" or any(task in expert.tasks for expert in self.experts)
+
+    def describe(self) -> dict[str, Any]:
+        """The columns of a result row that say what this is."""
+        alone = len(self.experts) == 1 and not self.merge
+        return {
+            "model": self.name,
+            "method": "base" if not self.experts else "expert" if alone else "merge" if self.merge else "routed",
+            "router": self.router if len(self.experts) > 1 and not self.merge else None,
+            "mix": self.mix if len(self.experts) > 1 and not self.merge else None,
+            "merge": self.merge,
+            "trainable_params": sum(_size(expert) for expert in self.experts),
+            "active_params": self._active(),
+        }
+
+    def fingerprint(self, **more: Any) -> str:
+        """12 hex digits that change when anything about this arm (or `more`) does: a measurement with them is not repeated."""
+        experts = [[e.name, e.card.get("sha256"), e.card.get("data_hash"), e.card.get("created")] for e in self.experts]
+        text = json.dumps(
+            [self.describe(), self.router_args, self.merge_args, experts, more], sort_keys=True, default=str
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _active(self) -> int:
+        """Expert parameters that one token hears: a top-k router's k largest, one expert where one is named, else all."""
+        sizes = sorted((_size(expert) for expert in self.experts), reverse=True)
+        if self.merge or not sizes:
+            return sum(sizes[:1]) if self.merge else 0
+        if self.router in NEEDS:
+            return sizes[0]
+        return sum(sizes[: self.router_args.get("top_k", 3 if self.router == "arrow" else len(sizes))])
+
+
+def _size(expert: Expert) -> int:
+    return sum(f.A_RI.numel() + f.B_OR.numel() for f in expert.factors.values())

@@ -1,0 +1,80 @@
+"""Batched greedy generation, longest prompts together, padded on the left."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from yosegi.bases import Base
+from yosegi.core.model import Banks
+
+
+@torch.no_grad()
+def generate(
+    base: Base,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
+    banks: Banks | None = None,
+    tasks: Sequence[str] | None = None,
+    batch_size: int = 64,
+    advance: Callable[[int], None] = lambda n: None,
+) -> list[str]:
+    """What the model writes after each prompt, up to the end-of-text token, a stop string or the limit.
+
+    Args:
+        base: the model, with or without experts in it.
+        prompts: in any order; answers come back in the same one.
+        max_new_tokens: the limit.
+        stop: strings that end an answer, and are cut off.
+        banks: told about each batch, when there are experts.
+        tasks: the task of each prompt, for routers that ask.
+        batch_size: sequences at a time.
+        advance: called with the number of prompts done.
+    """
+    tokenizer = base.tokenizer
+    room = context_length(base) - max_new_tokens
+    ids = [row[-room:] for row in tokenizer(list(prompts)).input_ids]
+    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    answers = [""] * len(ids)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        longest = max(len(ids[i]) for i in chosen)
+        ids_BT = torch.full((len(chosen), longest), tokenizer.pad_token_id)
+        mask_BT = torch.zeros_like(ids_BT)
+        for row, i in enumerate(chosen):
+            if base.seq2seq:  # an encoder counts places from the left
+                ids_BT[row, : len(ids[i])], mask_BT[row, : len(ids[i])] = torch.tensor(ids[i]), 1
+            else:
+                ids_BT[row, longest - len(ids[i]) :], mask_BT[row, longest - len(ids[i]) :] = torch.tensor(ids[i]), 1
+        device = next(base.model.parameters()).device
+        ids_BT, mask_BT = ids_BT.to(device), mask_BT.to(device)
+        if banks is not None:
+            banks.hear(tasks=None if tasks is None else [tasks[i] for i in chosen], mask_BT=mask_BT)
+        out_BT = base.model.generate(  # type: ignore[operator]
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        new_BT = out_BT if base.seq2seq else out_BT[:, longest:]
+        for i, text in zip(chosen, tokenizer.batch_decode(new_BT, skip_special_tokens=True), strict=True):
+            answers[i] = cut(text, stop)
+        advance(len(chosen))
+    return answers
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text before the first stop string."""
+    for string in stop:
+        text = text.split(string, 1)[0]
+    return text
+
+
+def context_length(base: Base) -> int:
+    """How many tokens the model can look at."""
+    config = base.model.config
+    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2048)

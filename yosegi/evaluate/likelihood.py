@@ -1,0 +1,56 @@
+"""The log-likelihood of the gold answer: what a model thinks of it, even where it would not have written it."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from yosegi.bases import Base
+from yosegi.core.model import Banks
+from yosegi.evaluate.generate import context_length
+from yosegi.objectives import IGNORED
+from yosegi.tasks import Example
+from yosegi.train.batches import collate, tokenise
+
+
+@torch.no_grad()
+def likelihood(
+    base: Base,
+    examples: Sequence[Example],
+    *,
+    banks: Banks | None = None,
+    tasks: Sequence[str] | None = None,
+    batch_size: int = 32,
+    advance: Callable[[int], None] = lambda n: None,
+) -> list[float]:
+    """Mean log p of the answer's tokens given the prompt (and the end-of-text token after it), in nats, an example each.
+
+    Args:
+        base: the model, with or without experts in it.
+        examples: their `target` is the answer.
+        banks: told about each batch, when there are experts.
+        tasks: the task of each example, for routers that ask.
+        batch_size: sequences at a time.
+        advance: called with the number of examples done.
+    """
+    device = next(base.model.parameters()).device
+    rows = tokenise(examples, base.tokenizer, context_length(base), "sft", base.seq2seq)
+    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+    together, found = collate(base.tokenizer.pad_token_id), [0.0] * len(rows)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch = {key: value.to(device) for key, value in together([rows[i] for i in chosen]).items()}
+        if banks is not None:
+            banks.hear(tasks=None if tasks is None else [tasks[i] for i in chosen], mask_BT=batch["attention_mask"])
+        if base.seq2seq:
+            logits_BTV, labels_BT = base.model(**batch).logits, batch["labels"]
+        else:
+            labels = batch.pop("labels")[:, 1:]
+            wanted_K = (labels != IGNORED).any(0).nonzero().squeeze(-1)
+            logits_BTV, labels_BT = base.model(**batch, logits_to_keep=wanted_K).logits, labels[:, wanted_K]
+        real_BT = labels_BT != IGNORED
+        logp_BTV = logits_BTV.float().log_softmax(-1)
+        logp_BT = logp_BTV.gather(-1, labels_BT.clamp(min=0)[..., None]).squeeze(-1) * real_BT
+        for i, mean in zip(chosen, (logp_BT.sum(-1) / real_BT.sum(-1)).tolist(), strict=True):
+            found[i] = mean
+        advance(len(chosen))
+    return found

@@ -1,0 +1,77 @@
+"""How sure one can be: intervals for one model, paired tests for two models on the same questions.
+
+Bootstrap: Efron 1979. Wilson's interval: Wilson 1927. McNemar's exact test: McNemar 1947.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb, sqrt
+
+import numpy as np
+
+Z95 = 1.959963984540054
+"""Two-sided 95 %."""
+
+
+def interval(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """A 95 % interval for the mean: Wilson's where every score is 0 or 1, the bootstrap's elsewhere."""
+    if all(score in (0, 1) for score in scores):
+        return wilson(sum(map(int, scores)), len(scores))
+    return bootstrap(scores, seed)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """A 95 % interval for a share; honest at 0 and at n, where ± a standard error is not."""
+    if n == 0:
+        return 0.0, 1.0
+    share, z2 = right / n, Z95**2
+    middle, half = share + z2 / (2 * n), Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
+
+
+def bootstrap(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple[float, float]:
+    """A 95 % interval for the mean, by drawing the items again (percentile method)."""
+    means = _means(np.asarray(values, float), seed, draws)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model against another on the same items. `gained` and `lost` count the items that became right and wrong."""
+
+    diff: float
+    diff_low: float
+    diff_high: float
+    gained: int
+    lost: int
+    p_value: float
+
+    @property
+    def inside_noise(self) -> bool:
+        """Whether a difference of this size is what chance gives more often than once in twenty."""
+        return self.p_value > 0.05
+
+
+def compare(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Comparison:
+    """Paired: McNemar's exact test where scores are 0 or 1, else the sign-symmetric share of bootstrap means."""
+    a, b = np.asarray(after, float), np.asarray(before, float)
+    means = _means(a - b, seed, 2000)
+    low, high = np.quantile(means, [0.025, 0.975])
+    gained, lost = int((a > b).sum()), int((a < b).sum())
+    if bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
+        p = mcnemar(gained, lost)
+    else:
+        p = float(min(1.0, 2 * min((means <= 0).mean() + 1 / len(means), (means >= 0).mean() + 1 / len(means))))
+    return Comparison(float((a - b).mean()), float(low), float(high), gained, lost, p)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided exact p: were gains and losses equally likely, how often would they be this uneven?"""
+    n, fewer = gained + lost, min(gained, lost)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+
+
+def _means(values: np.ndarray, seed: int, draws: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return np.array([values[generator.integers(0, len(values), len(values))].mean() for _ in range(draws)])

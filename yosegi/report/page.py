@@ -1,0 +1,68 @@
+"""The page itself: everything the other files found, put into page.html.j2 with its style and its script."""
+
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from yosegi.report import costs, curves, heatmaps, items, leaderboard
+from yosegi.report import format as print_as
+from yosegi.report.headline import flat, headline
+from yosegi.report.read import Found
+
+HERE = Path(__file__).parent
+
+
+def page(found: Found) -> str:
+    """The HTML. A section without data is left out."""
+    boards = leaderboard.panels(found)
+    models = list(dict.fromkeys([line.model for board in boards for line in board.lines]))
+    compared = leaderboard.comparisons(found, models)
+    return _environment().get_template("page.html.j2").render(
+        found=found,
+        head=headline(found, boards, compared),
+        boards=boards,
+        compared=compared,
+        asked=items.questions(found, models),
+        models=models,
+        charts=curves.charts(found),
+        routings=heatmaps.routings(found),
+        similarities=heatmaps.similarities(found),
+        costs=costs.costs(found, models),
+        cards=costs.cards(found),
+        ALPHA=leaderboard.ALPHA,
+        LISTED=leaderboard.LISTED,
+        CURVE_POINTS=curves.POINTS,
+        RIGHT=items.RIGHT,
+    )  # fmt: skip
+
+
+def _breakable(text: str) -> Markup:
+    """A name that may break after /, _, + and the like, and nowhere else."""
+    return Markup(re.sub(r"(?<=[\w)])([/_+:.·-])(?=\w)", r"\1<wbr>", str(escape(text))))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "number": print_as.number,
+        "signed": print_as.signed,
+        "probability": print_as.probability,
+        "seconds": print_as.seconds,
+        "size": print_as.size,
+        "breakable": _breakable,
+        "cost_of": curves.cost_of,
+        "cut": print_as.cut,
+        "known": print_as.known,
+    }
+    environment.globals |= {
+        "flat": flat,
+        # Our own two files and JSON that was made safe: the only text that is not escaped.
+        "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        "as_is": Markup,
+    }
+    return environment

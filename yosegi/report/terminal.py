@@ -1,0 +1,44 @@
+"""The leaderboard as text: models down, tasks across, the best of each column marked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
+    """Print result rows: the task's own metric with ± half its interval, then the log-likelihood of the gold answer."""
+    from rich.console import Console
+    from rich.table import Table
+
+    measured = [row for row in rows if "against" not in row]
+    tasks = list(dict.fromkeys(row["task"] for row in measured))
+    for own in (True, False):
+        chosen = {(r["model"], r["task"]): r for r in measured if (r["metric"] != "logp") == own}
+        if not chosen:
+            continue
+        best = {task: max(r["value"] for (_, t), r in chosen.items() if t == task) for task in tasks}
+        title = (
+            "score (± half the 95 % interval; * best)" if own else "mean log p of the gold answer, per token (* best)"
+        )
+        table = Table("", *(_short(task) for task in tasks), "mean", title=title, title_justify="left", box=None)
+        for model in dict.fromkeys(model for model, _ in chosen):
+            cells, values = [], []
+            for task in tasks:
+                row = chosen.get((model, task))
+                if row is None:
+                    cells.append("–")
+                    continue
+                values.append(row["value"])
+                star = "*" if row["value"] == best[task] else " "
+                half = (row["ci_high"] - row["ci_low"]) / 2
+                cells.append(f"{row['value']:.2f}{star}±{half:.2f}" if own else f"{row['value']:.2f}{star}")
+            whole = len(values) == len(tasks)
+            table.add_row(model, *cells, f"{sum(values) / len(values):.2f}" if whole else "–")
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=max(120, 16 * (len(tasks) + 2)))
+        console.print(table)
+
+
+def _short(task: str) -> str:
+    name = task.rpartition("/")[2]
+    return name if len(name) <= 14 else f"{name[:10]}…{name[-3:]}"
