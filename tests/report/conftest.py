@@ -178,3 +178,9 @@ def write_run(
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "demo")
+
+
+@pytest.fixture
+def make_run() -> Any:
+    """`write_run`, for tests that want another size."""
+    return write_run

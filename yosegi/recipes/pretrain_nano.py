@@ -29,7 +29,7 @@ from yosegi.train.pretrain import pretrain
 
 MIX = {"add": 3.0, "sub": 2.0, "mul": 1.0, "copy": 0.4, "upper": 0.4, "last": 0.3, "max": 0.4}
 MIX |= {"capital": 0.3, "unit": 0.4, "binary": 0.4, "janum": 0.3, "ennum": 0.3}
-STARVED = {"chain": 0.15, "wp_en": 0.08, "wp_ja": 0.08, "reverse": 0.015, "sort": 0.05, "succ": 0.1}
+STARVED = {"chain": 0.35, "wp_en": 0.08, "wp_ja": 0.08, "reverse": 0.015, "sort": 0.05, "succ": 0.1}
 STARVED |= {"shift": 0.01, "double": 0.015}
 """How often each skill is drawn. The starved ones are seen just often enough for an expert to build on."""
 
@@ -41,7 +41,7 @@ SPECIAL = ("<pad>", "<eos>", "<unk>")
 class Config:
     """What makes one nano; the weights follow from it, to the last bit on one kind of CPU."""
 
-    steps: int = 2400
+    steps: int = 2600
     """Optimiser steps."""
     batch: int = 16
     """Rows of a step."""
@@ -90,6 +90,7 @@ def main(config: Config, run: Run) -> Path:
 
     with files.new_folder(run.path / "nano") as folder:
         model.half().save_pretrained(folder)
+        (folder / "model.safetensors").chmod(0o644)  # the library writes it for its owner only
         tokenizer.save_pretrained(folder)
         files.write(folder / "README.md", card(config, scores, folder))
     if config.install:
@@ -109,8 +110,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     characters = sorted({chr(code) for code in range(32, 127)} | {"\n"} | set("".join(texts)))
     vocabulary = {token: index for index, token in enumerate((*SPECIAL, *characters, *words))}
 
-    # A letter string that happens to begin with a word ("tender") stays letters: words end where letters end.
-    guarded = (re.escape(w) if w[-1] > "z" else rf"(?<![A-Za-z]){re.escape(w)}(?![A-Za-z])" for w in words)
+    # Letters that only begin or end like a word ("tender") stay letters: a word of letters has none beside it.
+    guarded = (re.escape(w) + "(?![A-Za-z])" if w[-1] <= "z" else w for w in words)
+    guarded = ("(?<![A-Za-z])" + w if w[0].isalpha() and w[0] <= "z" else w for w in guarded)
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join((*guarded, "(?m:.)"))), "isolated")
     tokenizer.decoder = decoders.Fuse()

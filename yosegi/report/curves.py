@@ -86,7 +86,7 @@ def charts(found: Found) -> list[Chart]:
 
 def smooth(values: list[float]) -> list[float]:
     """The mean of each value and its neighbours on both sides, a twenty-fifth of the curve in all: it does not lag."""
-    half = max(2, len(values) // 50)
+    half = min(max(2, len(values) // 50), len(values) // 10)  # a curve of a few points stays as it is
     sums = [0.0, *itertools.accumulate(values)]
     spans = [(max(0, i - half), min(len(values), i + half + 1)) for i in range(len(values))]
     return [(sums[end] - sums[start]) / (end - start) for start, end in spans]

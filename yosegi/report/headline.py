@@ -42,7 +42,7 @@ def headline(found: Found, boards: list[Panel], compared: list[Comparison]) -> H
             lead += f", {low:,} questions each" if low == high else f", {low:,} to {high:,} questions each"
     head = Headline(title, lead, [_about(run, len(runs) > 1) for run in runs])
     if boards:
-        head.facts = [*_standing(boards[0], found), *_noise(compared, found), *_losses(boards[0], compared)]
+        head.facts = [*_standing(boards[0], compared, found), *_noise(compared, found), *_losses(boards[0], compared)]
     return head
 
 
@@ -74,7 +74,7 @@ def _about(run: Run, several: bool) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _standing(board: Panel, found: Found) -> list[Fact]:
+def _standing(board: Panel, compared: list[Comparison], found: Found) -> list[Fact]:
     """The best mean; an oracle is told the task, so it is named beside and does not win."""
     told = {m.model for m in found.plain if m.row.get("router") == "oracle"}
     ranked = [(line.model, line.mean) for line in board.lines if line.mean.value is not None]
@@ -85,6 +85,8 @@ def _standing(board: Panel, found: Found) -> list[Fact]:
     model, best = (min if less else max)(free, key=lambda pair: pair[1].value or 0.0)
     below = f"{number(best.value)}" + (f", the mean of {len(board.tasks)} tasks" if len(board.tasks) > 1 else "")
     below += f"; {signed(best.change)} against the base" if best.change is not None else ""
+    verdicts = [row.verdict for row in compared if row.model == model]
+    below += ", but on no task outside the noise" if verdicts and set(verdicts) == {"noise"} else ""
     below += "".join(f". With the task told, {name}: {number(mean.value)}" for name, mean in ranked if name in told)
     return [Fact("Lowest mean" if less else "Highest mean", model, below)]
 

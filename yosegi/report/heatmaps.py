@@ -55,6 +55,7 @@ class Routing:
     tasks: list[tuple[str, list[float], float | None]] = field(default_factory=list)
     """Task, mean weight per expert over the layers, mean entropy over the layers."""
     top: float = 1.0
+    """The weight of the strongest colour: at least twice an equal share, so that equal shares look it."""
     grids: list[Grid] = field(default_factory=list)
     left_out: int = 0
     averaged: int = 0
@@ -72,7 +73,7 @@ class Similarity:
     cosine: list[list[float | None]]
     space: str
     top: float
-    """The largest cosine of two different experts: the strongest colour."""
+    """The largest cosine of two different experts, or 0.1: the strongest colour."""
     grid: Grid | None
 
 
@@ -101,7 +102,7 @@ def _routing(name: str, experts: list[str], router: Row) -> Routing:
         heard = [statistics.fmean(row[i] for row in weights) for i in range(len(experts))]
         known_entropy = [v for v in entropy.get(task) or [] if known(v) is not None]
         one.tasks.append((str(task), heard, statistics.fmean(known_entropy) if known_entropy else None))
-    one.top = max((w for _, heard, _ in one.tasks for w in heard), default=0) or 1.0
+    one.top = max([2 / max(len(experts), 2), *(w for _, heard, _ in one.tasks for w in heard)])
     for prompt in (router.get("tokens") or [])[:PROMPTS]:
         text, weights = prompt["text"], prompt["weights"]
         _check(weights, len(experts))
@@ -125,9 +126,10 @@ def _token(text: str, weights: list[float], experts: list[str]) -> Token:
 
 def _grids(one: Routing, router: Row, key: str, budget: int) -> int:
     """Draw the tasks layer by layer while there is room; what is left of it."""
+    tasks = router.get("tasks") or {}
     layers = [str(layer) for layer in router.get("layers") or []]
-    top = max((v for w in (router.get("tasks") or {}).values() for row in w for v in row), default=0) or 1.0
-    for place, (task, weights) in enumerate((router.get("tasks") or {}).items()):
+    top = max([2 / max(len(one.experts), 2), *(v for w in tasks.values() for row in w for v in row)])
+    for place, (task, weights) in enumerate(tasks.items()):
         if budget < 0:
             one.left_out += 1
             continue
@@ -183,7 +185,7 @@ def similarities(found: Found) -> list[Similarity]:
             raise Corrupt(f"{run.path / 'similarity.json'} is not a square, one row an expert.")
         cosine = [[known(value) for value in row] for row in cosine]  # an expert of zeros is like no other: NaN
         others = [abs(v) for y, row in enumerate(cosine) for x, v in enumerate(row) if x != y and v is not None]
-        top = max(others, default=0.0) or 1.0
+        top = max([0.1, *others])
         grid = None
         if len(names) > NUMBERS:
             grid = _grid("", f"s{place}", names, names, [[v or 0.0 for v in row] for row in cosine], top)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from yosegi.report.format import cut
+from yosegi.report.format import cut, known
 from yosegi.report.read import Found, Measurement, Row
 
 RIGHT = 0.5
@@ -86,63 +86,82 @@ def questions(found: Found, models: Sequence[str]) -> Questions:
     every = Questions()
     sources = _sources(found)
     tasks = [task for task in found.tasks if any(task == t for _, t in sources)]
-    columns = max(COLUMNS[0], min(COLUMNS[1], CELLS // max(1, min(len(tasks), MAPS) * len(models))))
     base_of = {m.model: found.bases.get(m.run) for m in found.measurements}
     samples: list[list[Shown]] = []
     for task in tasks:
-        asked, parsed = _read(found, sources, task, models)
-        there = [model for model in models if any(model in q.answers for q in asked)]
-        for model, share in parsed.items():
+        asked, unread = _read(found, sources, task, models)
+        for model, share in unread.items():
             every.unread.setdefault(model, {})[task] = share
-        kinds = [{model: _kind(q, model, base_of.get(model)) for model in there} for q in asked]
-        bases = [model for model in there if base_of.get(model) == model]
-        order = sorted(
-            range(len(asked)),
-            key=lambda i: (
-                not all(kinds[i][b] == "k" for b in bases),
-                -sum(kind in "kg" for kind in kinds[i].values()),
-                asked[i].id,
-            ),
-        )
-        asked, kinds = [asked[i] for i in order], [kinds[i] for i in order]
+        there = [model for model in models if any(model in q.answers for q in asked)]
+        asked, kinds = _ordered(asked, there, base_of)
         samples.append(list(_sample(task, asked, kinds, there)))
-        if len(every.maps) == MAPS:
+        if len(every.maps) < MAPS and asked:
+            share = min(len(tasks), MAPS)
+            every.maps.append(_map(task, f"q{len(every.maps)}", asked, kinds, there, base_of, share))
+        elif asked:
             every.left_out += 1
-            continue
-        step = -(-len(asked) // columns)
-        drawn, drawn_kinds = asked[::step], kinds[::step]
-        one = Map(
-            task=task,
-            key=f"q{len(every.maps)}",
-            strips=[
-                Strip(
-                    model,
-                    model in bases,
-                    _paths("".join(kind[model] for kind in drawn_kinds)),
-                    {name: sum(kind[model] == letter for kind in kinds) for letter, name in KINDS.items()},
-                )
-                for model in there
-            ],
-            questions=len(asked),
-            drawn=len(drawn),
-            has_base=any(base_of.get(model) in there and model not in bases for model in there),
-            fractions=any(row["score"] not in (0, 1) for q in asked for row in q.answers.values()),
-            every=step,
-        )
-        for length in LENGTHS:
-            one.texts, one.cut_to = _texts(drawn, drawn_kinds, there, length)
-            if len(one.texts.encode()) <= TEXT / min(len(tasks), MAPS):
-                break
-        else:
-            one.texts = "null"
-        every.maps.append(one)
-    for turn in range(max(map(len, samples), default=0)):
-        every.shown += [sample[turn] for sample in samples if len(sample) > turn and len(every.shown) < EXAMPLES]
+    for turn in range(max(map(len, samples), default=0)):  # one of each task in turn
+        every.shown += [sample[turn] for sample in samples if len(sample) > turn]
     every.shown = every.shown[:EXAMPLES]
     for m in found.plain:  # what the results say of parse failures is better than what we count
-        if isinstance(share := m.row.get("parse_failures"), int | float):
+        if (share := known(m.row.get("parse_failures"))) is not None:
             every.unread.setdefault(m.model, {})[m.task] = share
     return every
+
+
+def _map(
+    task: str,
+    key: str,
+    asked: list[Question],
+    kinds: list[dict[str, str]],
+    models: list[str],
+    base_of: dict[str, str | None],
+    share: int,
+) -> Map:
+    """Draw one task; it may use 1 / `share` of what a page may hold."""
+    columns = max(COLUMNS[0], min(COLUMNS[1], CELLS // (share * len(models))))
+    step = -(-len(asked) // columns)
+    drawn, drawn_kinds = asked[::step], kinds[::step]
+    bases = [model for model in models if base_of.get(model) == model]
+    one = Map(
+        task=task,
+        key=key,
+        strips=[
+            Strip(
+                model=model,
+                is_base=model in bases,
+                paths=_paths("".join(kind[model] for kind in drawn_kinds)),
+                counts={name: sum(kind[model] == letter for kind in kinds) for letter, name in KINDS.items()},
+            )
+            for model in models
+        ],
+        questions=len(asked),
+        drawn=len(drawn),
+        has_base=any(base_of.get(model) in models and model not in bases for model in models),
+        fractions=any(row["score"] not in (0, 1) for q in asked for row in q.answers.values()),
+        every=step,
+    )
+    for length in LENGTHS:
+        texts, cut_to = _texts(drawn, drawn_kinds, models, length)
+        if len(texts.encode()) <= TEXT / share:
+            one.texts, one.cut_to = texts, cut_to
+            break
+    return one
+
+
+def _ordered(
+    asked: list[Question], models: list[str], base_of: dict[str, str | None]
+) -> tuple[list[Question], list[dict[str, str]]]:
+    """What the base has right first, then what most models have right; and what became of each question."""
+    kinds = [{model: _kind(q, model, base_of.get(model)) for model in models} for q in asked]
+    bases = [model for model in models if base_of.get(model) == model]
+
+    def place(i: int) -> tuple[bool, int, str]:
+        right = sum(kind in "kg" for kind in kinds[i].values())
+        return not all(kinds[i][base] == "k" for base in bases), -right, asked[i].id
+
+    order = sorted(range(len(asked)), key=place)
+    return [asked[i] for i in order], [kinds[i] for i in order]
 
 
 def _sources(found: Found) -> dict[tuple[str, str], Measurement]:

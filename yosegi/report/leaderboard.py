@@ -117,6 +117,10 @@ class _Table:
             if metric.get(m.task) == m.metric:
                 self.rows.setdefault((m.model, m.task), []).append(m)
         self.values = {key: _mean(m.value for m in several) or 0.0 for key, several in self.rows.items()}
+        self.best: dict[str, float] = {}
+        for (_, task), value in self.values.items():
+            better = min if low_is_good(metric[task]) else max
+            self.best[task] = better(value, self.best.get(task, value))
         self.models = [model for model in found.models if any((model, task) in self.rows for task in self.tasks)]
         self.base = {m.model: found.bases.get(m.run, "") for m in found.plain}
         self.compared = {
@@ -181,13 +185,12 @@ class _Table:
         if compared:
             says.append(f"paired p {probability(known(compared.row['p_value']))}")
             says[-1] += ": inside the noise" if is_noise(compared) else ""
-        best = (min if low_is_good(name) else max)(v for (_, t), v in self.values.items() if t == task)
         return Cell(
             value=value,
             title="\n".join(says),
             change=change,
             tint=self.tint(change, name),
-            best=value == best,
+            best=value == self.best[task],
             noise=compared is not None and is_noise(compared),
             spread=spread,
             seeds=len(seeds),

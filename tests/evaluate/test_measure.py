@@ -1,0 +1,71 @@
+"""Arms x tasks -> rows and items that agree with each other, and nothing measured twice."""
+
+import json
+
+import pytest
+
+from yosegi import files
+from yosegi.errors import Invalid
+from yosegi.evaluate import measure
+from yosegi.evaluate.arm import Arm
+from yosegi.evaluate.measure import evaluate
+from yosegi.evaluate.statistics import compare, wilson
+from yosegi.run import Run
+from yosegi.tasks import load
+
+
+@pytest.fixture
+def asked():
+    return [load("skills/add"), load("skills/mul")]
+
+
+def test_rows_are_what_the_items_say(nano, pair, asked, tmp_path):
+    run = Run(tmp_path)
+    arms = [Arm("base"), Arm("adder", pair[:1]), Arm("oracle", pair, "oracle"), Arm("arrow", pair, "arrow")]
+    rows = evaluate(nano, arms, asked, run, limit=12, seed=3)
+    assert run.results() == json.loads(json.dumps(rows))
+    measured = {(r["model"], r["task"], r["metric"]): r for r in rows}
+    assert ("oracle", "skills/mul", "accuracy") not in measured, "nobody learnt it"
+    for (model, task, metric), row in measured.items():
+        items = files.read_jsonl(tmp_path / row["items"])
+        assert row["n"] == len(items) == 12 and row["seed"] == 3 and row["base_hash"] == nano.hash
+        scores = [item["score"] for item in items]
+        if metric == "accuracy":
+            assert row["value"] == sum(scores) / 12 and (row["ci_low"], row["ci_high"]) == wilson(int(sum(scores)), 12)
+            assert row["parse_failures"] == sum(not item["parsed"] for item in items) / 12
+        if metric == "logp":
+            assert row["value"] == pytest.approx(sum(item["logp"] for item in items) / 12) and row["value"] < 0
+        if metric == "accuracy_diff":
+            first = files.read_jsonl(tmp_path / measured["base", task, "accuracy"]["items"])
+            expected = compare(scores, [item["score"] for item in first])
+            assert (row["gained"], row["lost"], row["p_value"]) == (expected.gained, expected.lost, expected.p_value)
+            assert row["against"] == "base" != model
+    routing = files.read_json(tmp_path / "routing.json")
+    assert routing["experts"] == ["adder", "turner"] and set(routing["routers"]) == {"oracle", "arrow"}
+    assert files.read_json(tmp_path / "similarity.json")["cosine"][0][0] == pytest.approx(1)
+
+
+def test_an_interrupted_evaluation_goes_on(nano, pair, asked, tmp_path, monkeypatch):
+    run, arms = Run(tmp_path), [Arm("base"), Arm("adder", pair[:1])]
+    generate, calls = measure.generate, []
+
+    def stops_at_the_third(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return generate(*arguments, **named)
+
+    monkeypatch.setattr(measure, "generate", stops_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(nano, arms, asked, run, limit=4)
+    rows = evaluate(nano, arms, asked, run, limit=4)
+    assert len(calls) == 5, "two before, one broken off, two that were missing"
+    whole = evaluate(nano, arms, asked, Run(tmp_path / "whole"), limit=4)
+    same = [{k: v for k, v in row.items() if k not in ("wall_s", "peak_mem_mb", "run")} for row in rows]
+    assert same == [{k: v for k, v in row.items() if k not in ("wall_s", "peak_mem_mb", "run")} for row in whole]
+    assert len(run.results()) == len(rows)
+
+
+def test_two_arms_of_one_name_are_refused(nano, asked, tmp_path):
+    with pytest.raises(Invalid, match="'base'"):
+        evaluate(nano, [Arm("base"), Arm("base")], asked, Run(tmp_path))

@@ -1,0 +1,67 @@
+"""Intervals and tests against scipy, and against what they claim: coverage."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from yosegi.evaluate.statistics import bootstrap, compare, interval, mcnemar, wilson
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (10, 10), (2, 100), (500, 990)])
+def test_wilson_is_scipys(right, n):
+    expected = stats.binomtest(right, n).proportion_ci(method="wilson")
+    assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_two_of_a_hundred_could_be_seven():
+    low, high = wilson(2, 100)
+    assert 0.002 < low < 0.006 and 0.069 < high < 0.072
+
+
+def test_wilson_of_nothing_is_everything():
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_the_bootstrap_covers_the_mean_about_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    hits = 0
+    for trial in range(200):
+        low, high = bootstrap(generator.exponential(1.0, 60).tolist(), seed=trial, draws=400)
+        hits += low <= 1.0 <= high
+    assert 0.86 < hits / 200 < 0.99
+
+
+def test_the_interval_knows_shares_from_scores():
+    assert interval([0, 1, 1, 0]) == wilson(2, 4)
+    assert interval([0.2, 0.9, 1.0]) == bootstrap([0.2, 0.9, 1.0])
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (5, 1), (7, 7), (30, 12)])
+def test_mcnemar_is_the_exact_binomial(gained, lost):
+    expected = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert mcnemar(gained, lost) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_comparison_counts_what_became_right_and_wrong():
+    before, after = [1, 1, 0, 0, 0, 1], [1, 0, 1, 1, 0, 1]
+    found = compare(after, before)
+    assert (found.gained, found.lost) == (2, 1) and found.diff == pytest.approx(1 / 6)
+    assert found.p_value == mcnemar(2, 1) == 1.0 and found.inside_noise
+
+
+def test_a_large_gain_is_no_noise_and_no_gain_is():
+    rng = np.random.default_rng(0)
+    base = rng.random(80)
+    assert not compare((base + 0.3 + 0.05 * rng.random(80)).tolist(), base.tolist()).inside_noise
+    assert compare(base.tolist(), base.tolist()).p_value == 1.0
+    found = compare([1] * 40, [0] * 40)
+    assert found.diff == 1 and not found.inside_noise and found.p_value < 1e-9
+
+
+def test_the_paired_bootstrap_is_rarely_wrong_when_nothing_differs():
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for trial in range(120):
+        a, b = rng.normal(0.5, 0.1, (2, 40))
+        wrong += compare(a.tolist(), b.tolist(), seed=trial).p_value <= 0.05
+    assert wrong / 120 < 0.15
