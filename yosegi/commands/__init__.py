@@ -35,7 +35,7 @@ def app() -> typer.Typer:
 def main() -> None:
     """Run one command line and exit."""
     try:
-        code = app()(standalone_mode=False)
+        code = app()(prog_name="yosegi", standalone_mode=False)
         if code == 130:  # what typer makes of a KeyboardInterrupt
             raise KeyboardInterrupt
     except KeyboardInterrupt:
@@ -65,4 +65,4 @@ def _stop(message: str, code: int = 2) -> None:
 def _usage(error: Any) -> str:
     message = " ".join(error.format_message().split())
     where = getattr(error, "ctx", None)
-    return message + (f" See: {where.command_path} --help" if where is not None else "")
+    return message.rstrip(".") + (f". See: {where.command_path} --help" if where is not None else ".")

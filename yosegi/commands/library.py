@@ -113,11 +113,12 @@ def export(
 @app.command("rm")
 def rm(library: Where, names: Annotated[list[str], typer.Argument(help="Experts.")]) -> None:
     """Delete experts."""
+    from yosegi.errors import UnknownName
     from yosegi.library.store import Library
 
     shelf = Library(library)
-    for name in names:
-        shelf.card(name)  # all must be there before the first is gone
+    if missing := [name for name in names if name not in shelf]:  # all must be there before the first is gone
+        raise UnknownName.among("expert of this library", missing[0], shelf)
     for name in names:
         shelf.remove(name)
 

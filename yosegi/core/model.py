@@ -7,6 +7,7 @@ banks.take()                                          the model as it was
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -128,8 +129,8 @@ def put(
     """
     if not experts:
         raise Invalid("There is no expert to put into the model.")
-    if twice := {e.name for e in experts if sum(f.name == e.name for f in experts) > 1}:
-        raise Invalid(f"Two experts of one bank are called {sorted(twice)[0]!r}.")
+    if twice := [name for name, times in Counter(e.name for e in experts).items() if times > 1]:
+        raise Invalid(f"Two experts of one bank are called {twice[0]!r}.")
     if any(isinstance(module, ExpertLinear) for module in model.modules()):
         raise Invalid("This model already has experts in it; take them out first.")
     known = dict(model.named_modules())

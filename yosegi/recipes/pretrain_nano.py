@@ -19,7 +19,7 @@ from random import Random
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from yosegi import files
 from yosegi.bases import nano
@@ -35,6 +35,7 @@ STARVED |= {"shift": 0.01, "double": 0.015}
 
 WORD = re.compile(" ?[A-Za-z]{2,}|[ぁ-ゖ]{2,}|[ァ-ヶー]{2,}")
 SPECIAL = ("<pad>", "<eos>", "<unk>")
+PAD, EOS = 0, 1
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def make_model(config: Config, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
     shape = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=config.hidden, intermediate_size=config.hidden * 5 // 2,
         num_hidden_layers=config.layers, num_attention_heads=4, max_position_embeddings=256, tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=PAD, eos_token_id=EOS, bos_token_id=EOS,
     )  # fmt: skip
     shape._attn_implementation = "eager"  # rows are short: the plain attention is the fastest
     return LlamaForCausalLM(shape)
@@ -153,11 +154,11 @@ def _documents(config: Config, tokenizer: PreTrainedTokenizerFast) -> Iterator[l
     while True:
         drawn = random.choices(list(mix), list(mix.values()), k=1000)
         texts = ["".join(next(streams[name])) for name in drawn]
-        yield from ([*ids, tokenizer.eos_token_id] for ids in tokenizer(texts).input_ids)
+        yield from ([*ids, EOS] for ids in tokenizer(texts).input_ids)
 
 
 @torch.inference_mode()
-def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, task: Skills, size: int) -> float:
+def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Skills, size: int) -> float:
     """Greedy accuracy on the first `size` test examples."""
     examples = task.examples("test")[:size]
     batch = tokenizer([example.prompt for example in examples], padding=True, padding_side="left", return_tensors="pt")
