@@ -72,15 +72,16 @@ class Terminal(io.StringIO):
 
 def test_on_a_terminal_it_is_drawn_on_stderr_and_gone_at_the_end(monkeypatch, capsys):
     screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    with progress("train a", 4) as bar:
-        bar.advance(3, "loss 0.25")
-        bar._rich.refresh()
-        assert "train a" in screen.getvalue() and "3/4" in screen.getvalue() and "loss 0.25" in screen.getvalue()
-        bar.retarget(9)
-        bar._rich.refresh()
-        assert "3/9" in screen.getvalue()
+    with monkeypatch.context() as m:  # undone here, while the stderr it gives back is still open
+        m.setattr(sys, "stderr", screen)
+        m.setenv("TERM", "xterm")
+        with progress("train a", 4) as bar:
+            bar.advance(3, "loss 0.25")
+            bar._rich.refresh()
+            assert all(part in screen.getvalue() for part in ("train a", "3/4", "loss 0.25"))
+            bar.retarget(9)
+            bar._rich.refresh()
+            assert "3/9" in screen.getvalue()
     assert screen.getvalue().rstrip().endswith("\x1b[2K")  # the line is erased
     assert capsys.readouterr().out == ""
 

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -91,6 +92,13 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads() if torch is not None else None,
         "command": sys.argv,
     }
+
+
+def peak_memory() -> float:
+    """Most memory in use so far, in MB: on the GPU if there is one, else this process's."""
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _git_sha() -> str | None:

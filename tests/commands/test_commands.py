@@ -29,7 +29,9 @@ def test_help_and_ls_load_nothing_heavy(words):
 
 def test_ls_and_show_tell_everything(yosegi):
     found = json.loads(yosegi("ls", "--json")[1])
-    assert found.keys() == set(registry.KINDS) and all(about for methods in found.values() for about in methods.values())
+    assert found.keys() == set(registry.KINDS) and all(
+        about for methods in found.values() for about in methods.values()
+    )
     assert "arXiv:2405.11157" in yosegi("show", "arrow")[1] and "top_k: int=3" in yosegi("show", "routers/arrow")[1]
 
 

@@ -19,7 +19,8 @@ def test_weights_sum_to_one_and_padding_has_no_say(nano, pair):
     assert all(sum(layer) == pytest.approx(1, abs=1e-5) for layer in weights)
     lengths = [len(a["tokens"][0]["text"]) for a in alone]
     mean = [
-        sum(n * a["tasks"][task.name][0][e] for n, a in zip(lengths, alone, strict=True)) / sum(lengths) for e in range(2)
+        sum(n * a["tasks"][task.name][0][e] for n, a in zip(lengths, alone, strict=True)) / sum(lengths)
+        for e in range(2)
     ]
     assert weights[0] == pytest.approx(mean, abs=1e-5)
     assert all(entropy == pytest.approx(0, abs=1e-6) for entropy in found["entropy"][task.name]), "one expert a token"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -175,9 +176,16 @@ def write_run(
     return path
 
 
+@pytest.fixture(scope="session")
+def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For tests that only read it."""
+    return write_run(tmp_path_factory.mktemp("kept") / "demo")
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "demo")
+def run(kept_run: Path, tmp_path: Path) -> Path:
+    """For tests that may change it."""
+    return Path(shutil.copytree(kept_run, tmp_path / "demo"))
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ def test_round_trip(tmp_path):
 
 def test_another_training_and_a_torn_file_are_named(tmp_path):
     parameter = nn.Parameter(torch.zeros(2))
-    checkpoint.save_state(tmp_path, {"p": parameter}, torch.optim.SGD([parameter], lr=1.0), {}, {"name": "x", "rank": 4})
+    checkpoint.save_state(
+        tmp_path, {"p": parameter}, torch.optim.SGD([parameter], lr=1.0), {}, {"name": "x", "rank": 4}
+    )
     checkpoint.check(tmp_path, {"name": "x", "rank": 4})
     with pytest.raises(Invalid, match="rank was 4, is 8"):
         checkpoint.check(tmp_path, {"name": "x", "rank": 8})

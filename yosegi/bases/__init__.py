@@ -3,7 +3,6 @@ causal or sequence-to-sequence model is named by its folder or its Hugging Face 
 """
 
 import hashlib
-import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +89,7 @@ def weights_hash(folder: str) -> str:
 
 
 def _file_hash(file: Path) -> str:
-    status = os.stat(file)
+    status = file.stat()
     key = (str(file.resolve()), status.st_size, status.st_mtime_ns)
     if key not in HASHES:
         with file.open("rb") as handle:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 
 from yosegi.bases import Base
+from yosegi.batches import collate, tokenise
 from yosegi.core.model import Banks
 from yosegi.evaluate.generate import context_length
 from yosegi.objectives import IGNORED
 from yosegi.tasks import Example
-from yosegi.train.batches import collate, tokenise
 
 
 @torch.no_grad()

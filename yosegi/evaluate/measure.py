@@ -16,9 +16,8 @@ from yosegi.evaluate.routing import trace
 from yosegi.evaluate.statistics import compare, interval
 from yosegi.library.similarity import similarity
 from yosegi.progress import progress
-from yosegi.run import Run
+from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example, Task
-from yosegi.train.sft import peak_memory
 
 
 def evaluate(

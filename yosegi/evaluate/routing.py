@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from yosegi.bases import Base
+from yosegi.batches import collate, tokenise
 from yosegi.core.model import Banks
 from yosegi.tasks import Example
-from yosegi.train.batches import collate, tokenise
 
 
 @torch.no_grad()

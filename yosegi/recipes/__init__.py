@@ -1,0 +1,1 @@
+"""Recipes: one runnable claim a file. `Config` holds its fields, `SMOKE` its smallest version, `main(config, run)` does it."""

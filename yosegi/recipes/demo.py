@@ -63,7 +63,11 @@ def main(config: Config, run: Run) -> None:
 
     experts = library.load()
     arms = [Arm("base"), *(Arm(expert.name, [expert]) for expert in experts)]
-    arms += [Arm("uniform", experts), Arm("linear merge", experts, merge="linear"), Arm("svd merge", experts, merge="svd")]
+    arms += [
+        Arm("uniform", experts),
+        Arm("linear merge", experts, merge="linear"),
+        Arm("svd merge", experts, merge="svd"),
+    ]
     arms += [Arm("arrow", experts, "arrow", {"top_k": 1}), Arm("oracle", experts, "oracle")]
     asked = [tasks.load(f"skills/{name}") for name in (*config.skills, *config.known)]
     leaderboard(evaluate(base, arms, asked, run, limit=config.limit, seed=config.seed))

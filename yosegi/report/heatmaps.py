@@ -14,7 +14,7 @@ LEVELS = 20
 """Shades of a drawn grid; the pointer tells the number."""
 ROWS = 32
 """Layers drawn of one model; more are averaged within each block of the model, then neighbour by neighbour."""
-GRID_BYTES = 700_000
+GRID_BYTES = 400_000
 """For all layer grids of one page."""
 PROMPTS, TOKENS = 4, 120
 NUMBERS = 16

@@ -154,14 +154,12 @@ class Found:
             rows = [m for m in self.measurements if m.run == run.name]
             names = {m.row["model"]: m.model for m in rows if not m.compares or m.value is not None}
             against = Counter(str(m.row["against"]) for m in rows if m.row.get("against") is not None)
-            wanted = [
-                "base",
-                *(str(m.row.get("base")) for m in rows[:1]),
-                *(name for name, _ in against.most_common(1)),
-            ]
+            wanted = ["base", *(str(m.row["model"]) for m in rows if m.row.get("method") == "base")]
+            wanted += [str(m.row["base"]) for m in rows[:1] if m.row.get("base")]
+            wanted += [name for name, _ in against.most_common(1)]
             if (name := next((name for name in wanted if name in names), None)) is not None:
                 bases[run.name] = names[name]
-        kinds = {run.name: next((str(r.get("base")) for r in run.rows), "") for run in self.runs}
+        kinds = {r.name: next(((row.get("base"), row.get("base_hash")) for row in r.rows), None) for r in self.runs}
         for run in self.runs:
             lender = next((other for other in bases if kinds[other] == kinds[run.name]), None)
             if run.name not in bases and lender is not None:

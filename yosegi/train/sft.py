@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import resource
 import shutil
 import time
 from collections.abc import Sequence
@@ -12,14 +11,14 @@ import torch
 
 from yosegi import registry
 from yosegi.bases import Base
+from yosegi.batches import collate, data_hash, order, tokenise
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks, put
 from yosegi.inits import fresh
 from yosegi.progress import progress
 from yosegi.routers.uniform import Uniform
-from yosegi.run import Run
+from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example
-from yosegi.train.batches import collate, data_hash, order, tokenise
 from yosegi.train.interrupt import interruptible
 from yosegi.train.settings import Settings
 
@@ -198,10 +197,3 @@ def wants_bf16(base: Base, precision: str) -> bool:
         return torch.cuda.is_bf16_supported()
     wide = base.model.config.hidden_size >= 512  # type: ignore[union-attr]
     return bool(wide and torch.cpu._is_amx_tile_supported())
-
-
-def peak_memory() -> float:
-    """Most memory in use so far, in MB: on the GPU if there is one, else this process's."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

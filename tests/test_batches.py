@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.train.conftest import sums
+from yosegi.batches import collate, data_hash, order, tokenise
 from yosegi.errors import Invalid
 from yosegi.tasks import Example
-from yosegi.train.batches import collate, data_hash, order, tokenise
 
 
 def test_only_the_answer_is_a_target(base):

@@ -1,0 +1,21 @@
+from yosegi.files import read_jsonl
+from yosegi.report.terminal import leaderboard
+
+
+def test_the_table_shows_every_model_and_the_best_of_a_task(run, capsys):
+    rows = read_jsonl(run / "results.jsonl")
+    leaderboard(rows)
+    out = capsys.readouterr().out
+    assert all(model in out for model in ("base", "arrow", "linear merge", "oracle")) and "log p" in out
+    best = max(r["value"] for r in rows if r["task"] == "mgsm_ja" and r["metric"] == "accuracy")
+    assert f"{best:.2f}*" in out
+
+
+def test_a_model_that_did_not_do_a_task_has_no_mean(capsys):
+    rows = [
+        {"model": m, "task": t, "metric": "accuracy", "value": 0.25, "ci_low": 0.2, "ci_high": 0.3}
+        for m, t in (("base", "a"), ("base", "b"), ("half", "a"))
+    ]
+    leaderboard(rows)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["half"])
+    assert line.split()[-2:] == ["–", "–"]
