@@ -20,7 +20,7 @@ test: $(VENV)/ready
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/codespell yosegi tests benchmarks docs dev README.md CONTRIBUTING.md CHANGELOG.md
+	$(BIN)/codespell yosegi benchmarks docs dev README.md CONTRIBUTING.md CHANGELOG.md
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 	$(BIN)/pip check

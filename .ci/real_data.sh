@@ -15,7 +15,7 @@ if [ "${1:-small}" = full ]; then
     $NI/subtask019_mctaco_temporal_reasoning_category $NI/subtask038_qasc_combined_fact
     $NI/subtask044_essential_terms_identifying_essential_words $NI/subtask046_miscellaenous_question_typing
     $NI/task1687_sentiment140_classification $NI/task875_emotion_classification)
-  train=(--max-steps 150 --learning-rate 4e-3 --max-length 448 --per-device-train-batch-size 8) test=(--limit 100)
+  train=(--max-steps 150 --learning-rate 2e-3 --max-length 448 --per-device-train-batch-size 8) test=(--limit 100)
 else
   out=${RUNS:-runs}/real_data_small base=${RUNS:-runs}/pretrain_house-smoke/house
   tasks=(gsm8k mgsm_ja $NI/subtask046_miscellaenous_question_typing)

@@ -66,6 +66,7 @@ def interleaved(rounds: int, **sides: Callable[[], Any]) -> tuple[dict[str, floa
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference, relative to the largest number."""
+    ours, theirs = ours.detach(), theirs.detach()
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 

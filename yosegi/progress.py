@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class Bar:
@@ -20,7 +21,8 @@ class Bar:
     def __init__(self, title: str, total: int):
         self.title, self.total, self.done, self.note = title, total, 0, ""
         self.started = self.printed = time.monotonic()
-        self._rich = self._task = None
+        self._rich: Any = None
+        self._task: Any = None
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Some steps are done; `note` is a short fact to show beside the bar, such as the loss."""

@@ -64,7 +64,7 @@ def _plugins(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
 
 @cache
 def _entry_points() -> importlib.metadata.EntryPoints:
-    return importlib.metadata.entry_points()
+    return importlib.metadata.entry_points()  # type: ignore[return-value]
 
 
 def _outside(name: str) -> Any:

@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -57,7 +57,7 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _stop(message: str, code: int = 2) -> None:
+def _stop(message: str, code: int = 2) -> NoReturn:
     print(f"yosegi: {message}", file=sys.stderr)
     sys.exit(code)
 

@@ -3,6 +3,9 @@
 Shapes: E experts, R rank, I in, O out. Shorter experts are padded with zeros, which training leaves at zero.
 """
 
+# Shape suffixes look like constants to the checker.
+# pyright: reportConstantRedefinition=false
+
 from collections.abc import Sequence
 
 import torch

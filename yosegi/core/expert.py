@@ -6,6 +6,9 @@ Every operation returns a new expert; the tensors of the old one are shared wher
 Shapes: I in, O out, R rank.
 """
 
+# Torch is typed in part; strictness is for our own lines.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple

@@ -9,6 +9,9 @@
 Shapes: I in, O out, E experts, R rank, H heads (1 unless MHR); "..." is any leading axes.
 """
 
+# Torch is typed in part; strictness is for our own lines.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import torch
 from torch import Tensor, einsum, nn
 

@@ -5,6 +5,9 @@ banks.hear(tasks=["gsm8k", "mgsm_ja"])                what the routers may know 
 banks.take()                                          the model as it was
 """
 
+# Torch is typed in part; strictness is for our own lines.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import copy
 import re
 from collections import Counter

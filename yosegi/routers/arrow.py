@@ -33,9 +33,9 @@ class Arrow(Router):
         """Find the prototypes [E, I], exactly."""
         A_ERI, B_EOR = bank.stacked()
         q_EIR, a_ERR = torch.linalg.qr(A_ERI.float().mT)  # A = aᵀ qᵀ
-        _, b_ERR = torch.linalg.qr(B_EOR.float())  # B = (an isometry) b
+        b_ERR = torch.linalg.qr(B_EOR.float(), mode="r").R  # B = (an isometry) b
         v_ERR = torch.linalg.svd(b_ERR @ a_ERR.mT).Vh
-        self.register_buffer("prototype_EI", (q_EIR @ v_ERR[:, 0, :, None]).squeeze(-1), persistent=False)
+        self.register_buffer("prototype_EI", (v_ERR[:, :1] @ q_EIR.mT).squeeze(1), persistent=False)
         self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:

@@ -88,14 +88,15 @@ def load_rng(folder: Path) -> None:
     if torch.cuda.is_available() and "rng.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng.cuda"])
     keys, place = tensors["rng.numpy"][:-1], int(tensors["rng.numpy"][-1])
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), place))
+    np.random.set_state({"bit_generator": "MT19937", "state": {"key": keys.numpy().astype(np.uint32), "pos": place}})
     version, state, gauss = files.read_json(folder / "state.json")["python_rng"]
     random.setstate((version, tuple(state), gauss))
 
 
 def _rng() -> dict[str, Tensor]:
-    _, keys, place, _, _ = np.random.get_state(legacy=True)
-    states = {"torch": torch.get_rng_state(), "numpy": torch.tensor([*keys.tolist(), place])}
+    numpy: Any = np.random.get_state(legacy=False)
+    words = [*numpy["state"]["key"].tolist(), numpy["state"]["pos"]]
+    states = {"torch": torch.get_rng_state(), "numpy": torch.tensor(words)}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
     return states

@@ -14,13 +14,13 @@ class Settings(BaseModel):
     """Initialiser (`yosegi ls inits`)."""
     init_args: dict[str, Any] = {}
     """More of the initialiser's own, such as {"power_steps": 8} for pissa."""
-    rank: int = Field(8, ge=1)
+    rank: int = Field(default=8, ge=1)
     """Inner width of the expert."""
-    alpha: float = Field(16, gt=0)
+    alpha: float = Field(default=16, gt=0)
     """The delta is scaled by alpha / rank."""
     targets: str | list[str] = "all-linear"
     """Linears it touches: all-linear, a regular expression, or names and name endings."""
-    dropout: float = Field(0.05, ge=0, lt=1)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
     """Share of the input the expert does not see in training."""
     objective: str = "sft"
     """What is minimised (`yosegi ls objectives`)."""
@@ -28,29 +28,29 @@ class Settings(BaseModel):
     """`yosegi ls optimizers`."""
     mask: str = "everything"
     """Which entries move (`yosegi ls masks`)."""
-    learning_rate: float = Field(2e-4, gt=0)
+    learning_rate: float = Field(default=2e-4, gt=0)
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    warmup_share: float = Field(0.06, ge=0, lt=1)
+    warmup_share: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps over which the learning rate rises."""
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    num_train_epochs: float = Field(3.0, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    num_train_epochs: float = Field(default=3.0, gt=0)
     """Passes over the data, unless max_steps is given."""
-    max_steps: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
     """Optimiser steps."""
-    per_device_train_batch_size: int = Field(16, ge=1)
-    gradient_accumulation_steps: int = Field(1, ge=1)
-    max_length: int = Field(1024, ge=2)
+    per_device_train_batch_size: int = Field(default=16, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    max_length: int = Field(default=1024, ge=2)
     """Longest sequence in tokens; of a longer one the beginning of the prompt is left out."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass (non-reentrant): less memory, a third more time."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 on a GPU that has it, and on a CPU with AMX for models of hidden size 512 and more; else fp32."""
-    save_steps: int = Field(100, ge=1)
+    save_steps: int = Field(default=100, ge=1)
     """A checkpoint every so many steps."""
     seed: int = 0
     """Of the data order and dropout."""
     init_seed: int = 0
     """Of the initial A. Keep it the same in one library: experts that start together can be compared and averaged."""
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     """At most so many training examples (the first ones)."""

@@ -1,5 +1,9 @@
 """TRL's SFTTrainer with our objective, our optimizer and our files. The loop, accumulation, DDP and bf16 are theirs."""
 
+# Transformers types its Trainer for every back end at once.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportIncompatibleMethodOverride=false
+
 import math
 import time
 from collections.abc import Mapping
