@@ -97,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             ours=lambda: [blend(*_stack(experts, w, layer)) for layer in layers],
         )
         merged = merge(experts, method)
-        our, their = {layer: f.dense().double() for layer, f in merged.factors.items()}, added(peer, f"{what}{next(CALLS) - 1}")
+        our, their = (
+            {layer: f.dense().double() for layer, f in merged.factors.items()},
+            added(peer, f"{what}{next(CALLS) - 1}"),
+        )
         if same:
             agree(what, apart(our, their), 1e-4)
         return {

@@ -13,10 +13,11 @@ def merge(
     experts: Annotated[list[str] | None, typer.Argument(help="Names in the library; by default all.")] = None,
     library: LibraryDir = Path("library"),
     method: Annotated[str | None, typer.Option(help="As `yosegi ls merges` names it (svd).")] = None,
-    weights: Annotated[str | None, typer.Option(help="One an expert, with commas; by default 1/E each.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="One an expert, with commas; by default 1/E each (task_arithmetic: 1).")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the result (merged).")] = None,
     rank: Annotated[int | None, typer.Option(help="Of the result, for methods that cut.", min=1)] = None,
-    scaling: Annotated[float | None, typer.Option(help="λ, for task_arithmetic.")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file with these settings.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an expert of the same name.")] = False,
     as_json: Json = False,
@@ -28,9 +29,9 @@ def merge(
 
     said: dict[str, Any] = read_config(
         config,
-        {"experts": experts, "method": method, "weights": weights, "name": name, "rank": rank, "scaling": scaling},
+        {"experts": experts, "method": method, "weights": weights, "name": name, "rank": rank},
     )
-    if unknown := set(said) - {"experts", "method", "weights", "name", "rank", "scaling"}:
+    if unknown := set(said) - {"experts", "method", "weights", "name", "rank"}:
         raise Invalid(f"Unknown setting {sorted(unknown)[0]!r} in {config}.")
     shelf = Library(library)
     loaded = shelf.load(said.get("experts") or None)
@@ -39,7 +40,7 @@ def merge(
         said.get("method", "svd"),
         _numbers(said.get("weights")),
         said.get("name", "merged"),
-        **{key: said[key] for key in ("rank", "scaling") if key in said},
+        **({"rank": said["rank"]} if "rank" in said else {}),
     )
     shelf.add(result, overwrite=overwrite)
     card = shelf.card(result.name)

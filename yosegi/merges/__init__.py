@@ -28,13 +28,13 @@ def merge(
     Args:
         experts: at least one, all of one base. A layer that some lack is merged from those that have it.
         method: a method of this drawer.
-        weights: one an expert; by default 1/E each.
+        weights: one an expert; by default 1/E each, or what the method's own `weights(experts)` says.
         name: of the result.
         arguments: more of the method's own, such as `rank` of svd.
     """
     if not experts:
         raise Invalid("There is nothing to merge.")
-    weights = list(weights) if weights is not None else [1 / len(experts)] * len(experts)
+    weights = list(weights) if weights is not None else _default_weights(method, len(experts))
     if len(weights) != len(experts):
         raise Invalid(f"{len(experts)} experts need {len(experts)} weights; {len(weights)} were given.")
     bases = {e.card.get("base_hash") for e in experts}
@@ -67,6 +67,11 @@ def merge(
             "relative_error": (lost / total) ** 0.5 if total else 0.0,
         },
     )
+
+
+def _default_weights(method: str, experts: int) -> list[float]:
+    own = None if ":" in method else getattr(registry.load("merges", method), "weights", None)
+    return own(experts) if own else [1 / experts] * experts
 
 
 def norm(A_RI: Tensor, B_OR: Tensor) -> float:

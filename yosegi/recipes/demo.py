@@ -68,7 +68,7 @@ def main(config: Config, run: Run) -> None:
         Arm("linear merge", experts, merge="linear"),
         Arm("svd merge", experts, merge="svd"),
     ]
-    arms += [Arm("arrow", experts, "arrow", {"top_k": 1}), Arm("oracle", experts, "oracle")]
+    arms += [Arm("arrow", experts, "arrow"), Arm("oracle", experts, "oracle")]
     asked = [tasks.load(f"skills/{name}") for name in (*config.skills, *config.known)]
     leaderboard(evaluate(base, arms, asked, run, limit=config.limit, seed=config.seed))
     print(f"\nOpen {report([run.path], run.path / 'report.html')}")

@@ -1,0 +1,128 @@
+"""How long until a library on disk is a model that is ready to answer, with every expert in it?
+
+Peer      PEFT's `load_adapter` (low_cpu_mem_usage=True, its faster way), on the very folders of our library.
+Equality  logits of several experts, by_request in one batch here and `set_adapter` one after another there, to 1e-5.
+Expected  ≥ 20x for 256 experts.
+
+PEFT's price of one more adapter grows with those already there, so it is measured over the first adapters only and then
+extrapolated twice: as if it stopped growing there (the ratio in the table, in PEFT's favour), and along the straight line
+through what was measured. Ours is the whole: `Library.load` and `put`, with by_request, or with Arrow and its prototypes.
+"""
+
+import copy
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from side_by_side import Row, agree, clock, difference, options, tell
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from yosegi.core.expert import Expert, Factors
+from yosegi.core.model import linears, put, shape
+from yosegi.core.router import Router
+from yosegi.library.store import Library
+from yosegi.routers.arrow import Arrow
+from yosegi.routers.by_request import ByRequest
+
+FULL, QUICK = (256, 40, 8, 256, 4), (6, 4, 2, 32, 1)
+"""Experts; those that PEFT loads; a handful; width of the model; its layers."""
+
+
+def write(model: LlamaForCausalLM, experts: int, library: Library) -> None:
+    """Random experts on every linear, rank 8."""
+    modules = dict(model.named_modules())
+    shapes = {layer: shape(modules[layer]) for layer in linears(model)}
+    for e in range(experts):
+        factors = {
+            layer: Factors(torch.randn(8, I) / I**0.5, 0.1 * torch.randn(O, 8), 2.0) for layer, (O, I) in shapes.items()
+        }
+        library.add(Expert(f"e{e:03d}", factors))
+
+
+def line(times: Sequence[float], to: int) -> float:
+    """The sum of the first `to` times, if they go on along the straight line through those measured."""
+    slope, start = statistics.linear_regression(range(len(times)), times)
+    return sum(times) + sum(start + slope * n for n in range(len(times), to))
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """A handful, then all."""
+    chosen = options(__doc__, arguments)
+    count, measured, handful, width, depth = QUICK if chosen.quick else FULL
+    config = LlamaConfig(
+        vocab_size=101,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=depth,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+    )
+    ours, base = (LlamaForCausalLM(config).eval() for _ in range(2))
+    base.load_state_dict(ours.state_dict())
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(ours, count, library := Library(folder))
+        names, spent = list(library), {"theirs": [], "few": [], "all": [], "arrow": []}
+
+        def ready(names: Sequence[str], router: Router) -> Callable[[], None]:
+            return lambda: put(ours, library.load(names), router).take()
+
+        def measure() -> None:
+            for key, some, router in (
+                ("few", names[:handful], ByRequest()),
+                ("all", names, ByRequest()),
+                ("arrow", names, Arrow()),
+            ):
+                spent[key].append(clock(ready(some, router)))
+
+        measure()
+        PeftModel.from_pretrained(copy.deepcopy(base), Path(folder) / names[0], low_cpu_mem_usage=True)
+        for times in spent.values():
+            times.clear()  # the first round warmed the files and the code, on both sides
+        started = time.process_time()
+        peer = PeftModel.from_pretrained(base, Path(folder) / names[0], names[0], low_cpu_mem_usage=True)
+        spent["theirs"].append(time.process_time() - started)
+        for n, name in enumerate(names[1:measured], 1):
+            started = time.process_time()
+            peer.load_adapter(Path(folder) / name, name, low_cpu_mem_usage=True)
+            spent["theirs"].append(time.process_time() - started)
+            if n % (measured // 4) == 0:
+                measure()  # in turns
+        asked = [names[0], names[1], names[measured - 1]]
+        ids_BT = torch.randint(101, (len(asked), 16))
+        banks = put(ours, library.load(), ByRequest())
+        banks.hear(experts=asked)
+        with torch.no_grad():
+            found = ours(ids_BT).logits
+            for name, ids_T, logits in zip(asked, ids_BT, found, strict=True):
+                peer.set_adapter(name)
+                equal = agree(f"Logits of {name}", difference(logits, peer(input_ids=ids_T[None]).logits[0]), 1e-5)
+
+    theirs, last = spent["theirs"], statistics.mean(spent["theirs"][-handful:])
+    flat = sum(theirs) + (count - measured) * last
+
+    def row(what: str, experts: int, router: str, their: float, their_line: float | None, times: list[float]) -> Row:
+        our = statistics.median(times)
+        found: Row = {"experts": experts, "router": router, "PEFT ms": 1e3 * their, "PEFT is": what}
+        found |= {"yosegi ms": 1e3 * our, "ratio": their / our}
+        found |= {"PEFT ms per adapter": 1e3 * their / experts, "yosegi ms per adapter": 1e3 * our / experts}
+        return found | {"ratio along the line": their_line and their_line / our, "equal to": equal}
+
+    what = f"first {measured} measured, then {1e3 * last:.0f} ms each"
+    return tell(
+        __doc__,
+        [
+            row("measured", handful, "by_request", sum(theirs[:handful]), None, spent["few"]),
+            row(what, count, "by_request", flat, line(theirs, count), spent["all"]),
+            row(what, count, "arrow", flat, line(theirs, count), spent["arrow"]),
+        ],
+        chosen,
+    )
+
+
+if __name__ == "__main__":
+    main()
