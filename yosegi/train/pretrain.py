@@ -13,11 +13,8 @@ Shapes: N rows, B rows of a step, T tokens of a row, V vocabulary.
 
 import hashlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ from yosegi import files
 from yosegi.errors import Diverged, Invalid
 from yosegi.progress import progress
 from yosegi.run import Run
+from yosegi.train.interrupt import interruptible
 
 STAGE = "pretrain"
 
@@ -87,7 +85,7 @@ def pretrain(
     loss_of: Callable[[nn.Module, Tensor], Tensor] = torch.compile(next_token_loss) if compile else next_token_loss
     started = time.monotonic() - before_s
     model.train()
-    with progress("pre-train", steps - done) as bar, _interruptible() as interrupted:
+    with progress("pre-train", steps - done) as bar, interruptible() as interrupted:
         for step in range(done + 1, steps + 1):
             step_started = time.monotonic()
             rate = lr * min(1, step / max(warmup, 1), (steps - step + 1) / max(decay * steps, 1))
@@ -252,22 +250,3 @@ def _diverged(loss: float, step: int, rate: float, checkpoint: Path) -> str:
     kept = f"the last good checkpoint stays in {checkpoint}" if checkpoint.exists() else "there is no checkpoint yet"
     what = "gradient is not finite" if math.isfinite(loss) else f"loss is {loss}"
     return f"The {what} at step {step} (learning rate {rate:.2g}); {kept}. Start anew with a lower learning rate."
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Ctrl-C waits for the end of the step, so that no checkpoint holds half an update. A second one does not wait."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # only the main thread hears signals
-        yield seen
-        return
-
-    def hear(number: int, frame: Any) -> None:
-        seen.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, hear)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
