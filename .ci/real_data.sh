@@ -17,7 +17,7 @@ if [ "${1:-small}" = full ]; then
     $NI/task1687_sentiment140_classification $NI/task875_emotion_classification)
   train=(--max-steps 150 --learning-rate 2e-3 --max-length 448 --per-device-train-batch-size 8) test=(--limit 100)
 else
-  out=${RUNS:-runs}/real_data_small base=${RUNS:-runs}/pretrain_house-smoke/house
+  out=${RUNS:-runs}/real_data_small base=${RUNS:-runs}/pretrain_house-smoke/model
   tasks=(gsm8k mgsm_ja $NI/subtask046_miscellaenous_question_typing)
   train=(--max-steps 20 --learning-rate 5e-3 --max-length 192 --per-device-train-batch-size 4) test=(--limit 6)
   rm -rf "$out" "${RUNS:-runs}/pretrain_house-smoke"
