@@ -8,26 +8,23 @@ Expected  forward ≥ 3x at E 16, ≥ 9x at 64, ≥ 28x at 256; with backward �
 "base" is the plain linear as a share of our time: what nobody can be faster than.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from experts import exported, random_expert
 from peft import ArrowConfig, create_arrow_model
 from side_by_side import Row, agree, difference, interleaved, options, peak_bytes, tell
 from torch import Tensor, nn
 
-from yosegi.core.expert import Expert, Factors
 from yosegi.core.model import put
-from yosegi.library.store import Library
 from yosegi.routers.arrow import Arrow
 
 TOP_K = 4
 
 
 class Case(NamedTuple):
-    """One row. T tokens; `measure` is of what: "time" with or without backward, or "memory"."""
+    """E experts of rank R, T tokens of width D; time, or memory instead."""
 
     E: int
     R: int
@@ -59,18 +56,10 @@ class Side(NamedTuple):
 
 def sides(case: Case) -> tuple[Side, Side, nn.Linear]:
     """The same layer twice, PEFT's and ours, and the linear they both stand beside."""
-    base, E, R, D = nn.Linear(case.D, case.D, bias=False), case.E, case.R, case.D
-    card = {"task_type": "FEATURE_EXTRACTION"}
-    experts = [
-        Expert(f"e{e:03d}", {"linear": Factors(torch.randn(R, D) / D**0.5, torch.randn(D, R) / R**0.5, 0.5)}, card)
-        for e in range(E)
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        library = Library(folder)
-        for expert in experts:
-            library.add(expert)
-        paths = [str(Path(folder) / name) for name in library]
-        peer = create_arrow_model(nn.ModuleDict({"linear": base}), paths, ArrowConfig(top_k=TOP_K)).eval()
+    E, R, D, base = case.E, case.R, case.D, nn.Linear(case.D, case.D, bias=False)
+    experts = [random_expert(f"e{e}", {"linear": (D, D)}, R) for e in range(E)]
+    with exported(experts) as paths:
+        peer = create_arrow_model(nn.ModuleDict({"linear": base}), [*map(str, paths)], ArrowConfig(top_k=TOP_K)).eval()
     theirs, names = peer.base_model.model["linear"], [f"task_{e}" for e in range(E)]
     banks = put(model := nn.ModuleDict({"linear": base}), experts, Arrow(TOP_K))
     theirs(torch.zeros(1, 1, D))  # only now it makes its prototypes

@@ -11,19 +11,16 @@ Errors are ‖merged - Σ w ΔW‖ / ‖Σ w ΔW‖, measured here in float64 an
 """
 
 import itertools
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
+from experts import exported, random_expert
 from peft import PeftModel
 from side_by_side import Row, agree, interleaved, options, tell
 from torch import Tensor, nn
 
 from yosegi import registry
-from yosegi.core.expert import Expert, Factors
-from yosegi.library.store import Library
+from yosegi.core.expert import Expert
 from yosegi.merges import _stack, merge
 
 Deltas = dict[str, Tensor]
@@ -40,27 +37,13 @@ class Case(NamedTuple):
     rounds: int = 3
 
 
-def made(case: Case) -> list[Expert]:
-    """Random experts."""
-
-    def factors() -> Factors:
-        return Factors(torch.randn(case.R, case.D) / case.D**0.5, torch.randn(case.D, case.R) / case.R**0.5, 0.5)
-
-    layers, card = [f"linear{m}" for m in range(case.modules)], {"task_type": "FEATURE_EXTRACTION"}
-    return [Expert(f"e{e}", {layer: factors() for layer in layers}, card) for e in range(case.E)]
-
-
-def loaded(experts: Sequence[Expert]) -> PeftModel:
+def loaded(experts: Sequence[Expert], D: int) -> PeftModel:
     """The same as PEFT's adapters."""
-    base = nn.ModuleDict({name: nn.Linear(f.A_RI.shape[1], len(f.B_OR)) for name, f in experts[0].factors.items()})
-    with tempfile.TemporaryDirectory() as folder:
-        library = Library(folder)
-        for expert in experts:
-            library.add(expert)
-        first, *rest = library
-        peer = PeftModel.from_pretrained(base, Path(folder) / first, adapter_name=first)
-        for name in rest:
-            peer.load_adapter(Path(folder) / name, name)
+    base = nn.ModuleDict({layer: nn.Linear(D, D, bias=False) for layer in experts[0].factors})
+    with exported(experts) as (first, *rest):
+        peer = PeftModel.from_pretrained(base, first, adapter_name=first.name)
+        for path in rest:
+            peer.load_adapter(path, path.name)
     return peer
 
 
@@ -82,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """One row a method."""
     chosen = options(__doc__, arguments)
     case = Case(3, 2, 48, 2, 1) if chosen.quick else Case()
-    experts = made(case)
-    names, layers, w = [e.name for e in experts], list(experts[0].factors), [1 / case.E] * case.E
-    peer = loaded(experts)
+    layers, w = [f"linear{m}" for m in range(case.modules)], [1 / case.E] * case.E
+    experts = [random_expert(f"e{e}", dict.fromkeys(layers, (case.D, case.D)), case.R) for e in range(case.E)]
+    peer, names = loaded(experts, case.D), [e.name for e in experts]
     truth = {layer: sum(w[0] * e.delta(layer).double() for e in experts) for layer in layers}
 
     def row(what: str, method: str, their_w: list[float], same: bool = True, **more: Any) -> Row:

@@ -51,14 +51,16 @@ def clock(act: Callable[[], Any]) -> float:
 
 
 def interleaved(rounds: int, **sides: Callable[[], Any]) -> tuple[dict[str, float], dict[str, float]]:
-    """A B A B …, after one round that is not counted. Medians in seconds, and medians of each round's ratio to the last side."""
+    """A B A B …, after one round that is not counted: median seconds, and the median of each round's ratio to the last side."""
     times: dict[str, list[float]] = {name: [] for name in sides}
+    gc.collect()
+    gc.disable()
     for turn in range(rounds + 1):
-        gc.collect()
         for name, act in sides.items():
             spent = clock(act)
             if turn:
                 times[name].append(spent)
+    gc.enable()
     ours = times[list(sides)[-1]]
     ratios = {name: statistics.median(t / o for t, o in zip(spent, ours, strict=True)) for name, spent in times.items()}
     return {name: statistics.median(spent) for name, spent in times.items()}, ratios
@@ -91,17 +93,12 @@ def peak_bytes(act: Callable[[], Any]) -> int:
 
 def tell(question: str | None, rows: list[Row], chosen: argparse.Namespace) -> list[Row]:
     """Print the table under its question, and write it where `--json` says."""
-    env = environment()
-    cpu = (
-        re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-        if Path("/proc/cpuinfo").exists()
-        else None
-    )
+    env, info = environment(), Path("/proc/cpuinfo")
+    cpu = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
     versions = ", ".join(f"{name} {env['versions'][name]}" for name in ("torch", "peft", "transformers", "trl"))
     where = f"{cpu[1] if cpu else env['platform']} ({torch.backends.cpu.get_cpu_capability()}), one thread; {versions}"
-    print(
-        f"\n{(question or '').splitlines()[0]}\n{where}; {datetime.date.today()}{'; --quick' if chosen.quick else ''}\n"
-    )
+    where += f"; {datetime.date.today()}{'; --quick' if chosen.quick else ''}"
+    print(f"\n{(question or '').splitlines()[0]}\n{where}\n")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [columns] + [["–" if (v := row.get(key)) is None else _short(v) for key in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -113,10 +110,6 @@ def tell(question: str | None, rows: list[Row], chosen: argparse.Namespace) -> l
 
 
 def _short(value: Any) -> str:
-    return (
-        f"{value:.3g}"
-        if isinstance(value, float) and abs(value) < 1000
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,7 +1,10 @@
 """Every base of the drawer says where it lies; any other is a folder or an id, and a damaged one is named."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +106,13 @@ def test_names_that_lead_nowhere():
     with pytest.raises(NoData, match="'nobody/nothing' is no folder and could not be fetched") as error:
         bases.load("nobody/nothing")
     assert "\n" not in str(error.value)
+
+
+def test_a_small_base_is_computed_by_one_thread_unless_the_environment_says_otherwise():
+    code = "import torch; from yosegi.bases import load; load('nano', device='cpu'); print(torch.get_num_threads())"
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    for said, threads in (({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment | said, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.strip() == threads, done.stderr

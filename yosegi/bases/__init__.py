@@ -3,6 +3,7 @@ causal or sequence-to-sequence model is named by its folder or its Hugging Face 
 """
 
 import hashlib
+import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from yosegi.errors import Corrupt, NoData, UnknownName
 
 HASHES: "OrderedDict[tuple[str, int, int], str]" = OrderedDict()
 """File (path, size, mtime) -> sha256, so that one process reads a base's weights for their hash once."""
+
+SMALL = 30_000_000
+"""A model of fewer parameters is computed by one thread, unless OMP_NUM_THREADS says otherwise: more of them spend ten times
+as long waiting for each other."""
 
 
 @dataclass
@@ -61,6 +66,8 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str | None = Non
         ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
+        torch.set_num_threads(1)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()  # type: ignore[arg-type]
     return Base(name, weights_hash(folder), model, tokenizer)
 

@@ -2,7 +2,7 @@
 
 Claim   The mix decides who is skilled: common skills come out perfect, starved ones poor but ready to be learnt.
 Paper   None; it is the ground the other recipes stand on.      Ours: the table in `yosegi/bases/nano/README.md`.
-Run     yosegi run pretrain_nano            two CPU cores, minutes
+Run     yosegi run pretrain_nano            one CPU core, ten minutes
         yosegi run pretrain_nano --smoke    seconds; CI runs this
 """
 
