@@ -11,36 +11,22 @@ through what was measured. Ours is the whole: `Library.load` and `put`, with by_
 
 import copy
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
+from experts import exported, random_expert
 from peft import PeftModel
 from side_by_side import Row, agree, clock, difference, options, tell
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from yosegi.core.expert import Expert, Factors
 from yosegi.core.model import linears, put, shape
-from yosegi.core.router import Router
 from yosegi.library.store import Library
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.by_request import ByRequest
 
 FULL, QUICK = (256, 40, 8, 256, 4), (6, 4, 2, 32, 1)
 """Experts; those that PEFT loads; a handful; width of the model; its layers."""
-
-
-def write(model: LlamaForCausalLM, experts: int, library: Library) -> None:
-    """Random experts on every linear, rank 8."""
-    modules = dict(model.named_modules())
-    shapes = {layer: shape(modules[layer]) for layer in linears(model)}
-    for e in range(experts):
-        factors = {
-            layer: Factors(torch.randn(8, I) / I**0.5, 0.1 * torch.randn(O, 8), 2.0) for layer, (O, I) in shapes.items()
-        }
-        library.add(Expert(f"e{e:03d}", factors))
 
 
 def line(times: Sequence[float], to: int) -> float:
@@ -53,52 +39,38 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """A handful, then all."""
     chosen = options(__doc__, arguments)
     count, measured, handful, width, depth = QUICK if chosen.quick else FULL
-    config = LlamaConfig(
-        vocab_size=101,
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=depth,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-    )
-    ours, base = (LlamaForCausalLM(config).eval() for _ in range(2))
-    base.load_state_dict(ours.state_dict())
+    sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": depth}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=101, num_attention_heads=4, **sizes)).eval()
+    modules, bases = dict(model.named_modules()), [copy.deepcopy(model) for _ in range(2)]
+    shapes = {layer: shape(modules[layer]) for layer in linears(model)}
+    spent: dict[str, list[float]] = {"theirs": [], "few": [], "all": [], "arrow": []}
 
-    with tempfile.TemporaryDirectory() as folder:
-        write(ours, count, library := Library(folder))
-        names, spent = list(library), {"theirs": [], "few": [], "all": [], "arrow": []}
+    with exported([random_expert(f"e{e:03d}", shapes, rank=8) for e in range(count)]) as paths:
+        library, names = Library(paths[0].parent), [path.name for path in paths]
 
-        def ready(names: Sequence[str], router: Router) -> Callable[[], None]:
-            return lambda: put(ours, library.load(names), router).take()
-
-        def measure() -> None:
+        def ours() -> None:
             for key, some, router in (
                 ("few", names[:handful], ByRequest()),
                 ("all", names, ByRequest()),
                 ("arrow", names, Arrow()),
             ):
-                spent[key].append(clock(ready(some, router)))
+                spent[key].append(clock(lambda some=some, router=router: put(model, library.load(some), router).take()))
 
-        measure()
-        PeftModel.from_pretrained(copy.deepcopy(base), Path(folder) / names[0], low_cpu_mem_usage=True)
-        for times in spent.values():
-            times.clear()  # the first round warmed the files and the code, on both sides
+        ours()
+        PeftModel.from_pretrained(bases[0], paths[0], low_cpu_mem_usage=True)
+        spent = {key: [] for key in spent}  # that was to warm the files and the code, on both sides
         started = time.process_time()
-        peer = PeftModel.from_pretrained(base, Path(folder) / names[0], names[0], low_cpu_mem_usage=True)
+        peer = PeftModel.from_pretrained(bases[1], paths[0], names[0], low_cpu_mem_usage=True)
         spent["theirs"].append(time.process_time() - started)
-        for n, name in enumerate(names[1:measured], 1):
-            started = time.process_time()
-            peer.load_adapter(Path(folder) / name, name, low_cpu_mem_usage=True)
-            spent["theirs"].append(time.process_time() - started)
+        for n, path in enumerate(paths[1:measured], 1):
+            spent["theirs"].append(clock(lambda path=path: peer.load_adapter(path, path.name, low_cpu_mem_usage=True)))
             if n % (measured // 4) == 0:
-                measure()  # in turns
-        asked = [names[0], names[1], names[measured - 1]]
-        ids_BT = torch.randint(101, (len(asked), 16))
-        banks = put(ours, library.load(), ByRequest())
+                ours()  # in turns
+        asked, ids_BT = [names[0], names[1], names[measured - 1]], torch.randint(101, (3, 16))
+        banks = put(model, library.load(), ByRequest())
         banks.hear(experts=asked)
         with torch.no_grad():
-            found = ours(ids_BT).logits
-            for name, ids_T, logits in zip(asked, ids_BT, found, strict=True):
+            for name, ids_T, logits in zip(asked, ids_BT, model(ids_BT).logits, strict=True):
                 peer.set_adapter(name)
                 equal = agree(f"Logits of {name}", difference(logits, peer(input_ids=ids_T[None]).logits[0]), 1e-5)
 

@@ -6,7 +6,7 @@ Equality  the merged deltas, dense against dense, to 1e-4 of their norm. PEFT's 
           ours multiplies w, so it is given w² to do the same; "linear, its own w" is what its users get.
 Expected  svd ≥ 200x; cat and linear a few times.
 
-"merge" is our whole call, which also measures the relative error for the card; "method" is the function alone, in all layers.
+"merge" is our whole call, which also measures the relative error for the card; "method" is the function alone.
 Errors are ‖merged - Σ w ΔW‖ / ‖Σ w ΔW‖, measured here in float64 and not by either side.
 """
 
@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from experts import exported, random_expert
 from peft import PeftModel
 from side_by_side import Row, agree, interleaved, options, tell
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from yosegi import registry
 from yosegi.core.expert import Expert
-from yosegi.merges import _stack, merge
+from yosegi.merges import merge
 
 Deltas = dict[str, Tensor]
 CALLS = itertools.count()
@@ -45,6 +46,12 @@ def loaded(experts: Sequence[Expert], D: int) -> PeftModel:
         for path in rest:
             peer.load_adapter(path, path.name)
     return peer
+
+
+def stacked(experts: Sequence[Expert], layer: str) -> tuple[Tensor, Tensor]:
+    """A [E, R, I] and B [E, O, R] with its scale: what a method of ours is given."""
+    factors = [e.factors[layer] for e in experts]
+    return torch.stack([f.A_RI for f in factors]), torch.stack([f.scale * f.B_OR for f in factors])
 
 
 def added(peer: PeftModel, name: str) -> Deltas:
@@ -72,18 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
 
     def row(what: str, method: str, their_w: list[float], same: bool = True, **more: Any) -> Row:
         """PEFT keeps every result it was asked for, so each call needs another name."""
-        blend = registry.find("merges", method)
+        blend, stacks = registry.find("merges", method), [stacked(experts, layer) for layer in layers]
         times, ratios = interleaved(
             case.rounds if method == "svd" else 5 * case.rounds,
             theirs=lambda: peer.base_model.add_weighted_adapter(names, their_w, f"{what}{next(CALLS)}", method, **more),
-            merge=lambda: merge(experts, method),
-            ours=lambda: [blend(*_stack(experts, w, layer)) for layer in layers],
+            merge=lambda: merge(experts, method, w),
+            ours=lambda: [blend(A_ERI, B_EOR, torch.tensor(w)) for A_ERI, B_EOR in stacks],
         )
-        merged = merge(experts, method)
-        our, their = (
-            {layer: f.dense().double() for layer, f in merged.factors.items()},
-            added(peer, f"{what}{next(CALLS) - 1}"),
-        )
+        our = {layer: f.dense().double() for layer, f in merge(experts, method, w).factors.items()}
+        their = added(peer, f"{what}{next(CALLS) - 1}")
         if same:
             agree(what, apart(our, their), 1e-4)
         return {
