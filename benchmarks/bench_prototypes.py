@@ -4,9 +4,9 @@ A prototype is the input direction that an expert's delta B A stretches most: it
 
 Peers     PEFT's `build_prototypes`, 15 steps of power iteration an expert; and the dense SVD of B A, as mttl does it, timed
           on a few experts and multiplied up (the column says on how many).
-Equality  ours is within 0.05° of the dense SVD in float64, on those few. PEFT's angle is printed, not asserted: with random
-          factors the singular values lie close together and power iteration has not converged; "decays" halves each
-          singular value, as training tends to.
+Equality  ours is within 0.05° of the dense SVD in float64, on those few. PEFT's angle, to ours, is printed and not asserted:
+          with random factors the singular values lie close together and power iteration has not converged; "decays" halves
+          each singular value, as training tends to.
 Expected  ≥ 2x against PEFT at rank 16, thousands against the dense SVD.
 """
 
@@ -63,7 +63,7 @@ def peer(layer: Sequence[Factors]) -> tuple[ArrowLoraLinearLayer, nn.ModuleDict,
 
 
 def degrees(a_I: Tensor, b_I: Tensor) -> float:
-    """The angle between two directions, whichever way they point; exact near zero, where the arc cosine is not."""
+    """The angle theirs_off two directions, whichever way they point; exact near zero, where the arc cosine is not."""
     a_I, b_I = (nn.functional.normalize(v.double(), dim=0) for v in (a_I, b_I))
     return float(torch.rad2deg(2 * torch.asin(min((a_I - b_I).norm(), (a_I + b_I).norm()) / 2)))
 
@@ -88,18 +88,10 @@ def row(case: Case) -> Row:
     few = layers[0][: case.few]
     dense = statistics.median(clock(lambda f=f: torch.linalg.svd(f.dense(), full_matrices=False)) for f in few)
     true = [torch.linalg.svd(f.B_OR.double() @ f.A_RI.double()).Vh[0] for f in few]
-    angles = {
-        name: [degrees(v, w) for v, w in zip(true, found, strict=False)]
-        for name, found in (("ours", routers[0].prototype_EI), ("theirs", peers[0][0].prototypes))
-    }
-    agree("Our prototypes and the dense SVD's (degrees)", max(angles["ours"]), 0.05)
-    between = torch.tensor(
-        [
-            degrees(v, w)
-            for router, (layer, _, _) in zip(routers, peers, strict=True)
-            for v, w in zip(router.prototype_EI, layer.prototypes, strict=True)
-        ]
-    )
+    off = max(degrees(v, w) for v, w in zip(true, routers[0].prototype_EI, strict=False))
+    agree("Our prototypes and the dense SVD's (degrees)", off, 0.05)
+    found = [(p.prototypes, r.prototype_EI) for (p, _, _), r in zip(peers, routers, strict=True)]
+    theirs_off = torch.tensor([degrees(v, w) for layer in found for v, w in zip(*layer, strict=True)])
     return {
         "experts x layers": f"{case.E} x {case.L}",
         "rank": case.R,
@@ -110,9 +102,9 @@ def row(case: Case) -> Row:
         "ratio": ratios["theirs"],
         "ratio to dense SVD": dense * case.E * case.L / times["ours"],
         "(timed on)": len(few),
-        "yosegi off by, max": f"{max(angles['ours']):.1g}°",
-        "PEFT off by, median": f"{float(between.median()):.2g}°",
-        "max": f"{float(between.max()):.2g}°",
+        "yosegi off by, max": f"{off:.1g}°",
+        "PEFT off by, median": f"{float(theirs_off.median()):.2g}°",
+        "max": f"{float(theirs_off.max()):.2g}°",
     }
 
 
