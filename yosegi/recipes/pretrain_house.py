@@ -74,7 +74,8 @@ def main(config: Config, run: Run) -> None:
         )
 
     rows_NT, validation_NT = rows(training), rows(validation)
-    model = build(config)
+    on_gpu = torch.cuda.is_available()
+    model = build(config).to("cuda" if on_gpu else "cpu")
     pretrain(
         model,
         rows_NT,
@@ -86,7 +87,8 @@ def main(config: Config, run: Run) -> None:
         validation_NT=validation_NT,
         evaluate_every=300,
         checkpoint_every=100,
-        micro=4,
+        micro=config.batch if on_gpu else 4,
+        bf16=on_gpu,
         compile=config.compile,
     )
 
