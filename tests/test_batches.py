@@ -3,10 +3,15 @@
 import pytest
 import torch
 
-from tests.train.conftest import sums
+from tests.train.conftest import sums, tiny_base
 from yosegi.batches import collate, data_hash, order, tokenise
 from yosegi.errors import Invalid
 from yosegi.tasks import Example
+
+
+@pytest.fixture
+def base():
+    return tiny_base()
 
 
 def test_only_the_answer_is_a_target(base):
