@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from yosegi import files, run
+from yosegi.errors import Invalid
 from yosegi.run import Run, environment
 
 ROOT = Path(__file__).parents[1]
@@ -137,3 +138,11 @@ def test_outside_a_checkout(monkeypatch, error):
 
     monkeypatch.setattr(run.subprocess, "run", git)
     assert environment()["git"] is None
+
+
+def test_a_recipe_with_other_settings_does_not_mix_into_the_same_folder(tmp_path):
+    Run(tmp_path, {"recipe": "demo", "seed": 0, "skills": ("a", "b")})
+    Run(tmp_path, {"recipe": "demo", "seed": 0, "skills": ("a", "b")})
+    with pytest.raises(Invalid, match="seed was 0, is 1"):
+        Run(tmp_path, {"recipe": "demo", "seed": 1, "skills": ("a", "b")})
+    Run(tmp_path, {"command": "eval", "seed": 1})  # an evaluation knows by itself what it has measured

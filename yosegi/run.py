@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from yosegi import files
+from yosegi.errors import Invalid
 
 
 class Run:
@@ -32,8 +33,19 @@ class Run:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         if config is not None:
+            if "recipe" in config and (self.path / "config.json").exists():
+                self._check(config)
             files.write_json(self.path / "config.json", config)
             files.write_json(self.path / "env.json", environment())
+
+    def _check(self, config: dict[str, Any]) -> None:
+        """A recipe goes on where it was; with other settings it would mix two runs in one folder."""
+        before, now = files.read_json(self.path / "config.json"), json.loads(json.dumps(config))
+        changed = [f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in now if before.get(key) != now[key]]
+        if changed:
+            raise Invalid(
+                f"{self.path} holds another run: {'; '.join(changed[:3])}. Choose another --run, or delete it."
+            )
 
     def log(self, **row: Any) -> None:
         """One row of metrics.jsonl."""

@@ -15,6 +15,7 @@ from math import exp
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from yosegi import files
 from yosegi.bases import house
@@ -65,6 +66,7 @@ SMOKE = Config(
 
 def main(config: Config, run: Run) -> None:
     """Texts -> tokenizer -> rows -> model -> card, and the whole into its place at once."""
+    logging.disable_progress_bar()  # of transformers, for files that take no time
     training, validation = split(read(config))
     tokenizer = learn_tokenizer((document.text for document in training), config.vocabulary)
 
@@ -75,7 +77,8 @@ def main(config: Config, run: Run) -> None:
 
     rows_NT, validation_NT = rows(training), rows(validation)
     on_gpu = torch.cuda.is_available()
-    model = build(config).to("cuda" if on_gpu else "cpu")
+    model = build(config)
+    model.to("cuda" if on_gpu else "cpu")  # type: ignore[arg-type]
     pretrain(
         model,
         rows_NT,

@@ -21,6 +21,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from yosegi import files
 from yosegi.bases import nano
@@ -76,6 +77,7 @@ SMOKE = Config(steps=20, batch=8, hidden=32, layers=2, test=8)
 
 def main(config: Config, run: Run) -> Path:
     """Tokenizer, rows, model, training, measurement, card. Returns the folder of the model."""
+    logging.disable_progress_bar()  # of transformers, for files that take no time
     torch.set_num_threads(config.threads)
     tokenizer = make_tokenizer()
     model = make_model(config, tokenizer)
