@@ -3,7 +3,8 @@
 Peer      TRL's SFTTrainer on PEFT's LoRA. It starts from our own fresh expert, exported, and gets the same token rows in the
           same order, the same rank, targets, batch, schedule, clipping and AdamW, and like ours no checkpointing and no bf16.
 Equality  the loss of every step, to 1e-4 of itself.
-Expected  as fast or faster: yosegi computes logits only where there is an answer; TRL's loop is underneath both.
+Expected  as fast or faster: TRL's loop is underneath both, and yosegi computes logits only where there is an answer. TRL does
+          that too where it has Triton (a GPU), so expect little of this difference there.
 
 "few shots" is a Llama with 8,192 words that reads eight solved examples first. The first three steps are not counted.
 """

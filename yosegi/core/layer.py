@@ -17,6 +17,7 @@ from torch import Tensor, einsum, nn
 
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
+from yosegi.core.dispatch import few, grouped
 from yosegi.core.mix import Mix, factors, outputs
 from yosegi.core.router import Router
 from yosegi.errors import Invalid
@@ -82,10 +83,15 @@ class ExpertLinear(nn.Module):
         seen_I = self.dropout(x_I)
         y_O = self.base(x_I)
 
+        flat_XO = y_O.reshape(-1, self.out_features)
+
+        if self.heads == 1 and self.mix is outputs and few(x_I, w_HE, *B_EOR.mT.shape[1:]):
+            w_XE = (w_HE * scale_E).expand(*x_I.shape[:-1], 1, len(A_ERI)).reshape(-1, len(A_ERI))
+            return grouped(flat_XO, seen_I.reshape(-1, self.in_features), A_ERI, B_EOR, w_XE).view_as(y_O)
         if self.heads == 1:  # two GEMMs; the second adds itself to the base's answer
             z_HER = (seen_I @ A_ERI.flatten(0, 1).mT).unflatten(-1, (1, *A_ERI.shape[:2]))
             h_HER = self.mix(z_HER, w_HE) * scale_E[:, None]
-            flat_XO, up_KO = y_O.reshape(-1, self.out_features), B_EOR.mT.flatten(0, 1)
+            up_KO = B_EOR.mT.flatten(0, 1)
             return torch.addmm(flat_XO, h_HER.flatten(-3).reshape(-1, len(up_KO)), up_KO).view_as(y_O)
 
         A_ERHI, B_EHOR = A_ERI.unflatten(-1, (self.heads, -1)), B_EOR.unflatten(1, (self.heads, -1))

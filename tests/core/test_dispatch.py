@@ -1,0 +1,74 @@
+"""The gathered pairs say what the two GEMMs say, and are used where they should be and nowhere else."""
+
+import pytest
+import torch
+from torch import nn
+
+from yosegi.core import layer as layers
+from yosegi.core.dispatch import few, grouped
+from yosegi.core.expert import Expert, Factors
+from yosegi.core.mix import factors
+from yosegi.core.model import put
+from yosegi.routers.arrow import Arrow
+from yosegi.routers.by_request import ByRequest
+from yosegi.routers.uniform import Uniform
+
+I, O, E, R = 64, 48, 96, 4
+
+
+def many(bias=True):
+    model = nn.ModuleDict({"q": nn.Linear(I, O, bias=bias)})
+    experts = [
+        Expert(str(e), {"q": Factors(torch.randn(R - e % 2, I), torch.randn(O, R - e % 2), 0.1 + e / E)})
+        for e in range(E)
+    ]
+    return model, experts
+
+
+def test_grouped_is_the_loop():
+    A, B, w = torch.randn(E, R, I), torch.randn(E, O, R), torch.zeros(5, E)
+    w[0, 3], w[0, 90], w[2, 3], w[4, 0] = 0.5, -2.0, 1.0, 0.25
+    x, y = torch.randn(5, I), torch.randn(5, O)
+    want = y.clone()
+    for token in range(5):
+        for e in range(E):
+            want[token] += w[token, e] * B[e] @ (A[e] @ x[token])
+    torch.testing.assert_close(grouped(y, x, A, B, w), want, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(grouped(y, x, A, B, torch.zeros(5, E)), y), "nobody is heard"
+
+
+@pytest.mark.parametrize("router", [Arrow(top_k=1), ByRequest()], ids=["arrow", "by_request"])
+def test_the_layer_says_the_same_either_way(router, monkeypatch):
+    model, experts = many()
+    banks = put(model, experts, router)
+    banks.hear(experts=["7", None, "95"])
+    x, used = torch.randn(3, 5, I), []
+    monkeypatch.setattr(layers, "grouped", lambda *arguments: used.append(1) or grouped(*arguments))
+    with torch.no_grad():
+        fast = model["q"](x)
+        assert used, "so few are heard that they are gathered"
+        monkeypatch.setattr(layers, "few", lambda *arguments: False)
+        plain = model["q"](x)
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_not_where_it_would_be_wrong_or_slow(monkeypatch):
+    def gathered(router, x, mix=layers.outputs, grad=False):
+        model, experts = many()
+        if mix is factors:
+            experts = [e.pad(R) for e in experts]
+        put(model, experts, router, mix)
+        used = []
+        monkeypatch.setattr(layers, "grouped", lambda *arguments: used.append(1) or grouped(*arguments))
+        with torch.set_grad_enabled(grad):
+            model.to(x.dtype)["q"](x)
+        return bool(used)
+
+    x = torch.randn(2, 5, I)
+    assert gathered(Arrow(top_k=1), x)
+    assert not gathered(Arrow(top_k=1), x, grad=True), "a silent expert's weight has a gradient too"
+    assert not gathered(Uniform(), x), "everybody is heard"
+    assert not gathered(Arrow(top_k=1), x, mix=factors), "every expert reads x there"
+    assert not gathered(Arrow(top_k=1), x.double()), "grouped_mm has no fp64"
+    w = torch.zeros(2, 5, 1, E)
+    assert few(x, w, R, O) is False or not torch.is_grad_enabled()
