@@ -60,3 +60,20 @@ def test_a_users_own_file(yosegi, tmp_path):
     assert code == 0 and json.loads(out)[0]["name"] == "mine" and json.loads(out)[0]["steps"] == 2
     code, out, _ = yosegi("eval", "--task", "jsonl/mine.jsonl", "--library", "shelf", "--expert", "mine", "--json")
     assert code == 0 and {row["model"] for row in json.loads(out)} == {"base", "mine"}
+
+
+@pytest.mark.slow
+def test_what_is_exported_comes_back_knowing_its_base_and_nothing_else_is_overwritten(yosegi, refused, tmp_path):
+    assert yosegi(*TRAIN, "--task", "skills/sort", "--task", "skills/reverse")[0] == 0
+    assert yosegi("library", "export", "shelf", "sort", "out")[0] == 0
+    assert yosegi("library", "import", "other", "out", "--name", "again")[0] == 0
+    card = files.read_json(tmp_path / "other" / "again" / "expert.json")
+    assert card["name"] == "again" and card["base_hash"] and card["task"] == ["skills/sort"]
+    assert yosegi("eval", "--task", "skills/sort", "--library", "other", "--expert", "all", "--limit", 2)[0] == 0
+    assert yosegi("library", "export", "shelf", "sort", "out", "--overwrite")[0] == 0
+    assert "is no adapter" in refused("library", "export", "shelf", "sort", "r", "--overwrite")
+    assert (tmp_path / "r" / "metrics.jsonl").exists()
+    assert "finite" in refused("merge", "--library", "shelf", "--weights", "nan,1")
+    assert "cannot be called 'all'" in refused(*TRAIN, "--task", "skills/sort", "--name", "all")
+    code, out, _ = yosegi("doctor")
+    assert "extra [serve]" in out

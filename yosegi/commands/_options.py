@@ -43,11 +43,12 @@ def say(value: Any, as_json: bool, text: str | None = None) -> None:
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table that fits the terminal."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     drawn = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(escape, row))  # an extra is called [serve], which rich would take for a colour
     wide = None if sys.stdout.isatty() else 200
     Console(width=wide, highlight=False).print(drawn)
 

@@ -28,7 +28,7 @@ def doctor(as_json: Json = False) -> None:
     from yosegi.run import environment
     from yosegi.tasks import _data
 
-    known = environment()
+    known, data = environment(), _data.folder()
     bases = {}
     for name in registry.names("bases"):
         try:
@@ -43,7 +43,7 @@ def doctor(as_json: Json = False) -> None:
         "disk free": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GB",
         **{f"version of {name}": version or "missing" for name, version in known["versions"].items()},
         **{f"base {name}": place for name, place in bases.items()},
-        "data": str(_data.folder() or "none: set YOSEGI_DATA or use --data; the Hub is asked otherwise"),
+        "data": str(data.resolve()) if data else "none: set YOSEGI_DATA or use --data; the Hub is asked otherwise",
     }
     for extra, modules in EXTRAS.items():
         missing = [m for m in modules if importlib.util.find_spec(m) is None]

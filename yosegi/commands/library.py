@@ -13,6 +13,8 @@ app = typer.Typer(
 
 Where = Annotated[Path, typer.Argument(help="The folder of the library.")]
 Name = Annotated[str, typer.Argument(help="An expert.")]
+OWN = ("name", "sha256", "created")
+"""What a card says of one copy of an expert, and not of the expert."""
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an expert of the same name.")]
 
 
@@ -71,6 +73,8 @@ def take_in(
     begin()
     from dataclasses import replace
 
+    from yosegi import files
+    from yosegi.library.card import CARD
     from yosegi.library.interchange import read_peft
     from yosegi.library.store import Library
 
@@ -81,12 +85,18 @@ def take_in(
         beside = load(base)
     expert = read_peft(folder, beside and beside.model, initial=initial)
     card = dict(expert.card)
+    if (folder / CARD).is_file():  # one of ours: it knows its base and where it comes from
+        card |= {key: value for key, value in files.read_json(folder / CARD).items() if key not in OWN}
     if beside is not None:
         card |= {"base": beside.name, "base_hash": beside.hash}
     expert = replace(expert, name=name or folder.resolve().name, card=card)
     shelf = Library(library, beside and beside.hash, beside and beside.name)
     shelf.add(expert, overwrite=overwrite)
     print(f"{expert.name}: rank {expert.rank}, {len(expert.factors)} layers, in {library}")
+    if not shelf.card(expert.name).get("base_hash"):
+        print(
+            "It does not say which base it stands beside, so it cannot be used yet: import it again with --base NAME --overwrite."
+        )
 
 
 @app.command("export")
@@ -99,14 +109,19 @@ def export(
     """Write an expert as a PEFT adapter: `PeftModel.from_pretrained(base, FOLDER)` and vLLM load it."""
     from yosegi import files
     from yosegi.errors import Invalid
+    from yosegi.library.card import CARD
     from yosegi.library.interchange import write_peft
+    from yosegi.library.peft_files import CONFIG
     from yosegi.library.store import Library
 
     expert = Library(library)[name]
     if to.exists() and not overwrite:
         raise Invalid(f"{to} is there already; --overwrite replaces it.")
+    if to.exists() and not (to / CONFIG).is_file():
+        raise Invalid(f"{to} is there and is no adapter; --overwrite replaces nothing else.")
     with files.new_folder(to) as new:
         write_peft(expert, new, expert.card.get("base"), expert.card.get("task_type") or "CAUSAL_LM")
+        files.write_json(new / CARD, dict(expert.card))  # PEFT does not mind it, and an import finds the base again
     print(f"{name}: {to}")
 
 

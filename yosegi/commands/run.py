@@ -1,6 +1,8 @@
 """`yosegi run RECIPE`: one claim of one paper, end to end."""
 
+import contextlib
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +41,8 @@ def run(
     where = Run(folder or Path("runs") / (f"{recipe}-smoke" if smoke else recipe))
     values = {"recipe": recipe, **dataclasses.asdict(resolved)}
     where = Run(where.path, values)
-    module.main(resolved, where)
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what a recipe prints is for people
+        module.main(resolved, where)
     say({"run": str(where.path), "config": values}, as_json, f"Done: {where.path}")
 
 

@@ -65,6 +65,8 @@ def train(
         "seed": seed,
     }
     settings = check(Settings, read_config(config, said))
+    if name in ("", "base", "all"):
+        raise Invalid(f"An expert cannot be called {name!r}: `eval` means something else by it.")
     if name and len(task) > 1 and not together:
         raise Invalid("--name goes with one task, or with --together.")
 

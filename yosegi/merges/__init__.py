@@ -5,6 +5,7 @@ relative error ‖merged - Σ w ΔW‖ / ‖Σ w ΔW‖ over all layers (Frobeni
 """
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ def merge(
     weights = list(weights) if weights is not None else _default_weights(method, len(experts))
     if len(weights) != len(experts):
         raise Invalid(f"{len(experts)} experts need {len(experts)} weights; {len(weights)} were given.")
+    if not all(math.isfinite(weight) for weight in weights):
+        raise Invalid(f"Weights are finite numbers; {weights} were given.")
     bases = {e.card.get("base_hash") for e in experts}
     if len(bases) > 1:
         raise WrongBase(f"These experts stand beside different bases: {', '.join(sorted(map(str, bases)))}.")

@@ -15,11 +15,20 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
         chosen = {(r["model"], r["task"]): r for r in measured if (r["metric"] != "logp") == own}
         if not chosen:
             continue
-        best = {task: max(r["value"] for (_, t), r in chosen.items() if t == task) for task in tasks}
+        values_of = {task: [r["value"] for (_, t), r in chosen.items() if t == task] for task in tasks}
+        best = {task: max(v) if min(v) < max(v) or len(v) == 1 else None for task, v in values_of.items()}
+        asked = {task: next(r.get("n", "?") for (_, t), r in chosen.items() if t == task) for task in tasks}
         title = (
             "score (± half the 95 % interval; * best)" if own else "mean log p of the gold answer, per token (* best)"
         )
-        table = Table("", *(_short(task) for task in tasks), "mean", title=title, title_justify="left", box=None)
+        table = Table(
+            "",
+            *(f"{_short(task)}\nn={asked[task]}" for task in tasks),
+            "mean",
+            title=title,
+            title_justify="left",
+            box=None,
+        )
         for model in dict.fromkeys(model for model, _ in chosen):
             cells, values = [], []
             for task in tasks:
