@@ -70,5 +70,10 @@ def test_not_where_it_would_be_wrong_or_slow(monkeypatch):
     assert not gathered(Uniform(), x), "everybody is heard"
     assert not gathered(Arrow(top_k=1), x, mix=factors), "every expert reads x there"
     assert not gathered(Arrow(top_k=1), x.double()), "grouped_mm has no fp64"
-    w = torch.zeros(2, 5, 1, E)
-    assert few(x, w, R, O) is False or not torch.is_grad_enabled()
+    one_heard = torch.zeros(2, 5, 1, E)
+    one_heard[..., 7] = 1
+    with torch.no_grad():
+        assert few(x, one_heard, R, O) and not few(x, torch.ones(2, 5, 1, E), R, O)
+        assert not few(x, one_heard, 3, O), "rows of 12 bytes"
+        assert not few(x, one_heard[..., :8], R, O), "so few experts that two GEMMs are nothing"
+    assert not few(x, one_heard, R, O), "gradients are wanted"
