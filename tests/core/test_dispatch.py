@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from yosegi.core import layer as layers
-from yosegi.core.dispatch import few, grouped
+from yosegi.core.dispatch import few, gathered, grouped
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import factors
 from yosegi.core.model import put
@@ -43,11 +43,13 @@ def test_the_layer_says_the_same_either_way(router, monkeypatch):
     banks = put(model, experts, router)
     banks.hear(experts=["7", None, "95"])
     x, used = torch.randn(3, 5, I), []
-    monkeypatch.setattr(layers, "grouped", lambda *arguments: used.append(1) or grouped(*arguments))
+    for name, way in (("grouped", grouped), ("gathered", gathered)):
+        monkeypatch.setattr(layers, name, lambda *arguments, way=way: used.append(1) or way(*arguments))
     with torch.no_grad():
         fast = model["q"](x)
         assert used, "so few are heard that they are gathered"
         monkeypatch.setattr(layers, "few", lambda *arguments: False)
+        banks.context.run_K = None
         plain = model["q"](x)
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
 
@@ -77,3 +79,37 @@ def test_not_where_it_would_be_wrong_or_slow(monkeypatch):
         assert not few(x, one_heard, 3, O), "rows of 12 bytes"
         assert not few(x, one_heard[..., :8], R, O), "so few experts that two GEMMs are nothing"
     assert not few(x, one_heard, R, O), "gradients are wanted"
+
+
+@pytest.mark.parametrize("asked", [["3", "3", "9", "9"], ["3", None, "3", "0"], ["5"], list(map(str, range(E)))])
+def test_each_sequence_with_its_own_expert(asked):
+    model, experts = many()
+    banks = put(model, experts, ByRequest())
+    x = torch.randn(len(asked), 7, I)
+    banks.hear(experts=asked)
+    together = model["q"](x)
+    together.square().sum().backward()
+    fast = [p.grad for p in banks.parameters().values()]
+    want = model["q"].base(x)
+    for b, name in enumerate(asked):
+        if name is not None:
+            want[b] += x[b] @ experts[int(name)].delta("q").T
+    torch.testing.assert_close(together, want, rtol=1e-4, atol=1e-4)
+    model.zero_grad()
+    banks.context.run_K = None
+    model["q"](x).square().sum().backward()
+    for one, other in zip(fast, banks.parameters().values(), strict=True):
+        torch.testing.assert_close(one, other.grad, rtol=1e-4, atol=1e-3)
+
+
+def test_runs_are_found():
+    banks = put(*(lambda m, e: (m, e[:3]))(*many()), ByRequest())
+    for asked, runs, every in (
+        (["0", "0", "1", "1", "2", "2"], [0, 1, 2], True),
+        (["0", "0", "2", "2", "2", "2"], [0, 2, 2], False),
+        (["1", "1", "2"], [1, 1, 2], False),
+        ([None, "1", "2"], [-1, 1, 2], False),
+        (["0"], [0], False),
+    ):
+        banks.hear(experts=asked)
+        assert banks.context.run_K.tolist() == runs and banks.context.every == every

@@ -49,9 +49,9 @@ def test_each_sequence_keeps_its_task_when_prompts_are_sorted(nano, pair):
     banks = put(nano.model, pair, Oracle())
     nano.model.eval()
     try:
-        together = generate(nano, prompts(), max_new_tokens=8, banks=banks, tasks=tasks, batch_size=5)
+        together = generate(nano, prompts(), max_new_tokens=8, banks=banks, known={"tasks": tasks}, batch_size=5)
         for task in set(tasks):
-            mixed[task] = generate(nano, prompts(), max_new_tokens=8, banks=banks, tasks=[task] * 12)
+            mixed[task] = generate(nano, prompts(), max_new_tokens=8, banks=banks, known={"tasks": [task] * 12})
     finally:
         banks.take()
     assert together == [mixed[task][i] for i, task in enumerate(tasks)]

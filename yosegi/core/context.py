@@ -1,6 +1,7 @@
 """What a router may know about the batch, and what the routers decided. One per model, shared by its layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -9,13 +10,17 @@ from torch import Tensor
 class Context:
     """Set by whoever calls the model, before each batch (`Banks.hear`); read by every router.
 
-    Shapes: B sequences, T tokens, H heads, E experts.
+    Shapes: B sequences, T tokens, K runs, F features, H heads, E experts.
     """
 
-    task_B: Tensor | None = None  # the task of each sequence, an index into `Bank.tasks`
+    task_B: Tensor | None = None  # the task of each sequence, an index into `Bank.tasks`; -1 for one that nobody learnt
     expert_B: Tensor | None = None  # the expert each sequence asks for, an index into `Bank.names`; -1 for the base
+    run_K: Tensor | None = None  # the same, where the batch is K equally long runs of sequences that ask for one expert
+    every: bool = False  # run_K is 0, 1, 2, … and leaves no expert out
+    features_BF: Tensor | None = None  # what is known of each prompt as a whole (sentences.py)
     mask_BT: Tensor | None = None  # 1 where a token is real
     weights: dict[str, Tensor] | None = None  # layer name -> w [..., H, E]; None means do not record (serving)
+    once: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])  # worked out once for the whole batch, not in each layer
 
     def record(self, layer: str, w_HE: Tensor) -> Tensor:
         """Keyed by layer, so the second forward of activation checkpointing overwrites and never doubles."""

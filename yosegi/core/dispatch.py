@@ -1,10 +1,13 @@
-"""Another way to compute the same line, for when few of many experts are heard: gather the pairs (token, expert) with w ≠ 0.
+"""Other ways to compute the same line, for when few of many experts are heard. The result is the same; the layer chooses.
 
 The two GEMMs of the layer run over all E·R rows of A whatever w says. Under a router that keeps k of E experts most of that is
-multiplied by zero. Sorting the pairs by expert makes them one grouped matrix product each way. The layer chooses by `few`; the
-result is the same. Shapes: X tokens, P pairs, E experts, R rank, I in, O out, H heads.
+multiplied by zero.
+    grouped    tokens go different ways: the pairs (token, expert) with w ≠ 0, sorted by expert, one grouped product each way
+    gathered   whole sequences go one way each (fleets, requests): their expert's A and B, one batched product each way
+Shapes: X tokens, P pairs, K runs of N tokens, E experts, R rank, I in, O out, H heads.
 """
 
+import torch
 from torch import Tensor, is_grad_enabled
 from torch.nn.functional import grouped_mm
 
@@ -31,3 +34,15 @@ def grouped(y_XO: Tensor, x_XI: Tensor, A_ERI: Tensor, B_EOR: Tensor, w_XE: Tens
     ends_E = e_P.bincount(minlength=len(A_ERI)).cumsum(0).int()
     h_PR = grouped_mm(x_XI[x_P], A_ERI.mT, offs=ends_E) * w_XE[x_P, e_P, None]
     return y_XO.index_add(0, x_P, grouped_mm(h_PR, B_EOR.mT, offs=ends_E))
+
+
+def gathered(
+    y_XO: Tensor, x_XI: Tensor, A_ERI: Tensor, B_EOR: Tensor, e_K: Tensor | None, w_KN: Tensor, scale_E: Tensor
+) -> Tensor:
+    """y + w s B A x, run by run with its own expert: run k of the tokens with expert e_K[k], or with expert k."""
+    B_ERO = B_EOR.mT
+    if e_K is not None:
+        A_ERI, B_ERO, scale_E = A_ERI[e_K], B_ERO[e_K], scale_E[e_K]
+    x_KNI, y_KNO = x_XI.view(len(A_ERI), -1, x_XI.shape[-1]), y_XO.view(len(A_ERI), -1, y_XO.shape[-1])
+    h_KNR = (x_KNI @ A_ERI.mT) * (w_KN * scale_E[:, None])[..., None]
+    return torch.baddbmm(y_KNO, h_KNR, B_ERO)

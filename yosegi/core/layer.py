@@ -17,7 +17,7 @@ from torch import Tensor, einsum, nn
 
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
-from yosegi.core.dispatch import few, grouped
+from yosegi.core.dispatch import few, gathered, grouped
 from yosegi.core.mix import Mix, factors, outputs
 from yosegi.core.router import Router
 from yosegi.errors import Invalid
@@ -63,6 +63,7 @@ class ExpertLinear(nn.Module):
         self.base, self.bank, self.router, self.mix, self.heads = base, bank, router, mix, heads
         self.in_features, self.out_features = I, O
         self.dropout, self.name, self.context = nn.Dropout(dropout), name, context or Context()
+        self.silent = False
         router.attach(bank)
 
     @property
@@ -77,6 +78,8 @@ class ExpertLinear(nn.Module):
 
     def forward(self, x_I: Tensor) -> Tensor:
         """[..., I] -> [..., O]."""
+        if self.silent:
+            return self.base(x_I)
         A_ERI, B_EOR = (factor.to(x_I.dtype) for factor in self.bank.stacked())
         w_HE = self.context.record(self.name, self.router(x_I, self.context)).to(x_I.dtype)
         scale_E = self.bank.scale_E.to(x_I.dtype)
@@ -85,6 +88,12 @@ class ExpertLinear(nn.Module):
 
         flat_XO = y_O.reshape(-1, self.out_features)
 
+        if self.router.one_each and self.context.run_K is not None and self.heads == 1 and self.mix is outputs:
+            e_K = self.context.run_K.clamp(min=0)
+            w_KNE = w_HE.expand(*x_I.shape[:-1], 1, len(A_ERI)).reshape(len(e_K), -1, len(A_ERI))
+            w_KN = w_KNE.gather(-1, e_K[:, None, None].expand(*w_KNE.shape[:2], 1)).squeeze(-1)
+            whose_K, flat_XI = None if self.context.every else e_K, seen_I.reshape(-1, self.in_features)
+            return gathered(flat_XO, flat_XI, A_ERI, B_EOR, whose_K, w_KN, scale_E).view_as(y_O)
         if self.heads == 1 and self.mix is outputs and few(x_I, w_HE, *B_EOR.mT.shape[1:]):
             w_XE = (w_HE * scale_E).expand(*x_I.shape[:-1], 1, len(A_ERI)).reshape(-1, len(A_ERI))
             return grouped(flat_XO, seen_I.reshape(-1, self.in_features), A_ERI, B_EOR, w_XE).view_as(y_O)

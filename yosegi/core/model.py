@@ -12,6 +12,9 @@ import copy
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +56,19 @@ class Banks(Mapping[str, Bank]):
     def hear(
         self,
         *,
-        tasks: Sequence[str] | None = None,
+        tasks: Sequence[str | None] | None = None,
         experts: Sequence[str | None] | None = None,
+        features: Tensor | None = None,
         mask_BT: Tensor | None = None,
     ) -> None:
-        """Tell the routers about the next batch: per sequence its task, or the expert it asks for (None: the base)."""
+        """Tell the routers about the next batch.
+
+        Args:
+            tasks: per sequence its task; None for one that no expert learnt.
+            experts: per sequence the expert it asks for; None for the base.
+            features: [B, F], what is known of each prompt as a whole.
+            mask_BT: 1 where a token is real.
+        """
         device = next(self.model.parameters()).device
 
         def count(what: str, names: Sequence[str | None], places: dict[str | None, int]) -> Tensor:
@@ -66,12 +77,18 @@ class Banks(Mapping[str, Bank]):
                     raise UnknownName.among(what, str(name), filter(None, places))
             return torch.tensor([places[name] for name in names], device=device)
 
-        task_K: dict[str | None, int] = {name: k for k, name in enumerate(self.tasks)}
+        task_K: dict[str | None, int] = {None: -1} | {name: k for k, name in enumerate(self.tasks)}
         expert_E: dict[str | None, int] = {None: -1} | {name: e for e, name in enumerate(self.names)}
-        task_B = None if tasks is None else count("task of this bank", tasks, task_K)
-        expert_B = None if experts is None else count("expert of this bank", experts, expert_E)
-        self.context.task_B, self.context.expert_B = task_B, expert_B
-        self.context.mask_BT = mask_BT
+        heard = self.context
+        heard.task_B = None if tasks is None else count("task of this bank", tasks, task_K)
+        heard.expert_B = heard.run_K = None
+        if experts:
+            heard.expert_B = count("expert of this bank", experts, expert_E)
+            long = gcd(*(sum(1 for _ in run) for _, run in groupby(experts)))
+            heard.run_K = heard.expert_B[::long]
+        heard.every = bool(experts) and tuple(experts[:: len(experts) // len(heard.run_K)]) == self.names  # type: ignore[index, arg-type]
+        heard.features_BF, heard.mask_BT = features, mask_BT
+        heard.once.clear()
 
     def route(self, router: Router, mix: Mix | None = None) -> None:
         """Give every layer another router (a copy each), and another mix when one is named."""
@@ -82,6 +99,17 @@ class Banks(Mapping[str, Bank]):
             layer.router.attach(layer.bank)
             layer.router.to(layer.bank.A_ERI.device)
 
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """The base alone, while the block lasts."""
+        for layer in self.layers.values():
+            layer.silent = True
+        try:
+            yield
+        finally:
+            for layer in self.layers.values():
+                layer.silent = False
+
     def experts(self) -> list[Expert]:
         """The experts as they stand, detached, with their origin folded in."""
         first = self._first()
@@ -90,6 +118,26 @@ class Banks(Mapping[str, Bank]):
             factors = {layer: f for layer, bank in self.items() if (f := bank.factors(e)) is not None}
             found.append(Expert(name, factors, {"task": list(first.tasks_E[e])}))
         return found
+
+    def learnt(self) -> dict[str, Tensor]:
+        """What the routers have learnt, by "layer|name"; "|name" where it is one tensor that all layers share."""
+        states = {layer: module.router.state_dict() for layer, module in self.layers.items()}
+        found: dict[str, Tensor] = {}
+        for layer, state in states.items():
+            for name, value in state.items():
+                places = {other[name].data_ptr() for other in states.values() if name in other}
+                one = len(places) == 1 and len(states) > 1 and value.numel() > 0
+                found[f"{'' if one else layer}|{name}"] = value
+        return found
+
+    def remember(self, learnt: Mapping[str, Tensor]) -> None:
+        """Put back what `learnt` gave. The experts have to be the same, in the same order."""
+        for layer, module in self.layers.items():
+            state = {key.rpartition("|")[2]: v for key, v in learnt.items() if key.startswith((f"{layer}|", "|"))}
+            try:
+                module.router.load_state_dict(state)
+            except RuntimeError as error:
+                raise Invalid(f"What was learnt does not fit the router of layer {layer}: {error}") from None
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What trains: the factors of every bank and whatever the routers learn, by name in the model."""

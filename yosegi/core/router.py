@@ -1,7 +1,7 @@
 """The contract every router keeps."""
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,7 +16,15 @@ class Router(nn.Module):
     `attach` builds what depends on the experts. It runs again whenever the bank changes, so repeating it is safe.
     `forward` returns w [..., H, E], whose leading axes broadcast against those of x:
         [1, E] the same for all      [B, 1, 1, E] by sequence      [B, T, 1, E] by token
+    What it learns is its parameters and persistent buffers, and nothing else: that is what is saved.
     """
+
+    hears: ClassVar[str | None] = None
+    """What `Banks.hear` has to say of each sequence: "tasks", "experts", "features", or nothing."""
+    one_each: ClassVar[bool] = False
+    """Whether w is zero but for the expert that a sequence asks for (`Context.expert_B`): the layer then computes only that."""
+    learns: ClassVar[str | None] = None
+    """How it gets what it cannot read off the experts (train/fit.py): None, "inputs", "prompts", "gates" or "jointly"."""
 
     def __init__(self):
         super().__init__()

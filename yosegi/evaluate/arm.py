@@ -1,21 +1,23 @@
 """An arm: one way to answer. The base alone, one expert, all experts under a router, or their merge."""
 
 import hashlib
+import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.mix import named
 from yosegi.core.model import Banks, put
+from yosegi.errors import Invalid
 from yosegi.merges import merge as merge_experts
-
-NEEDS = {"oracle": "task", "by_request": "expert"}
-"""Routers that must be told something of each sequence."""
+from yosegi.sentences import features
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Arm:
         experts: none for the base alone.
         router: a method of `routers`.
         router_args: its hyper-parameters.
+        learnt: what the router learnt beside these experts (`Banks.learnt`), for those that learn.
         mix: outputs or factors.
+        heads: slices routed on their own (MHR).
         merge: a method of `merges`; the experts become one before anything runs.
         merge_args: its arguments.
     """
@@ -36,7 +40,9 @@ class Arm:
     experts: Sequence[Expert] = ()
     router: str = "uniform"
     router_args: dict[str, Any] = field(default_factory=dict)
+    learnt: Mapping[str, Tensor] = field(default_factory=dict)
     mix: str = "outputs"
+    heads: int = 1
     merge: str | None = None
     merge_args: dict[str, Any] = field(default_factory=dict)
 
@@ -50,16 +56,33 @@ class Arm:
             yield None
             return
         router = registry.find("routers", self.router)(**self.router_args)
-        banks = put(base.model, experts, router, named(self.mix))
+        banks = put(base.model, experts, router, named(self.mix), heads=self.heads)
         base.model.eval()
         try:
+            if self.learnt:
+                banks.remember(self.learnt)
             yield banks
         finally:
             banks.take()
 
+    @property
+    def hears(self) -> str | None:
+        """What has to be told about each sequence (core/router.py); nothing where there is nothing to choose."""
+        return registry.find("routers", self.router).hears if self.experts and not self.merge else None
+
     def can_answer(self, task: str) -> bool:
-        """Whether the router finds out what it must know: the oracle only knows tasks that some expert learnt."""
-        return NEEDS.get(self.router) != "task" or any(task in expert.tasks for expert in self.experts)
+        """Whether there is an answer at all: the oracle only knows tasks that some expert learnt."""
+        return self.router != "oracle" or any(task in expert.tasks for expert in self.experts)
+
+    def known(self, base: Base, banks: Banks | None, task: str, prompts: Sequence[str]) -> dict[str, Any]:
+        """What the router may know of these prompts: the arguments of `Banks.hear`, a value for each."""
+        if banks is None or self.hears is None:
+            return {}
+        if self.hears == "tasks":
+            return {"tasks": [task if task in banks.tasks else None] * len(prompts)}
+        if self.hears == "features":
+            return {"features": features(base, prompts, banks, self.router_args.get("encoder", ""))}
+        raise Invalid(f"The router {self.router} has to be told which {self.hears} the sequences ask for.")
 
     def describe(self) -> dict[str, Any]:
         """The columns of a result row that say what this is."""
@@ -78,18 +101,25 @@ class Arm:
         """12 hex digits that change when anything about this arm (or `more`) does: a measurement with them is not repeated."""
         experts = [[e.name, e.card.get("sha256"), e.card.get("data_hash"), e.card.get("created")] for e in self.experts]
         text = json.dumps(
-            [self.describe(), self.router_args, self.merge_args, experts, more], sort_keys=True, default=str
+            [self.describe(), self.router_args, self._learnt(), self.merge_args, experts, more], sort_keys=True, default=str
         )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _learnt(self) -> str:
+        digest = hashlib.sha256(str(self.heads).encode())
+        for name, value in sorted(self.learnt.items()):
+            digest.update(name.encode() + value.detach().cpu().contiguous().float().numpy().tobytes())
+        return digest.hexdigest()[:12]
 
     def _active(self) -> int:
         """Expert parameters that one token hears: a top-k router's k largest, one expert where one is named, else all."""
         sizes = sorted((_size(expert) for expert in self.experts), reverse=True)
         if self.merge or not sizes:
             return sum(sizes[:1]) if self.merge else 0
-        if self.router in NEEDS:
+        if self.router in ("oracle", "by_request"):
             return sizes[0]
-        return sum(sizes[: self.router_args.get("top_k", 3 if self.router == "arrow" else len(sizes))])
+        top_k = inspect.signature(registry.find("routers", self.router)).parameters.get("top_k")
+        return sum(sizes[: self.router_args.get("top_k", top_k.default if top_k else len(sizes))])
 
 
 def _size(expert: Expert) -> int:

@@ -1,6 +1,7 @@
 """Batched greedy generation, longest prompts together, padded on the left."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ def generate(
     max_new_tokens: int,
     stop: Sequence[str] = (),
     banks: Banks | None = None,
-    tasks: Sequence[str] | None = None,
+    known: Mapping[str, Any] | None = None,
     batch_size: int = 64,
     advance: Callable[[int], None] = lambda n: None,
 ) -> list[str]:
@@ -28,7 +29,7 @@ def generate(
         max_new_tokens: the limit.
         stop: strings that end an answer, and are cut off.
         banks: told about each batch, when there are experts.
-        tasks: the task of each prompt, for routers that ask.
+        known: what the routers may know of each prompt, by argument of `Banks.hear`.
         batch_size: sequences at a time.
         advance: called with the number of prompts done.
     """
@@ -50,7 +51,7 @@ def generate(
         device = next(base.model.parameters()).device
         ids_BT, mask_BT = ids_BT.to(device), mask_BT.to(device)
         if banks is not None:
-            banks.hear(tasks=None if tasks is None else [tasks[i] for i in chosen], mask_BT=mask_BT)
+            banks.hear(mask_BT=mask_BT, **of(known, chosen))
         out_BT = base.model.generate(  # type: ignore[operator]
             input_ids=ids_BT,
             attention_mask=mask_BT,
@@ -65,6 +66,14 @@ def generate(
             answers[i] = cut(text, stop)
         advance(len(chosen))
     return answers
+
+
+def of(known: Mapping[str, Any] | None, chosen: Sequence[int]) -> dict[str, Any]:
+    """The part of it that is about some of the sequences."""
+    return {
+        what: values[list(chosen)] if isinstance(values, torch.Tensor) else [values[i] for i in chosen]
+        for what, values in (known or {}).items()
+    }
 
 
 def cut(text: str, stop: Sequence[str]) -> str:

@@ -1,13 +1,14 @@
 """The log-likelihood of the gold answer: what a model thinks of it, even where it would not have written it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from yosegi.bases import Base
 from yosegi.batches import collate, tokenise
 from yosegi.core.model import Banks
-from yosegi.evaluate.generate import context_length
+from yosegi.evaluate.generate import context_length, of
 from yosegi.objectives import IGNORED
 from yosegi.tasks import Example
 
@@ -18,7 +19,7 @@ def likelihood(
     examples: Sequence[Example],
     *,
     banks: Banks | None = None,
-    tasks: Sequence[str] | None = None,
+    known: Mapping[str, Any] | None = None,
     batch_size: int = 32,
     advance: Callable[[int], None] = lambda n: None,
 ) -> list[float]:
@@ -28,7 +29,7 @@ def likelihood(
         base: the model, with or without experts in it.
         examples: their `target` is the answer.
         banks: told about each batch, when there are experts.
-        tasks: the task of each example, for routers that ask.
+        known: what the routers may know of each example, by argument of `Banks.hear`.
         batch_size: sequences at a time.
         advance: called with the number of examples done.
     """
@@ -40,7 +41,7 @@ def likelihood(
         chosen = order[start : start + batch_size]
         batch = {key: value.to(device) for key, value in together([rows[i] for i in chosen]).items()}
         if banks is not None:
-            banks.hear(tasks=None if tasks is None else [tasks[i] for i in chosen], mask_BT=batch["attention_mask"])
+            banks.hear(mask_BT=batch["attention_mask"], **of(known, chosen))
         if base.seq2seq:
             logits_BTV, labels_BT = base.model(**batch).logits, batch["labels"]
         else:

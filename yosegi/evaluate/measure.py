@@ -9,7 +9,7 @@ from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
 from yosegi.errors import Invalid
-from yosegi.evaluate.arm import NEEDS, Arm
+from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.generate import generate
 from yosegi.evaluate.likelihood import likelihood
 from yosegi.evaluate.routing import trace
@@ -101,18 +101,18 @@ def _measure(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """One arm on one task."""
     started = time.monotonic()
-    names = [task.name] * len(examples) if banks is not None and NEEDS.get(arm.router) == "task" else None
     prompts = [example.prompt for example in examples]
+    known = arm.known(base, banks, task.name, prompts)
     answers = generate(
         base,
         prompts,
         max_new_tokens=task.max_new_tokens,
         stop=task.stop,
         banks=banks,
-        tasks=names,
+        known=known,
         batch_size=batch_size,
     )
-    logps = likelihood(base, examples, banks=banks, tasks=names, batch_size=batch_size)
+    logps = likelihood(base, examples, banks=banks, known=known, batch_size=batch_size)
     scored = [task.score(example, answer) for example, answer in zip(examples, answers, strict=True)]
     items = [
         {
@@ -171,7 +171,8 @@ def _trace(base: Base, arm: Arm, banks: Banks, few: dict[str, list[Example]], ru
     path = run.path / "routing.json"
     routing = files.read_json(path) if path.exists() else {"experts": list(banks.names), "routers": {}}
     if routing["experts"] == list(banks.names):
-        routing["routers"][arm.name] = trace(base, banks, few)
+        tell = {name: arm.known(base, banks, name, [e.prompt for e in some]) for name, some in few.items()}
+        routing["routers"][arm.name] = trace(base, banks, few, tell)
         files.write_json(path, routing)
 
 

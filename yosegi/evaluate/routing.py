@@ -16,8 +16,21 @@ from yosegi.tasks import Example
 
 
 @torch.no_grad()
-def trace(base: Base, banks: Banks, examples: Mapping[str, Sequence[Example]], max_length: int = 256) -> dict[str, Any]:
+def trace(
+    base: Base,
+    banks: Banks,
+    examples: Mapping[str, Sequence[Example]],
+    known: Mapping[str, Mapping[str, Any]] | None = None,
+    max_length: int = 256,
+) -> dict[str, Any]:
     """What the router of `banks` does on some examples of each task, prompt and gold answer together.
+
+    Args:
+        base: the model, with the experts in it.
+        banks: theirs.
+        examples: by task.
+        known: what the router may know of them, by task (`Banks.hear`).
+        max_length: in tokens.
 
     Returns a dict for `routing.json`: layers, per task the mean weight [layer][expert] and the mean entropy [layer] over
     real tokens (nats), and token by token the weights of one example a task, averaged over the layers.
@@ -27,7 +40,7 @@ def trace(base: Base, banks: Banks, examples: Mapping[str, Sequence[Example]], m
     for task, some in examples.items():
         rows = tokenise(some, base.tokenizer, max_length, "sft", base.seq2seq)
         batch = {key: value.to(device) for key, value in collate(base.tokenizer.pad_token_id)(rows).items()}
-        banks.hear(tasks=[task] * len(rows) if task in banks.tasks else None, mask_BT=batch["attention_mask"])
+        banks.hear(mask_BT=batch["attention_mask"], **(known or {}).get(task, {}))
         banks.context.weights = {}
         base.model(**batch)
         weights = {name: _per_token(w, batch["attention_mask"]) for name, w in banks.context.weights.items()}

@@ -3,7 +3,6 @@
 Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157.
 
 An expert's prototype is the input direction its delta B A stretches most: the top right singular vector.
-Two thin QRs shrink that to an R x R problem, so the O x I delta is never built.
 The sign of a singular vector means nothing, hence the absolute value. Their code mixes factors, PEFT's mixes outputs.
 """
 
@@ -14,6 +13,7 @@ from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.router import Router
 from yosegi.errors import Invalid
+from yosegi.routers._spectra import spectra
 
 
 class Arrow(Router):
@@ -31,11 +31,8 @@ class Arrow(Router):
     @torch.no_grad()
     def attach(self, bank: Bank) -> None:
         """Find the prototypes [E, I], exactly."""
-        A_ERI, B_EOR = bank.stacked()
-        q_EIR, a_ERR = torch.linalg.qr(A_ERI.float().mT)  # A = aᵀ qᵀ
-        b_ERR = torch.linalg.qr(B_EOR.float(), mode="r").R  # B = (an isometry) b
-        v_ERR = torch.linalg.svd(b_ERR @ a_ERR.mT).Vh
-        self.register_buffer("prototype_EI", (v_ERR[:, :1] @ q_EIR.mT).squeeze(1), persistent=False)
+        _, V_ERI = spectra(*bank.stacked())
+        self.register_buffer("prototype_EI", V_ERI[:, 0].contiguous(), persistent=False)
         self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:

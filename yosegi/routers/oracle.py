@@ -16,6 +16,8 @@ from yosegi.errors import Invalid
 class Oracle(Router):
     """w is shared evenly by the experts that learnt `context.task_B`."""
 
+    hears = "tasks"
+
     def attach(self, bank: Bank) -> None:
         """Who learnt what."""
         tasks = bank.tasks
