@@ -99,7 +99,7 @@ def test_each_sequence_with_its_own_expert(asked):
     banks.context.run_K = None
     model["q"](x).square().sum().backward()
     for one, other in zip(fast, banks.parameters().values(), strict=True):
-        torch.testing.assert_close(one, other.grad, rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(one, other.grad, rtol=1e-3, atol=1e-2)
 
 
 def test_runs_are_found():

@@ -41,3 +41,11 @@ def test_experts_of_no_task():
     router = Oracle()
     router.attach(Bank("a", [()], [Factors(torch.randn(2, I), torch.randn(O, 2))], (O, I)))
     assert router.table_KE.shape == (0, 1)
+
+
+def test_a_task_that_nobody_learnt_hears_the_base():
+    bank = Bank("ab", [("x",), ("y",)], [Factors(torch.randn(1, 4), torch.randn(3, 1))] * 2, (3, 4))
+    router = Oracle()
+    router.attach(bank)
+    w = router(torch.randn(2, 5, 4), Context(torch.tensor([1, -1])))
+    assert w[:, 0, 0].tolist() == [[0, 1], [0, 0]]

@@ -15,11 +15,11 @@ class Context:
 
     task_B: Tensor | None = None  # the task of each sequence, an index into `Bank.tasks`; -1 for one that nobody learnt
     expert_B: Tensor | None = None  # the expert each sequence asks for, an index into `Bank.names`; -1 for the base
-    run_K: Tensor | None = None  # the same, where the batch is K equally long runs of sequences that ask for one expert
-    every: bool = False  # run_K is 0, 1, 2, … and leaves no expert out
-    features_BF: Tensor | None = None  # what is known of each prompt as a whole (sentences.py)
     mask_BT: Tensor | None = None  # 1 where a token is real
     weights: dict[str, Tensor] | None = None  # layer name -> w [..., H, E]; None means do not record (serving)
+    run_K: Tensor | None = None  # expert_B, where the batch is K equally long runs of sequences that ask for one expert
+    every: bool = False  # run_K is 0, 1, 2, … and leaves no expert out
+    features_BF: Tensor | None = None  # what is known of each prompt as a whole (sentences.py)
     once: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])  # worked out once for the whole batch, not in each layer
 
     def record(self, layer: str, w_HE: Tensor) -> Tensor:

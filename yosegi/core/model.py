@@ -79,14 +79,13 @@ class Banks(Mapping[str, Bank]):
 
         task_K: dict[str | None, int] = {None: -1} | {name: k for k, name in enumerate(self.tasks)}
         expert_E: dict[str | None, int] = {None: -1} | {name: e for e, name in enumerate(self.names)}
+        task_B = None if tasks is None else count("task of this bank", tasks, task_K)
+        expert_B = None if experts is None else count("expert of this bank", experts, expert_E)
         heard = self.context
-        heard.task_B = None if tasks is None else count("task of this bank", tasks, task_K)
-        heard.expert_B = heard.run_K = None
-        if experts:
-            heard.expert_B = count("expert of this bank", experts, expert_E)
+        heard.task_B, heard.expert_B, heard.run_K, heard.every = task_B, expert_B, None, False
+        if experts and expert_B is not None:
             long = gcd(*(sum(1 for _ in run) for _, run in groupby(experts)))
-            heard.run_K = heard.expert_B[::long]
-        heard.every = bool(experts) and tuple(experts[:: len(experts) // len(heard.run_K)]) == self.names  # type: ignore[index, arg-type]
+            heard.run_K, heard.every = expert_B[::long], tuple(experts[::long]) == self.names
         heard.features_BF, heard.mask_BT = features, mask_BT
         heard.once.clear()
 

@@ -14,15 +14,16 @@ from yosegi.errors import Invalid
 
 
 class Oracle(Router):
-    """w is shared evenly by the experts that learnt `context.task_B`."""
+    """w is shared evenly by the experts that learnt `context.task_B`; a task that nobody learnt (-1) hears the base."""
 
     hears = "tasks"
 
     def attach(self, bank: Bank) -> None:
-        """Who learnt what."""
+        """Who learnt what, and a last row of silence for -1."""
         tasks = bank.tasks
         table_KE = torch.tensor([[float(task in learnt) for learnt in bank.tasks_E] for task in tasks])
-        table_KE = table_KE.reshape(len(tasks), len(bank.names)).to(bank.A_ERI.device)
+        table_KE = torch.cat([table_KE.reshape(len(tasks), len(bank.names)), torch.zeros(1, len(bank.names))])
+        table_KE = table_KE.to(bank.A_ERI.device)
         self.register_buffer("table_KE", table_KE / table_KE.sum(-1, keepdim=True).clamp(min=1), persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
