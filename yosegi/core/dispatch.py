@@ -40,9 +40,9 @@ def gathered(
     y_XO: Tensor, x_XI: Tensor, A_ERI: Tensor, B_EOR: Tensor, e_K: Tensor | None, w_KN: Tensor, scale_E: Tensor
 ) -> Tensor:
     """y + w s B A x, run by run with its own expert: run k of the tokens with expert e_K[k], or with expert k."""
-    B_ERO = B_EOR.mT
-    if e_K is not None:
-        A_ERI, B_ERO, scale_E = A_ERI[e_K], B_ERO[e_K], scale_E[e_K]
-    x_KNI, y_KNO = x_XI.view(len(A_ERI), -1, x_XI.shape[-1]), y_XO.view(len(A_ERI), -1, y_XO.shape[-1])
-    h_KNR = (x_KNI @ A_ERI.mT) * (w_KN * scale_E[:, None])[..., None]
-    return torch.baddbmm(y_KNO, h_KNR, B_ERO)
+    A_KRI, B_KRO, scale_K = (
+        whole if e_K is None else whole.index_select(0, e_K) for whole in (A_ERI, B_EOR.mT, scale_E)
+    )
+    x_KNI, y_KNO = x_XI.view(len(A_KRI), -1, x_XI.shape[-1]), y_XO.view(len(A_KRI), -1, y_XO.shape[-1])
+    h_KNR = (x_KNI @ A_KRI.mT) * (w_KN * scale_K[:, None])[..., None]
+    return torch.baddbmm(y_KNO, h_KNR, B_KRO)

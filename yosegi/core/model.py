@@ -11,7 +11,7 @@ banks.take()                                          the model as it was
 import copy
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from math import gcd
@@ -99,7 +99,7 @@ class Banks(Mapping[str, Bank]):
             layer.router.to(layer.bank.A_ERI.device)
 
     @contextmanager
-    def silent(self) -> Iterator[None]:
+    def silent(self) -> Generator[None]:
         """The base alone, while the block lasts."""
         for layer in self.layers.values():
             layer.silent = True
