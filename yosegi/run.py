@@ -52,11 +52,19 @@ class Run:
         self._append("metrics.jsonl", [row])
 
     def rewind(self, step: int, **match: Any) -> None:
-        """Forget the metric rows after `step` (of one stage, if `match` names it): a resumed run writes them again."""
+        """Forget the metric rows after `step`: a resumed run writes them again.
+
+        `match` says whose: a column and its value, or several values of which a row has one.
+        """
+
+        def other(row: dict[str, Any]) -> bool:
+            several = {key: value if isinstance(value, list | tuple) else [value] for key, value in match.items()}
+            return any(row.get(key) not in values for key, values in several.items())
+
         path = self.path / "metrics.jsonl"
         if path.exists():
             rows = files.read_jsonl(path)
-            kept = [r for r in rows if r.get("step", 0) <= step or any(r.get(k) != v for k, v in match.items())]
+            kept = [row for row in rows if row.get("step", 0) <= step or other(row)]
             files.write(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept))
 
     def result(self, *rows: dict[str, Any]) -> None:

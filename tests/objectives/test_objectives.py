@@ -89,12 +89,12 @@ def test_a_micro_batch_without_targets_weighs_nothing(any_model):
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
-def test_logits_only_where_some_sequence_has_a_target(name, request):
+def test_logits_only_for_the_targets(name, request):
     model, seen = request.getfixturevalue(name), []
     model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
     cross_entropy(model, *batch_of(ROWS), TOKENS)
-    # the targets stand at 3, 4 | 5, 6, 7 | 1, so the places that predict them are 0, 2, 3, 4, 5, 6 of 8
-    assert [tuple(s) for s in seen] == [(3, 6, 101)]
+    # the targets stand at 3, 4 | 5, 6, 7 | 1: six tokens to predict, of 3 x 8 places
+    assert [tuple(s) for s in seen] == [(1, 6, 101)]
 
 
 def test_the_sum_is_fp32_even_of_a_bf16_model(llama):
@@ -115,3 +115,15 @@ def test_a_wrapped_model(any_model):
 
     args = (*labelled(any_model, ROWS), TOKENS)
     assert torch.equal(cross_entropy(Wrapper(any_model), *args), cross_entropy(any_model, *args))
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_a_divisor_for_each_sequence(request, name):
+    model = request.getfixturevalue(name)
+    batch, labels = batch_of(ROWS)
+    tokens = torch.tensor([2.0, 3.0, 1.0])
+    alone = [
+        cross_entropy(model, {k: v[b : b + 1] for k, v in batch.items()}, labels[b : b + 1], int(tokens[b]))
+        for b in range(3)
+    ]
+    torch.testing.assert_close(cross_entropy(model, batch, labels, tokens), torch.stack(alone))

@@ -10,6 +10,7 @@ from yosegi.batches import collate, tokenise
 from yosegi.core.model import Banks
 from yosegi.evaluate.generate import context_length, of
 from yosegi.objectives import IGNORED
+from yosegi.objectives.sft import sft
 from yosegi.tasks import Example
 
 
@@ -42,16 +43,8 @@ def likelihood(
         batch = {key: value.to(device) for key, value in together([rows[i] for i in chosen]).items()}
         if banks is not None:
             banks.hear(mask_BT=batch["attention_mask"], **of(known, chosen))
-        if base.seq2seq:
-            logits_BTV, labels_BT = base.model(**batch).logits, batch["labels"]
-        else:
-            labels = batch.pop("labels")[:, 1:]
-            wanted_K = (labels != IGNORED).any(0).nonzero().squeeze(-1)
-            logits_BTV, labels_BT = base.model(**batch, logits_to_keep=wanted_K).logits, labels[:, wanted_K]
-        real_BT = labels_BT != IGNORED
-        logp_BTV = logits_BTV.float().log_softmax(-1)
-        logp_BT = logp_BTV.gather(-1, labels_BT.clamp(min=0)[..., None]).squeeze(-1) * real_BT
-        for i, mean in zip(chosen, (logp_BT.sum(-1) / real_BT.sum(-1)).tolist(), strict=True):
-            found[i] = mean
+        tokens_B = (batch["labels"][:, 0 if base.seq2seq else 1 :] != IGNORED).sum(-1)
+        for i, nats in zip(chosen, sft(base.model, batch, tokens_B).tolist(), strict=True):
+            found[i] = -nats
         advance(len(chosen))
     return found

@@ -1,10 +1,13 @@
 """Objectives: what is minimised. (model, batch, tokens) -> a scalar.
 
 `tokens` is the number of target tokens in the whole optimiser step, over all its micro-batches and processes: dividing by it
-makes the loss independent of padding and of how the batch is cut. Logits are computed only where some sequence has a target.
+makes the loss independent of padding and of how the batch is cut. Where sequences belong to different learners `tokens` is
+[B], each sequence's own divisor, and the loss is [B] too. Logits are computed for the target tokens alone: with a large
+vocabulary the others would be most of the step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch.nn.functional as F
@@ -16,21 +19,37 @@ IGNORED = -100
 
 def cross_entropy(model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor, tokens: Tensor | int) -> Tensor:
     """Σ -log p(label) / tokens. Encoder-decoder models predict the label at its own place, decoders one place earlier."""
-    config: Any = model.config if hasattr(model, "config") else model.module.config  # type: ignore[union-attr]
-    if config.is_encoder_decoder:
-        logits_BTV = model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels_BT
-        ).logits
+    inner: Any = model if hasattr(model, "config") else model.module
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    if inner.config.is_encoder_decoder:
         next_BT = labels_BT
+        logits_XV = model(**inputs, labels=labels_BT).logits.flatten(0, 1)
+        next_X, row_X = next_BT.flatten(), None
     else:
         next_BT = F.pad(labels_BT[:, 1:], (0, 1), value=IGNORED)
-        wanted_K = (next_BT != IGNORED).any(0).nonzero().squeeze(-1)
-        logits_BTV = model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            logits_to_keep=wanted_K,
-            use_cache=False,
-        ).logits
-        next_BT = next_BT[:, wanted_K]
-    flat_XV = logits_BTV.flatten(0, 1).float()
-    return F.cross_entropy(flat_XV, next_BT.flatten(), ignore_index=IGNORED, reduction="sum") / tokens
+        place_X = (next_BT.flatten() != IGNORED).nonzero().squeeze(-1)
+        with _only(inner, place_X):
+            logits_XV = model(**inputs, use_cache=False).logits.flatten(0, -2)
+        if len(logits_XV) != len(place_X):  # a head that cannot be asked for some tokens alone
+            logits_XV = logits_XV[place_X]
+        next_X, row_X = next_BT.flatten()[place_X], place_X // labels_BT.shape[1]
+    if not isinstance(tokens, Tensor) or tokens.ndim == 0:
+        return F.cross_entropy(logits_XV.float(), next_X, ignore_index=IGNORED, reduction="sum") / tokens
+    loss_X = F.cross_entropy(logits_XV.float(), next_X, ignore_index=IGNORED, reduction="none")
+    if row_X is None:
+        return loss_X.view_as(labels_BT).sum(1) / tokens
+    return loss_X.new_zeros(len(labels_BT)).index_add(0, row_X, loss_X) / tokens
+
+
+@contextmanager
+def _only(model: Any, place_X: Tensor) -> Generator[None]:
+    """The output head sees these places of the flattened batch and no others."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear):
+        yield
+        return
+    hook = head.register_forward_pre_hook(lambda _, seen: (seen[0].flatten(0, 1).index_select(0, place_X)[None],))
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.batches import collate, data_hash, order, tokenise
@@ -20,6 +18,7 @@ from yosegi.routers.uniform import Uniform
 from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example
 from yosegi.train.interrupt import interruptible
+from yosegi.train.precision import wants_bf16
 from yosegi.train.settings import Settings
 
 
@@ -187,13 +186,3 @@ def _fit(
 def forget(run: Run, name: str) -> None:
     """The expert is safe in its library: its checkpoint is not needed any more."""
     shutil.rmtree(run.path / "checkpoint" / name, ignore_errors=True)
-
-
-def wants_bf16(base: Base, precision: str) -> bool:
-    """Whether to compute in bfloat16. A rule and not a stopwatch, so that the same call gives the same expert."""
-    if precision != "auto":
-        return precision == "bf16"
-    if base.model.device.type == "cuda":  # type: ignore[union-attr]
-        return torch.cuda.is_bf16_supported()
-    wide = base.model.config.hidden_size >= 512  # type: ignore[union-attr]
-    return bool(wide and torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,312 @@
+"""One descent for many learners: every step reads the rows of all of them in few passes over the frozen base.
+
+A learner is an expert of a fleet, or a whole bank with its router. What is the learner's own stays its own: the order of its
+rows, its mean loss, its gradient norm, its schedule, its end. So learning together is learning alone, only sooner.
+
+Shapes: G learners, N rows of a step, B rows of a pass, X learners that share a parameter group.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from yosegi import files, registry
+from yosegi.bases import Base
+from yosegi.batches import collate, order
+from yosegi.core.model import Banks
+from yosegi.masks import hold
+from yosegi.objectives import IGNORED
+from yosegi.progress import progress
+from yosegi.run import Run, peak_memory
+from yosegi.train import checkpoint
+from yosegi.train.interrupt import interruptible
+from yosegi.train.precision import wants_bf16
+from yosegi.train.settings import Settings
+
+TOKENS = {"cpu": 4096, "cuda": 65536}
+"""How many tokens one pass reads at most, padding included: more gain nothing once the device is busy."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one learner reads.
+
+    Args:
+        name: of the learner.
+        rows: `input_ids` and `labels` (batches.tokenise).
+        heard: what the routers hear of each row: its expert, or its task.
+        steps: how many optimiser steps.
+        batch: rows of a step.
+    """
+
+    name: str
+    rows: Sequence[Mapping[str, list[int]]]
+    heard: Sequence[str | None]
+    steps: int
+    batch: int
+
+
+class Part(NamedTuple):
+    """Parameters that share a schedule: all of each, or the slice [first:last] of its first axis, learner by learner."""
+
+    parameters: Mapping[str, nn.Parameter]
+    lr: float
+    steps: int
+    slice: tuple[int, int] | None = None
+
+
+@dataclass
+class Outcome:
+    """What it cost, and who did not get to the end."""
+
+    tokens: int = 0
+    wall_s: float = 0.0
+    diverged: dict[str, int] = field(default_factory=dict)
+    """Learner -> the step at which its loss or gradient stopped being finite. It is frozen; the others go on."""
+
+
+class Place(NamedTuple):
+    """One row of a step: how long it is, whose, which of its rows."""
+
+    length: int
+    learner: int
+    row: int
+
+
+def steps_of(rows: int, settings: Settings) -> tuple[int, int]:
+    """(steps, rows of a step) of one learner."""
+    batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
+    return settings.max_steps or math.ceil(settings.num_train_epochs * rows / batch), batch
+
+
+def passes(places: Sequence[Place], tokens: int) -> Iterator[list[Place]]:
+    """Rows of like length together, at most `tokens` in a pass once padded; within a pass, learner by learner."""
+    some: list[Place] = []
+    for place in sorted(places, key=lambda p: (-p.length, p.learner)):
+        if some and (len(some) + 1) * some[0].length > tokens:
+            yield sorted(some, key=lambda p: p.learner)
+            some = []
+        some.append(place)
+    if some:
+        yield sorted(some, key=lambda p: p.learner)
+
+
+def rates(settings: Settings, steps: int) -> Callable[[int], float]:
+    """step (from 0) -> share of the learning rate, as transformers' schedule of that name has it."""
+    from transformers import get_scheduler
+
+    nobody = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+    warmup = round(settings.warmup_share * steps)
+    return get_scheduler(settings.lr_scheduler_type, nobody, warmup, steps).lr_lambdas[0]  # type: ignore[attr-defined]
+
+
+def descend(
+    base: Base,
+    banks: Banks,
+    lessons: Sequence[Lesson],
+    parts: Sequence[Part],
+    run: Run,
+    settings: Settings,
+    *,
+    hears: str,
+    what: Mapping[str, Any],
+    folder: Path,
+    title: str,
+    resume: bool = True,
+    tokens_per_pass: int | None = None,
+) -> Outcome:
+    """Train the parameters of `parts` in place, until the last lesson ends.
+
+    Args:
+        base: frozen, with `banks` in it.
+        banks: told of each pass who is asked (`hears`: "experts" or "tasks").
+        lessons: one a learner. With several, the first axis of every parameter counts the learners.
+        parts: what moves; every parameter (or slice of one) once.
+        run: gets a row a step and learner.
+        settings: the objective, optimiser, mask, schedule and clipping; the same that one expert is trained with.
+        what: what is being trained; a checkpoint of something else is refused.
+        folder: of the checkpoint.
+        title: of the progress bar.
+        resume: go on from the checkpoint, if there is one.
+        tokens_per_pass: the memory that a pass may take, in tokens.
+
+    Raises:
+        Invalid: a checkpoint of another training is in the way.
+        KeyboardInterrupt: after the step was finished and saved.
+    """
+    device = next(base.model.parameters()).device
+    tokens_per_pass = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
+    objective = registry.find("objectives", settings.objective)
+    whole = {name: p for part in parts for name, p in part.parameters.items()}
+    views = [[_view(p, part.slice) for p in part.parameters.values()] for part in parts]
+    optimizer: torch.optim.Optimizer = registry.find("optimizers", settings.optimizer)(
+        [{"params": own, "lr": part.lr} for own, part in zip(views, parts, strict=True)],
+        settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    if (mask := registry.find("masks", settings.mask)(whole)) is not None:
+        hold(optimizer, whole, mask)
+    total = max(lesson.steps for lesson in lessons)
+    share = {steps: rates(settings, steps) for steps in {part.steps for part in parts}}
+    orders = [order(len(lesson.rows), lesson.steps * lesson.batch, settings.seed) for lesson in lessons]
+    targets = [_targets(lesson.rows, base.seq2seq) for lesson in lessons]
+    together, outcome = collate(base.tokenizer.pad_token_id), Outcome()
+    torch.manual_seed(settings.seed)
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    done = _load(folder, what, whole, optimizer, outcome) if folder.exists() else 0
+    run.rewind(done, expert=[lesson.name for lesson in lessons])
+    before_s, started = outcome.wall_s, time.monotonic()
+    base.model.train()
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))
+
+    with interruptible() as interrupted, progress(title, total - done) as bar:
+        for step in range(done, total):
+            at_work = [
+                g for g, lesson in enumerate(lessons) if step < lesson.steps and lesson.name not in outcome.diverged
+            ]
+            places = [
+                Place(len(lessons[g].rows[row]["input_ids"]), g, row)
+                for g in at_work
+                for row in orders[g][step * lessons[g].batch : (step + 1) * lessons[g].batch]
+            ]
+            if not at_work:
+                break
+            losses, tokens_G = torch.zeros(len(lessons), device=device), torch.zeros(len(lessons))
+            for place in places:
+                tokens_G[place.learner] += targets[place.learner][place.row]
+            tokens_G = tokens_G.to(device)
+
+            for some in passes(places, tokens_per_pass):
+                batch = together([lessons[p.learner].rows[p.row] for p in some])
+                outcome.tokens += int(batch["attention_mask"].sum())
+                batch = {key: value.to(device) for key, value in batch.items()}
+                learner_B = torch.tensor([p.learner for p in some], device=device)
+                banks.hear(
+                    mask_BT=batch["attention_mask"], **{hears: [lessons[p.learner].heard[p.row] for p in some]}
+                )
+                with autocast:
+                    loss_B = objective(base.model, batch, tokens_G[learner_B])
+                loss_B.sum().backward()
+                losses.index_add_(0, learner_B, loss_B.detach().float())
+
+            norms = _clip([p.grad for p in whole.values() if p.grad is not None], len(lessons), settings.max_grad_norm)
+            finite = (losses.isfinite() & norms.isfinite()).tolist()
+            for g in at_work:
+                if not finite[g]:  # before the update: a checkpoint never holds it, and the others never feel it
+                    outcome.diverged[lessons[g].name] = step + 1
+            for group, part, own in zip(optimizer.param_groups, parts, views, strict=True):
+                group["lr"] = part.lr * share[part.steps](step)
+                _hand_over(part, own, step)
+            optimizer.step()
+            optimizer.zero_grad()
+            for parameter in whole.values():
+                parameter.grad = None
+
+            outcome.wall_s = before_s + time.monotonic() - started
+            for g in at_work:
+                if finite[g]:
+                    _log(run, step + 1, lessons[g].name, losses[g], norms[g], optimizer, parts, g, outcome)
+            shown = losses[[g for g in at_work if finite[g]]]
+            bar.advance(note=f"loss {shown.mean():.3f}" if len(shown) else "diverged")
+            if (step + 1) % settings.save_steps == 0 or step + 1 == total or interrupted:
+                _save(folder, step + 1, what, whole, optimizer, outcome)
+            if interrupted:
+                raise KeyboardInterrupt
+    return outcome
+
+
+def _view(parameter: nn.Parameter, part: tuple[int, int] | None) -> nn.Parameter:
+    """The same memory, for the optimizer: it knows the learners of one schedule and no others."""
+    return parameter if part is None else nn.Parameter(parameter.data[slice(*part)])
+
+
+def _hand_over(part: Part, views: Sequence[nn.Parameter], step: int) -> None:
+    """Give the optimizer the gradients of those whose lesson is not over; the others stay as they are, moments and all."""
+    for view, parameter in zip(views, part.parameters.values(), strict=True):
+        if step >= part.steps or parameter.grad is None:
+            view.grad = None
+        elif part.slice is not None:
+            view.grad = parameter.grad[slice(*part.slice)]
+
+
+@torch.no_grad()
+def _clip(grads: Sequence[Tensor], learners: int, most: float) -> Tensor:
+    """Each learner's gradient cut to the norm `most`; a gradient that is not finite becomes zero. The norms [G]."""
+    dims = [tuple(range(1, grad.ndim)) if learners > 1 else tuple(range(grad.ndim)) for grad in grads]
+    squares = [grad.float().square().sum(dim) for grad, dim in zip(grads, dims, strict=True)]
+    norm_G = torch.stack(squares).sum(0).sqrt().reshape(learners)
+    for grad, dim in zip(grads, dims, strict=True):
+        factor_G = (most / (norm_G + 1e-6)).clamp(max=1).to(grad.dtype)
+        factor = factor_G.view(-1, *[1] * len(dim)) if learners > 1 else factor_G
+        if bool(norm_G.isfinite().all()):
+            grad.mul_(factor)
+        else:
+            grad.copy_(torch.where(norm_G.isfinite().view_as(factor), grad * factor, 0))
+    return norm_G
+
+
+def _targets(rows: Sequence[Mapping[str, list[int]]], seq2seq: bool) -> list[int]:
+    """How many tokens of each row are learnt; a decoder never predicts the first."""
+    return [sum(label != IGNORED for label in row["labels"][0 if seq2seq else 1 :]) for row in rows]
+
+
+def _log(
+    run: Run,
+    step: int,
+    name: str,
+    loss: Tensor,
+    norm: Tensor,
+    optimizer: torch.optim.Optimizer,
+    parts: Sequence[Part],
+    learner: int,
+    outcome: Outcome,
+) -> None:
+    mine = next(i for i, part in enumerate(parts) if part.slice is None or part.slice[0] <= learner < part.slice[1])
+    run.log(
+        step=step,
+        stage="sft",
+        expert=name,
+        loss=loss.item(),
+        lr=optimizer.param_groups[mine]["lr"],
+        grad_norm=norm.item(),
+        tokens_per_s=round(outcome.tokens / max(outcome.wall_s, 1e-9)),
+        wall_s=round(outcome.wall_s, 2),
+    )
+
+
+def _save(
+    folder: Path,
+    step: int,
+    what: Mapping[str, Any],
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    outcome: Outcome,
+) -> None:
+    with files.new_folder(folder) as new:
+        schedule = {"_last_lr": [group["lr"] for group in optimizer.param_groups]}
+        checkpoint.save_state(new, parameters, optimizer, schedule, what)
+        files.write_json(new / "progress.json", {"step": step, **vars(outcome), "peak_mem_mb": peak_memory()})
+
+
+def _load(
+    folder: Path,
+    what: Mapping[str, Any],
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    outcome: Outcome,
+) -> int:
+    checkpoint.check(folder, what)
+    checkpoint.load_parameters(folder, parameters)
+    checkpoint.load_optimizer(folder, optimizer)
+    checkpoint.load_rng(folder)
+    saved = files.read_json(folder / "progress.json")
+    outcome.tokens, outcome.wall_s, outcome.diverged = saved["tokens"], saved["wall_s"], saved["diverged"]
+    return saved["step"]

@@ -1,0 +1,273 @@
+"""A fleet: many experts trained in one pass over one frozen base, each as if it were alone.
+
+    fleet(base, {"gsm8k": [...], "law": [...]}, run, settings, keep=library.add)
+
+Each sequence hears its own expert (gathered dispatch, core/dispatch.py). Small batches become big ones, and the cost of
+starting, launching and saving is paid once. A fleet that does not fit the memory sails in waves. Under `accelerate launch`
+the experts are dealt out to the processes, which then have nothing to tell each other.
+
+The idea of training many LoRAs over one base at once: Ye et al. 2023, "mLoRA", arXiv:2312.02515.
+"""
+
+import dataclasses
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from yosegi import files
+from yosegi.bases import Base
+from yosegi.batches import collate, data_hash, tokenise
+from yosegi.core.expert import Expert
+from yosegi.core.model import Banks, put
+from yosegi.errors import Diverged, Invalid
+from yosegi.inits import fresh
+from yosegi.objectives.sft import sft
+from yosegi.routers.by_request import ByRequest
+from yosegi.run import Run, peak_memory
+from yosegi.tasks import Example
+from yosegi.train.descent import TOKENS, Lesson, Part, descend, steps_of
+from yosegi.train.precision import wants_bf16
+from yosegi.train.settings import Settings
+
+COPIES = 4
+"""Of every number that moves: itself, its gradient and AdamW's two moments."""
+
+
+def fleet(
+    base: Base,
+    groups: Mapping[str, Sequence[Example]],
+    run: Run,
+    settings: Settings | None = None,
+    *,
+    tasks: Mapping[str, Sequence[str]] | None = None,
+    keep: Callable[[Expert], None] = lambda expert: None,
+    resume: bool = True,
+    tokens_per_pass: int | None = None,
+    memory: int | None = None,
+) -> list[Expert]:
+    """Train an expert on each group; the base is as it was.
+
+    Args:
+        base: what they stand beside.
+        groups: the expert's name -> what it learns from.
+        run: gets the metrics, and the checkpoint while the training lasts.
+        settings: how, the same for all. All start from one A: `init_seed` decides it.
+        tasks: what each learns, by name.
+        keep: called with each expert as soon as its wave is over; `Library.add` is meant.
+        resume: go on from the checkpoint of the same training, if there is one.
+        tokens_per_pass: tokens that go through the base at once, padding included (4,096 on a CPU, 65,536 on a GPU).
+        memory: bytes that the fleet may take; by default four fifths of what is free.
+
+    Returns the experts that this process trained, in the order of `groups`.
+
+    Raises:
+        Diverged: some experts' loss stopped being finite; all others were trained and kept.
+        Invalid: a checkpoint of another training is in the way.
+        KeyboardInterrupt: after the step was finished and saved.
+    """
+    from accelerate import PartialState
+
+    settings = settings or Settings()
+    process = PartialState()
+    mine = list(groups)[process.process_index :: process.num_processes]
+    rows = {
+        name: tokenise(
+            groups[name][: settings.limit], base.tokenizer, settings.max_length, settings.objective, base.seq2seq
+        )
+        for name in mine
+    }
+    start = fresh(
+        base.model,
+        "start",
+        rank=settings.rank,
+        alpha=settings.alpha,
+        targets=settings.targets,
+        init=settings.init,
+        seed=settings.init_seed,
+        **settings.init_args,
+    )
+    done: dict[str, Expert] = {}
+    diverged: dict[str, int] = {}
+    folder = run.path / "checkpoint" / f"fleet{process.process_index or ''}"
+    for wave in _waves(base, start, rows, settings, folder if resume else None, tokens_per_pass, memory):
+        for expert in _wave(
+            base, start, wave, rows, run, settings, folder, tasks or {}, resume, tokens_per_pass, diverged
+        ):
+            keep(expert)
+            done[expert.name] = expert
+        shutil.rmtree(folder, ignore_errors=True)
+    process.wait_for_everyone()
+    if diverged:
+        name, step = next(iter(diverged.items()))
+        raise Diverged(
+            f"{len(diverged)} of {len(groups)} experts diverged ({name!r} at step {step}"
+            f"{', …' if len(diverged) > 1 else ''}) and are not kept; the others are. "
+            "Train these anew with a lower learning rate."
+        )
+    return [done[name] for name in mine]
+
+
+def _wave(
+    base: Base,
+    start: Expert,
+    names: Sequence[str],
+    rows: Mapping[str, list[dict[str, list[int]]]],
+    run: Run,
+    settings: Settings,
+    folder: Path,
+    tasks: Mapping[str, Sequence[str]],
+    resume: bool,
+    tokens_per_pass: int | None,
+    diverged: dict[str, int],
+) -> list[Expert]:
+    """Train the experts that fit the memory together."""
+    by_steps = {name: steps_of(len(rows[name]), settings) for name in names}
+    names = sorted(names, key=lambda name: -by_steps[name][0])  # those of one schedule stand side by side
+    experts = [dataclasses.replace(start, name=n, card={"task": list(tasks.get(n, ()))}) for n in names]
+    banks = put(base.model, experts, ByRequest(), dropout=settings.dropout)
+    for bank in banks.values():
+        bank.set_origin()
+    lessons = [Lesson(name, rows[name], [name] * len(rows[name]), *by_steps[name]) for name in names]
+    hashes = {name: data_hash(rows[name]) for name in names}
+    what = {"names": names, "base_hash": base.hash, "data": _digest(hashes), **settings.model_dump()}
+    try:
+        outcome = descend(
+            base,
+            banks,
+            lessons,
+            _parts(banks, lessons, settings),
+            run,
+            settings,
+            hears="experts",
+            what=what,
+            folder=folder,
+            title=f"train {len(names)} experts" if len(names) > 1 else f"train {names[0]}",
+            resume=resume,
+            tokens_per_pass=tokens_per_pass,
+        )
+        trained = banks.experts()
+    finally:
+        banks.take()
+        base.model.eval()
+    diverged |= outcome.diverged
+    found = []
+    for expert in trained:
+        if expert.name in outcome.diverged:
+            continue
+        measured = {
+            "steps": by_steps[expert.name][0],
+            "examples": len(rows[expert.name]),
+            "trainable_params": sum(f.A_RI.numel() + f.B_OR.numel() for f in start.factors.values()),
+            "precision": "bf16" if wants_bf16(base, settings.precision) else "fp32",
+            "fleet": len(names),
+            "fleet_tokens": outcome.tokens,
+            "wall_s": round(outcome.wall_s, 2),
+            "peak_mem_mb": round(peak_memory()),
+        }
+        card = {
+            "base": base.name,
+            "base_hash": base.hash,
+            "task_type": "SEQ_2_SEQ_LM" if base.seq2seq else "CAUSAL_LM",
+            "task": list(tasks.get(expert.name, ())),
+            "data_hash": hashes[expert.name],
+            "init": settings.init,
+            "init_seed": settings.init_seed,
+            "targets": settings.targets,
+            "recipe": settings.model_dump(),
+            "parents": [],
+            "metrics": measured,
+        }
+        found.append(dataclasses.replace(expert, card=card))
+    return found
+
+
+def _parts(banks: Banks, lessons: Sequence[Lesson], settings: Settings) -> list[Part]:
+    """One part for each run of learners with one schedule."""
+    parameters, parts = banks.parameters(), []
+    ends = [g for g in range(1, len(lessons)) if lessons[g].steps != lessons[g - 1].steps]
+    for first, last in zip([0, *ends], [*ends, len(lessons)], strict=True):
+        whole = None if (first, last) == (0, len(lessons)) else (first, last)
+        parts.append(Part(parameters, settings.learning_rate, lessons[first].steps, whole))
+    return parts
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()[:12]
+
+
+def _waves(
+    base: Base,
+    start: Expert,
+    rows: Mapping[str, list[dict[str, list[int]]]],
+    settings: Settings,
+    folder: Path | None,
+    tokens_per_pass: int | None,
+    memory: int | None,
+) -> Iterator[list[str]]:
+    """The names, in as few waves as the memory allows; first the wave that a checkpoint was left by."""
+    names = list(rows)
+    if folder is not None and (folder / "state.json").exists():
+        begun = files.read_json(folder / "state.json")["what"].get("names", [])
+        if begun and set(begun) <= set(names):
+            yield begun
+            names = [name for name in names if name not in begun]
+    if not names:
+        return
+    each = COPIES * 4 * sum(f.A_RI.numel() + f.B_OR.numel() for f in start.factors.values())
+    free = memory if memory is not None else int(0.8 * _free_memory())
+    size = len(names)
+    if 2 * each * len(names) > free:  # it might not fit: now it is worth a look at what a pass takes
+        a_pass = _measure_pass(base, start, rows, settings, tokens_per_pass)
+        size = (free - a_pass) // each
+        if size < 1:
+            raise Invalid(
+                f"One expert needs {each / 2**20:,.0f} MB and a pass {a_pass / 2**20:,.0f} MB; {free / 2**20:,.0f} MB are "
+                "free. Lower the rank, or the tokens of a pass (--tokens-per-pass)."
+            )
+        if size < len(names):
+            waves = -(-len(names) // size)
+            print(
+                f"{len(names)} experts of {each / 2**20:,.0f} MB each and {a_pass / 2**20:,.0f} MB for a pass do not fit "
+                f"{free / 2**20:,.0f} MB: {waves} waves of up to {size}.",
+                file=sys.stderr,
+            )
+    for first in range(0, len(names), size):
+        yield names[first : first + size]
+
+
+def _measure_pass(
+    base: Base, start: Expert, rows: Mapping[str, Any], settings: Settings, tokens_per_pass: int | None
+) -> int:
+    """Bytes that the largest pass takes beside what is there already: one is tried, with one expert."""
+    device = next(base.model.parameters()).device
+    longest = max((row for some in rows.values() for row in some), key=lambda row: len(row["input_ids"]))
+    tokens = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
+    several = [longest] * max(1, tokens // len(longest["input_ids"]))
+    batch = {k: v.to(device) for k, v in collate(base.tokenizer.pad_token_id)(several).items()}
+    banks = put(base.model, [start], ByRequest(), dropout=settings.dropout)
+    banks.hear(experts=[start.name] * len(several), mask_BT=batch["attention_mask"])
+    before = peak_memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated() / 2**20
+    with torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision)):
+        sft(base.model, batch, 1).backward()
+    banks.take()
+    return int((peak_memory() - before) * 2**20)
+
+
+def _free_memory() -> int:
+    """Bytes that can still be had: on the GPU if there is one, else of this machine or its container."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    free = psutil.virtual_memory().available
+    most, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if most.exists() and (limit := most.read_text().strip()) != "max":
+        free = min(free, int(limit) - int(used.read_text()))
+    return free

@@ -1,0 +1,171 @@
+"""Experts and their router, trained together on the tasks of all: Poly, MHR, and every bank whose router learns with it."""
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from yosegi.bases import Base
+from yosegi.batches import data_hash, tokenise
+from yosegi.core.expert import Expert
+from yosegi.core.mix import named
+from yosegi.core.model import put
+from yosegi.core.router import Router
+from yosegi.errors import Diverged
+from yosegi.inits import fresh
+from yosegi.run import Run, peak_memory
+from yosegi.tasks import Example
+from yosegi.train.descent import Lesson, Part, descend, steps_of
+from yosegi.train.precision import wants_bf16
+from yosegi.train.settings import Settings
+
+
+def fresh_bank(base: Base, name: str, size: int, tasks: Sequence[str], settings: Settings) -> list[Expert]:
+    """Experts NAME-0, NAME-1, … for `joint`, each with a start of its own: from one start they would never part."""
+    return [
+        fresh(
+            base.model,
+            f"{name}-{e}",
+            rank=settings.rank,
+            alpha=settings.alpha,
+            targets=settings.targets,
+            init=settings.init,
+            seed=settings.init_seed + e,
+            task=tasks,
+            **settings.init_args,
+        )
+        for e in range(size)
+    ]
+
+
+def joint(
+    base: Base,
+    experts: Sequence[Expert],
+    router: Router,
+    data: Mapping[str, Sequence[Example]],
+    run: Run,
+    settings: Settings | None = None,
+    *,
+    name: str,
+    mix: str = "factors",
+    heads: int = 1,
+    router_learning_rate: float | None = None,
+    learnt: Mapping[str, Tensor] | None = None,
+    router_only: bool = False,
+    resume: bool = True,
+    tokens_per_pass: int | None = None,
+) -> tuple[list[Expert], dict[str, Tensor]]:
+    """The trained experts with their cards filled, and what the router learnt (`Banks.learnt`); the base is as it was.
+
+    Args:
+        base: what they stand beside.
+        experts: their start; with `router_only` they stay as they are.
+        router: one that learns.
+        data: the examples of each task; the loss is the mean over all target tokens of a step, whosever they are.
+        run: gets the metrics under `name`, and the checkpoint while the training lasts.
+        settings: how.
+        name: of the bank.
+        mix: outputs or factors.
+        heads: slices routed on their own.
+        router_learning_rate: the router's own; by default the experts'.
+        learnt: where the router begins.
+        router_only: nothing but the router moves: how Poly and MHR take up a new task.
+        resume: go on from a checkpoint of the same training, if there is one.
+        tokens_per_pass: see `fleet`.
+
+    Raises:
+        Diverged: the loss or the gradient stopped being finite.
+    """
+    settings = settings or Settings()
+    tokenised = {
+        task: tokenise(some[: settings.limit], base.tokenizer, settings.max_length, settings.objective, base.seq2seq)
+        for task, some in data.items()
+    }
+    rows = [row for some in tokenised.values() for row in some]
+    whose = [task for task, some in tokenised.items() for _ in some]
+    banks = put(base.model, experts, router, named(mix), heads=heads, dropout=settings.dropout)
+    factors = {id(p) for bank in banks.values() for p in bank.parameters()}
+    parameters = banks.parameters()
+    steps, batch = steps_of(len(rows), settings)
+    rate = router_learning_rate or settings.learning_rate
+    parts = [Part({n: p for n, p in parameters.items() if id(p) not in factors}, rate, steps)]
+    if not router_only:
+        for bank in banks.values():
+            bank.set_origin()
+        parts += [Part({n: p for n, p in parameters.items() if id(p) in factors}, settings.learning_rate, steps)]
+    how = {
+        "router": type(router).__module__.rpartition(".")[2],
+        "router_args": router.config(),
+        "mix": mix,
+        "heads": heads,
+        "router_learning_rate": rate,
+        "router_only": router_only,
+    }
+    hashed = hashlib.sha256(repr([data_hash(rows), whose]).encode()).hexdigest()[:12]
+    what = {"name": name, "base_hash": base.hash, "data_hash": hashed, **how, **settings.model_dump()}
+    folder = run.path / "checkpoint" / name
+    try:
+        if learnt:
+            banks.remember(learnt)
+        if router_only:
+            for bank in banks.values():
+                bank.requires_grad_(False)
+        lesson = Lesson(name, rows, whose, steps, batch)
+        outcome = descend(
+            base,
+            banks,
+            [lesson],
+            parts,
+            run,
+            settings,
+            hears="tasks",
+            what=what,
+            folder=folder,
+            title=f"train {name}",
+            resume=resume,
+            tokens_per_pass=tokens_per_pass,
+        )
+        trained = {key: value.detach().clone() for key, value in banks.learnt().items()}
+        found = banks.experts()
+    finally:
+        banks.take()
+        base.model.eval()
+    if outcome.diverged:
+        raise Diverged(
+            f"Training {name!r}: the loss or the gradient stopped being finite at step {outcome.diverged[name]}. "
+            "Start anew with a lower learning rate."
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    if router_only:
+        return list(experts), trained
+    measured = {
+        "steps": steps,
+        "examples": len(rows),
+        "tokens": outcome.tokens,
+        "trainable_params": sum(p.numel() for p in parameters.values()),
+        "precision": "bf16" if wants_bf16(base, settings.precision) else "fp32",
+        "wall_s": round(outcome.wall_s, 2),
+        "peak_mem_mb": round(peak_memory()),
+    }
+    card: dict[str, Any] = {
+        "base": base.name,
+        "base_hash": base.hash,
+        "task_type": "SEQ_2_SEQ_LM" if base.seq2seq else "CAUSAL_LM",
+        "task": list(data),
+        "data_hash": hashed,
+        "init": settings.init,
+        "targets": settings.targets,
+        "recipe": {**settings.model_dump(), **how, "bank": name},
+        "parents": [],
+        "metrics": measured,
+    }
+    first = settings.init_seed
+    return [dataclasses.replace(e, card={**card, "init_seed": first + i}) for i, e in enumerate(found)], trained
+
+
+def average(learnt: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A table of one task, the mean of all: where a new task begins (MuZ in the code of MHR)."""
+    return {name: value.mean(0, keepdim=True) for name, value in learnt.items()}
