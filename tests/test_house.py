@@ -38,6 +38,7 @@ COVERED = {
     "recipes/": "contracts/test_recipes.py",  # a recipe's test is its smoke run
     "bases/__init__.py": "contracts/test_bases.py",
     "masks/__init__.py": "contracts/test_masks.py",
+    "partitions/__init__.py": "contracts/test_partitions.py",
     "tasks/__init__.py": "contracts/test_tasks.py",
     "train/trainer.py": "train/test_sft.py",  # the trainer's promises are those of the function that runs it
 }

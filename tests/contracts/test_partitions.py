@@ -1,0 +1,81 @@
+"""Every partition of the drawer: covers the data, gives no example twice, keeps its evidence, and is the same twice."""
+
+import inspect
+import json
+
+import pytest
+import torch
+
+from yosegi import registry
+from yosegi.core.expert import Expert, Factors
+from yosegi.library.card import check_name
+from yosegi.tasks import Example
+
+PARTITIONS = registry.names("partitions")
+TASKS = ("add", "sub", "sort", "reverse", "詩", "last")
+
+
+def test_the_drawer_was_walked():
+    assert len(PARTITIONS) >= 4
+
+
+@pytest.fixture(params=PARTITIONS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def data():
+    return {task: [Example(f"{task}-{n}", f"{task} {n}", str(n)) for n in range(2 + t)] for t, task in enumerate(TASKS)}
+
+
+def experts():
+    """One a task, of one origin; three tasks are alike."""
+    generator = torch.Generator().manual_seed(1)
+    A_RI, one, other = (torch.randn(s, generator=generator) for s in ((2, 9), (7, 2), (7, 2)))
+    found = []
+    for t, task in enumerate(TASKS):
+        B_OR = (one if t < 3 else other) + 0.1 * torch.randn(7, 2, generator=generator)
+        card = {"task": [task], "base_hash": "abc", "init": "kaiming", "init_seed": 0}
+        found.append(Expert(f"of {task}", {"q": Factors(A_RI, B_OR)}, card))
+    return found
+
+
+def divide(name, data, **arguments):
+    """Called with what its signature asks for."""
+    method = registry.find("partitions", name)
+    offered = {"experts": experts(), "k": 2, **arguments}
+    return method(data, **{key: offered[key] for key in inspect.signature(method).parameters if key in offered})
+
+
+def test_every_example_has_one_learner(name, data):
+    found = divide(name, data)
+    dealt = [example.id for examples in found.groups.values() for example in examples]
+    assert sorted(dealt) == sorted(example.id for examples in data.values() for example in examples)
+    assert all(found.groups.values()), "a learner with nothing to learn"
+
+
+def test_a_learner_knows_its_tasks(name, data):
+    found = divide(name, data)
+    assert list(found.groups) == list(found.tasks)
+    assert sorted(task for tasks in found.tasks.values() for task in tasks) == sorted(TASKS)
+    for learner, tasks in found.tasks.items():
+        assert list(found.groups[learner]) == [example for task in tasks for example in data[task]]
+        assert check_name(learner) == learner, "it can be an expert in a library"
+
+
+def test_the_evidence_is_json(name, data):
+    found = divide(name, data)
+    assert json.loads(json.dumps(found.evidence, allow_nan=False, ensure_ascii=False)) == found.evidence
+
+
+def test_the_same_twice_whatever_is_drawn_meanwhile(name, data):
+    first = divide(name, data, seed=7)
+    torch.rand(3)
+    assert divide(name, data, seed=7) == first
+
+
+def test_the_data_are_left_alone(name, data):
+    before = {task: list(examples) for task, examples in data.items()}
+    divide(name, data)
+    assert data == before
