@@ -14,14 +14,16 @@ from yosegi.core.context import Context
 from yosegi.core.expert import Factors
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.router import Router
+from yosegi.errors import Invalid
 
 ROUTERS = registry.names("routers")
-B, T, I, O, E = 3, 5, 12, 8, 4
+B, T, I, O, E, F = 3, 5, 12, 8, 4, 6
 TASKS = [("x",), ("y",), ("x", "z"), ("z",)]
 
 
 def test_the_drawer_was_walked():
-    assert len(ROUTERS) >= 4
+    assert len(ROUTERS) >= 9
+    assert {registry.find("routers", name).learns for name in ROUTERS} >= {None, "inputs", "prompts", "gates"}
 
 
 def make_bank(absent=()):
@@ -31,7 +33,41 @@ def make_bank(absent=()):
 
 def knowing():
     """A context that has heard everything a router may know."""
-    return Context(torch.tensor([0, 2, 1]), torch.tensor([3, -1, 0]), torch.ones(B, T), weights={})
+    features = nn.functional.normalize(torch.randn(B, F, generator=torch.Generator().manual_seed(7)), dim=-1)
+    return Context(
+        torch.tensor([0, 2, 1]), torch.tensor([3, -1, 0]), torch.ones(B, T), weights={}, features_BF=features
+    )
+
+
+ALONE = ("inputs", "prompts", "gates")
+"""Ways to learn beside experts that are finished (train/fit.py): until then, such a router has nothing to say."""
+
+
+def teach(router, bank):
+    """Let a router learn something from random data, as train/fit.py would from real data."""
+    E = len(bank.names)
+    if router.learns == "inputs":
+        router.fit(torch.randn(E, I))
+    if router.learns == "prompts":
+        router.fit(torch.randn(12, F), [bank.tasks[n % len(bank.tasks)] for n in range(12)])
+    if router.learns == "gates":
+        router.begin().data.normal_()
+        router.end()
+    return router
+
+
+def attached(make, bank):
+    """A router that has looked at the experts, and learnt if it has to."""
+    router = make()
+    router.attach(bank)
+    return teach(router, bank)
+
+
+def layer_of(make, bank=None):
+    bank = bank or make_bank()
+    layer = ExpertLinear(nn.Linear(I, O), bank, make(), context=knowing())
+    teach(layer.router, bank)
+    return layer
 
 
 @pytest.fixture(params=ROUTERS)
@@ -50,8 +86,7 @@ def test_it_is_a_router_made_of_hyper_parameters_alone(make):
 
 
 def test_the_weights_broadcast_and_are_finite(make):
-    router = make()
-    router.attach(make_bank())
+    router = attached(make, make_bank())
     x = torch.randn(B, T, I)
     w = router(x, knowing())
     assert w.shape[-1] == E
@@ -60,29 +95,51 @@ def test_the_weights_broadcast_and_are_finite(make):
 
 
 def test_attaching_again_is_safe(make):
-    router, bank, x = make(), make_bank(), torch.randn(B, T, I)
+    bank, x = make_bank(), torch.randn(B, T, I)
     torch.manual_seed(1)
-    router.attach(bank)
-    router.eval()  # some draw their weights in training
+    router = attached(make, bank).eval()  # some draw their weights in training
     once = router(x, knowing())
     router.attach(bank)
     assert torch.equal(router(x, knowing()), once)  # the second time, nothing learnt is forgotten
 
 
 def test_attaching_follows_the_bank(make):
-    router, x = make(), torch.randn(B, T, I)
+    router, x = attached(make, make_bank()), torch.randn(B, T, I)
+    fewer = Bank("ab", TASKS[:2], [Factors(torch.randn(2, I), torch.randn(O, 2))] * 2, (O, I))
+    router.attach(fewer)
+    context = Context(torch.tensor([0, 1, 1]), torch.tensor([1, -1, 0]), features_BF=torch.randn(B, F))
+    if router.learns in ALONE:  # what it learnt beside other experts is nothing beside these
+        with pytest.raises(Invalid, match="has learnt nothing yet: yosegi fit"):
+            router(x, context)
+    assert teach(router, fewer)(x, context).shape[-1] == 2
+
+
+def test_one_that_has_learnt_nothing_says_so(make):
+    router = make()
     router.attach(make_bank())
-    router.attach(Bank("ab", TASKS[:2], [Factors(torch.randn(2, I), torch.randn(O, 2))] * 2, (O, I)))
-    context = Context(torch.tensor([0, 1, 1]), torch.tensor([1, -1, 0]))
-    assert router(x, context).shape[-1] == 2
+    if router.learns not in ALONE:
+        assert router(torch.randn(B, T, I), knowing()).isfinite().all()
+        return
+    with pytest.raises(Invalid, match="has learnt nothing yet: yosegi fit") as raised:
+        router(torch.randn(B, T, I), knowing())
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTERS if registry.find("routers", name).learns in ALONE])
+def test_what_was_learnt_beside_other_experts_is_refused(name):
+    make = registry.find("routers", name)
+    state = attached(make, make_bank()).state_dict()
+    other = make()
+    other.attach(Bank("ab", TASKS[:2], [Factors(torch.randn(2, I), torch.randn(O, 2))] * 2, (O, I)))
+    with pytest.raises(RuntimeError, match="learnt"):
+        other.load_state_dict(state)
 
 
 def test_the_same_seed_gives_the_same_weights(make):
     bank, x, found = make_bank(), torch.randn(B, T, I), []
     for _ in range(2):
         torch.manual_seed(3)
-        router = make()
-        router.attach(bank)
+        router = attached(make, bank)
         found.append(router(x, knowing()))
     assert torch.equal(*found)
 
@@ -90,15 +147,14 @@ def test_the_same_seed_gives_the_same_weights(make):
 def test_the_bank_is_only_looked_at(make):
     bank = make_bank()
     before = {name: tensor.clone() for name, tensor in bank.state_dict().items()}
-    router = make()
-    router.attach(bank)
+    router = attached(make, bank)
     router(torch.randn(B, T, I), knowing())
     assert all(torch.equal(tensor, before[name]) for name, tensor in bank.state_dict().items())
     assert not any(parameter is own for own in router.parameters() for parameter in bank.parameters())
 
 
 def test_an_absent_expert_never_changes_the_answer(make):
-    layer = ExpertLinear(nn.Linear(I, O), make_bank(absent=(1, 2)), make(), context=knowing()).eval()
+    layer = layer_of(make, make_bank(absent=(1, 2))).eval()
     x = torch.randn(B, T, I)
     y = layer(x)
     assert y.isfinite().all()
@@ -109,21 +165,21 @@ def test_an_absent_expert_never_changes_the_answer(make):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_precisions(make, dtype):
-    layer = ExpertLinear(nn.Linear(I, O), make_bank(), make(), context=knowing()).to(dtype)
+    layer = layer_of(make).to(dtype)
     y = layer(torch.randn(B, T, I, dtype=dtype))
     assert y.dtype == dtype and y.isfinite().all()
     assert layer.context.weights[""].isfinite().all()
 
 
 def test_autocast(make):
-    layer = ExpertLinear(nn.Linear(I, O), make_bank(), make(), context=knowing())
+    layer = layer_of(make)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(torch.randn(B, T, I)).isfinite().all()
 
 
 def test_checkpointing_gives_the_same_gradients(make):
     torch.manual_seed(2)
-    layer, x = ExpertLinear(nn.Linear(I, O), make_bank(), make(), context=knowing()), torch.randn(B, T, I)
+    layer, x = layer_of(make), torch.randn(B, T, I)
     found = []
     for run in (lambda: layer(x), lambda: checkpoint(layer, x, use_reentrant=False)):
         layer.zero_grad()
@@ -137,7 +193,7 @@ def test_checkpointing_gives_the_same_gradients(make):
 
 def test_it_saves_and_reloads(make):
     torch.manual_seed(5)
-    layer = ExpertLinear(nn.Linear(I, O), make_bank(), make(), context=knowing())
+    layer = layer_of(make)
     with torch.no_grad():
         for parameter in layer.router.parameters():
             parameter.add_(torch.randn_like(parameter))
