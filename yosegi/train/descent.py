@@ -189,9 +189,7 @@ def descend(
                 outcome.tokens += int(batch["attention_mask"].sum())
                 batch = {key: value.to(device) for key, value in batch.items()}
                 learner_B = torch.tensor([p.learner for p in some], device=device)
-                banks.hear(
-                    mask_BT=batch["attention_mask"], **{hears: [lessons[p.learner].heard[p.row] for p in some]}
-                )
+                banks.hear(mask_BT=batch["attention_mask"], **{hears: [lessons[p.learner].heard[p.row] for p in some]})
                 with autocast:
                     loss_B = objective(base.model, batch, tokens_G[learner_B])
                 loss_B.sum().backward()

@@ -74,7 +74,7 @@ def fleet(
     from accelerate import PartialState
 
     settings = settings or Settings()
-    process = PartialState()
+    process = PartialState(cpu=next(base.model.parameters()).device.type == "cpu")
     mine = list(groups)[process.process_index :: process.num_processes]
     rows = {
         name: tokenise(
