@@ -1,14 +1,16 @@
 """`yosegi library …`: the experts on disk."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from yosegi.commands._options import Json, begin, say, table
 
 app = typer.Typer(
-    help="The experts on disk: ls, show, add, rm, import, export, verify, similarity.", no_args_is_help=True
+    help="The experts on disk: ls, show, add, rm, import, export, verify, similarity, cluster, subtract.",
+    no_args_is_help=True,
 )
 
 Where = Annotated[Path, typer.Argument(help="The folder of the library.")]
@@ -16,6 +18,7 @@ Name = Annotated[str, typer.Argument(help="An expert.")]
 OWN = ("name", "sha256", "created")
 """What a card says of one copy of an expert, and not of the expert."""
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an expert of the same name.")]
+Named = Annotated[list[str] | None, typer.Argument(help="Experts; by default all.")]
 
 
 @app.command("ls")
@@ -164,6 +167,7 @@ def similarity(
     """How alike the experts are: cosine of each two."""
     begin()
     from yosegi.errors import UnknownName
+    from yosegi.library.origin import check_origin
     from yosegi.library.similarity import similarity as cosine
     from yosegi.library.store import Library
 
@@ -171,9 +175,125 @@ def similarity(
         raise UnknownName.among("space", space, ("delta", "factors"))
     experts = Library(library).load()
     found = cosine(experts, space).tolist()
+    if space == "factors":
+        check_origin(experts, "compared", "--space delta")
     names = [e.name for e in experts]
     if as_json:
         say({"experts": names, "space": space, "cosine": found}, True)
         return
     rows = [[name, *(f"{value:.2f}" for value in row)] for name, row in zip(names, found, strict=True)]
     table("", ["", *names], rows)
+
+
+@app.command("cluster")
+def cluster(
+    library: Where = Path("library"),
+    names: Named = None,
+    k: Annotated[
+        int | None, typer.Option("--k", "-k", help="How many clusters (10; with --sweep alone, none).")
+    ] = None,
+    space: Annotated[
+        str, typer.Option(help="factors: how they are written, as in the paper; delta: what they do.")
+    ] = "factors",
+    sparsity: Annotated[float, typer.Option(help="Share of an expert's entries to silence (factors).")] = 0.5,
+    components: Annotated[int, typer.Option(help="Of the truncated SVD (factors).")] = 64,
+    seed: Annotated[int, typer.Option(help="Of k-means.")] = 42,
+    sweep: Annotated[str | None, typer.Option(help="Compare several k, as in 2,5,10,25.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the cosines there, sorted by cluster (PNG).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Which experts are alike (MBC): the clusters, their members, and how well they are told apart."""
+    begin(None, as_json)
+    from yosegi.library.store import Library
+    from yosegi.partitions import by_cluster as mbc
+
+    ks = None if sweep is None else _numbers(sweep)
+    experts = Library(library).load(names)
+    how: dict[str, Any] = {"space": space, "sparsity": sparsity, "components": components, "seed": seed}
+    said: dict[str, Any] = {}
+    if k is not None or figure is not None or ks is None:
+        said = mbc.cluster(experts, 10 if k is None else k, **how)
+    if ks is not None:
+        said["sweep"] = mbc.sweep(experts, ks, **how)
+    if figure is not None:
+        from yosegi.report.clusters import draw
+
+        draw(said, figure)
+    if as_json:
+        say(said, True)
+        return
+    head = f"{library}: {len(experts)} experts by {space}"  # a table would break it to its own width
+    if "clusters" in said:
+        rows = [[name, str(len(members)), ", ".join(members)] for name, members in said["clusters"].items()]
+        print(f"{head}, k={said['k']}, silhouette {_cell(said['silhouette'])}")
+        table("", ["cluster", "experts", "members"], rows)
+    if ks is not None:
+        rows = [
+            [str(row["k"]), _cell(row["silhouette"]), _cell(row["inertia"]), " ".join(map(str, row["sizes"]))]
+            for row in said["sweep"]
+        ]
+        print(head)
+        table("", ["k", "silhouette", "inertia", "sizes"], rows)
+
+
+def _numbers(text: str) -> list[int]:
+    from yosegi.errors import Invalid
+
+    try:
+        return [int(k) for k in text.split(",")]
+    except ValueError as error:
+        raise Invalid(f"--sweep takes whole numbers with commas between them; {text!r} was given.") from error
+
+
+def _cell(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
+@app.command("subtract")
+def subtract(
+    library: Where,
+    general: Annotated[str, typer.Argument(help="The expert to take out of the others.")],
+    names: Named = None,
+    mode: Annotated[str, typer.Option(help="delta: exact, the ranks add up; factors: as the paper's code.")] = "delta",
+    to: Annotated[Path | None, typer.Option(help="The library for the results; by default the same.")] = None,
+    suffix: Annotated[
+        str | None,
+        typer.Option("--name-suffix", help="After each name; by default -minus-GENERAL, or nothing with --to."),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Take a general expert out of the others (GenKnowSub), all or those named; itself and earlier results excepted."""
+    begin(None, as_json)
+    from yosegi.errors import Invalid
+    from yosegi.library.store import Library
+    from yosegi.library.subtract import subtract as without
+
+    shelf, other = Library(library), Library(to or library)
+    after = suffix if suffix is not None else "" if to else f"-minus-{general}"
+    taken_out = shelf[general]
+    experts = shelf.load(names) if names else [e for e in shelf.load() if e.name != general and not _subtracted(e.card)]
+    if not experts:
+        raise Invalid(f"{library} has no expert to take {general!r} out of.")
+    results = [without(expert, taken_out, mode, expert.name + after) for expert in experts]
+    if not overwrite and (there := [result.name for result in results if result.name in other]):
+        raise Invalid(f"{other.path} has an expert called {there[0]!r}. Give another --name-suffix, or --overwrite.")
+    for result in results:  # all were made, and all have a place, before the first is written
+        other.add(result, overwrite=overwrite)
+    said = {
+        "library": str(other.path),
+        "experts": [result.name for result in results],
+        "mode": mode,
+        "without": general,
+    }
+    ranks = sorted({result.rank for result in results})
+    say(
+        said,
+        as_json,
+        f"{len(results)} experts without {general} by {mode}, rank {' and '.join(map(str, ranks))}, in {other.path}: "
+        + ", ".join(said["experts"]),
+    )
+
+
+def _subtracted(card: Mapping[str, Any]) -> bool:
+    return isinstance(card.get("recipe"), Mapping) and "subtract" in card["recipe"]

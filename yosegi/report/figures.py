@@ -1,4 +1,4 @@
-"""The leaderboard and the training curves as PNG, for a paper or a README. Only this file needs matplotlib."""
+"""The leaderboard and the training curves as PNG, for a paper or a README. Only this file and clusters.py need matplotlib."""
 
 import io
 import warnings
