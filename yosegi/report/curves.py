@@ -3,13 +3,15 @@
 import itertools
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from yosegi.report.format import known
 from yosegi.report.read import Found, Row
 
 POINTS = 300
 """Points drawn of one curve; a longer one is thinned."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -120,11 +122,11 @@ def _chart(stage: str, curves: list[Curve]) -> Chart | None:
         chart.thinned = chart.thinned or len(points) > POINTS
         smoothed = list(zip([x for x, _ in points], smooth([y for _, y in points]), strict=True))
         curve.raw = _line([place(*p) for p in _extremes(points)])
-        curve.smooth = _line([place(*p) for p in _thin(smoothed)])
-        curve.validation = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in (place(*p) for p in _thin(checks[curve.name])))
+        curve.smooth = _line([place(*p) for p in thin(smoothed)])
+        curve.validation = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in (place(*p) for p in thin(checks[curve.name])))
         if chart.rate_top:
             top_rate = chart.rate_top
-            curve.rate = _line([(place(x, y_high)[0], 100 - 100 * y / top_rate) for x, y in _thin(curve.points("lr"))])
+            curve.rate = _line([(place(x, y_high)[0], 100 - 100 * y / top_rate) for x, y in thin(curve.points("lr"))])
     chart.x_ticks = [(place(t, y_high)[0], f"{t:,.0f}") for t in ticks(x_low, x_high, 6) if t == int(t)]
     levels = _log_ticks(math.exp(bottom), math.exp(top)) if chart.log else ticks(bottom, top, 5)
     chart.y_ticks = [(place(x_low, t)[1], f"{t:g}") for t in levels]
@@ -148,9 +150,9 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [t for t in every if low <= t <= high]
 
 
-def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def thin(points: list[T], most: int = POINTS) -> list[T]:
     """Every k-th point, and the last."""
-    step = -(-len(points) // POINTS)
+    step = -(-len(points) // most)
     return points if step <= 1 else [*points[::step], points[-1]]
 
 

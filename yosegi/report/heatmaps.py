@@ -6,33 +6,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yosegi.errors import Corrupt
+from yosegi.report import grids
+from yosegi.report.choices import Choices, choices
 from yosegi.report.format import known, number
-from yosegi.report.items import json_for_page
+from yosegi.report.grids import NUMBERS, Grid
+from yosegi.report.loads import Load, load
 from yosegi.report.read import Found, Row
 
-LEVELS = 20
-"""Shades of a drawn grid; the pointer tells the number."""
 ROWS = 32
 """Layers drawn of one model; more are averaged within each block of the model, then neighbour by neighbour."""
 GRID_BYTES = 400_000
 """For all layer grids of one page."""
+CHOICE_BYTES = 500_000
+"""For all grids of who was chosen."""
+COLUMNS = 24
+"""Experts that have a column of their own in the table of tasks; more are drawn as a grid."""
 PROMPTS, TOKENS = 4, 120
-NUMBERS = 16
-"""A similarity matrix up to this size has its numbers printed."""
 
 Matrix = list[list[float]]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A heat map too fine for numbers. `paths` has a path for each shade."""
-
-    title: str
-    key: str
-    rows: list[str]
-    columns: list[str]
-    paths: list[tuple[float, str]]
-    data: str
 
 
 @dataclass(frozen=True)
@@ -60,8 +51,12 @@ class Routing:
     left_out: int = 0
     averaged: int = 0
     """How many layers stand behind the rows, when they were averaged."""
-    prompts: list[tuple[str, list[Token], int]] = field(default_factory=list)
-    """Task, tokens, and how many tokens were left out."""
+    table: Grid | None = None
+    """The tasks as a grid, where there are too many experts for a column each."""
+    prompts: list[tuple[str, list[Token], int, int]] = field(default_factory=list)
+    """Task, tokens, and how many tokens were left out before and after them."""
+    load: Load = field(default_factory=Load)
+    choices: Choices = field(default_factory=Choices)
 
 
 @dataclass(frozen=True)
@@ -80,21 +75,25 @@ class Similarity:
 def routings(found: Found) -> list[Routing]:
     """Every router of every run."""
     several = sum(bool(run.routing) for run in found.runs) > 1
-    budget, out = GRID_BYTES, []
+    left = sum(len(run.routing.get("routers") or {}) for run in found.runs)
+    budget, more, out = GRID_BYTES, CHOICE_BYTES, []
     for number_of_run, run in enumerate(found.runs):
         experts = [str(name) for name in run.routing.get("experts") or []]
         for place, (name, router) in enumerate((run.routing.get("routers") or {}).items()):
             try:
-                one = _routing(f"{run.name} · {name}" if several else str(name), experts, router)
-                budget = _grids(one, router, f"r{number_of_run}-{place}-", budget)
-            except (TypeError, ValueError, AttributeError, IndexError) as error:
+                key = f"r{number_of_run}-{place}-"
+                one = _routing(f"{run.name} · {name}" if several else str(name), experts, router, key)
+                budget -= _grids(one, router, key, budget // left)  # to each its share, and what the others left
+                one.load, one.choices = load(router, experts, key), choices(router, experts, f"{key}t", more // left)
+                more, left = more - sum(grid.bytes for grid in one.choices.grids), left - 1
+            except (TypeError, ValueError, AttributeError, LookupError) as error:
                 raise Corrupt(f"{run.path / 'routing.json'}: router {name!r} has not the expected shape.") from error
             if one.tasks or one.prompts:
                 out.append(one)
     return out
 
 
-def _routing(name: str, experts: list[str], router: Row) -> Routing:
+def _routing(name: str, experts: list[str], router: Row, key: str) -> Routing:
     one = Routing(name, experts)
     entropy = router.get("entropy") or {}
     for task, weights in (router.get("tasks") or {}).items():
@@ -103,11 +102,16 @@ def _routing(name: str, experts: list[str], router: Row) -> Routing:
         known_entropy = [v for v in entropy.get(task) or [] if known(v) is not None]
         one.tasks.append((str(task), heard, statistics.fmean(known_entropy) if known_entropy else None))
     one.top = max([2 / max(len(experts), 2), *(w for _, heard, _ in one.tasks for w in heard)])
-    for prompt in (router.get("tokens") or [])[:PROMPTS]:
+    if len(experts) > COLUMNS and len(one.tasks) > 1:
+        rows = [task for task, _, _ in one.tasks]
+        one.table = grids.draw("of tasks and experts", f"{key}all", rows, experts, [heard for _, heard, _ in one.tasks], one.top)
+    told = [prompt for prompt in router.get("tokens") or [] if "weights" in prompt or "chosen" not in prompt]
+    for prompt in told[:PROMPTS]:
         text, weights = prompt["text"], prompt["weights"]
         _check(weights, len(experts))
         tokens = [_token(str(t), w, experts) for t, w in list(zip(text, weights, strict=True))[:TOKENS]]
-        one.prompts.append((str(prompt.get("task") or ""), tokens, max(0, len(text) - TOKENS)))
+        before = int(prompt.get("left_out") or 0)
+        one.prompts.append((str(prompt.get("task") or ""), tokens, before, max(0, len(text) - TOKENS)))
     return one
 
 
@@ -125,22 +129,23 @@ def _token(text: str, weights: list[float], experts: list[str]) -> Token:
 
 
 def _grids(one: Routing, router: Row, key: str, budget: int) -> int:
-    """Draw the tasks layer by layer while there is room; what is left of it."""
+    """Draw the tasks layer by layer while there is room; how much of it they took."""
+    took = 0
     tasks = router.get("tasks") or {}
     layers = [str(layer) for layer in router.get("layers") or []]
     top = max([2 / max(len(one.experts), 2), *(v for w in tasks.values() for row in w for v in row)])
     for place, (task, weights) in enumerate(tasks.items()):
-        if budget < 0:
+        if took > budget:
             one.left_out += 1
             continue
         names = layers if len(layers) == len(weights) else [f"layer {i}" for i in range(len(weights))]
         rows, values = _fold(names, weights)
-        one.averaged = len(names) if len(rows) < len(names) else one.averaged
-        grid = _grid(str(task), f"{key}{place}", rows, one.experts, values, top)
-        budget -= len(grid.data) + sum(len(path) for _, path in grid.paths)
+        one.averaged = int(known(router.get("averaged")) or 0) or (len(names) if len(rows) < len(names) else 0)
+        grid = grids.draw(str(task), f"{key}{place}", rows, one.experts, values, top)
+        took += grid.bytes
         if len(rows) > 1:  # one layer is what the table shows already
             one.grids.append(grid)
-    return budget
+    return took
 
 
 def _fold(names: list[str], weights: Matrix) -> tuple[list[str], Matrix]:
@@ -163,16 +168,6 @@ def _mean(rows: Matrix) -> list[float]:
     return [statistics.fmean(column) for column in zip(*rows, strict=True)]
 
 
-def _grid(title: str, key: str, rows: list[str], columns: list[str], values: Matrix, top: float) -> Grid:
-    shades: dict[int, list[str]] = {}
-    for y, row in enumerate(values):
-        for x, value in enumerate(row):
-            if shade := round(LEVELS * max(0.0, min(1.0, value / top))):
-                shades.setdefault(shade, []).append(f"M{x} {y}.5h1")
-    data = json_for_page({"rows": rows, "columns": columns, "values": [[round(v, 3) for v in row] for row in values]})
-    return Grid(title, key, rows, columns, [(s / LEVELS, "".join(p)) for s, p in sorted(shades.items())], data)
-
-
 def similarities(found: Found) -> list[Similarity]:
     """The matrix of every run that has one."""
     out: list[Similarity] = []
@@ -188,6 +183,6 @@ def similarities(found: Found) -> list[Similarity]:
         top = max([0.1, *others])
         grid = None
         if len(names) > NUMBERS:
-            grid = _grid("", f"s{place}", names, names, [[v or 0.0 for v in row] for row in cosine], top)
+            grid = grids.draw("", f"s{place}", names, names, cosine, top)
         out.append(Similarity(run.name, names, cosine, str(run.similarity.get("space") or ""), top, grid))
     return out

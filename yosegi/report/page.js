@@ -29,11 +29,17 @@ const said = (item, i) => {
   return text === -1 ? item[2] : typeof text === "number" ? item[4][text] : text;
 };
 
+// A line of choices has the expert of every token, or one for all of them.
+function who(svg, line, x) {
+  const said = line.split(" "), expert = Number((said.length > 1 ? said[x] : said[0]) || -1);
+  return expert < 0 ? "none stands out" : data(svg.dataset.names)[expert];
+}
+
 for (const svg of document.querySelectorAll("svg[data-grid]")) {
   svg.addEventListener("pointermove", event => {
-    const { rows, columns, values } = data(svg.dataset.grid);
+    const { rows, columns, values, chosen } = data(svg.dataset.grid);
     const [x, y] = place(svg, event, columns.length, rows.length);
-    show(event, [make("b", values[y][x].toFixed(3)), make("p", columns[x] + "\n" + rows[y])]);
+    show(event, [make("b", chosen ? who(svg, chosen[y], x) : values[y][x]?.toFixed(3) ?? "–"), make("p", columns[x] + "\n" + rows[y])]);
   });
   svg.addEventListener("pointerleave", () => (tip.hidden = true));
 }

@@ -1,17 +1,23 @@
 """The page itself: everything the other files found, put into page.html.j2 with its style and its script."""
 
+import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from yosegi.report import costs, curves, heatmaps, items, leaderboard
+from yosegi.report import costs, curves, drawings, heatmaps, items, leaderboard
 from yosegi.report import format as print_as
+from yosegi.report.findings import Finding, Findings, findings
 from yosegi.report.headline import flat, headline
 from yosegi.report.read import Found
 
 HERE = Path(__file__).parent
+
+FINDINGS_BYTES = 1_000_000
+"""About what the figures and tables of all findings may add to the page."""
 
 
 def page(found: Found) -> str:
@@ -24,6 +30,7 @@ def page(found: Found) -> str:
         head=headline(found, boards, compared),
         boards=boards,
         compared=compared,
+        told=_told(found),
         asked=items.questions(found, models),
         models=models,
         charts=curves.charts(found),
@@ -36,6 +43,32 @@ def page(found: Found) -> str:
         CURVE_POINTS=curves.POINTS,
         RIGHT=items.RIGHT,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Told:
+    """One finding, ready to be put on the page."""
+
+    finding: Finding
+    numeric: list[bool]
+    rows: list[list[drawings.Printed]]
+    drawing: drawings.Drawing | None
+    left_out: bool
+
+
+def _told(found: Found) -> list[tuple[Findings, list[Told]]]:
+    """The findings of every run, drawn while there is room."""
+    budget, out = FINDINGS_BYTES, []
+    for run, of_run in enumerate(findings(found)):
+        told: list[Told] = []
+        for place, finding in enumerate(of_run.findings):
+            numeric, rows = drawings.print_table(finding.table) if finding.table else ([], [])
+            drawing = drawings.draw(finding.figure.shape, f"f{run}-{place}") if finding.figure else None
+            budget -= len(repr((rows, drawing)))  # about what they add
+            fits = budget >= 0
+            told.append(Told(finding, numeric, rows if fits else [], drawing if fits else None, not fits and drawing is not None))
+        out.append((of_run, told))
+    return out
 
 
 def _breakable(text: str) -> Markup:
@@ -56,6 +89,7 @@ def _environment() -> Environment:
         "breakable": _breakable,
         "cost_of": curves.cost_of,
         "cut": print_as.cut,
+        "log": math.log,
         "known": print_as.known,
     }
     environment.globals |= {

@@ -62,6 +62,8 @@ class Run:
     similarity: Row
     experts: list[tuple[Row, int]]
     """Cards of the run's library, and what each expert weighs on disk."""
+    findings: Any = None
+    """As the file has them (findings.py)."""
 
     @cached_property
     def when(self) -> str | None:
@@ -242,8 +244,9 @@ def _run(path: Path, name: str, given: Path) -> Run:
         routing=table("routing.json"),
         similarity=table("similarity.json"),
         experts=[(card, weight) for card, weight in cards if isinstance(card, dict)],
+        findings=one("findings.json"),
     )
-    if not (run.rows or run.metrics or run.routing or run.similarity or run.experts):
+    if not (run.rows or run.metrics or run.routing or run.similarity or run.experts or run.findings):
         raise NoData(f"The run {str(given)!r} is empty: it has neither results.jsonl nor metrics.jsonl to report.")
     return run
 
