@@ -11,7 +11,14 @@ import torch
 
 HERE = Path(__file__).parents[2] / "benchmarks"
 FILES = sorted(HERE.glob("bench_*.py"))
-CHECKED = {"arrow": "equal to", "load": "equal to", "train": "equal to", "merge": "yosegi error", "prototypes": "ratio"}
+CHECKED = {
+    "arrow": "equal to",
+    "cluster": "equal to",
+    "load": "equal to",
+    "train": "equal to",
+    "merge": "yosegi error",
+    "prototypes": "ratio",
+}
 
 
 @pytest.fixture
