@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from yosegi.evaluate.statistics import bootstrap, compare, interval, mcnemar, wilson
+from yosegi.evaluate.statistics import bootstrap, compare, interval, mcnemar, over_seeds, wilson
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (10, 10), (2, 100), (500, 990)])
@@ -65,3 +65,28 @@ def test_the_paired_bootstrap_is_rarely_wrong_when_nothing_differs():
         a, b = rng.normal(0.5, 0.1, (2, 40))
         wrong += compare(a.tolist(), b.tolist(), seed=trial).p_value <= 0.05
     assert wrong / 120 < 0.15
+
+
+def test_over_seeds_is_wider_when_seeds_disagree():
+    rng = np.random.default_rng(1)
+    items = rng.normal(0, 1, 200)
+    calm = [items + rng.normal(0, 0.01) for _ in range(3)]
+    wild = [items + shift for shift in (-1.0, 0.0, 1.0)]
+    mean, low, high = over_seeds(calm)
+    assert low < mean < high and mean == pytest.approx(np.mean(calm))
+    assert high - low == pytest.approx(2 * 1.96 * items.std() / 200**0.5, rel=0.15)
+    assert np.subtract(*over_seeds(wild)[1:]) < 3 * np.subtract(*over_seeds(calm)[1:])
+
+
+def test_over_seeds_pairs_items():
+    before = np.random.default_rng(2).normal(0, 5, (3, 50))
+    assert over_seeds(before + 0.5, before) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_over_seeds_covers():
+    rng, hit = np.random.default_rng(3), 0
+    for _ in range(100):
+        values = rng.normal(0, 1, 80)[None] + rng.normal(0, 0.3, 8)[:, None] + rng.normal(0, 0.5, (8, 80))
+        _, low, high = over_seeds(values, draws=400)
+        hit += low <= 0 <= high
+    assert hit >= 85

@@ -63,8 +63,9 @@ def child(folder: Path, die_at: int = 0, memory: int = 0, how: str = "SIGKILL", 
         {"max_grad_norm": 0.05, "lr_scheduler_type": "cosine", "gradient_accumulation_steps": 2},
         {"init": "pissa"},
         {"objective": "lm"},
+        {"activation_checkpointing": True},
     ],
-    ids=["plain", "three lengths", "clipped", "pissa", "lm"],
+    ids=["plain", "three lengths", "clipped", "pissa", "lm", "recomputed"],
 )
 def test_each_is_what_it_would_be_alone(tmp_path, change):
     settings = QUICK.model_copy(update=change)
@@ -97,6 +98,16 @@ def test_the_base_is_as_it_was_and_nothing_is_left_over(tmp_path):
     assert before.keys() == base.model.state_dict().keys()
     assert all(torch.equal(tensor, before[name]) for name, tensor in base.model.state_dict().items())
     assert not list((tmp_path / "checkpoint").iterdir()) and not base.model.training
+
+
+def test_a_fleet_may_begin_as_an_expert_of_the_library(tmp_path):
+    parent = sail(tmp_path / "one", data={"some": DATA["some"]})["some"]
+    still = sail(tmp_path / "still", QUICK.model_copy(update={"learning_rate": 1e-12}), start=parent)
+    for expert in still.values():
+        torch.testing.assert_close(flat(expert), flat(parent), atol=1e-6, rtol=1e-4)
+        assert expert.card["parents"] == ["some"]
+    moved = sail(tmp_path / "moved", start=parent)
+    assert all((flat(e) - flat(parent)).abs().max() > 1e-3 for e in moved.values())
 
 
 def test_waves_when_the_memory_is_short(tmp_path, capsys, monkeypatch):

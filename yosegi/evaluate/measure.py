@@ -30,6 +30,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     batch_size: int = 64,
+    traced: int = 8,
 ) -> list[dict[str, Any]]:
     """Every arm on every task: the task's own metric by greedy generation, and the log-likelihood of the gold answer.
 
@@ -42,6 +43,7 @@ def evaluate(
         limit: at most so many examples of each task.
         seed: of the experts, written into the rows.
         batch_size: sequences at a time.
+        traced: examples of each task whose routing is kept; 0 for none.
 
     Returns the rows: one a measurement and one a comparison.
     """
@@ -81,8 +83,8 @@ def evaluate(
                             new.append(_comparison(new[0], arms[0].name, scores[arm.name, task.name], first))
                         run.result(*new)
                     rows += new
-                if banks is not None and len(banks.names) > 1:
-                    few = {name: e[:8] for name, e in asked.items() if arm.can_answer(name)}
+                if traced and banks is not None and len(banks.names) > 1:
+                    few = {name: e[:traced] for name, e in asked.items() if arm.can_answer(name)}
                     _trace(base, arm, banks, few, run)
     _similarity(max((arm.experts for arm in arms), key=len), run)
     return rows

@@ -9,7 +9,8 @@ Shapes: G learners, N rows of a step, B rows of a pass, X learners that share a 
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ class Lesson:
     """
 
     name: str
-    rows: Sequence[Mapping[str, list[int]]]
+    rows: Sequence[dict[str, list[int]]]
     heard: Sequence[str | None]
     steps: int
     batch: int
@@ -167,7 +168,8 @@ def descend(
     base.model.train()
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))
 
-    with interruptible() as interrupted, progress(title, total - done) as bar:
+    recomputed = _recomputed(base.model) if settings.activation_checkpointing else nullcontext()
+    with recomputed, interruptible() as interrupted, progress(title, total - done) as bar:
         for step in range(done, total):
             at_work = [
                 g for g, lesson in enumerate(lessons) if step < lesson.steps and lesson.name not in outcome.diverged
@@ -189,7 +191,8 @@ def descend(
                 outcome.tokens += int(batch["attention_mask"].sum())
                 batch = {key: value.to(device) for key, value in batch.items()}
                 learner_B = torch.tensor([p.learner for p in some], device=device)
-                banks.hear(mask_BT=batch["attention_mask"], **{hears: [lessons[p.learner].heard[p.row] for p in some]})
+                heard: dict[str, Any] = {hears: [lessons[p.learner].heard[p.row] for p in some]}
+                banks.hear(mask_BT=batch["attention_mask"], **heard)
                 with autocast:
                     loss_B = objective(base.model, batch, tokens_G[learner_B])
                 loss_B.sum().backward()
@@ -219,6 +222,16 @@ def descend(
             if interrupted:
                 raise KeyboardInterrupt
     return outcome
+
+
+@contextmanager
+def _recomputed(model: Any) -> Generator[None]:
+    """Activations are computed again in the backward pass instead of being kept."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
 
 
 def _view(parameter: nn.Parameter, part: tuple[int, int] | None) -> nn.Parameter:

@@ -26,6 +26,7 @@ from yosegi.batches import collate, data_hash, order, tokenise
 from yosegi.core.expert import Expert
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.model import Banks, put
+from yosegi.core.router import Router
 from yosegi.errors import Diverged, Invalid, NoData, UnknownName
 from yosegi.objectives import IGNORED
 from yosegi.progress import progress
@@ -103,30 +104,34 @@ def fit(
         NoData: some task has no examples.
         Diverged: the loss of some expert's gates stopped being finite.
     """
-    make = registry.find("routers", router)
-    teach: dict[str, Callable[[_Work], None]] = {"inputs": _inputs, "prompts": _prompts, "gates": _gates}
-    if make.learns not in teach:
-        why = "it learns together with its experts" if make.learns else "it reads all it needs off the experts"
-        raise Invalid(f"The router {router} has nothing to learn beside finished experts: {why}.")
-    known = inspect.signature(make).parameters
-    if unknown := sorted(set(router_args) - set(known)):
-        raise UnknownName.among(f"argument of {router}", unknown[0], known)
+    make = learner(router, router_args)
     said = {k: v for k, v in {"steps": steps, "lr": lr, "batch": batch, "limit": limit}.items() if v is not None}
     if wrong := [f"{what}={value}" for what, value in said.items() if not value > 0]:
         raise Invalid(f"{wrong[0]}: it has to be more than nothing.")
-    plan, method = PLANS[make.learns]._replace(**said), make(**router_args)
+    plan, method = PLANS[str(make.learns)]._replace(**said), make(**router_args)
     chosen = _chosen(experts, router, getattr(method, "tasks", ()), data, plan.limit, seed)
 
     banks = put(base.model, experts, method)
     base.model.eval()
     try:
-        teach[make.learns](
-            _Work(base, banks, method, experts, chosen, run, name or router, plan, seed, max_length, resume)
-        )
+        work = _Work(base, banks, method, experts, chosen, run, name or router, plan, seed, max_length, resume)
+        {"inputs": _inputs, "prompts": _prompts, "gates": _gates}[str(make.learns)](work)
         return {key: value.detach().cpu().clone() for key, value in banks.learnt().items()}
     finally:
         banks.take()
         base.model.eval()
+
+
+def learner(router: str, router_args: Mapping[str, Any]) -> type[Router]:
+    """The class of a router that `fit` can teach, with these arguments."""
+    make = registry.find("routers", router)
+    if make.learns not in PLANS:
+        why = "it learns together with its experts" if make.learns else "it reads all it needs off the experts"
+        raise Invalid(f"The router {router} has nothing to learn beside finished experts: {why}.")
+    known = inspect.signature(make).parameters
+    if unknown := sorted(set(router_args) - set(known)):
+        raise UnknownName.among(f"argument of {router}", unknown[0], known)
+    return make
 
 
 @dataclass(frozen=True)

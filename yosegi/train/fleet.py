@@ -46,6 +46,7 @@ def fleet(
     settings: Settings | None = None,
     *,
     tasks: Mapping[str, Sequence[str]] | None = None,
+    start: Expert | None = None,
     keep: Callable[[Expert], None] = lambda expert: None,
     resume: bool = True,
     tokens_per_pass: int | None = None,
@@ -59,6 +60,7 @@ def fleet(
         run: gets the metrics, and the checkpoint while the training lasts.
         settings: how, the same for all. All start from one A: `init_seed` decides it.
         tasks: what each learns, by name.
+        start: an expert that all begin as, instead of a fresh one: how a library's expert takes up a new task.
         keep: called with each expert as soon as its wave is over; `Library.add` is meant.
         resume: go on from the checkpoint of the same training, if there is one.
         tokens_per_pass: tokens that go through the base at once, padding included (4,096 on a CPU, 65,536 on a GPU).
@@ -82,7 +84,7 @@ def fleet(
         )
         for name in mine
     }
-    start = fresh(
+    begin = start or fresh(
         base.model,
         "start",
         rank=settings.rank,
@@ -95,9 +97,9 @@ def fleet(
     done: dict[str, Expert] = {}
     diverged: dict[str, int] = {}
     folder = run.path / "checkpoint" / f"fleet{process.process_index or ''}"
-    for wave in _waves(base, start, rows, settings, folder if resume else None, tokens_per_pass, memory):
+    for wave in _waves(base, begin, rows, settings, folder if resume else None, tokens_per_pass, memory):
         for expert in _wave(
-            base, start, wave, rows, run, settings, folder, tasks or {}, resume, tokens_per_pass, diverged
+            base, begin, start, wave, rows, run, settings, folder, tasks or {}, resume, tokens_per_pass, diverged
         ):
             keep(expert)
             done[expert.name] = expert
@@ -116,6 +118,7 @@ def fleet(
 def _wave(
     base: Base,
     start: Expert,
+    parent: Expert | None,
     names: Sequence[str],
     rows: Mapping[str, list[dict[str, list[int]]]],
     run: Run,
@@ -131,11 +134,14 @@ def _wave(
     names = sorted(names, key=lambda name: -by_steps[name][0])  # those of one schedule stand side by side
     experts = [dataclasses.replace(start, name=n, card={"task": list(tasks.get(n, ()))}) for n in names]
     banks = put(base.model, experts, ByRequest(), dropout=settings.dropout)
-    for bank in banks.values():
-        bank.set_origin()
+    if parent is None:  # what it starts with is where it stands, and no delta yet
+        for bank in banks.values():
+            bank.set_origin()
     lessons = [Lesson(name, rows[name], [name] * len(rows[name]), *by_steps[name]) for name in names]
     hashes = {name: data_hash(rows[name]) for name in names}
     what = {"names": names, "base_hash": base.hash, "data": _digest(hashes), **settings.model_dump()}
+    if parent is not None:
+        what["start"] = [parent.name, parent.card.get("sha256"), parent.card.get("data_hash")]
     try:
         outcome = descend(
             base,
@@ -180,7 +186,7 @@ def _wave(
             "init_seed": settings.init_seed,
             "targets": settings.targets,
             "recipe": settings.model_dump(),
-            "parents": [],
+            "parents": [] if parent is None else [parent.name],
             "metrics": measured,
         }
         found.append(dataclasses.replace(expert, card=card))

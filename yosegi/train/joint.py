@@ -164,8 +164,3 @@ def joint(
     }
     first = settings.init_seed
     return [dataclasses.replace(e, card={**card, "init_seed": first + i}) for i, e in enumerate(found)], trained
-
-
-def average(learnt: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A table of one task, the mean of all: where a new task begins (MuZ in the code of MHR)."""
-    return {name: value.mean(0, keepdim=True) for name, value in learnt.items()}
