@@ -5,8 +5,9 @@ Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library o
 Each task first gets an expert of its own, trained briefly. In space "factors", the authors', all A and B of an expert are one
 vector; its smallest entries are silenced, a truncated SVD of all experts shortens it, and each two are compared by cosine
 (`_embedding.py`). K-means then runs on the rows of the cosine matrix: a task is described by its likeness to all tasks.
-Vectors of factors mean something only among experts that began at the same A; space "delta" compares what experts do, however
-it is written (library/similarity.py). The authors' code silences 0.8, 0.5 or 0.2 of the entries, in three places.
+Vectors of factors mean something only among experts that began at the same A. After little training that A is still most of
+each vector, and all look alike; space "delta" compares what experts do, however it is written (library/similarity.py). The
+authors' code silences 0.8, 0.5 or 0.2 of the entries, in three places.
 """
 
 import warnings
