@@ -11,7 +11,7 @@ import typer
 from yosegi import commands, registry
 
 ROOT = Path(commands.__file__).parents[2]
-VERBS = {"doctor", "eval", "library", "ls", "merge", "report", "run", "show", "train"}
+VERBS = {"doctor", "eval", "fit", "library", "ls", "merge", "report", "run", "show", "train"}
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "accelerate", "numpy", "sklearn", "optuna", "matplotlib"}
 
 
@@ -145,6 +145,20 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("eval", "--task"),
         ("eval --task skills/add --router arrow", "--library"),
         ("eval --task skills/add --library nowhere --router arow", "Did you mean 'arrow'"),
+        (
+            "eval --task skills/add --library nowhere --router centroid",
+            "yosegi fit --library nowhere --router centroid",
+        ),
+        ("eval --task skills/add --library nowhere --router task_table", "it learns together with its experts"),
+        ("fit", "--router"),
+        ("fit --router centroyd", "Did you mean 'centroid'"),
+        ("fit --router arrow", "arrow has nothing to learn"),
+        ("fit --router task_table", "it learns together with its experts"),
+        ("fit --router centroid --library nowhere", "nowhere"),
+        ("fit --router centroid --name a/b", "path separator"),
+        ("fit --router centroid --name arrow", "A router cannot be called 'arrow'"),
+        ("fit --router centroid --mix output", "Did you mean 'outputs'"),
+        ("fit --router centroid --encoder x", "No argument of centroid is called 'encoder'"),
         ("eval --task skills/add --library nowhere --merge svdd", "Did you mean 'svd'"),
         ("eval --task skills/add --mix output", "Did you mean 'outputs'"),
         ("eval --task skills/add --split tset", "Did you mean 'test'"),

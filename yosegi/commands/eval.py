@@ -14,9 +14,11 @@ def eval_(
     base: BaseName = "nano",
     library: Annotated[Path | None, typer.Option("--library", help="The experts; without it the base alone.")] = None,
     expert: Annotated[list[str] | None, typer.Option(help="One expert alone; 'all' for each in turn.")] = None,
-    router: Annotated[list[str] | None, typer.Option(help="All experts under a router. May be repeated.")] = None,
+    router: Annotated[
+        list[str] | None, typer.Option(help="All experts under a router, or one that `fit` made.")
+    ] = None,
     merge: Annotated[list[str] | None, typer.Option(help="All experts merged into one. May be repeated.")] = None,
-    mix: Annotated[str, typer.Option(help="outputs or factors, for routers.")] = "outputs",
+    mix: Annotated[str | None, typer.Option(help="outputs (the default) or factors, for routers.")] = None,
     top_k: Annotated[int | None, typer.Option(help="For routers that choose.")] = None,
     temperature: Annotated[float | None, typer.Option(help="For routers that have one.")] = None,
     rank: Annotated[int | None, typer.Option(help="Of the merged expert, for merges that cut.")] = None,
@@ -36,13 +38,13 @@ def eval_(
 
     if (expert or router or merge) and library is None:
         raise Invalid("--expert, --router and --merge need --library, the folder of the experts.")
-    for kind, asked in (("routers", router), ("merges", merge)):
-        for name in asked or []:
-            if ":" not in name and name not in registry.names(kind):
-                raise UnknownName.among(kind.removesuffix("s"), name, registry.names(kind))
+    for name in merge or []:
+        if ":" not in name and name not in registry.names("merges"):
+            raise UnknownName.among("merge", name, registry.names("merges"))
+    kept = _kept(library, router) if library is not None and router else []
     if "by_request" in (router or []):
         raise Invalid("by_request hears the expert that each request names; to evaluate one expert use --expert NAME.")
-    named(mix)
+    named(mix or "outputs")
     if split not in ("train", "validation", "test"):
         raise UnknownName.among("split", split, ("train", "validation", "test"))
 
@@ -50,15 +52,15 @@ def eval_(
     from yosegi.bases import load
     from yosegi.evaluate.arm import Arm
     from yosegi.evaluate.measure import evaluate
+    from yosegi.library.routers import load_router
     from yosegi.library.store import Library
     from yosegi.report.terminal import leaderboard
     from yosegi.run import Run
 
     tasks = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
     beside = load(base)
-    experts = []
+    experts, shelf = [], Library(library or "", beside.hash, beside.name)
     if library is not None:
-        shelf = Library(library, beside.hash, beside.name)
         experts = shelf.load(None if router or merge or "all" in (expert or []) else expert)
         for name in expert or []:
             if name != "all":
@@ -68,9 +70,14 @@ def eval_(
     for name in by_name if "all" in (expert or []) else expert or []:
         arms.append(Arm(name, [by_name[name]]))
     for name in router or []:
-        arms.append(
-            Arm(name if mix == "outputs" else f"{name}_{mix}", experts, name, _arguments(name, top_k, temperature), mix)
-        )
+        called = name if mix in (None, "outputs") else f"{name}_{mix}"
+        if name in kept:
+            it = load_router(shelf, name)
+            args = {**it.args, **_arguments(it.router, top_k, temperature)}
+            arms.append(Arm(called, it.experts, it.router, args, it.learnt, mix or it.mix, it.heads))
+        else:
+            args = _arguments(name, top_k, temperature)
+            arms.append(Arm(called, experts, name, args, mix=mix or "outputs"))
     for name in merge or []:
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
     where = Run(
@@ -94,3 +101,21 @@ def _arguments(router: str, top_k: int | None, temperature: float | None) -> dic
     takes = inspect.signature(registry.find("routers", router)).parameters
     given = {"top_k": top_k, "temperature": temperature}
     return {name: value for name, value in given.items() if value is not None and name in takes}
+
+
+def _kept(library: Path, asked: list[str]) -> list[str]:
+    """The routers that the library keeps; one of `asked` that is not there and cannot do without learning is refused."""
+    from yosegi import registry
+    from yosegi.errors import UnknownName
+    from yosegi.library.routers import routers
+    from yosegi.library.store import Library
+
+    kept, known = routers(Library(library)), registry.names("routers")
+    for name in (name for name in asked if name not in kept):
+        if ":" not in name and name not in known:
+            raise UnknownName.among("router", name, [*known, *kept])
+        if how := registry.find("routers", name).learns:
+            teach = f"yosegi fit --library {library} --router {name}"
+            teach = "it learns together with its experts." if how == "jointly" else teach
+            raise Invalid(f"{library} keeps no router {name} that has learnt: {teach}")
+    return kept

@@ -1,0 +1,87 @@
+"""`yosegi fit`: a router learns beside the experts of a library, and is kept there."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yosegi.commands._options import BaseName, Data, Json, LibraryDir, RunDir, Seed, begin, say
+from yosegi.errors import Invalid
+
+
+def fit(
+    router: Annotated[str, typer.Option(help="A router that learns: centroid, phatgoose, predictor, retrieval, …")],
+    library: LibraryDir = Path("library"),
+    base: BaseName = "nano",
+    task: Annotated[
+        list[str] | None, typer.Option(help="What it learns from; by default the tasks of the experts.")
+    ] = None,
+    expert: Annotated[list[str] | None, typer.Option(help="Only these experts; by default all of the library.")] = None,
+    name: Annotated[str | None, typer.Option(help="What it is called in the library; by default the router's.")] = None,
+    mix: Annotated[str, typer.Option(help="outputs or factors, when it is used.")] = "outputs",
+    top_k: Annotated[int | None, typer.Option(help="Experts it keeps.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Above the default it spreads, below it sharpens.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="A sentence encoder for prompts; by default the base.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of gradient: phatgoose 100, predictor 500.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="phatgoose 5e-3, predictor 1e-3.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences at a time; for phatgoose of each expert.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Examples of a task: centroid 10, of prompts 500.", min=1)] = None,
+    max_length: Annotated[int, typer.Option(help="Longest sequence, in tokens.", min=2)] = 1024,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a router of the same name.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where a checkpoint lies.")] = False,
+    seed: Seed = 0,
+    run: RunDir = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Let a router learn from examples of the experts' tasks, and keep it in the library: `eval --router NAME` uses it."""
+    begin(data, as_json)
+    import inspect
+
+    from yosegi import registry
+    from yosegi.core.mix import named
+    from yosegi.library.card import check_name
+    from yosegi.library.routers import TrainedRouter, routers, save_router
+    from yosegi.library.store import Library
+    from yosegi.train.fit import fit as teach
+    from yosegi.train.fit import learner
+
+    given = {"top_k": top_k, "temperature": temperature, "encoder": encoder}
+    args: dict[str, Any] = {argument: value for argument, value in given.items() if value is not None}
+    make, name, _ = learner(router, args), check_name(name or router.rpartition(":")[2]), named(mix)
+    if name != router and name in registry.names("routers"):
+        raise Invalid(f"A router cannot be called {name!r}: `eval` means another one by it.")
+    if name in routers(Library(library)) and not overwrite:
+        raise Invalid(f"{library} has a router called {name!r} already: --overwrite replaces it, --name avoids it.")
+    asked = expert or list(Library(library))
+    own = sorted({t for one in asked for t in Library(library).card(one).get("task") or []})
+    if not asked:
+        raise Invalid(f"{library} has no experts yet.")
+
+    import yosegi.tasks
+    from yosegi.bases import load
+    from yosegi.batches import data_hash, tokenise
+    from yosegi.run import Run
+
+    loaded = [yosegi.tasks.load(t) for t in dict.fromkeys(task or own)]
+    if "tasks" in inspect.signature(make).parameters and {t.name for t in loaded} - set(own):
+        args["tasks"] = [t.name for t in loaded]
+    beside = load(base)
+    shelf = Library(library, beside.hash, beside.name)
+    experts = shelf.load(asked)
+    examples = {t.name: t.examples("train") for t in loaded}
+    recipe = {"seed": seed, "steps": steps, "lr": learning_rate, "batch": batch_size, "limit": limit}
+    recipe["max_length"] = max_length
+    where = Run(
+        run or Path("runs") / f"fit-{library.name}",
+        {"command": "fit", "base": base, "library": str(library), "router": router, "args": args, "name": name, **recipe},
+    )  # fmt: skip
+    learnt = teach(beside, experts, router, args, examples, where, name=name, resume=not fresh, **recipe)
+    every = [example for some in examples.values() for example in some]
+    hashed = data_hash(tokenise(every, beside.tokenizer, max_length, "sft", beside.seq2seq))
+    trained = TrainedRouter(name, router, args, experts, learnt, mix, 1, tuple(examples), hashed, recipe)
+    save_router(shelf, trained, overwrite=overwrite)
+    size = sum(value.numel() for value in learnt.values())
+    said = {"name": name, "router": router, "experts": asked, "tasks": list(examples), "numbers": size}
+    words = f"{name}: learnt beside {len(asked)} experts from {len(examples)} tasks, {size:,} numbers, in {library}"
+    say(said, as_json, f"{words}\nUse it: yosegi eval --library {library} --router {name} --task …")
