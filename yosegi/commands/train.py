@@ -1,4 +1,4 @@
-"""`yosegi train`: one expert a task, into a library."""
+"""`yosegi train`: experts into a library, one or a fleet, built one of six ways."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,9 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from yosegi.commands._options import BaseName, Data, Json, LibraryDir, RunDir, Tasks, begin, check, read_config, say
-from yosegi.errors import Invalid
+from yosegi.errors import Invalid, UnknownName
 
 METHODS = {"lora": "kaiming", "pissa": "pissa", "olora": "olora"}
+BUILD = """private: an expert a task. shared: one for all. mbc: one a cluster of tasks whose experts are alike. random: clusters
+by lot. poly, mhr: experts that all tasks share, and their router."""
+WAYS = ("private", "shared", "mbc", "random", "poly", "mhr")
 
 
 def train(
@@ -17,7 +20,10 @@ def train(
     library: LibraryDir = Path("library"),
     method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)}: the start of the factors.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the expert; by default the task's.")] = None,
-    together: Annotated[bool, typer.Option("--together", help="One expert on all tasks instead of one each.")] = False,
+    build: Annotated[str, typer.Option(help=BUILD)] = "private",
+    clusters: Annotated[int, typer.Option(help="How many, for mbc and random.", min=1)] = 10,
+    experts: Annotated[int, typer.Option(help="How many all tasks share, for poly and mhr.", min=2)] = 8,
+    heads: Annotated[int, typer.Option(help="Slices of a layer that mhr mixes on their own.", min=1)] = 4,
     rank: Annotated[int | None, typer.Option(help="Inner width (8).")] = None,
     alpha: Annotated[float | None, typer.Option(help="The delta is scaled by alpha / rank (16).")] = None,
     targets: Annotated[str | None, typer.Option(help="all-linear, a regular expression, or names with commas.")] = None,
@@ -40,13 +46,11 @@ def train(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Train one expert a task. Killed or interrupted, the same command goes on where it was."""
+    """Train experts into a library, all in one pass over the base. Killed, the same command goes on where it was."""
     begin(data, as_json)
     from yosegi.train.settings import Settings
 
     if method is not None and method not in METHODS:
-        from yosegi.errors import UnknownName
-
         raise UnknownName.among("method", method, METHODS)
     said = {
         "init": METHODS[method] if method else None,
@@ -67,55 +71,98 @@ def train(
     settings = check(Settings, read_config(config, said))
     if name in ("", "base", "all"):
         raise Invalid(f"An expert cannot be called {name!r}: `eval` means something else by it.")
-    if name and len(task) > 1 and not together:
-        raise Invalid("--name goes with one task, or with --together.")
+    if build not in WAYS:
+        raise UnknownName.among("way to build a library", build, WAYS)
+    if name and build not in ("shared", "poly", "mhr") and len(task) > 1:
+        raise Invalid("--name goes with one task, or with --build shared, poly or mhr.")
 
     import yosegi.tasks
     from yosegi.library.store import Library
     from yosegi.run import Run
-    from yosegi.train.sft import forget
-    from yosegi.train.sft import train as train_one
 
-    loaded = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
-    groups: dict[str, list[Any]] = {}
-    for t in loaded:
-        groups.setdefault((name or "+".join(map(short, task))) if together else name or short(t.name), []).append(t)
-    if len(groups) < (1 if together else len(loaded)):
+    loaded = {t.name: t for t in map(yosegi.tasks.load, dict.fromkeys(task))}
+    names = {t.name: name if name and build == "private" else short(t.name) for t in loaded.values()}
+    if len(set(names.values())) < len(loaded):
         raise Invalid("Two of these tasks would give experts of one name: train them one by one, with --name.")
-
+    names["shared"] = name or "+".join(names.values())
     from yosegi.bases import load
 
     beside = load(base)
     shelf = Library(library, beside.hash, beside.name)
     where = Run(
-        run or Path("runs") / f"train-{library.name}", {"command": "train", "base": base, **settings.model_dump()}
+        run or Path("runs") / f"train-{library.name}",
+        {"command": "train", "base": base, "build": build, **settings.model_dump()},
     )
-    done = []
-    for expert_name, its_tasks in groups.items():
-        examples = [e for t in its_tasks for e in t.examples("train")]
-        if expert_name in shelf and not overwrite:
-            card = shelf.card(expert_name)
-            if card["recipe"] != settings.model_dump() or card["task"] != [t.name for t in its_tasks]:
-                raise Invalid(
-                    f"{library} has another expert called {expert_name!r}: --overwrite replaces it, --name avoids it."
-                )
-        else:
-            expert = train_one(
-                beside, examples, expert_name, where, settings, task=[t.name for t in its_tasks], resume=not fresh
-            )
-            if _first_process():
-                shelf.add(expert, overwrite=overwrite)
-                forget(where, expert_name)
-        if _first_process():
-            card = shelf.card(expert_name)
-            done.append({"name": expert_name, "task": card["task"], "rank": card["rank"], **card["metrics"]})
-            if not as_json:
-                wall = card["metrics"].get("wall_s", 0)
-                print(
-                    f"{expert_name}: rank {card['rank']}, {card['metrics'].get('steps')} steps, {wall:.0f} s, in {library}"
-                )
+    data_of = {t.name: t.examples("train") for t in loaded.values()}
+    if build in ("poly", "mhr"):
+        made = _bank(beside, shelf, build, data_of, where, settings, experts, heads, name or build, overwrite)
+    elif len(loaded) == 1 and build in ("private", "shared"):
+        made = _one(beside, shelf, names[next(iter(data_of))], data_of, where, settings, overwrite, fresh)
+    else:
+        from yosegi.train.build import build as build_library
+
+        found = build_library(
+            beside, shelf, build, data_of, where, settings,
+            names=names, clusters=clusters, overwrite=overwrite, resume=not fresh,
+        )  # fmt: skip
+        made = list(found.groups)
     if _first_process():
+        cards = {expert: shelf.card(expert) for expert in made}
+        done = [{"name": n, "task": c["task"], "rank": c["rank"], **c["metrics"]} for n, c in cards.items()]
+        if not as_json:
+            for row in done:
+                learnt = f", {len(row['task'])} tasks" if len(row["task"]) > 1 else ""
+                print(f"{row['name']}: rank {row['rank']}{learnt}, {row.get('steps')} steps")
+            print(f"{len(done)} expert{'s' if len(done) > 1 else ''} in {library}, {done[0].get('wall_s', 0):.0f} s")
         say(done, as_json, f"See them: yosegi library ls {library}")
+
+
+def _one(
+    beside: Any, shelf: Any, name: str, data: dict[str, Any], where: Any, settings: Any, overwrite: bool, fresh: bool
+) -> list[str]:
+    """A single expert: on several processes they share its batches."""
+    from yosegi.train.sft import forget, train
+
+    (task, examples), *_ = data.items()
+    if shelf.path.is_dir() and name in shelf and not overwrite:
+        card = shelf.card(name)
+        if card["recipe"] != settings.model_dump() or card["task"] != [task]:
+            raise Invalid(
+                f"{shelf.path} has another expert called {name!r}: --overwrite replaces it, --name avoids it."
+            )
+        return [name]
+    expert = train(beside, examples, name, where, settings, task=[task], resume=not fresh)
+    if _first_process():
+        shelf.add(expert, overwrite=overwrite)
+        forget(where, name)
+    return [name]
+
+
+def _bank(
+    beside: Any,
+    shelf: Any,
+    build: str,
+    data: dict[str, Any],
+    where: Any,
+    settings: Any,
+    experts: int,
+    heads: int,
+    name: str,
+    overwrite: bool,
+) -> list[str]:
+    """Poly or MHR: the experts and the router they learnt with."""
+    from yosegi.library.routers import TrainedRouter, routers, save_router
+    from yosegi.train.build import build_bank
+
+    if shelf.path.is_dir() and name in routers(shelf) and not overwrite:
+        raise Invalid(f"{shelf.path} has a router called {name!r}: --overwrite replaces it, --name avoids it.")
+    made, learnt = build_bank(beside, build, data, where, settings, experts=experts, heads=heads, name=name)
+    for expert in made:
+        shelf.add(expert, overwrite=overwrite)
+    heads = heads if build == "mhr" else 1
+    table = TrainedRouter(name, "task_table", {"heads": heads}, made, learnt, "factors", heads, tuple(data))
+    save_router(shelf, table, overwrite=overwrite)
+    return [expert.name for expert in made]
 
 
 def short(task: str) -> str:

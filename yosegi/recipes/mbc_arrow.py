@@ -168,7 +168,7 @@ def routed_arms(
     """One library under every router and mix; what a router has to learn, it learns once."""
     library = shelf(base, run, way, seed)
     names = {task: f"{way}-s{seed}-{task.rpartition('/')[2]}" for task in data}
-    names |= {f"cluster{k}": f"{way}-s{seed}-cluster{k}" for k in range(config.clusters)}
+    names |= {f"{lot}{k}": f"{way}-s{seed}-{lot}{k}" for lot in ("cluster", "random") for k in range(config.clusters)}
     build(
         base, library, way, data, run, how,
         names=names, clusters=config.clusters, space=config.space, cluster_seed=42 + seed,

@@ -12,6 +12,7 @@ Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library o
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -50,9 +51,11 @@ def build(
     space: str = "factors",
     brief: float = BRIEF,
     cluster_seed: int = 42,
+    overwrite: bool = False,
+    resume: bool = True,
     tokens_per_pass: int | None = None,
 ) -> Partition:
-    """Fill a library by one of `private`, `shared`, `mbc` and `random`. What is in it already is not trained again.
+    """Fill a library by one of `private`, `shared`, `mbc` and `random`. What the same call put there before is kept.
 
     The budget is counted in passes over the data (`settings.num_train_epochs`), the same for every way. MBC spends `brief`
     of them on private experts, which stay in the library's neighbour NAME-brief, and the rest on the clusters; random
@@ -70,14 +73,20 @@ def build(
         space: what MBC compares, factors or deltas.
         brief: the share of MBC's first phase.
         cluster_seed: of k-means, and of the lot.
+        overwrite: replace experts of the same names, instead of keeping or refusing them.
+        resume: see `fleet`.
         tokens_per_pass: see `fleet`.
 
     Returns who learnt from what, and why.
+
+    Raises:
+        Invalid: an expert of the same name was trained otherwise.
     """
     if way not in WAYS[:4]:
         raise UnknownName.among("way to build a library", way, WAYS[:4])
     data = {task: examples[: settings.limit] for task, examples in data.items()}
-    settings = settings.model_copy(update={"limit": None})
+    if way != "private":  # of a group of tasks the limit has been taken from each
+        settings = settings.model_copy(update={"limit": None})
     if way == "private":
         found = by_task(data)
     elif way == "shared":
@@ -86,7 +95,10 @@ def build(
         found, settings = random_clusters(data, clusters, seed=cluster_seed), _share(settings, 1 - brief)
     else:
         beside = Library(library.path.with_name(f"{library.path.name}-brief"), library.base_hash, library.base)
-        build(base, beside, "private", data, run, _share(settings, brief), names=names, tokens_per_pass=tokens_per_pass)
+        build(
+            base, beside, "private", data, run, _share(settings, brief),
+            names=names, overwrite=overwrite, resume=resume, tokens_per_pass=tokens_per_pass,
+        )  # fmt: skip
         found = by_cluster(data, beside.load(), clusters, space=space, seed=cluster_seed)
         settings = _share(settings, 1 - brief)
     if names:
@@ -99,17 +111,19 @@ def build(
         files.write_json(
             run.path / f"{library.path.name}.partition.json", {**found.evidence, "tasks": dict(found.tasks)}
         )
-    missing = {name: rows for name, rows in found.groups.items() if not library.path.is_dir() or name not in library}
-    if missing:
+    there = [] if overwrite or not library.path.is_dir() else [name for name in found.groups if name in library]
+    for name in there:
+        card = library.card(name)
+        if card["recipe"] != settings.model_dump() or card["task"] != list(found.tasks[name]):
+            raise Invalid(
+                f"{library.path} has another expert called {name!r}: --overwrite replaces it, another --library avoids it."
+            )
+    if missing := {name: rows for name, rows in found.groups.items() if name not in there}:
+        keep = partial(library.add, overwrite=overwrite)
         fleet(
-            base,
-            missing,
-            run,
-            settings,
-            tasks=found.tasks,
-            keep=library.add,
-            tokens_per_pass=tokens_per_pass,
-        )
+            base, missing, run, settings,
+            tasks=found.tasks, keep=keep, resume=resume, tokens_per_pass=tokens_per_pass,
+        )  # fmt: skip
     return found
 
 
