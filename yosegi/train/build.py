@@ -68,7 +68,7 @@ def build(
         data: the examples of each task; `settings.limit` is how many of each task.
         run: gets the metrics, and NAME.partition.json with what the clusters were made from.
         settings: how, the same for all experts.
-        names: what the expert of a task is called (private), by default as the task.
+        names: what the expert of a task or cluster is called; by default as the task's last part.
         clusters: how many, for mbc and random.
         space: what MBC compares, factors or deltas.
         brief: the share of MBC's first phase.
@@ -101,12 +101,14 @@ def build(
         )  # fmt: skip
         found = by_cluster(data, beside.load(), clusters, space=space, seed=cluster_seed)
         settings = _share(settings, 1 - brief)
-    if names:
-        found = Partition(
-            {names.get(name, name): rows for name, rows in found.groups.items()},
-            {names.get(name, name): tasks for name, tasks in found.tasks.items()},
-            found.evidence,
-        )
+    called = {name: name.rstrip("/").rpartition("/")[2] for name in found.groups} | dict(names or {})
+    if len({called[name] for name in found.groups}) < len(found.groups):
+        raise Invalid("Two of these tasks would give experts of one name; say what theirs are called (names).")
+    found = Partition(
+        {called[name]: rows for name, rows in found.groups.items()},
+        {called[name]: tasks for name, tasks in found.tasks.items()},
+        found.evidence,
+    )
     if found.evidence:
         files.write_json(
             run.path / f"{library.path.name}.partition.json", {**found.evidence, "tasks": dict(found.tasks)}
