@@ -73,6 +73,13 @@ def test_it_learns_to_tell_tasks_apart_and_then_is_the_oracle():
     assert (ask(router, features) - want).abs().mean() < 0.05
 
 
+def test_a_task_that_nobody_learnt_cannot_drown_the_others():
+    router, x = fitted(bank_of(), ("art", "food", "law", "math")), torch.randn(5, F)
+    want = ask(router, x)
+    router.learnt.get("shift_K")[0] += 1000  # art, for certain
+    torch.testing.assert_close(ask(router, x), want)
+
+
 def test_a_seed_is_a_seed():
     bank = bank_of()
     features, tasks = prompts(bank.tasks)
@@ -129,6 +136,8 @@ def test_what_cannot_be():
     router = fitted(bank_of())
     with pytest.raises(Invalid, match="needs to hear the features"):
         router(torch.randn(1, 2, I), Context())
+    with pytest.raises(Invalid, match="Nobody of a, b learnt any task"):
+        Predictor(tasks=["zoo"]).attach(bank_of([("math",), ()]))
     for options in ({"top_k": 0}, {"width": 0}):
         with pytest.raises(Invalid, match="top_k >= 1 and width >= 1"):
             Predictor(**options)

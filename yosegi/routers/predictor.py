@@ -49,7 +49,9 @@ class Predictor(Router):
         H, K = self.width, len(known)
         self.learnt.belong(known, device, down_HF=(H, None), shift_H=(H,), up_KH=(K, H), shift_K=(K,))
         who_KE = torch.tensor([[float(task in learnt) for learnt in bank.tasks_E] for task in known])
-        self.register_buffer("who_KE", who_KE.reshape(K, len(bank.names)).to(device), persistent=False)
+        if not who_KE.any():
+            raise Invalid(f"Nobody of {', '.join(bank.names)} learnt any task that the predictor tells apart.")
+        self.register_buffer("who_KE", who_KE.to(device), persistent=False)
         self.register_buffer("heard_E", bank.heard_E.float(), persistent=False)
 
     def fit(

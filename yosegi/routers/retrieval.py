@@ -26,14 +26,15 @@ from yosegi.routers._learnt import Shared
 class Retrieval(Router):
     """Args:
     top_k: experts kept per sequence; the rest are silent. More than there are means all.
-    temperature: above 1 all of them weigh the same, as in LoraRetriever; below 0.1 the nearest is nearly alone.
+    temperature: at 1 those kept weigh nearly the same, as in LoraRetriever. Prompts of one form are alike to 0.97 and more,
+        and to part these it has to be as small as it is.
     encoder: of the features; none for the base itself.
     """
 
     hears = "features"
     learns = "prompts"
 
-    def __init__(self, top_k: int = 3, temperature: float = 0.1, encoder: str = ""):
+    def __init__(self, top_k: int = 3, temperature: float = 0.02, encoder: str = ""):
         super().__init__()
         if top_k < 1 or not temperature > 0:
             raise Invalid(f"retrieval needs top_k >= 1 and temperature > 0, not {top_k} and {temperature}.")
