@@ -1,8 +1,10 @@
 """A made-up run that looks like a real one: six models, five tasks, sixty questions each, English and Japanese."""
 
+import copy
 import json
 import math
 import shutil
+import statistics
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -151,7 +153,8 @@ def write_run(
         layers = [f"model.layers.{i // 2}.mlp.{'up' if i % 2 else 'down'}_proj" for i in range(12)]
         return {"layers": layers, "tasks": heard, "entropy": entropy, "tokens": tokens}
 
-    routing = {"experts": EXPERTS, "routers": {"arrow": router(1.0), "uniform": router(0.0)}}
+    routing = {"experts": EXPERTS, "routers": {"arrow": tell(router(1.0)), "uniform": router(0.0)}}  # one as of before
+    (path / "findings.json").write_text(json.dumps(FINDINGS, ensure_ascii=False))
     (path / "routing.json").write_text(json.dumps(routing, ensure_ascii=False))
     cosine = [[1.0, 0.08, 0.113], [0.08, 1.0, 0.342], [0.113, 0.342, 1.0]]
     (path / "similarity.json").write_text(json.dumps({"experts": EXPERTS, "cosine": cosine, "space": "delta"}))
@@ -176,6 +179,79 @@ def write_run(
     return path
 
 
+def tell(router: dict[str, Any]) -> dict[str, Any]:
+    """The same with its load and its choices, as runs have told them since."""
+    heard = {task: [[float(w > 0.1) for w in row] for row in rows] for task, rows in router["tasks"].items()}
+    cv = {task: [statistics.pstdev(row) * len(row) for row in rows] for task, rows in router["tasks"].items()}
+    for token in router["tokens"]:
+        best = " ".join(str(row.index(max(row))) for row in token["weights"])
+        token |= {"chosen": [best] * (len(router["layers"]) - 1) + ["1"], "left_out": 9}
+    return {**router, "heard": heard, "cv": cv, "balance": [0.25] * len(router["layers"])}
+
+
+FINDINGS: dict[str, Any] = {
+    "title": "What came out",
+    "findings": [
+        {
+            "heading": "Arrow comes near the oracle",
+            "text": ["One paragraph & more.", "経路は専門家を選ぶ。"],
+            "table": {
+                "columns": ["model", "accuracy", "log p", "told"],
+                "rows": [
+                    ["base", {"value": 0.25, "low": 0.125, "high": 0.375}, -1.5, "nothing"],
+                    ["arrow", {"value": 0.75, "low": 0.625, "high": 0.875, "best": True}, None, "nothing"],
+                ],
+                "note": "Means of tasks.",
+            },
+            "figure": {
+                "kind": "dots", "title": "Accuracy by model", "caption": "Dots are means.", "x": "accuracy",
+                "rows": [
+                    {"label": "base", "value": 0.25, "low": 0.125, "high": 0.375, "group": "without"},
+                    {"label": "arrow", "value": 0.75, "low": 0.625, "high": 0.875, "group": "with"},
+                    {"label": "untested", "value": None, "group": "with"},
+                ],
+                "reference": {"value": 0.5, "label": "chance"},
+            },
+        },
+        {
+            "heading": "Like helps like",
+            "figure": {
+                "kind": "scatter", "title": "Cosine and gain", "caption": "A point a pair.", "x": "cosine", "y": "gain",
+                "points": [{"x": i / 4, "y": i / 2 + 1, "label": f"pair {i}", "group": "ab"[i % 2]} for i in range(5)],
+                "line": True, "diagonal": True,
+            },
+        },
+        {
+            "heading": "How many clusters",
+            "figure": {
+                "kind": "lines", "title": "By clusters", "caption": "Bands are intervals.", "x": "clusters", "y": "accuracy",
+                "series": [
+                    {"name": "MBC", "points": [[1, 0.5, 0.375, 0.625], [2, 0.75, 0.625, 0.875], [4, 0.5, 0.375, 0.625]]},
+                    {"name": "random", "points": [[4, 0.5], [1, 0.25]]},
+                ],
+                "reference": {"value": 0.625},
+            },
+        },
+        {
+            "heading": "Where luck would be",
+            "figure": {"kind": "bars", "title": "Permutations", "caption": "Counts.", "labels": [0, 1, "2"], "values": [5, 20, 10]},
+        },
+        {
+            "heading": "Who is like whom",
+            "figure": {"kind": "matrix", "title": "Cosine", "caption": "Of experts.", "rows": ["a", "b"], "columns": ["a", "b", "c"],
+                       "values": [[1, -0.5, 0.25], [0.5, None, 0]]},
+        },
+    ],
+}  # fmt: skip
+"""One finding of every kind."""
+
+
+@pytest.fixture
+def said() -> dict[str, Any]:
+    """Findings that a test may change."""
+    return copy.deepcopy(FINDINGS)
+
+
 @pytest.fixture(scope="session")
 def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For tests that only read it."""
@@ -192,3 +268,9 @@ def run(kept_run: Path, tmp_path: Path) -> Path:
 def make_run() -> Any:
     """`write_run`, for tests that want another size."""
     return write_run
+
+
+@pytest.fixture
+def told() -> Any:
+    """`tell`, for tests that write routers."""
+    return tell

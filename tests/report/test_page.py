@@ -168,6 +168,43 @@ def test_trainings_sizes_and_similarity_say_what_the_files_say(kept_run, page):
     assert [[float(value) for value, _ in row[1:]] for row in page.table("similarity")[1:]] == cosine
 
 
+def test_findings_say_what_the_file_says(kept_run, page):
+    said = json.loads((kept_run / "findings.json").read_text(encoding="utf-8"))
+    assert page.sections[0] == "findings", "right after the headline"
+    for finding in said["findings"]:
+        figure = finding["figure"]
+        for words in (finding["heading"], *finding.get("text", []), figure["title"], figure["caption"]):
+            assert words in page.text
+    assert said["title"] in page.text and "Means of tasks." in page.text
+    tables = page.table("findings")
+    assert [text for _, text in tables[0]] == ["model", "accuracy", "log p", "told"]
+    base, arrow = tables[1:3]
+    assert [value for value, _ in base] == [None, "0.25", "-1.5", None] and base[1][1] == "0.250 0.125 to 0.375"
+    assert [text for _, text in arrow] == ["arrow", "0.750 0.625 to 0.875", "–", "nothing"]
+    dots = {row[0][1]: [text for _, text in row] for row in tables if len(row) == 4 and row[0][1]}
+    assert dots["untested"][2:] == ["–", ""]
+    matrix = [row for row in tables if row[0][1] in ("a", "b")]
+    assert [[value for value, _ in row[1:]] for row in matrix] == [["1", "-0.5", "0.25"], ["0.5", "", "0"]]
+
+
+def test_a_picture_says_in_words_what_it_shows(page):
+    pictures = [a for tag, a in page.tags if tag == "svg" and a.get("aria-hidden") != "true"]
+    assert len(pictures) > 20 and all(len(a["aria-label"]) > 10 for a in pictures if a.get("role") == "img")
+    assert all(a.get("role") == "img" for a in pictures)
+
+
+def test_routing_says_what_the_file_says(kept_run, page):
+    router = json.loads((kept_run / "routing.json").read_text())["routers"]["arrow"]
+    lines = [row for row in page.table("routing") if len(row) == 7 and row[0][1] != "task"]
+    assert [row[0][1] for row in lines] == list(router["tasks"])
+    for row in lines:
+        heard, cv = router["heard"][row[0][1]], router["cv"][row[0][1]]
+        assert row[5][1] == f"{sum(map(sum, heard)) / len(heard):.2f}" and row[6][1] == f"{sum(cv) / len(cv):.2f}"
+    assert page.text.count("Entropy by layer") == 2 and page.text.count("Imbalance of the load by layer") == 1
+    grids = [a for tag, a in page.tags if tag == "svg" and "chosen" in a.get("class", "")]
+    assert len(grids) == len(router["tokens"]), "of the router that told them"
+
+
 def test_japanese_is_there_as_it_was(page, text_of_page):
     assert "りんごが" in page.text and "太郎は毎朝" in page.text
     assert any("りんごが" in script for script in page.scripts)  # behind the strips
@@ -188,10 +225,21 @@ def test_what_a_model_says_stays_text(run, tmp_path):
         run / "results.jsonl", lambda row: row | {"model": evil + row["model"], "task": row["task"] + evil, "run": evil}
     )
     rewrite(run / "metrics.jsonl", lambda row: row | {"expert": evil + row["expert"], "stage": evil})
-    for name in ("config.json", "env.json", "routing.json", "similarity.json", "library/chain/expert.json"):
+    for name in (
+        "config.json",
+        "env.json",
+        "routing.json",
+        "similarity.json",
+        "library/chain/expert.json",
+        "findings.json",
+    ):
         path = run / name
         path.write_text(
-            re.sub(r'"(chain|demo|cpu|delta|nano)"', json.dumps(evil).replace("\\", r"\\"), path.read_text())
+            re.sub(
+                r'"(chain|demo|cpu|delta|nano|arrow|base|MBC|random|pair 1|accuracy|chance|Permutations|Like helps like|Means of tasks.|What came out)"',
+                json.dumps(evil).replace("\\", r"\\"),
+                path.read_text(),
+            )
         )
     text = report([run], tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(text)
@@ -215,6 +263,7 @@ def test_the_page_asks_nobody_for_anything(page, text_of_page):
 
 
 SECTIONS = {
+    "findings.json": {"findings"},
     "results.jsonl": {"leaderboard", "compared", "questions", "unread", "examples"},
     "items": {"questions", "examples"},
     "metrics.jsonl": {"training"},
@@ -272,7 +321,7 @@ def test_several_runs_stand_side_by_side(run, make_run, tmp_path):
 
 
 def test_a_small_page_is_small(text_of_page):
-    assert len(text_of_page.encode()) < 400_000
+    assert len(text_of_page.encode()) < 450_000
 
 
 def test_a_large_run_is_still_a_page(make_run, tmp_path):
@@ -287,6 +336,34 @@ def test_a_large_run_is_still_a_page(make_run, tmp_path):
     assert path.stat().st_size < 5_000_000
     page = read(path)
     assert "Drawn: 1 question in 4 (500 of 2,000)" in page.text and "characters are cut" in page.text
+
+
+def test_forty_arms_on_twenty_tasks_with_all_their_figures_are_still_a_page(make_run, told, said, tmp_path):
+    models = {"base": ({"method": "base"}, [0.3, 0.5])}
+    models |= {f"a library with a long name, arm {i}": ({"router": "arrow"}, [0.2 + i / 80, 0.6]) for i in range(39)}
+    tasks = [f"ni/task{i:04}_question_answering" for i in range(20)]
+    run = make_run(tmp_path / "large", questions=60, models=models, tasks=tasks, pad="A long question. " * 20)
+    experts = [f"task{i:04}_question_answering" for i in range(30)]
+    rows = [[1 / 30] * 30] * 10
+    router = {
+        "layers": [f"model.layers.{i}" for i in range(10)],
+        "tasks": dict.fromkeys(tasks, rows),
+        "entropy": dict.fromkeys(tasks, [0.5] * 10),
+        "tokens": [{"task": t, "text": ["abcd"] * 64, "weights": rows[:1] * 64} for t in tasks],
+    }
+    router = told(router)
+    for token in router["tokens"]:
+        token["chosen"] = [" ".join(str((i * j) % 30) for i in range(64)) for j in range(10)]
+    write = {"experts": experts, "routers": {f"arm {i}": router for i in range(40)}}
+    (run / "routing.json").write_text(json.dumps(write))
+    points = [{"x": i / 7, "y": (i * i) % 11, "label": f"a pair of tasks, {i}"} for i in range(1000)]
+    said["findings"] = [{"heading": "Again", "figure": {**said["findings"][1]["figure"], "points": points}}] * 30
+    (run / "findings.json").write_text(json.dumps(said))
+    path = report([run], tmp_path / "report.html")
+    assert path.stat().st_size < 5_000_000
+    text = read(path).text
+    assert "501 of 1,000 points" in text and "the numbers are in findings.json" in text
+    assert text.count("Entropy by layer") == 40 and "more experts with less load are left out" in text
 
 
 def test_neither_torch_nor_plotly_is_imported(run, tmp_path):

@@ -122,3 +122,8 @@ def test_when_it_was(found, tmp_path):
     assert here.when and here.when.endswith("UTC")  # of the file
     (tmp_path / "a" / "env.json").write_text('{"started": "yesterday"}')
     assert read([tmp_path / "a"]).runs[0].when == "yesterday"
+
+
+def test_findings_alone_are_a_run(tmp_path):
+    (tmp_path / "findings.json").write_text('{"title": "t", "findings": []}')
+    assert read([tmp_path]).runs[0].findings == {"title": "t", "findings": []}

@@ -28,7 +28,7 @@ class Choice:
     @property
     def bytes(self) -> int:
         """About what it adds to the page."""
-        return len(self.data) + sum(len(path) for _, path in self.paths)
+        return 500 + len(self.data) + sum(len(path) for _, path in self.paths)
 
 
 @dataclass
@@ -47,20 +47,26 @@ class Choices:
     grids: list[Choice] = field(default_factory=list)
     left_out: int = 0
 
+    @property
+    def bytes(self) -> int:
+        """About what it adds to the page."""
+        return sum(grid.bytes for grid in self.grids)
+
 
 def choices(router: Row, experts: list[str], key: str, budget: int) -> Choices:
-    """Draw the examples while there is room on the page, at least one."""
+    """Draw the examples while there is room on the page."""
     found = Choices(key, json_for_page(experts))
     told = [prompt for prompt in router.get("tokens") or [] if prompt.get("chosen")]
     whole = [[_line(str(line), len(prompt["text"]), len(experts)) for line in prompt["chosen"]] for prompt in told]
     found.hues = _hues(router, whole, len(experts))
     layers = [str(layer) for layer in router.get("layers") or []]
     for place, (prompt, rows) in enumerate(zip(told, whole, strict=True)):
-        if sum(grid.bytes for grid in found.grids) > budget:
-            found.left_out += 1
-            continue
         names = layers if len(layers) == len(rows) else [f"layer {i}" for i in range(len(rows))]
-        found.grids.append(_choice(prompt, rows, names, f"{key}{place}", found.hues))
+        one = _choice(prompt, rows, names, f"{key}{place}", found.hues)
+        if found.bytes + one.bytes > budget:
+            found.left_out += 1
+        else:
+            found.grids.append(one)
     found.legend = [(hue, name) for hue, name in zip(found.hues, experts, strict=True) if hue != OTHER]
     found.others = found.hues.count(OTHER)
     return found

@@ -28,7 +28,7 @@ class Mark:
     """One path: its class, the colour of its group, and what the pointer tells."""
 
     kind: str
-    hue: int
+    hue: str
     path: str
     title: str = ""
 
@@ -43,7 +43,7 @@ class Plot:
     y_ticks: list[tuple[float, str]] = field(default_factory=list)
     x: str = ""
     y: str = ""
-    legend: list[tuple[int, str]] = field(default_factory=list)
+    legend: list[tuple[str, str]] = field(default_factory=list)
     names: list[tuple[float, float, str]] = field(default_factory=list)
     """Words in the picture: across, down, text."""
     square: bool = False
@@ -58,7 +58,7 @@ class Line:
     """One row of a chart: its name, its colour, its mark, and its numbers as text."""
 
     label: str
-    hue: int
+    hue: str
     whisker: str
     mark: str
     value: str
@@ -76,7 +76,7 @@ class Rows:
     lines: list[Line] = field(default_factory=list)
     ticks: list[tuple[float, str]] = field(default_factory=list)
     x: str = ""
-    legend: list[tuple[int, str]] = field(default_factory=list)
+    legend: list[tuple[str, str]] = field(default_factory=list)
     reference: tuple[float, str] | None = None
     bars: bool = False
     note: str = ""
@@ -138,7 +138,9 @@ def print_table(table: Table, most: int = 200) -> tuple[list[bool], list[list[Pr
         else None
         for column in columns
     ]
-    return numeric, [[_printed(cell, scale) for cell, scale in zip(row, scales, strict=True)] for row in table.rows[:most]]
+    return numeric, [
+        [_printed(cell, scale) for cell, scale in zip(row, scales, strict=True)] for row in table.rows[:most]
+    ]
 
 
 def _printed(cell: Cell, scale: "_Scale | None") -> Printed:
@@ -173,7 +175,9 @@ def _dots(shape: Dots) -> Rows | None:
     scale = _Scale([v for d in dots for v in (d.value, d.low, d.high)], shape.reference)
     if not scale.known:
         return None
-    rows = Rows(_says_rows("Dots with intervals", [(dot.label, dot.value) for dot in dots]), x=shape.x, legend=_legend(groups))
+    rows = Rows(
+        _says_rows("Dots with intervals", [(dot.label, dot.value) for dot in dots]), x=shape.x, legend=_legend(groups)
+    )
     for before, dot in zip([dots[0], *dots], dots, strict=False):
         whisker = ""
         if dot.low is not None and dot.high is not None:
@@ -181,7 +185,7 @@ def _dots(shape: Dots) -> Rows | None:
         mark = f"M{scale(dot.value):.1f} .5h0" if dot.value is not None else ""
         begins = dot.group != before.group
         rows.lines.append(
-            Line(dot.label, groups.get(dot.group, 0), whisker, mark, number(dot.value), _interval(dot.low, dot.high), begins)
+            Line(dot.label, groups[dot.group], whisker, mark, number(dot.value), _interval(dot.low, dot.high), begins)
         )
     rows.ticks, rows.reference = scale.ticks(6), scale.reference
     rows.note = _left_out(len(dots), len(shape.rows), "rows")
@@ -194,7 +198,7 @@ def draw_bars(bars: Sequence[tuple[str, float | None, str]], x: str, reference: 
     rows = Rows(_says_rows("Bars", [(name, value) for name, value, _ in bars]), x=x, bars=True)
     for name, value, words in bars:
         mark = f"M{scale(0):.1f} .5H{scale(value):.1f}" if value is not None else ""
-        rows.lines.append(Line(name, 0, "", mark, number(value), words, False))
+        rows.lines.append(Line(name, "c0", "", mark, number(value), words, False))
     rows.ticks, rows.reference = scale.ticks(6), scale.reference
     return rows
 
@@ -215,7 +219,7 @@ def _bars(shape: Bars) -> Rows | Plot | None:
         if value is not None:
             left, right = wide * (place + 0.1), wide * (place + 0.9)
             path = f"M{left:.1f} {foot:.1f}V{scale.down(value):.1f}H{right:.1f}V{foot:.1f}z"
-            plot.marks.append(Mark("bar", 0, path, f"{label}: {number(value)}"))
+            plot.marks.append(Mark("bar", "c0", path, f"{label}: {number(value)}"))
     plot.x_ticks = [(wide * (i + 0.5), label) for i, (label, _) in enumerate(bars) if i % every == 0]
     plot.y_ticks = [(100 - place, label) for place, label in scale.ticks(5)]
     plot.reference = (100 - scale.reference[0], scale.reference[1]) if scale.reference else None
@@ -227,8 +231,8 @@ def _scatter(shape: Scatter) -> Plot | None:
         return None
     groups = _groups(point.group for point in shape.points)
     xs, ys = [p.x for p in shape.points], [p.y for p in shape.points]
-    fit = statistics.linear_regression(xs, ys) if shape.line and min(xs) < max(xs) else None
-    ends = [(x, fit.slope * x + fit.intercept) for x in (min(xs), max(xs))] if fit else []
+    fit = least_squares(shape)
+    ends = [(x, fit[0] * x + fit[1]) for x in (min(xs), max(xs))] if fit else []
     both = [*xs, *ys] if shape.diagonal else []
     across, up = _Scale([*xs, *both]), _Scale([*ys, *(y for _, y in ends), *both])
     says = f"Scatter of {len(xs)} points, {shape.x or 'x'} {number(min(xs))} to {number(max(xs))}, "
@@ -236,17 +240,19 @@ def _scatter(shape: Scatter) -> Plot | None:
     plot = Plot(says, x=shape.x, y=shape.y, legend=_legend(groups), square=True)
     if shape.diagonal:
         low, high = min(both), max(both)
-        plot.marks.append(Mark("guide", 0, f"M{across(low):.1f} {up.down(low):.1f}L{across(high):.1f} {up.down(high):.1f}"))
+        plot.marks.append(
+            Mark("guide", "", f"M{across(low):.1f} {up.down(low):.1f}L{across(high):.1f} {up.down(high):.1f}")
+        )
     if fit:
-        plot.marks.append(Mark("fit", 0, _path([(across(x), up.down(y)) for x, y in ends])))
-        plot.note = f"The line is the least-squares fit: slope {number(fit.slope)}, intercept {number(fit.intercept)}."
-        plot.says += f"; least-squares slope {number(fit.slope)}"
+        plot.marks.append(Mark("fit", "", _path([(across(x), up.down(y)) for x, y in ends])))
+        plot.note = f"The line is the least-squares fit: slope {number(fit[0])}, intercept {number(fit[1])}."
+        plot.says += f"; least-squares slope {number(fit[0])}"
     plot.note = " ".join(filter(None, [plot.note, "Dotted: y = x." if shape.diagonal else ""]))
     points = thin(shape.points, SCATTER)
     for point in points:
         title = f"{point.label or point.group}\n{number(point.x)}, {number(point.y)}".strip()
         path = f"M{across(point.x):.1f} {up.down(point.y):.1f}h0"
-        plot.marks.append(Mark("dot", groups.get(point.group, 0), path, title))
+        plot.marks.append(Mark("dot", groups[point.group], path, title))
     if sum(bool(point.label) for point in points) <= NAMED:
         plot.names = [(across(p.x), up.down(p.y), p.label) for p in points if p.label]
     if len(points) < len(shape.points):
@@ -255,23 +261,38 @@ def _scatter(shape: Scatter) -> Plot | None:
     return plot
 
 
-def draw_lines(shape: Lines, strong: str | None = None, words: Callable[[float], str] | None = None) -> Plot | None:
+def least_squares(shape: Scatter) -> tuple[float, float] | None:
+    """Slope and intercept, where a line is asked for and there is one."""
+    xs, ys = [p.x for p in shape.points], [p.y for p in shape.points]
+    if not shape.line or len(set(xs)) < 2:
+        return None
+    fit = statistics.linear_regression(xs, ys)
+    return fit.slope, fit.intercept
+
+
+def draw_lines(
+    shape: Lines, strong: str | None = None, words: Callable[[float], str] | None = None, ends: Sequence[float] = ()
+) -> Plot | None:
     """Lines, each with its band if it has one.
 
     Args:
         shape: what to draw.
         strong: the one series that stands out; the others are pale.
         words: what the pointer tells of an x instead of its number.
+        ends: what the axis of y has to reach.
     """
     every = [point for one in shape.series for point in one.points]
     if not every:
         return None
     across = _Scale([p[0] for p in every], room=0.02)
-    up = _Scale([v for p in every for v in p[1:]], shape.reference)
-    ends = "; ".join(f"{s.name} {number(s.points[0][1])} to {number(s.points[-1][1])}" for s in shape.series[:12] if s.points)
-    plot = Plot(f"Lines, {shape.y or 'y'} by {shape.x or 'x'}: {ends}", x=shape.x, y=shape.y)
+    up = _Scale([*ends, *(v for p in every for v in p[1:])], shape.reference)
+    told = "; ".join(
+        f"{s.name} {number(s.points[0][1])} to {number(s.points[-1][1])}" for s in shape.series[:12] if s.points
+    )
+    plot = Plot(f"Lines, {shape.y or 'y'} by {shape.x or 'x'}: {told}", x=shape.x, y=shape.y)
+    hues = ["ink" if one.name == strong else f"c{place % 10}" for place, one in enumerate(shape.series)]
     for place, one in enumerate(shape.series):
-        hue, points = place % 10, thin(sorted(one.points, key=lambda p: p[0]), POINTS)
+        hue, points = hues[place], thin(sorted(one.points, key=lambda p: p[0]), POINTS)
         pale = " pale" if strong is not None and one.name != strong else ""
         band = [p for p in points if p[2] is not None and p[3] is not None]
         if len(band) > 1:
@@ -280,7 +301,9 @@ def draw_lines(shape: Lines, strong: str | None = None, words: Callable[[float],
             plot.marks.append(Mark("band", hue, _path([*lower, *upper]) + "z"))
         if len(points) > 1:
             dashed = " dashed" if place // 10 % 2 else ""
-            plot.marks.append(Mark("line" + pale + dashed, hue, _path([(across(p[0]), up.down(p[1])) for p in points]), one.name))
+            plot.marks.append(
+                Mark("line" + pale + dashed, hue, _path([(across(p[0]), up.down(p[1])) for p in points]), one.name)
+            )
         if (len(points) <= MARKED and not pale) or len(points) == 1:
             for p in points:
                 said = f"{one.name}\n{words(p[0]) if words else number(p[0])}: {number(p[1])}"
@@ -288,7 +311,9 @@ def draw_lines(shape: Lines, strong: str | None = None, words: Callable[[float],
                 plot.marks.append(Mark("dot", hue, f"M{across(p[0]):.1f} {up.down(p[1]):.1f}h0", said))
         if len(points) < len(one.points):
             plot.note = f"Lines of more than {POINTS} points are thinned."
-    plot.legend = [(i % 10, one.name) for i, one in enumerate(shape.series)] if len(shape.series) > 1 else []
+    plot.legend = (
+        [(hue, one.name) for hue, one in zip(hues, shape.series, strict=True)] if len(shape.series) > 1 else []
+    )
     plot.x_ticks, plot.y_ticks = across.ticks(6), [(100 - place, label) for place, label in up.ticks(5)]
     plot.reference = (100 - up.reference[0], up.reference[1]) if up.reference else None
     return plot
@@ -319,6 +344,7 @@ class _Scale:
         self.known = [value for value in values if value is not None]
         every = [*self.known, *([reference.value] if reference else [])] or [0.0]
         low, high = min(every), max(every)
+        low = high if high - low < 1e-9 * abs(high) else low  # a rounding error is not a range
         room = (high - low) * room or abs(high) * 0.5 or 0.5
         self.low = low - room if low else 0.0  # a scale that begins or ends with zero has nothing beyond it
         self.high = high + room if high or not low else 0.0
@@ -343,12 +369,12 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
-def _groups(names: Iterable[str]) -> dict[str, int]:
+def _groups(names: Iterable[str]) -> dict[str, str]:
     """A colour for each group, in the order they come."""
-    return {name: place % 10 for place, name in enumerate(dict.fromkeys(names))}
+    return {name: f"c{place % 10}" for place, name in enumerate(dict.fromkeys(names))}
 
 
-def _legend(groups: dict[str, int]) -> list[tuple[int, str]]:
+def _legend(groups: dict[str, str]) -> list[tuple[str, str]]:
     return [(hue, name) for name, hue in groups.items() if name] if len(groups) > 1 else []
 
 

@@ -170,7 +170,9 @@ class Findings:
 
 def findings(found: Found) -> list[Findings]:
     """Of every run that has some; one that breaks the rules above is named, with the place."""
-    return [_findings(run.name, _Part(run.findings, str(run.path / FILE))) for run in found.runs if run.findings is not None]
+    return [
+        _findings(run.name, _Part(run.findings, str(run.path / FILE))) for run in found.runs if run.findings is not None
+    ]
 
 
 @dataclass(frozen=True)

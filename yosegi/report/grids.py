@@ -28,10 +28,12 @@ class Grid:
     @property
     def bytes(self) -> int:
         """About what it adds to the page."""
-        return len(self.data) + sum(len(path) for _, path in (*self.paths, *self.below))
+        return 500 + len(self.data) + sum(len(path) for _, path in (*self.paths, *self.below))
 
 
-def draw(title: str, key: str, rows: list[str], columns: list[str], values: Values, top: float, low: float = 0.0) -> Grid:
+def draw(
+    title: str, key: str, rows: list[str], columns: list[str], values: Values, top: float, low: float = 0.0
+) -> Grid:
     """Draw it.
 
     Args:

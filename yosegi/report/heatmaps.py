@@ -15,10 +15,12 @@ from yosegi.report.read import Found, Row
 
 ROWS = 32
 """Layers drawn of one model; more are averaged within each block of the model, then neighbour by neighbour."""
-GRID_BYTES = 400_000
-"""For all layer grids of one page."""
-CHOICE_BYTES = 500_000
-"""For all grids of who was chosen."""
+BYTES = 1_300_000
+"""About what all routers of one page may add to it. Every router gets its share, and what the others did not need."""
+FRAME = 5000
+"""About what one router adds with nothing drawn."""
+BARS = 400
+"""Experts listed with their load, of all routers together; of one at least ten."""
 COLUMNS = 24
 """Experts that have a column of their own in the table of tasks; more are drawn as a grid."""
 PROMPTS, TOKENS = 4, 120
@@ -75,17 +77,21 @@ class Similarity:
 def routings(found: Found) -> list[Routing]:
     """Every router of every run."""
     several = sum(bool(run.routing) for run in found.runs) > 1
-    left = sum(len(run.routing.get("routers") or {}) for run in found.runs)
-    budget, more, out = GRID_BYTES, CHOICE_BYTES, []
+    many = sum(len(run.routing.get("routers") or {}) for run in found.runs)
+    whole, left, out = BYTES, many, []
     for number_of_run, run in enumerate(found.runs):
         experts = [str(name) for name in run.routing.get("experts") or []]
         for place, (name, router) in enumerate((run.routing.get("routers") or {}).items()):
             try:
-                key = f"r{number_of_run}-{place}-"
+                key, room = f"r{number_of_run}-{place}-", whole // left - FRAME
                 one = _routing(f"{run.name} · {name}" if several else str(name), experts, router, key)
-                budget -= _grids(one, router, key, budget // left)  # to each its share, and what the others left
-                one.load, one.choices = load(router, experts, key), choices(router, experts, f"{key}t", more // left)
-                more, left = more - sum(grid.bytes for grid in one.choices.grids), left - 1
+                one.load = load(router, experts, key, max(10, BARS // many))
+                took = len(repr((one.tasks, one.table, one.load)))
+                one.choices = choices(router, experts, f"{key}t", (room - took) // 2)
+                took += one.choices.bytes
+                took += _grids(one, router, key, (room - took) // 2)
+                took += _prompts(one, router, room - took)
+                whole, left = whole - took - FRAME, left - 1
             except (TypeError, ValueError, AttributeError, LookupError) as error:
                 raise Corrupt(f"{run.path / 'routing.json'}: router {name!r} has not the expected shape.") from error
             if one.tasks or one.prompts:
@@ -104,15 +110,26 @@ def _routing(name: str, experts: list[str], router: Row, key: str) -> Routing:
     one.top = max([2 / max(len(experts), 2), *(w for _, heard, _ in one.tasks for w in heard)])
     if len(experts) > COLUMNS and len(one.tasks) > 1:
         rows = [task for task, _, _ in one.tasks]
-        one.table = grids.draw("of tasks and experts", f"{key}all", rows, experts, [heard for _, heard, _ in one.tasks], one.top)
+        one.table = grids.draw(
+            "of tasks and experts", f"{key}all", rows, experts, [heard for _, heard, _ in one.tasks], one.top
+        )
+    return one
+
+
+def _prompts(one: Routing, router: Row, budget: int) -> int:
+    """The first prompts token by token, while there is room; how much of it they took."""
+    took = 0
     told = [prompt for prompt in router.get("tokens") or [] if "weights" in prompt or "chosen" not in prompt]
     for prompt in told[:PROMPTS]:
         text, weights = prompt["text"], prompt["weights"]
-        _check(weights, len(experts))
-        tokens = [_token(str(t), w, experts) for t, w in list(zip(text, weights, strict=True))[:TOKENS]]
-        before = int(prompt.get("left_out") or 0)
-        one.prompts.append((str(prompt.get("task") or ""), tokens, before, max(0, len(text) - TOKENS)))
-    return one
+        _check(weights, len(one.experts))
+        tokens = [_token(str(t), w, one.experts) for t, w in list(zip(text, weights, strict=True))[:TOKENS]]
+        cost = sum(len(token.title) + 50 * len(token.shares) + 60 for token in tokens)
+        if took + cost <= budget:
+            took += cost
+            before = int(prompt.get("left_out") or 0)
+            one.prompts.append((str(prompt.get("task") or ""), tokens, before, max(0, len(text) - TOKENS)))
+    return took
 
 
 def _check(weights: Any, experts: int) -> None:
@@ -135,16 +152,17 @@ def _grids(one: Routing, router: Row, key: str, budget: int) -> int:
     layers = [str(layer) for layer in router.get("layers") or []]
     top = max([2 / max(len(one.experts), 2), *(v for w in tasks.values() for row in w for v in row)])
     for place, (task, weights) in enumerate(tasks.items()):
-        if took > budget:
-            one.left_out += 1
-            continue
         names = layers if len(layers) == len(weights) else [f"layer {i}" for i in range(len(weights))]
         rows, values = _fold(names, weights)
         one.averaged = int(known(router.get("averaged")) or 0) or (len(names) if len(rows) < len(names) else 0)
         grid = grids.draw(str(task), f"{key}{place}", rows, one.experts, values, top)
-        took += grid.bytes
-        if len(rows) > 1:  # one layer is what the table shows already
+        if len(rows) == 1:  # what the table shows already
+            continue
+        if took + grid.bytes > budget:
+            one.left_out += 1
+        else:
             one.grids.append(grid)
+            took += grid.bytes
     return took
 
 

@@ -17,7 +17,7 @@ CELLS = 120_000
 """So many squares are drawn on one page; with more, every second, third … question is drawn."""
 COLUMNS = (40, 600)
 MAPS = 60
-TEXT = 1_300_000
+TEXT = 1_200_000
 """Bytes of prompts and answers behind the squares of one page; with more, each is cut shorter."""
 LENGTHS = (400, 200, 100, 50, 25)
 EXAMPLES = 12

@@ -1,5 +1,6 @@
 """What a router did in each layer: how the load was shared among the experts, and how sure it was of its choice."""
 
+import math
 import statistics
 from dataclasses import dataclass, field
 
@@ -12,8 +13,6 @@ from yosegi.report.read import Row
 
 LINES = 6
 """Tasks drawn as lines of their own; of more, the band from the lowest to the highest."""
-EXPERTS = 40
-"""Experts listed; of more, those with the largest load."""
 
 Matrix = list[list[float]]
 
@@ -36,15 +35,15 @@ class Load:
     rows: int = 0
 
 
-def load(router: Row, experts: list[str], key: str) -> Load:
-    """What the file tells; of runs of before it told the load, only the entropy."""
+def load(router: Row, experts: list[str], key: str, listed: int = 40) -> Load:
+    """What the file tells; of runs of before it told the load, only the entropy. Of the experts, those with the largest load."""
     tasks = {str(task): shares(weights) for task, weights in (router.get("tasks") or {}).items()}
     rows = max((len(weights) for weights in tasks.values()), default=0)
     names = [str(layer) for layer in router.get("layers") or []]
     names = names if len(names) == rows else [f"layer {i}" for i in range(rows)]
     found = Load(averaged=int(known(router.get("averaged")) or 0), rows=rows)
     if tasks and rows > 1:
-        found.entropy = _by_layer(router.get("entropy") or {}, names, "entropy, nats")
+        found.entropy = _by_layer(router.get("entropy") or {}, names, "entropy, nats", math.log(max(len(experts), 2)))
     heard, cv = router.get("heard"), router.get("cv")
     if not (tasks and heard and cv):
         return found
@@ -53,12 +52,12 @@ def load(router: Row, experts: list[str], key: str) -> Load:
             raise ValueError("heard and cv have the shape of the weights")
         found.tasks[task] = (statistics.fmean(sum(row) for row in heard[task]), statistics.fmean(cv[task]))
     weight = _mean(list(tasks.values()))
-    _experts(found, experts, _columns(weight), _columns(_mean([heard[task] for task in tasks])))
+    _experts(found, experts, _columns(weight), _columns(_mean([heard[task] for task in tasks])), listed)
     if rows > 1:
         top = max(2 / max(len(experts), 2), *(v for row in weight for v in row))
         found.layers = grids.draw("load of each expert in each layer", f"{key}load", names, experts, weight, top)
         together = {"all tasks together": router["balance"]} if router.get("balance") else {}
-        found.balance = _by_layer({**cv, **together}, names, "coefficient of variation", *together)
+        found.balance = _by_layer({**cv, **together}, names, "coefficient of variation", 0.5, *together)
     return found
 
 
@@ -67,15 +66,15 @@ def shares(weights: Matrix) -> Matrix:
     return [[w / total for w in row] if (total := sum(row)) > 0 else row for row in weights]
 
 
-def _experts(found: Load, names: list[str], weight: list[float], heard: list[float]) -> None:
-    listed = sorted(range(len(names)), key=lambda e: (-weight[e], e))[:EXPERTS]
+def _experts(found: Load, names: list[str], weight: list[float], heard: list[float], most: int) -> None:
+    listed = sorted(range(len(names)), key=lambda e: (-weight[e], e))[:most]
     bars = [(names[e], weight[e], f"heard by {100 * heard[e]:.0f} % of tokens") for e in listed]
     found.experts = draw_bars(bars, "share of the weight", Reference(1 / len(names), "an even share"))
     found.left_out = len(names) - len(listed)
 
 
-def _by_layer(values: Row, names: list[str], y: str, strong: str = "") -> Plot | None:
-    """A line a task over the layers, or the band of all; `strong` stands out, by default their mean."""
+def _by_layer(values: Row, names: list[str], y: str, top: float, strong: str = "") -> Plot | None:
+    """A line a task over the layers, or the band of all; `strong` stands out, by default their mean. From 0 to at least `top`."""
     lines = {str(task): [known(v) for v in row] for task, row in values.items() if len(row) == len(names)}
     of_tasks = [row for task, row in lines.items() if task != strong]
     if not of_tasks:
@@ -91,7 +90,7 @@ def _by_layer(values: Row, names: list[str], y: str, strong: str = "") -> Plot |
         last = [_series(strong, lines[strong])] if strong else [_series("mean", mean)] if len(of_tasks) > 1 else []
     every = [*series, *last]
     shape = Lines(every, x="layer" if "." in names[0] else "row", y=y)
-    return draw_lines(shape, strong=every[-1].name, words=lambda x: names[int(x)])
+    return draw_lines(shape, strong=every[-1].name, words=lambda x: names[int(x)], ends=(0.0, top))
 
 
 def _series(name: str, row: list[float | None]) -> Series:

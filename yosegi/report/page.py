@@ -16,7 +16,7 @@ from yosegi.report.read import Found
 
 HERE = Path(__file__).parent
 
-FINDINGS_BYTES = 1_000_000
+FINDINGS_BYTES = 300_000
 """About what the figures and tables of all findings may add to the page."""
 
 
@@ -66,7 +66,11 @@ def _told(found: Found) -> list[tuple[Findings, list[Told]]]:
             drawing = drawings.draw(finding.figure.shape, f"f{run}-{place}") if finding.figure else None
             budget -= len(repr((rows, drawing)))  # about what they add
             fits = budget >= 0
-            told.append(Told(finding, numeric, rows if fits else [], drawing if fits else None, not fits and drawing is not None))
+            told.append(
+                Told(
+                    finding, numeric, rows if fits else [], drawing if fits else None, not fits and drawing is not None
+                )
+            )
         out.append((of_run, told))
     return out
 
