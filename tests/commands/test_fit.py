@@ -41,6 +41,9 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
         *(f"phatgoose {e}" for e in ("sort", "reverse", "succ")),
     }
 
+    code, out, _ = yosegi("library", "routers", "shelf")
+    assert code == 0 and "5 routers" in out and "retrieval" in out and "gone" not in out
+
     names = ["centroid", "phatgoose", "predictor", "near", "wider"]
     arms = [word for name in [*names, "spectr"] for word in ("--router", name)]
     code, out, err = yosegi(*EVAL, *arms)
@@ -62,6 +65,8 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert "'near' learnt beside another expert 'sort'" in refused(*EVAL, "--router", "near")
     assert yosegi("library", "rm", "shelf", "succ")[0] == 0
     assert "yosegi fit --router" in refused(*EVAL, "--router", "wider")
+    assert "succ (gone)" in yosegi("library", "routers", "shelf")[1]
+    assert json.loads(yosegi("library", "routers", "shelf", "--json")[1])["near"]["router"] == "retrieval"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import typer
 from yosegi.commands._options import Json, begin, say, table
 
 app = typer.Typer(
-    help="The experts on disk: ls, show, add, rm, import, export, verify, similarity, cluster, subtract.",
+    help="The experts on disk: ls, show, add, rm, import, export, verify, similarity, cluster, subtract, routers.",
     no_args_is_help=True,
 )
 
@@ -42,6 +42,32 @@ def ls(library: Where = Path("library"), as_json: Json = False) -> None:
         for name, card in cards.items()
     ]
     table(f"{library}: {len(cards)} experts", ["name", "task", "base", "rank", "made by", "created"], rows)
+
+
+@app.command("routers")
+def routers(library: Where = Path("library"), as_json: Json = False) -> None:
+    """The routers that learnt beside its experts (`yosegi fit`)."""
+    from yosegi.library.routers import read_router
+    from yosegi.library.routers import routers as kept
+    from yosegi.library.store import Library
+
+    shelf = Library(library)
+    there = set(shelf)
+    cards = {name: read_router(shelf, name) for name in kept(shelf)}
+    if as_json:
+        say(cards, True)
+        return
+    rows = [
+        [
+            name,
+            card["router"],
+            ", ".join(e["name"] + ("" if e["name"] in there else " (gone)") for e in card["experts"]),
+            card["mix"],
+            str(card.get("created") or "")[:16],
+        ]
+        for name, card in cards.items()
+    ]
+    table(f"{library}: {len(cards)} routers", ["name", "router", "experts", "mix", "created"], rows)
 
 
 @app.command("show")

@@ -111,6 +111,22 @@ def save_router(library: Library, trained: TrainedRouter, *, overwrite: bool = F
             (new / CARD).write_text(text, encoding="utf-8")
 
 
+def read_router(library: Library, name: str) -> dict[str, Any]:
+    """What is known of a router; what it learnt is not looked at.
+
+    Raises:
+        UnknownName: there is none of that name. Corrupt: its file is damaged.
+    """
+    if name not in (known := routers(library)):
+        raise UnknownName.among("router of this library", name, known)
+    file = library.path / FOLDER / name / CARD
+    card = files.read_json(file)
+    said = card if isinstance(card, dict) else {}
+    if missing := [what for what in FIELDS if what not in said]:
+        raise Corrupt(f"{file} does not say {', '.join(missing)}.")
+    return said
+
+
 def load_router(library: Library, name: str) -> TrainedRouter:
     """A router with its experts, ready to be put beside the base.
 
@@ -118,13 +134,7 @@ def load_router(library: Library, name: str) -> TrainedRouter:
         UnknownName: there is none of that name. Corrupt: its files are damaged.
         Invalid: an expert it learnt beside is gone, or is another one now.
     """
-    if name not in (known := routers(library)):
-        raise UnknownName.among("router of this library", name, known)
-    folder = library.path / FOLDER / name
-    card = files.read_json(folder / CARD)
-    said = card if isinstance(card, dict) else {}
-    if missing := [what for what in FIELDS if what not in said]:
-        raise Corrupt(f"{folder / CARD} does not say {', '.join(missing)}.")
+    card, folder = read_router(library, name), library.path / FOLDER / name
     learnt = mapped(folder / WEIGHTS)
     with (folder / WEIGHTS).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != card["sha256"]:
