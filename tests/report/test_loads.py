@@ -25,8 +25,8 @@ def test_the_load_is_the_share_of_the_weight():
     # layer 0: t all to a, u silent; layer 1: t even, u one to three
     assert found.layers is not None and '"values":[[0.5,0.0],[0.375,0.625]]' in found.layers.data
     assert [(line.label, line.value, line.words) for line in found.experts.lines] == [
-        ("a", "0.438", "heard by 75 % of tokens"),
-        ("b", "0.312", "heard by 38 % of tokens"),
+        ("a", "0.438", "75 % of tokens"),
+        ("b", "0.312", "38 % of tokens"),
     ]
     assert found.experts.reference[1] == "an even share"
     assert found.tasks == {"t": (1.25, 0.5), "u": (1.0, 0.25)}

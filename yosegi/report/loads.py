@@ -68,7 +68,7 @@ def shares(weights: Matrix) -> Matrix:
 
 def _experts(found: Load, names: list[str], weight: list[float], heard: list[float], most: int) -> None:
     listed = sorted(range(len(names)), key=lambda e: (-weight[e], e))[:most]
-    bars = [(names[e], weight[e], f"heard by {100 * heard[e]:.0f} % of tokens") for e in listed]
+    bars = [(names[e], weight[e], f"{100 * heard[e]:.0f} % of tokens") for e in listed]
     found.experts = draw_bars(bars, "share of the weight", Reference(1 / len(names), "an even share"))
     found.left_out = len(names) - len(listed)
 
