@@ -56,15 +56,15 @@ class Config:
     """Decides which tasks are new."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each builds everything anew: another start, another order, other clusters."""
-    limit: int = 48
+    limit: int = 40
     """Training examples a task."""
     shots: int = 16
     """Examples of a new task, for few-shot adaptation."""
-    asked: int = 16
+    asked: int = 10
     """Test questions a task."""
-    epochs: float = 5.0
+    epochs: float = 4.0
     """Passes over the training data; MBC and random clusters divide them."""
-    shot_epochs: float = 5.0
+    shot_epochs: float = 4.0
     """Passes over the few shots."""
     clusters: int = 5
     skills: int = 5
@@ -76,16 +76,18 @@ class Config:
     rank: int = 4
     alpha: float = 16
     learning_rate: float = 1e-2
-    """Of an expert on one task; this and the next by a sweep on the validation split (dev/LOG.md)."""
-    group_learning_rate: float = 3e-3
-    """Of an expert on several tasks: shared, of a cluster, of Poly and MHR."""
+    """Of an expert on one task or a cluster; this and the next by a sweep on the validation split (dev/LOG.md)."""
+    shared_learning_rate: float = 3e-3
+    """Of experts on all tasks: shared, Poly, MHR."""
     table_learning_rate: float = 0.1
     """Of the logits of Poly and MHR."""
     batch: int = 4
-    max_length: int = 320
+    max_length: int = 256
     max_new_tokens: int = 40
-    gate_steps: int = 100
-    """Of PHATGOOSE."""
+    gate_steps: int = 50
+    """Of PHATGOOSE (100 in the paper)."""
+    gate_batch: int = 2
+    """Sequences of each expert in one of them."""
     mixes: tuple[str, ...] = ("outputs", "factors")
     routers: tuple[str, ...] = ROUTERS
 
@@ -134,12 +136,12 @@ def split(config: Config) -> tuple[list[Task], list[Task]]:
     return found[: config.seen], found[config.seen :]
 
 
-def settings(config: Config, seed: int, group: bool = False) -> Settings:
-    """How every expert is trained, on one task or on a group of them. Without dropout: on a CPU it is a third of the time."""
+def settings(config: Config, seed: int, every: bool = False) -> Settings:
+    """How experts are trained, on some tasks or on every one. Without dropout: on a CPU it is a third of the time."""
     return Settings(
         rank=config.rank,
         alpha=config.alpha,
-        learning_rate=config.group_learning_rate if group else config.learning_rate,
+        learning_rate=config.shared_learning_rate if every else config.learning_rate,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch,
         max_length=config.max_length,
@@ -157,7 +159,7 @@ def shelf(base: Base, run: Run, way: str, seed: int) -> Library:
 def shared_arms(base: Base, data: Mapping[str, Sequence[Example]], config: Config, run: Run, seed: int) -> list[Arm]:
     """One expert on all tasks."""
     library = shelf(base, run, "shared", seed)
-    build(base, library, "shared", data, run, settings(config, seed, group=True), names={"shared": f"shared-s{seed}"})
+    build(base, library, "shared", data, run, settings(config, seed, every=True), names={"shared": f"shared-s{seed}"})
     return [Arm("shared", library.load())]
 
 
@@ -169,16 +171,15 @@ def routed_arms(
     names = {task: f"{way}-s{seed}-{task.rpartition('/')[2]}" for task in data}
     names |= {f"{lot}{k}": f"{way}-s{seed}-{lot}{k}" for lot in ("cluster", "random") for k in range(config.clusters)}
     build(
-        base, library, way, data, run, settings(config, seed, group=way != "private"),
+        base, library, way, data, run, settings(config, seed),
         names=names, clusters=config.clusters, space=config.space, cluster_seed=42 + seed,
-        brief_learning_rate=config.learning_rate,
     )  # fmt: skip
     experts, arms = library.load(), []
     for router in config.routers:
         learnt: Mapping[str, Tensor] = {}
         if router in ("predictor", "centroid", "phatgoose", "retrieval"):
             if router not in routers(library):
-                steps = {"steps": config.gate_steps} if router == "phatgoose" else {}
+                steps = {"steps": config.gate_steps, "batch": config.gate_batch} if router == "phatgoose" else {}
                 name = f"{way}-s{seed}-{router}"
                 learnt = fit(base, experts, router, {}, data, run, seed=seed, name=name, **steps)
                 save_router(library, TrainedRouter(router, router, {}, experts, learnt))
@@ -199,7 +200,7 @@ def bank_arms(base: Base, data: Mapping[str, Sequence[Example]], config: Config,
         heads = config.heads if way == "mhr" else 1
         if not library.path.is_dir() or "task_table" not in routers(library):
             experts, learnt = build_bank(
-                base, way, data, run, settings(config, seed, group=True),
+                base, way, data, run, settings(config, seed, every=True),
                 experts=config.skills, heads=heads, router_learning_rate=config.table_learning_rate, name=name,
             )  # fmt: skip
             for expert in experts:

@@ -50,7 +50,6 @@ def build(
     clusters: int = 10,
     space: str = "factors",
     brief: float = BRIEF,
-    brief_learning_rate: float | None = None,
     cluster_seed: int = 42,
     overwrite: bool = False,
     resume: bool = True,
@@ -73,7 +72,6 @@ def build(
         clusters: how many, for mbc and random.
         space: what MBC compares, factors or deltas.
         brief: the share of MBC's first phase.
-        brief_learning_rate: that phase's own; by default that of `settings`.
         cluster_seed: of k-means, and of the lot.
         overwrite: replace experts of the same names, instead of keeping or refusing them.
         resume: see `fleet`.
@@ -97,9 +95,8 @@ def build(
         found, settings = random_clusters(data, clusters, seed=cluster_seed), _share(settings, 1 - brief)
     else:
         beside = Library(library.path.with_name(f"{library.path.name}-brief"), library.base_hash, library.base)
-        rate = {"learning_rate": brief_learning_rate or settings.learning_rate}
         build(
-            base, beside, "private", data, run, _share(settings, brief).model_copy(update=rate),
+            base, beside, "private", data, run, _share(settings, brief),
             names=names, overwrite=overwrite, resume=resume, tokens_per_pass=tokens_per_pass,
         )  # fmt: skip
         found = by_cluster(data, beside.load(), clusters, space=space, seed=cluster_seed)
