@@ -66,12 +66,17 @@ def _typed(recipe: str, name: str, value: Any, default: Any) -> Any:
     """A field's value in the type of its default; words are read as YAML."""
     import yaml
 
-    if isinstance(value, str) and not isinstance(default, str):
+    if isinstance(default, tuple) and isinstance(value, str) and "," in value:
+        value = [part if default and isinstance(default[0], str) else yaml.safe_load(part) for part in value.split(",")]
+    elif isinstance(value, str) and not isinstance(default, str):
         value = yaml.safe_load(value)
     if isinstance(default, float) and isinstance(value, int | str):
         value = _number(value)
-    if isinstance(default, tuple) and isinstance(value, list | str):
-        value = tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    if isinstance(default, tuple):
+        value = tuple(value) if isinstance(value, list) else (value,)
+        wrong = [part for part in value if default and type(part) is not type(default[0])]
+        if wrong:
+            raise Invalid(f"{recipe}: {name} holds {type(default[0]).__name__}s; {wrong[0]!r} was given.")
     if default is not None and value is not None and type(value) is not type(default):
         raise Invalid(f"{recipe}: {name} is a {type(default).__name__}; {value!r} was given.")
     return value
