@@ -172,10 +172,9 @@ def _comparison(row: dict[str, Any], against: str, after: Sequence[float], befor
 def _trace(base: Base, arm: Arm, banks: Banks, few: dict[str, list[Example]], run: Run) -> None:
     path = run.path / "routing.json"
     routing = files.read_json(path) if path.exists() else {"experts": list(banks.names), "routers": {}}
-    if routing["experts"] == list(banks.names):
-        tell = {name: arm.known(base, banks, name, [e.prompt for e in some]) for name, some in few.items()}
-        routing["routers"][arm.name] = trace(base, banks, few, tell)
-        files.write_json(path, routing)
+    tell = {name: arm.known(base, banks, name, [e.prompt for e in some]) for name, some in few.items()}
+    routing["routers"][arm.name] = {"experts": list(banks.names), **trace(base, banks, few, tell)}
+    files.write_json(path, routing)
 
 
 def _similarity(experts: Sequence[Expert], run: Run) -> None:

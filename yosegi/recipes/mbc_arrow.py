@@ -179,9 +179,12 @@ def routed_arms(
         learnt: Mapping[str, Tensor] = {}
         if router in ("predictor", "centroid", "phatgoose", "retrieval"):
             if router not in routers(library):
-                steps = {"steps": config.gate_steps, "batch": config.gate_batch} if router == "phatgoose" else {}
-                name = f"{way}-s{seed}-{router}"
-                learnt = fit(base, experts, router, {}, data, run, seed=seed, name=name, **steps)
+                gates = router == "phatgoose"
+                learnt = fit(
+                    base, experts, router, {}, data, run,
+                    seed=seed, name=f"{way}-s{seed}-{router}",
+                    steps=config.gate_steps if gates else None, batch=config.gate_batch if gates else None,
+                )  # fmt: skip
                 save_router(library, TrainedRouter(router, router, {}, experts, learnt))
             learnt = load_router(library, router).learnt
         arms += [

@@ -80,10 +80,11 @@ def routings(found: Found) -> list[Routing]:
     many = sum(len(run.routing.get("routers") or {}) for run in found.runs)
     whole, left, out = BYTES, many, []
     for number_of_run, run in enumerate(found.runs):
-        experts = [str(name) for name in run.routing.get("experts") or []]
+        everywhere = run.routing.get("experts") or []
         for place, (name, router) in enumerate((run.routing.get("routers") or {}).items()):
             try:
                 key, room = f"r{number_of_run}-{place}-", whole // left - FRAME
+                experts = [str(name) for name in router.get("experts") or everywhere]
                 one = _routing(f"{run.name} · {name}" if several else str(name), experts, router, key)
                 one.load = load(router, experts, key, max(10, BARS // many))
                 took = len(repr((one.tasks, one.table, one.load)))

@@ -15,7 +15,7 @@ from yosegi.core.mix import named
 from yosegi.core.model import put
 from yosegi.core.router import Router
 from yosegi.errors import Diverged
-from yosegi.inits import fresh
+from yosegi.inits import fresh as fresh_expert
 from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example
 from yosegi.train.descent import Lesson, Part, descend, steps_of
@@ -26,7 +26,7 @@ from yosegi.train.settings import Settings
 def fresh_bank(base: Base, name: str, size: int, tasks: Sequence[str], settings: Settings) -> list[Expert]:
     """Experts NAME-0, NAME-1, … for `joint`, each with a start of its own: from one start they would never part."""
     return [
-        fresh(
+        fresh_expert(
             base.model,
             f"{name}-{e}",
             rank=settings.rank,
@@ -55,6 +55,7 @@ def joint(
     router_learning_rate: float | None = None,
     learnt: Mapping[str, Tensor] | None = None,
     router_only: bool = False,
+    fresh: bool = True,
     resume: bool = True,
     tokens_per_pass: int | None = None,
 ) -> tuple[list[Expert], dict[str, Tensor]]:
@@ -73,6 +74,7 @@ def joint(
         router_learning_rate: the router's own; by default the experts'.
         learnt: where the router begins.
         router_only: nothing but the router moves: how Poly and MHR take up a new task.
+        fresh: the experts are a start (`fresh_bank`), and no delta yet; False goes on with trained ones.
         resume: go on from a checkpoint of the same training, if there is one.
         tokens_per_pass: see `fleet`.
 
@@ -93,7 +95,7 @@ def joint(
     rate = router_learning_rate or settings.learning_rate
     parts = [Part({n: p for n, p in parameters.items() if id(p) not in factors}, rate, steps)]
     if not router_only:
-        for bank in banks.values():
+        for bank in banks.values() if fresh else ():
             bank.set_origin()
         parts += [Part({n: p for n, p in parameters.items() if id(p) in factors}, settings.learning_rate, steps)]
     how = {
