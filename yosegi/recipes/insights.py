@@ -55,11 +55,11 @@ class Config:
     )  # fmt: skip
     """One private expert each, and one expert each pair."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    limit: int = 1000
+    limit: int = 600
     """Training examples a task."""
     asked: int = 50
     """Test examples a task."""
-    epochs: float = 3.0
+    epochs: float = 2.5
     """Passes over the data of a task, alone or in a pair."""
     clusters: tuple[int, ...] = (2, 3, 4, 6, 9)
     """Numbers of clusters between one expert for all and one a task."""
