@@ -1,14 +1,15 @@
-"""The gathered pairs say what the two GEMMs say, and are used where they should be and nowhere else."""
+"""Every way says what the two GEMMs say, and each is taken where it should be and nowhere else."""
 
 import pytest
 import torch
 from torch import nn
 
 from yosegi.core import layer as layers
-from yosegi.core.dispatch import few, gathered, grouped
+from yosegi.core.dispatch import cheapest, gathered, grouped
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import factors
 from yosegi.core.model import put
+from yosegi.core.router import Router
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.by_request import ByRequest
 from yosegi.routers.uniform import Uniform
@@ -25,60 +26,111 @@ def many(bias=True):
     return model, experts
 
 
-def test_grouped_is_the_loop():
-    A, B, w = torch.randn(E, R, I), torch.randn(E, O, R), torch.zeros(5, E)
-    w[0, 3], w[0, 90], w[2, 3], w[4, 0] = 0.5, -2.0, 1.0, 0.25
-    x, y = torch.randn(5, I), torch.randn(5, O)
-    want = y.clone()
-    for token in range(5):
-        for e in range(E):
-            want[token] += w[token, e] * B[e] @ (A[e] @ x[token])
-    torch.testing.assert_close(grouped(y, x, A, B, w), want, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(grouped(y, x, A, B, torch.zeros(5, E)), y), "nobody is heard"
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("R", [1, 3, 4])
+def test_grouped_is_the_loop(dtype, R):
+    A, B, w = torch.randn(E, R, I), torch.randn(E, R, O).mT, torch.zeros(2, 5, 1, E)
+    w[0, 0, 0, 3], w[0, 0, 0, 90], w[0, 2, 0, 3], w[1, 4, 0, 0] = 0.5, -2.0, 1.0, 0.25
+    x, y = torch.randn(2, 5, I), torch.randn(2, 5, O)
+    y, x, A, B, w = (t.to(dtype) for t in (y, x, A, B, w))
+    want = y.double().clone()
+    for b in range(2):
+        for t in range(5):
+            for e in range(E):
+                want[b, t] += w[b, t, 0, e].double() * B[e].double() @ (A[e].double() @ x[b, t].double())
+    with torch.no_grad():
+        got = grouped(y, x, A, B, w)
+        assert torch.equal(grouped(y, x, A, B, torch.zeros_like(w)), y), "nobody is heard"
+        assert grouped(y[:0], x[:0], A, B, w[:0]).shape == (0, 5, O)
+        shared = grouped(y, x, A, B, w[0, 0])
+    assert got.dtype == dtype
+    assert (got - want).norm() < (0.01 if dtype == torch.bfloat16 else 1e-6) * want.norm()
+    alike = grouped(y, x, A, B, w[:1, :1].expand(2, 5, 1, E))
+    assert torch.equal(shared, alike), "the same weights for every token need not be repeated"
 
 
-@pytest.mark.parametrize("router", [Arrow(top_k=1), ByRequest()], ids=["arrow", "by_request"])
-def test_the_layer_says_the_same_either_way(router, monkeypatch):
+@pytest.mark.parametrize(
+    "router, way", [(Arrow(top_k=1), "grouped"), (ByRequest(), "gathered")], ids=["arrow", "by_request"]
+)
+def test_the_layer_says_the_same_either_way(router, way, monkeypatch):
     model, experts = many()
     banks = put(model, experts, router)
     banks.hear(experts=["7", None, "95"])
-    x, used = torch.randn(3, 5, I), []
-    for name, way in (("grouped", grouped), ("gathered", gathered)):
-        monkeypatch.setattr(layers, name, lambda *arguments, way=way: used.append(1) or way(*arguments))
+    x, said = torch.randn(3, 40, I), {}
     with torch.no_grad():
-        fast = model["q"](x)
-        assert used, "so few are heard that they are gathered"
-        monkeypatch.setattr(layers, "few", lambda *arguments: False)
-        banks.context.run_K = None
-        plain = model["q"](x)
-    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
+        for name in ("dense", way):
+            monkeypatch.setattr(layers, "cheapest", lambda *arguments, name=name: name)
+            said[name] = model["q"](x)
+    torch.testing.assert_close(said[way], said["dense"], rtol=1e-4, atol=1e-4)
+    assert not torch.equal(said[way], said["dense"]), "so they were computed in two ways"
 
 
-def test_not_where_it_would_be_wrong_or_slow(monkeypatch):
-    def gathered(router, x, mix=layers.outputs, grad=False):
-        model, experts = many()
-        if mix is factors:
-            experts = [e.pad(R) for e in experts]
-        put(model, experts, router, mix)
-        used = []
-        monkeypatch.setattr(layers, "grouped", lambda *arguments: used.append(1) or grouped(*arguments))
-        with torch.set_grad_enabled(grad):
-            model.to(x.dtype)["q"](x)
-        return bool(used)
+def taken(router, x, asked=None, mix=layers.outputs, count=E, grad=False, autocast=False):
+    """The way that the layer takes, and what it says."""
+    model, experts = many()
+    experts = experts[:count] if mix is layers.outputs else [e.pad(R) for e in experts[:count]]
+    banks = put(model, experts, router, mix)
+    banks.hear(experts=asked)
+    way = "dense"
+    with pytest.MonkeyPatch.context() as patch, torch.set_grad_enabled(grad):
+        for name, function in (("grouped", grouped), ("gathered", gathered)):
 
-    x = torch.randn(2, 5, I)
-    assert gathered(Arrow(top_k=1), x)
-    assert not gathered(Arrow(top_k=1), x, grad=True), "a silent expert's weight has a gradient too"
-    assert not gathered(Uniform(), x), "everybody is heard"
-    assert not gathered(Arrow(top_k=1), x, mix=factors), "every expert reads x there"
-    assert not gathered(Arrow(top_k=1), x.double()), "grouped_mm has no fp64"
-    one_heard = torch.zeros(2, 5, 1, E)
-    one_heard[..., 7] = 1
+            def noted(*arguments, name=name, function=function):
+                nonlocal way
+                way = name
+                return function(*arguments)
+
+            patch.setattr(layers, name, noted)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            said = model.to(x.dtype)["q"](x)
+    return way, said
+
+
+def test_not_where_it_would_be_wrong_or_slow():
+    x, each = torch.randn(8, 64, I), [str(b) for b in range(8)]
+    assert taken(Arrow(top_k=1), x)[0] == "grouped"
+    assert taken(Arrow(top_k=1), x.double())[0] == "grouped"
+    assert taken(Arrow(top_k=1), x, grad=True)[0] == "dense", "a silent expert's weight has a gradient too"
+    assert taken(Uniform(), x)[0] == "dense", "everybody is heard"
+    assert taken(Arrow(top_k=1), x, mix=factors)[0] == "dense", "every expert reads x there"
+    assert taken(Arrow(top_k=1), x, count=2)[0] == "dense", "so few that two GEMMs are nothing"
+    assert taken(Arrow(top_k=1), x[:1, :1])[0] == "dense", "one token is not worth beginning"
+    assert taken(Arrow(top_k=1), x[:0])[1].shape == (0, 64, O)
+    assert taken(ByRequest(), x, each)[0] == taken(ByRequest(), x, each, grad=True)[0] == "gathered"
+    assert taken(ByRequest(), x[:, :1], each, count=8)[0] == "dense", "copying eight experts for eight tokens"
+
+
+class Fixed(Router):
+    """Token n hears expert n."""
+
+    def forward(self, x, context):
+        return torch.eye(E)[torch.arange(x.shape[-2]) % E][:, None]
+
+
+@pytest.mark.parametrize("router, asked", [(Fixed(), None), (ByRequest(), [str(b) for b in range(8)])])
+def test_autocast(router, asked):
+    x, said = torch.randn(8, 64, I), []
+    for autocast in (False, True):
+        torch.manual_seed(0)
+        way, y = taken(router, x, asked, autocast=autocast)
+        assert way == ("grouped" if asked is None else "gathered")
+        said.append(y)
+    assert said[1].dtype == torch.bfloat16
+    assert (said[1] - said[0]).norm() < 0.02 * said[0].norm()
+
+
+def test_what_was_counted():
+    """Few are heard: who hears one expert goes another way than who hears half of them."""
+    x, B_shape, w = torch.randn(8, 64, I), (E, O, R), torch.zeros(8, 64, 1, E)
+    w[..., 7] = 1
     with torch.no_grad():
-        assert few(x, one_heard, R, O) and not few(x, torch.ones(2, 5, 1, E), R, O)
-        assert not few(x, one_heard, 3, O), "rows of 12 bytes"
-        assert not few(x, one_heard[..., :8], R, O), "so few experts that two GEMMs are nothing"
-    assert not few(x, one_heard, R, O), "gradients are wanted"
+        assert cheapest(x, w, B_shape, None) == "grouped"
+        assert cheapest(x, w[:1, :1], B_shape, None) == "grouped"
+        w[..., : E // 2] = 1
+        assert cheapest(x, w, B_shape, None) == "dense"
+        wide, one_hot, run_K = torch.zeros(64, 1, 1024), torch.eye(64)[:, None, None], torch.arange(64)
+        assert cheapest(wide, one_hot, (64, 1024, 8), run_K) == "grouped", "a copy of large matrices for every token"
+        assert cheapest(wide.expand(64, 9, -1), one_hot, (64, 1024, 8), run_K) == "gathered", "for nine"
 
 
 @pytest.mark.parametrize("asked", [["3", "3", "9", "9"], ["3", None, "3", "0"], ["5"], list(map(str, range(E)))])

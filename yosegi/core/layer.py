@@ -17,7 +17,7 @@ from torch import Tensor, einsum, nn
 
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
-from yosegi.core.dispatch import few, gathered, grouped
+from yosegi.core.dispatch import cheapest, gathered, grouped
 from yosegi.core.mix import Mix, factors, outputs
 from yosegi.core.router import Router
 from yosegi.errors import Invalid
@@ -85,23 +85,20 @@ class ExpertLinear(nn.Module):
         scale_E = self.bank.scale_E.to(x_I.dtype)
         seen_I = self.dropout(x_I)
         y_O = self.base(x_I)
-
-        flat_XO = y_O.reshape(-1, self.out_features)
-
-        if self.router.one_each and self.context.run_K is not None and self.heads == 1 and self.mix is outputs:
-            e_K = self.context.run_K.clamp(min=0)
-            w_KNE = w_HE.expand(*x_I.shape[:-1], 1, len(A_ERI)).reshape(len(e_K), -1, len(A_ERI))
-            w_KN = w_KNE.gather(-1, e_K[:, None, None].expand(*w_KNE.shape[:2], 1)).squeeze(-1)
-            whose_K, flat_XI = None if self.context.every else e_K, seen_I.reshape(-1, self.in_features)
-            return gathered(flat_XO, flat_XI, A_ERI, B_EOR, whose_K, w_KN, scale_E).view_as(y_O)
-        if self.heads == 1 and self.mix is outputs and few(x_I, w_HE, *B_EOR.mT.shape[1:]):
-            w_XE = (w_HE * scale_E).expand(*x_I.shape[:-1], 1, len(A_ERI)).reshape(-1, len(A_ERI))
-            return grouped(flat_XO, seen_I.reshape(-1, self.in_features), A_ERI, B_EOR, w_XE).view_as(y_O)
+        if self.heads == 1 and self.mix is outputs:
+            run_K = self.context.run_K if self.router.one_each else None
+            way = cheapest(x_I, w_HE, B_EOR.shape, run_K)
+            if way == "gathered" and run_K is not None:
+                return gathered(y_O, seen_I, A_ERI, B_EOR, w_HE * scale_E, run_K, self.context.every)
+            if way == "grouped":
+                return grouped(y_O, seen_I, A_ERI, B_EOR, w_HE * scale_E)
         if self.heads == 1:  # two GEMMs; the second adds itself to the base's answer
             z_HER = (seen_I @ A_ERI.flatten(0, 1).mT).unflatten(-1, (1, *A_ERI.shape[:2]))
             h_HER = self.mix(z_HER, w_HE) * scale_E[:, None]
             up_KO = B_EOR.mT.flatten(0, 1)
-            return torch.addmm(flat_XO, h_HER.flatten(-3).reshape(-1, len(up_KO)), up_KO).view_as(y_O)
+            return torch.addmm(
+                y_O.reshape(-1, up_KO.shape[1]), h_HER.flatten(-3).reshape(-1, len(up_KO)), up_KO
+            ).view_as(y_O)
 
         A_ERHI, B_EHOR = A_ERI.unflatten(-1, (self.heads, -1)), B_EOR.unflatten(1, (self.heads, -1))
         z_HER = einsum("...hi,erhi->...her", seen_I.unflatten(-1, (self.heads, -1)), A_ERHI)
