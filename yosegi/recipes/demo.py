@@ -1,4 +1,4 @@
-"""The whole chain on the embedded base: train a library, route it, merge it, evaluate everything, draw the page.
+"""The whole chain on the embedded base: train a library as one fleet, route it, merge it, evaluate everything, draw the page.
 
 Claim   Experts trained apart answer together: each far above the base on its own skill, Arrow above the uniform blend with
         no training at all, the oracle on top.
@@ -18,8 +18,8 @@ from yosegi.library.store import Library
 from yosegi.report import report
 from yosegi.report.terminal import leaderboard
 from yosegi.run import Run
+from yosegi.train.fleet import fleet
 from yosegi.train.settings import Settings
-from yosegi.train.sft import forget, train
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def main(config: Config, run: Run) -> None:
         seed=config.seed,
         init_seed=config.seed,
     )
-    for skill in config.skills:
-        if skill not in library:  # a demo that was interrupted goes on
-            task = tasks.load(f"skills/{skill}")
-            library.add(train(base, task.examples("train"), skill, run, settings, task=task.name))
-            forget(run, skill)
+    data = {skill: tasks.load(f"skills/{skill}").examples("train") for skill in config.skills}
+    missing = {name: rows for name, rows in data.items() if not library.path.is_dir() or name not in library}
+    if missing:  # a demo that was interrupted goes on
+        known = {name: (f"skills/{name}",) for name in missing}
+        fleet(base, missing, run, settings, tasks=known, keep=library.add)
 
     experts = library.load()
     arms = [Arm("base"), *(Arm(expert.name, [expert]) for expert in experts)]
