@@ -119,6 +119,17 @@ def test_autocast(router, asked):
     assert (said[1] - said[0]).norm() < 0.02 * said[0].norm()
 
 
+def test_an_expert_that_diverges_is_heard_by_nobody_else():
+    model, experts = many()
+    banks = put(model, experts[:2], ByRequest())
+    banks["q"].A_ERI.data[1] = torch.inf
+    banks.hear(experts=["0", "1"])
+    y = model["q"](torch.randn(2, 1, I))
+    y.sum().backward()
+    assert y[0].isfinite().all() and not y[1].isfinite().any()
+    assert banks["q"].A_ERI.grad[0].isfinite().all() and banks["q"].B_EOR.grad[0].isfinite().all()
+
+
 def test_what_was_counted():
     """Few are heard: who hears one expert goes another way than who hears half of them."""
     x, B_shape, w = torch.randn(8, 64, I), (E, O, R), torch.zeros(8, 64, 1, E)

@@ -23,6 +23,8 @@ def cheapest(x_I: Tensor, w_HE: Tensor, shape: Sequence[int], run_K: Tensor | No
     """A way by its name, for B of that shape: gathered only where the batch is runs of one expert, grouped where torch can."""
     (E, O, R), I = shape, x_I.shape[-1]
     X, weights = x_I.numel() // I, R * (I + O)
+    if run_K is not None and torch.is_grad_enabled():
+        return "gathered"  # in dense GEMMs 0 · inf would let an expert that diverges reach all others
     way, least = "dense", (X + READ) * E * weights
     if run_K is not None and (gather := GATHER + (BATCHED * X + COPIED * len(run_K)) * weights) < least:
         way, least = "gathered", gather
