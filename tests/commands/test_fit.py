@@ -76,3 +76,48 @@ def test_what_cannot_be_fitted_leaves_nothing_behind(yosegi, refused, tmp_path):
     assert "Did you mean 'sort'" in refused(*FIT, "--router", "centroid", "--expert", "sotr")
     assert "nothing" in refused(*FIT, "--router", "phatgoose", "--steps", 0)
     assert not (tmp_path / "shelf" / ".routers").exists()
+
+
+@pytest.mark.slow
+def test_a_bank_takes_up_a_new_task(yosegi, refused, tmp_path):
+    train = (
+        "train",
+        "--build",
+        "poly",
+        "--experts",
+        2,
+        "--library",
+        "shelf",
+        "--max-steps",
+        3,
+        "--limit",
+        16,
+        "--run",
+        "r",
+    )
+    assert yosegi(*train, "--task", "skills/reverse", "--task", "skills/sort")[0] == 0
+    assert "name the new tasks" in refused("fit", "--library", "shelf", "--router", "poly")
+    fit = (
+        "fit",
+        "--library",
+        "shelf",
+        "--router",
+        "poly",
+        "--task",
+        "skills/succ",
+        "--steps",
+        3,
+        "--limit",
+        16,
+        "--run",
+        "r",
+    )
+    code, out, _ = yosegi(*fit)
+    assert code == 0 and "poly-new: poly has taken up 1 tasks" in out
+    ask = ("eval", "--library", "shelf", "--limit", 4, "--run", "e")
+    code, out, _ = yosegi(
+        *ask, "--router", "poly", "--router", "poly-new", "--task", "skills/succ", "--task", "skills/sort"
+    )
+    assert code == 0 and "poly-new" in out
+    rows = files.read_jsonl(tmp_path / "e" / "results.jsonl")
+    assert {row["mix"] for row in rows if row["model"] == "poly-new"} == {"factors"}

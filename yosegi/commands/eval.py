@@ -32,6 +32,8 @@ def eval_(
 ) -> None:
     """Compare the base, single experts, routers and merges on tasks, item by item. Interrupted, it goes on."""
     begin(data, as_json)
+    from dataclasses import replace
+
     from yosegi import registry
     from yosegi.core.mix import named
     from yosegi.errors import UnknownName
@@ -74,7 +76,12 @@ def eval_(
         if name in kept:
             it = load_router(shelf, name)
             args = {**it.args, **_arguments(it.router, top_k, temperature)}
-            arms.append(Arm(called, it.experts, it.router, args, it.learnt, mix or it.mix, it.heads))
+            heard = it.experts
+            if (
+                registry.find("routers", it.router).learns == "jointly"
+            ):  # its table may be about other tasks than its experts
+                heard = [replace(e, card={**e.card, "task": list(it.tasks)}) for e in it.experts]
+            arms.append(Arm(called, heard, it.router, args, it.learnt, mix or it.mix, it.heads))
         else:
             args = _arguments(name, top_k, temperature)
             arms.append(Arm(called, experts, name, args, mix=mix or "outputs"))

@@ -34,7 +34,10 @@ def fit(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Let a router learn from examples of the experts' tasks, and keep it in the library: `eval --router NAME` uses it."""
+    """Let a router learn from examples of the experts' tasks, and keep it in the library: `eval --router NAME` uses it.
+
+    With the name of a bank of Poly or MHR, its table takes up new tasks (--task) and its experts stay as they are.
+    """
     begin(data, as_json)
     import inspect
 
@@ -46,6 +49,25 @@ def fit(
     from yosegi.train.fit import fit as teach
     from yosegi.train.fit import learner
 
+    if _is_bank(library, router):
+        said = _take_up(
+            library,
+            router,
+            base,
+            task or [],
+            name,
+            steps,
+            learning_rate,
+            batch_size,
+            limit,
+            max_length,
+            overwrite,
+            seed,
+            run,
+        )
+        words = f"{said['name']}: {router} has taken up {len(said['tasks'])} tasks, {said['numbers']:,} numbers, in {library}"
+        say(said, as_json, f"{words}\nUse it: yosegi eval --library {library} --router {said['name']} --task …")
+        return
     given = {"top_k": top_k, "temperature": temperature, "encoder": encoder}
     args: dict[str, Any] = {argument: value for argument, value in given.items() if value is not None}
     make, name, _ = learner(router, args), check_name(name or router.rpartition(":")[2]), named(mix)
@@ -85,3 +107,63 @@ def fit(
     said = {"name": name, "router": router, "experts": asked, "tasks": list(examples), "numbers": size}
     words = f"{name}: learnt beside {len(asked)} experts from {len(examples)} tasks, {size:,} numbers, in {library}"
     say(said, as_json, f"{words}\nUse it: yosegi eval --library {library} --router {name} --task …")
+
+
+def _is_bank(library: Path, router: str) -> bool:
+    """Whether it is a router of this library that learnt with its experts."""
+    from yosegi import registry
+    from yosegi.library.routers import read_router, routers
+    from yosegi.library.store import Library
+
+    shelf = Library(library)
+    return (
+        router in routers(shelf) and registry.find("routers", read_router(shelf, router)["router"]).learns == "jointly"
+    )
+
+
+def _take_up(
+    library: Path,
+    bank: str,
+    base: str,
+    task: list[str],
+    name: str | None,
+    steps: int | None,
+    learning_rate: float | None,
+    batch_size: int | None,
+    limit: int | None,
+    max_length: int,
+    overwrite: bool,
+    seed: int,
+    run: Path | None,
+) -> dict[str, Any]:
+    """New tasks for the table of a bank."""
+    from dataclasses import replace
+
+    import yosegi.tasks
+    from yosegi.bases import load
+    from yosegi.library.routers import load_router, save_router
+    from yosegi.library.store import Library
+    from yosegi.run import Run
+    from yosegi.train.build import take_up
+    from yosegi.train.settings import Settings
+
+    if not task:
+        raise Invalid(f"{bank} is a bank: name the new tasks that it is to take up (--task).")
+    beside = load(base)
+    shelf = Library(library, beside.hash, beside.name)
+    trained, name = load_router(shelf, bank), name or f"{bank}-new"
+    examples = {t.name: t.examples("train") for t in map(yosegi.tasks.load, dict.fromkeys(task))}
+    settings = Settings(
+        max_steps=steps or 100, per_device_train_batch_size=batch_size or 16, limit=limit, max_length=max_length, seed=seed,
+        dropout=0,
+    )  # fmt: skip
+    where = Run(
+        run or Path("runs") / f"fit-{library.name}", {"command": "fit", "router": bank, **settings.model_dump()}
+    )
+    learnt = take_up(
+        beside, trained.experts, trained.learnt, examples, where, settings,
+        heads=trained.heads, router_learning_rate=learning_rate or 0.1, name=name,
+    )  # fmt: skip
+    save_router(shelf, replace(trained, name=name, learnt=learnt, tasks=tuple(examples)), overwrite=overwrite)
+    size = sum(value.numel() for value in learnt.values())
+    return {"name": name, "router": bank, "tasks": list(examples), "numbers": size}
