@@ -101,7 +101,9 @@ class Arm:
         """12 hex digits that change when anything about this arm (or `more`) does: a measurement with them is not repeated."""
         experts = [[e.name, e.card.get("sha256"), e.card.get("data_hash"), e.card.get("created")] for e in self.experts]
         text = json.dumps(
-            [self.describe(), self.router_args, self._learnt(), self.merge_args, experts, more], sort_keys=True, default=str
+            [self.describe(), self.router_args, self._learnt(), self.merge_args, experts, more],
+            sort_keys=True,
+            default=str,
         )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
