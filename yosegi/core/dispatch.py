@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 READ, PICKED, BATCHED, COPIED = 12, 6, 1.5, 18
-SCAN, GROUP, GATHER = 160, 4e6, 2e6
+SCAN, GROUP, GATHER = 160, 5e6, 2e6
 """What things cost, counted in multiply-adds of a large GEMM (benchmarks/bench_routed.py measures it). To read all of A and B is
 worth so many tokens. A multiply-add costs so much with rows picked one by one, and so much with a matrix for each run; a weight
 so much if it is copied for its run. To look at one entry of w; and to begin, beyond what it takes to begin two GEMMs."""
