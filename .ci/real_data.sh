@@ -33,7 +33,7 @@ test -s "$out/report.html"
 if [ "${1:-small}" = small ]; then  # a library of LoRAs on natural instructions: every way to build and to route it, once
   rm -rf "$out.mbc_arrow"
   "$yosegi" run mbc_arrow --base "$base" --run "$out.mbc_arrow" --seen 3 --unseen 1 --seeds 0 --limit 8 --shots 4 --asked 2 \
-    --epochs 1 --shot_epochs 1 --clusters 2 --skills 2 --max_length 128 --max_new_tokens 8 --gate_steps 2 --mixes outputs
+    --epochs 1 --shot_epochs 1 --clusters 2 --skills 2 --max_length 128 --max_new_tokens 8 --gate_steps 2 --factors arrow
   test -s "$out.mbc_arrow/findings.json"
 fi
 echo "real data: ${#tasks[@]} tasks, $(wc -l < "$out/results.jsonl") rows, $out/report.html"
