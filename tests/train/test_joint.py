@@ -7,7 +7,6 @@ import torch
 
 from tests.train.conftest import sums, tiny_base
 from tests.train.test_sft import flat
-from yosegi.core.model import put
 from yosegi.errors import Diverged, Invalid
 from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.likelihood import likelihood

@@ -31,6 +31,7 @@ from yosegi.objectives.sft import sft
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example
+from yosegi.train.card import card
 from yosegi.train.descent import TOKENS, Lesson, Part, descend, steps_of
 from yosegi.train.precision import wants_bf16
 from yosegi.train.settings import Settings
@@ -170,26 +171,13 @@ def _wave(
             "steps": by_steps[expert.name][0],
             "examples": len(rows[expert.name]),
             "trainable_params": sum(f.A_RI.numel() + f.B_OR.numel() for f in start.factors.values()),
-            "precision": "bf16" if wants_bf16(base, settings.precision) else "fp32",
             "fleet": len(names),
             "fleet_tokens": outcome.tokens,
             "wall_s": round(outcome.wall_s, 2),
-            "peak_mem_mb": round(peak_memory()),
         }
-        card = {
-            "base": base.name,
-            "base_hash": base.hash,
-            "task_type": "SEQ_2_SEQ_LM" if base.seq2seq else "CAUSAL_LM",
-            "task": list(tasks.get(expert.name, ())),
-            "data_hash": hashes[expert.name],
-            "init": settings.init,
-            "init_seed": settings.init_seed,
-            "targets": settings.targets,
-            "recipe": settings.model_dump(),
-            "parents": [] if parent is None else [parent.name],
-            "metrics": measured,
-        }
-        found.append(dataclasses.replace(expert, card=card))
+        parents = [] if parent is None else [parent.name]
+        said = card(base, settings, tasks.get(expert.name, ()), hashes[expert.name], measured, parents=parents)
+        found.append(dataclasses.replace(expert, card=said))
     return found
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -16,10 +15,10 @@ from yosegi.core.model import put
 from yosegi.core.router import Router
 from yosegi.errors import Diverged
 from yosegi.inits import fresh as fresh_expert
-from yosegi.run import Run, peak_memory
+from yosegi.run import Run
 from yosegi.tasks import Example
+from yosegi.train.card import card
 from yosegi.train.descent import Lesson, Part, descend, steps_of
-from yosegi.train.precision import wants_bf16
 from yosegi.train.settings import Settings
 
 
@@ -148,21 +147,11 @@ def joint(
         "examples": len(rows),
         "tokens": outcome.tokens,
         "trainable_params": sum(p.numel() for p in parameters.values()),
-        "precision": "bf16" if wants_bf16(base, settings.precision) else "fp32",
         "wall_s": round(outcome.wall_s, 2),
-        "peak_mem_mb": round(peak_memory()),
     }
-    card: dict[str, Any] = {
-        "base": base.name,
-        "base_hash": base.hash,
-        "task_type": "SEQ_2_SEQ_LM" if base.seq2seq else "CAUSAL_LM",
-        "task": list(data),
-        "data_hash": hashed,
-        "init": settings.init,
-        "targets": settings.targets,
-        "recipe": {**settings.model_dump(), **how, "bank": name},
-        "parents": [],
-        "metrics": measured,
-    }
-    first = settings.init_seed
-    return [dataclasses.replace(e, card={**card, "init_seed": first + i}) for i, e in enumerate(found)], trained
+    recipe = {**how, "bank": name}
+    cards = [
+        card(base, settings, list(data), hashed, measured, recipe=recipe, init_seed=settings.init_seed + e)
+        for e in range(len(found))
+    ]
+    return [dataclasses.replace(e, card=said) for e, said in zip(found, cards, strict=True)], trained

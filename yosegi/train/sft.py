@@ -15,8 +15,9 @@ from yosegi.core.model import Banks, put
 from yosegi.inits import fresh
 from yosegi.progress import progress
 from yosegi.routers.uniform import Uniform
-from yosegi.run import Run, peak_memory
+from yosegi.run import Run
 from yosegi.tasks import Example
+from yosegi.train.card import card
 from yosegi.train.interrupt import interruptible
 from yosegi.train.precision import wants_bf16
 from yosegi.train.settings import Settings
@@ -71,20 +72,8 @@ def train(
     finally:
         banks.take()
         base.model.eval()
-    card = {
-        "base": base.name,
-        "base_hash": base.hash,
-        "task_type": "SEQ_2_SEQ_LM" if base.seq2seq else "CAUSAL_LM",
-        "task": list(start.tasks),
-        "data_hash": what["data_hash"],
-        "init": settings.init,
-        "init_seed": settings.init_seed,
-        "targets": settings.targets,
-        "recipe": settings.model_dump(),
-        "parents": [],
-        "metrics": measured,
-    }
-    return dataclasses.replace(expert, card=card)
+    said = card(base, settings, start.tasks, what["data_hash"], measured)
+    return dataclasses.replace(expert, card=said)
 
 
 def _fit(
@@ -177,9 +166,7 @@ def _fit(
         "examples": len(rows),
         "tokens": trainer.seen,
         "trainable_params": sum(p.numel() for p in parameters.values()),
-        "precision": "bf16" if bf16 else "fp32",
         "wall_s": round(time.monotonic() - started, 2),
-        "peak_mem_mb": round(peak_memory()),
     }
 
 
