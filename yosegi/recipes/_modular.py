@@ -20,6 +20,8 @@ CLAIMS = (
     ("MBC with Arrow beats one expert for all", "mbc · arrow · outputs", "shared", "new", "+1.8"),
     ("MBC beats random clusters", "mbc · uniform · outputs", "random · uniform · outputs", "new", "> 0"),
     ("MBC beats random clusters on its own tasks", "mbc · oracle · outputs", "random · oracle · outputs", "seen", "> 0"),
+    ("Arrow beats the uniform blend on private", "private · arrow · outputs", "private · uniform · outputs", "seen", "> 0"),
+    ("TP is as good as the oracle on private", "private · predictor · outputs", "private · oracle · outputs", "seen", "≈ 0"),
     ("Arrow is as good as the oracle on private", "private · arrow · outputs", "private · oracle · outputs", "seen", "≈ 0"),
     ("Arrow is as good as the oracle on MBC", "mbc · arrow · outputs", "mbc · oracle · outputs", "seen", "≈ 0"),
 )  # fmt: skip
@@ -148,7 +150,7 @@ def paragraph(judged: Sequence[Sequence[Any]], seeds: int) -> list[str]:
     for place, what in ((4, "By the tasks' own score"), (6, "By the log p of the gold answer")):
         parts = []
         for word in ("holds", "no difference found", "inside the noise", "better", "worse", "the reverse"):
-            if said := [row[0] for row in judged if row[place] == word]:
+            if said := [f"{row[0]} ({row[1]})" for row in judged if row[place] == word]:
                 parts.append(f"{word}: {'; '.join(said)}")
         lines.append(f"{what} - " + ". ".join(parts) + ".")
     lines.append(
