@@ -9,7 +9,7 @@ Equality  ours is within 0.01° of the dense SVD in float64 on those few, and of
           converged; "decays" halves each singular value, as training tends to.
 Expected  ≥ 5x against PEFT, thousands against the dense SVD.
 
-"Qwen3-0.6B" is every linear of a model of that shape: 28 layers of 7. Modules are made, measured and dropped one by one.
+"4 of Qwen3" is every linear of a model of four layers as Qwen3-0.6B has them. Modules are made, measured and dropped one by one.
 """
 
 import statistics
@@ -42,13 +42,16 @@ class Case(NamedTuple):
 
 QWEN = [(2048, 1024), (1024, 1024), (1024, 1024), (1024, 2048), (3072, 1024), (3072, 1024), (1024, 3072)]
 FULL = [
-    Case("32 x 1024", 64, 4, [(1024, 1024)] * 32),
-    Case("32 x 1024", 64, 4, [(1024, 1024)] * 32, True),
-    Case("32 x 1024", 64, 16, [(1024, 1024)] * 32),
-    Case("16 x 2048", 64, 16, [(2048, 2048)] * 16, few=2),
-    Case("Qwen3-0.6B", 256, 8, QWEN * 28, few=2, rounds=1),
+    Case("32 of 1024²", 64, 4, [(1024, 1024)] * 32),
+    Case("32 of 1024²", 64, 4, [(1024, 1024)] * 32, True),
+    Case("32 of 1024²", 64, 16, [(1024, 1024)] * 32),
+    Case("16 of 2048²", 64, 16, [(2048, 2048)] * 16, few=2),
+    Case("28, 4 of Qwen3", 256, 8, QWEN * 4, few=2, rounds=1),
 ]
-QUICK = [Case("2 x 64", 4, 4, [(64, 48)] * 2, rounds=1), Case("2 x 64", 4, 4, [(48, 64)] * 2, True, rounds=1)]
+QUICK = [
+    Case("2 of 64 x 48", 4, 4, [(64, 48)] * 2, rounds=1),
+    Case("2 of 64 x 48", 4, 4, [(48, 64)] * 2, True, rounds=1),
+]
 
 
 def factors(case: Case, O: int, I: int) -> Factors:
@@ -114,7 +117,7 @@ def row(case: Case) -> Row:
     off, their_off = torch.cat(ours_off), torch.cat(theirs_off)
     return {
         "experts": case.E,
-        "modules": f"{len(case.shapes)}: {case.what}" if case.what.startswith("Qwen") else case.what,
+        "modules": case.what,
         "rank": case.R,
         "spectrum": "decays" if case.decays else "random",
         "PEFT ms": 1e3 * spent["theirs"],

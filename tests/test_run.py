@@ -63,6 +63,16 @@ def steps(it):
     return [(row.get("stage"), row["step"]) for row in files.read_jsonl(it.path / "metrics.jsonl")]
 
 
+def test_several_rows_at_once(tmp_path):
+    it = Run(tmp_path)
+    it.log({"step": 1, "expert": "a"}, {"step": 1, "expert": "b"})
+    it.log()
+    it.log(step=2)
+    assert files.read_jsonl(tmp_path / "metrics.jsonl") == [
+        {"step": 1, "expert": "a"}, {"step": 1, "expert": "b"}, {"step": 2}
+    ]  # fmt: skip
+
+
 def test_rewind_forgets_what_comes_after_a_step(tmp_path):
     it = Run(tmp_path)
     it.rewind(3)  # nothing there yet

@@ -6,6 +6,7 @@ runs/NAME/
   items/TASK.MODEL.jsonl   one row an example    library/  figures/  report.html
 """
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -47,9 +48,9 @@ class Run:
                 f"{self.path} holds another run: {'; '.join(changed[:3])}. Choose another --run, or delete it."
             )
 
-    def log(self, **row: Any) -> None:
-        """One row of metrics.jsonl."""
-        self._append("metrics.jsonl", [row])
+    def log(self, *rows: dict[str, Any], **row: Any) -> None:
+        """One row of metrics.jsonl, or several at once."""
+        self._append("metrics.jsonl", [*rows, row] if row else rows)
 
     def rewind(self, step: int, **match: Any) -> None:
         """Forget the metric rows after `step`: a resumed run writes them again.
@@ -136,4 +137,8 @@ def _git_sha() -> str | None:
 
 
 def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "+-_" else "-" for c in name)
+    clean = "".join(c if c.isalnum() or c in "+-_" else "-" for c in name)
+    if clean == name.replace("/", "-") and len(clean.encode()) <= 80:
+        return clean
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]  # "a.b" and "a-b" are two names
+    return clean.encode()[:80].decode(errors="ignore") + f"~{mark}"

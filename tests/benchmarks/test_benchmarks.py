@@ -14,6 +14,7 @@ FILES = sorted(HERE.glob("bench_*.py"))
 CHECKED = {
     "arrow": "equal to",
     "cluster": "equal to",
+    "fleet": "equal to",
     "load": "equal to",
     "train": "equal to",
     "merge": "yosegi error",

@@ -140,8 +140,10 @@ def _take_up(
     from dataclasses import replace
 
     import yosegi.tasks
+    from yosegi import registry
     from yosegi.bases import load
-    from yosegi.library.routers import load_router, save_router
+    from yosegi.library.card import check_name
+    from yosegi.library.routers import load_router, routers, save_router
     from yosegi.library.store import Library
     from yosegi.run import Run
     from yosegi.train.build import take_up
@@ -149,9 +151,14 @@ def _take_up(
 
     if not task:
         raise Invalid(f"{bank} is a bank: name the new tasks that it is to take up (--task).")
+    name = check_name(name or f"{bank}-new")
+    if name in registry.names("routers"):
+        raise Invalid(f"A router cannot be called {name!r}: `eval` means another one by it.")
+    if name in routers(Library(library)) and not overwrite:
+        raise Invalid(f"{library} has a router called {name!r} already: --overwrite replaces it, --name avoids it.")
     beside = load(base)
     shelf = Library(library, beside.hash, beside.name)
-    trained, name = load_router(shelf, bank), name or f"{bank}-new"
+    trained = load_router(shelf, bank)
     examples = {t.name: t.examples("train") for t in map(yosegi.tasks.load, dict.fromkeys(task))}
     settings = Settings(
         max_steps=steps or 100, per_device_train_batch_size=batch_size or 16, limit=limit, max_length=max_length, seed=seed,

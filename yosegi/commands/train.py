@@ -77,6 +77,7 @@ def train(
         raise Invalid("--name goes with one task, or with --build shared, poly or mhr.")
 
     import yosegi.tasks
+    from yosegi.library.card import check_name
     from yosegi.library.store import Library
     from yosegi.run import Run
 
@@ -84,7 +85,10 @@ def train(
     names = {t.name: name if name and build == "private" else short(t.name) for t in loaded.values()}
     if len(set(names.values())) < len(loaded):
         raise Invalid("Two of these tasks would give experts of one name: train them one by one, with --name.")
-    names["shared"] = name or "+".join(names.values())
+    joined = "+".join(names.values())
+    names["shared"] = name or (joined if len(joined.encode()) <= 100 else "shared")
+    for wanted in (names["shared"], name or build, *names.values()):
+        check_name(wanted)  # now, and not after the training
     from yosegi.bases import load
 
     beside = load(base)
@@ -95,9 +99,10 @@ def train(
     )
     data_of = {t.name: t.examples("train") for t in loaded.values()}
     if build in ("poly", "mhr"):
-        made = _bank(beside, shelf, build, data_of, where, settings, experts, heads, name or build, overwrite)
+        made = _bank(beside, shelf, build, data_of, where, settings, experts, heads, name or build, overwrite, fresh)
     elif len(loaded) == 1 and build in ("private", "shared"):
-        made = _one(beside, shelf, names[next(iter(data_of))], data_of, where, settings, overwrite, fresh)
+        own = names["shared"] if build == "shared" else names[next(iter(data_of))]
+        made = _one(beside, shelf, own, data_of, where, settings, overwrite, fresh)
     else:
         from yosegi.train.build import build as build_library
 
@@ -149,16 +154,32 @@ def _bank(
     heads: int,
     name: str,
     overwrite: bool,
+    fresh: bool,
 ) -> list[str]:
     """Poly or MHR: the experts and the router they learnt with."""
+    from yosegi import registry
     from yosegi.library.routers import TrainedRouter, routers, save_router
     from yosegi.train.build import build_bank
 
     if shelf.path.is_dir() and name in routers(shelf) and not overwrite:
         raise Invalid(f"{shelf.path} has a router called {name!r}: --overwrite replaces it, --name avoids it.")
-    made, learnt = build_bank(beside, build, data, where, settings, experts=experts, heads=heads, name=name)
+    if name in registry.names("routers"):
+        raise Invalid(f"A bank cannot be called {name!r}: `eval` means another router by it.")
+    theirs = [f"{name}-{e}" for e in range(experts)]
+    taken = [
+        n
+        for n in theirs
+        if shelf.path.is_dir() and n in shelf and (shelf.card(n).get("recipe") or {}).get("bank") != name
+    ]
+    if taken and not overwrite:
+        raise Invalid(
+            f"{shelf.path} has another expert called {taken[0]!r}: --overwrite replaces it, --name avoids it."
+        )
+    made, learnt = build_bank(
+        beside, build, data, where, settings, experts=experts, heads=heads, name=name, resume=not fresh
+    )
     for expert in made:
-        shelf.add(expert, overwrite=overwrite)
+        shelf.add(expert, overwrite=True)  # of these names is only what a killed call of this bank has left
     heads = heads if build == "mhr" else 1
     table = TrainedRouter(name, "task_table", {"heads": heads}, made, learnt, "factors", heads, tuple(data))
     save_router(shelf, table, overwrite=overwrite)

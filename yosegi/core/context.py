@@ -20,7 +20,7 @@ class Context:
     run_K: Tensor | None = None  # expert_B, where the batch is K equally long runs of sequences that ask for one expert
     every: bool = False  # run_K is 0, 1, 2, … and leaves no expert out
     features_BF: Tensor | None = None  # what is known of each prompt as a whole (sentences.py)
-    once: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])  # worked out for the whole batch, not in each layer
+    once: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])  # worked out once a batch, not in each layer
 
     def record(self, layer: str, w_HE: Tensor) -> Tensor:
         """Keyed by layer, so the second forward of activation checkpointing overwrites and never doubles."""

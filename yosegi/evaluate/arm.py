@@ -99,7 +99,8 @@ class Arm:
 
     def fingerprint(self, **more: Any) -> str:
         """12 hex digits that change when anything about this arm (or `more`) does: a measurement with them is not repeated."""
-        experts = [[e.name, e.card.get("sha256"), e.card.get("data_hash"), e.card.get("created")] for e in self.experts]
+        card = ("sha256", "data_hash", "created")
+        experts = [[e.name, e.tasks, *(e.card.get(key) for key in card)] for e in self.experts]
         text = json.dumps(
             [self.describe(), self.router_args, self._learnt(), self.merge_args, experts, more],
             sort_keys=True,

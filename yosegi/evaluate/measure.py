@@ -1,5 +1,6 @@
 """Arms x tasks -> rows and items. What has been measured already is not measured again, so a killed evaluation goes on."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +66,7 @@ def evaluate(
                     if not arm.can_answer(task.name):
                         continue
                     mark = arm.fingerprint(
-                        base=base.hash, task=task.name, split=split, seed=seed, ids=[e.id for e in examples]
+                        base=base.hash, task=task.name, split=split, seed=seed, asked=_digest(task, examples)
                     )
                     if mark in known:
                         bar.advance(len(examples))
@@ -88,6 +89,12 @@ def evaluate(
                     _trace(base, arm, banks, few, run)
     _similarity(max((arm.experts for arm in arms), key=len), run)
     return rows
+
+
+def _digest(task: Task, examples: Sequence[Example]) -> str:
+    """What is asked and how: another prompt under the same id is another question."""
+    said = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
 
 
 def _measure(

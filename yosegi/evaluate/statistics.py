@@ -78,18 +78,37 @@ def _means(values: np.ndarray, seed: int, draws: int) -> np.ndarray:
 
 
 def over_seeds(
-    after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None = None, draws: int = 4000
+    after: Sequence[Sequence[float]],
+    before: Sequence[Sequence[float]] | None = None,
+    tasks: Sequence[str] | None = None,
 ) -> tuple[float, float, float]:
     """The mean of scores [seeds][items], or of their paired differences, and its 95 % interval.
 
-    Seeds and items are drawn again, both (a two-way bootstrap, Owen 2007, "The pigeonhole bootstrap"): an interval that speaks of
-    other seeds and other questions. Items stand in the same order in every seed.
+    Seeds and items are crossed and both random (two-way analysis of variance, Satterthwaite 1946): an interval that speaks of
+    other seeds and other questions. A bootstrap of three seeds is far too narrow: 0.77 instead of 0.95 where seeds differ most.
+
+    Args:
+        after: items stand in the same order in every seed.
+        before: what to subtract.
+        tasks: the task of each item. With it the interval speaks of other tasks, each counted alike, instead of other questions.
     """
+    from scipy.stats import t
+
     values_SN = np.asarray(after, float) - (0.0 if before is None else np.asarray(before, float))
-    generator = np.random.default_rng(0)
-    S, N = values_SN.shape
-    means = [
-        values_SN[generator.integers(0, S, S)][:, generator.integers(0, N, N)].mean() for _ in range(draws)
-    ]  # fmt: skip
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(values_SN.mean()), float(low), float(high)
+    if tasks is not None and len(set(tasks)) > 1:
+        places = [[n for n, task in enumerate(tasks) if task == one] for one in dict.fromkeys(tasks)]
+        values_SN = np.stack([values_SN[:, some].mean(1) for some in places], 1)
+    (S, N), mean = values_SN.shape, float(values_SN.mean())
+    if N < 2:
+        return mean, float("-inf"), float("inf")
+    seed_S, item_N = values_SN.mean(1), values_SN.mean(0)
+    of_items, of_seeds, of_rest = S * item_N.var(ddof=1), 0.0, 0.0
+    if S > 1:
+        rest_SN = values_SN - seed_S[:, None] - item_N + mean
+        of_seeds, of_rest = N * seed_S.var(ddof=1), float(np.square(rest_SN).sum()) / ((S - 1) * (N - 1))
+    square = max(of_seeds + of_items - of_rest, of_seeds, of_items)
+    if square < 1e-24:
+        return mean, mean, mean
+    freedom = square**2 / (of_seeds**2 / max(S - 1, 1) + of_items**2 / (N - 1) + of_rest**2 / (max(S - 1, 1) * (N - 1)))
+    half = float(t.ppf(0.975, freedom)) * (square / (S * N)) ** 0.5
+    return mean, mean - half, mean + half

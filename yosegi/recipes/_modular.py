@@ -88,7 +88,7 @@ def findings(run: Run, config: Any, seen: Sequence[str], unseen: Sequence[str]) 
 
 
 def scores(run: Run, tasks: Sequence[str], what: str) -> Scores:
-    """All questions of some tasks, for every arm that answered all of them in every seed."""
+    """All questions of some tasks, for every arm and seed that answered all of them."""
     found: dict[tuple[str, int], dict[str, list[float]]] = {}
     for row in run.results():
         if row["task"] in tasks and "against" not in row and row["metric"] != "logp":
@@ -98,8 +98,7 @@ def scores(run: Run, tasks: Sequence[str], what: str) -> Scores:
     for (arm, seed), by_task in found.items():
         if len(by_task) == len(tasks):
             whole.setdefault(arm, {})[seed] = [value for task in tasks for value in by_task[task]]
-    seeds = max(map(len, whole.values()), default=0)
-    return {arm: values for arm, values in whole.items() if len(values) == seeds}
+    return whole
 
 
 def cell(values: Mapping[int, Sequence[float]] | None) -> dict[str, float] | None:
@@ -129,7 +128,8 @@ def judge(claim: Sequence[str], score: Mapping[str, Scores], logp: Mapping[str, 
     for part in (score[where], logp[where]):
         if arm not in part or against not in part:
             return None
-        after, before = ([part[a][seed] for seed in sorted(part[a])] for a in (arm, against))
+        both = sorted(part[arm].keys() & part[against].keys())
+        after, before = ([part[a][seed] for seed in both] for a in (arm, against))
         diff, low, high = over_seeds(after, before)
         row += [{"value": round(diff, 4), "low": round(low, 4), "high": round(high, 4)}, verdict(paper, low, high)]
     return row

@@ -28,7 +28,6 @@ from yosegi.core.model import put
 from yosegi.evaluate.likelihood import likelihood
 from yosegi.library.similarity import similarity
 from yosegi.library.store import Library
-from yosegi.partitions.by_cluster import sweep
 from yosegi.progress import progress
 from yosegi.recipes._insights import arrow_finding, clusters_finding, ratio_finding, similarity_finding
 from yosegi.report import report
@@ -97,7 +96,7 @@ def main(config: Config, run: Run) -> None:
         pairs.append(joint_gain(base, experts, data, asked, alone, run, how, seed))
         ratios.append(norm_ratios(base, experts, asked))
         routed.append(arrow_logp(base, experts, asked, alone))
-        counted.append(by_number(base, experts, data, asked, alone, config, run, how, seed))
+        counted.append(by_number(base, data, asked, alone, config, run, how, seed))
         measure(run, base, seed, alone, pairs[-1], ratios[-1], routed[-1], config)
     found = [
         similarity_finding(pairs, list(data), config.draws),
@@ -222,13 +221,12 @@ def arrow_logp(base: Base, experts: Sequence[Expert], asked: Data, alone: Mappin
 
 
 def by_number(
-    base: Base, experts: Sequence[Expert], data: Data, asked: Data, alone: Mapping[str, float], config: Config, run: Run,
+    base: Base, data: Data, asked: Data, alone: Mapping[str, float], config: Config, run: Run,
     how: Settings, seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Insight (d): libraries of k clusters, of the tasks' experts and by lot; each task with its cluster's expert."""
-    told = {row["k"]: row for row in sweep(experts, [k for k in config.clusters if k < len(data)])}
     rows = [{"k": len(data), "way": way, "logp": float(np.mean(list(alone.values())))} for way in ("mbc", "random")]
-    for k in (1, *told):
+    for k in (1, *(k for k in config.clusters if k < len(data))):
         for way in ("mbc", "random"):
             kind = "shared" if k == 1 else way
             library = Library(run.path / "libraries" / f"{kind}{k}-s{seed}", base.hash, base.name)
@@ -238,7 +236,7 @@ def by_number(
             )  # fmt: skip
             whose = {task: name for name, group in found.tasks.items() for task in group}
             values = mean_logp(base, library.load(), [(whose[task], some) for task, some in asked.items()])
-            silhouette = told[k]["silhouette"] if kind == "mbc" else None
+            silhouette = found.evidence["silhouette"] if kind == "mbc" else None  # of the experts that were clustered
             rows.append({"k": k, "way": way, "logp": float(np.mean(values)), "silhouette": silhouette})
     return rows
 

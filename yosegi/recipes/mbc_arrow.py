@@ -187,7 +187,7 @@ def routed_arms(
                     seed=seed, name=f"{way}-s{seed}-{router}",
                     steps=config.gate_steps if gates else None, batch=config.gate_batch if gates else None,
                 )  # fmt: skip
-                save_router(library, TrainedRouter(router, router, {}, experts, learnt))
+                save_router(library, TrainedRouter(router, router, {}, experts, learnt, tasks=tuple(data)))
             learnt = load_router(library, router).learnt
         for mix in ("outputs", "factors") if router in config.factors else ("outputs",):
             arms.append(Arm(f"{way} · {router} · {mix}", experts, router, {}, learnt, mix))
@@ -207,7 +207,9 @@ def bank_arms(base: Base, data: Mapping[str, Sequence[Example]], config: Config,
             )  # fmt: skip
             for expert in experts:
                 library.add(expert, overwrite=True)
-            table = TrainedRouter("task_table", "task_table", {"heads": heads}, experts, learnt, "factors", heads)
+            table = TrainedRouter(
+                "task_table", "task_table", {"heads": heads}, experts, learnt, "factors", heads, tuple(data)
+            )
             save_router(library, table)
         table = load_router(library, "task_table")
         arms.append(Arm(way, table.experts, table.router, dict(table.args), table.learnt, table.mix, table.heads))

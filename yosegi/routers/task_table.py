@@ -1,6 +1,6 @@
 """A table of tasks and experts: each task has learnt which of the shared experts it wants. The router of Poly and MHR.
 
-Ponti et al. 2023, "Combining Parameter-efficient Modules for Task-level Generalisation", EACL 2023, arXiv:2202.13914 (Poly, `heads=1`),
+Ponti et al. 2023, "Combining Parameter-efficient Modules for Task-level Generalisation", arXiv:2202.13914 (Poly, `heads=1`),
 and Caccia et al. 2023, "Multi-Head Adapter Routing for Cross-Task Generalization", arXiv:2211.03831 (MHR, `heads=H`: every
 slice of a layer's input and output has a row of the table of its own). Both mix factors.
 """

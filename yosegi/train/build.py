@@ -18,8 +18,10 @@ from torch import Tensor
 
 from yosegi import files
 from yosegi.bases import Base
+from yosegi.batches import data_hash, tokenise
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, UnknownName
+from yosegi.library.card import check_base, check_name
 from yosegi.library.store import Library
 from yosegi.partitions import Partition
 from yosegi.partitions.by_cluster import by_cluster
@@ -84,6 +86,10 @@ def build(
     """
     if way not in WAYS[:4]:
         raise UnknownName.among("way to build a library", way, WAYS[:4])
+    if way in ("mbc", "random") and not 1 <= clusters <= len(data):  # before the private phase, and not after it
+        raise Invalid(f"clusters={clusters}: {len(data)} tasks can be 1 to {len(data)} clusters.")
+    for name in (names or {}).values():
+        check_name(name)
     data = {task: examples[: settings.limit] for task, examples in data.items()}
     if way != "private":  # of a group of tasks the limit has been taken from each
         settings = settings.model_copy(update={"limit": None})
@@ -116,7 +122,11 @@ def build(
     there = [] if overwrite or not library.path.is_dir() else [name for name in found.groups if name in library]
     for name in there:
         card = library.card(name)
-        if card["recipe"] != settings.model_dump() or card["task"] != list(found.tasks[name]):
+        check_base({**card, "name": name}, base.name, base.hash)
+        some = found.groups[name][: settings.limit]
+        rows = tokenise(some, base.tokenizer, settings.max_length, settings.objective, base.seq2seq)
+        same = card["recipe"] == settings.model_dump() and card["data_hash"] == data_hash(rows)
+        if not same or card["task"] != list(found.tasks[name]):
             raise Invalid(
                 f"{library.path} has another expert called {name!r}: --overwrite replaces it, another --library avoids it."
             )
@@ -140,6 +150,7 @@ def build_bank(
     heads: int = 4,
     router_learning_rate: float = 0.1,
     name: str | None = None,
+    resume: bool = True,
     tokens_per_pass: int | None = None,
 ) -> tuple[list[Expert], dict[str, Tensor]]:
     """Poly or MHR: the experts, and what their table learnt. They mix factors, with a `TaskTable` of as many heads.
@@ -154,6 +165,7 @@ def build_bank(
         heads: slices of a layer that are mixed on their own, for mhr.
         router_learning_rate: of the table's logits.
         name: of the bank, by default the way.
+        resume: see `fleet`.
         tokens_per_pass: see `fleet`.
     """
     if way not in WAYS[4:]:
@@ -174,6 +186,7 @@ def build_bank(
         mix="factors",
         heads=heads,
         router_learning_rate=router_learning_rate,
+        resume=resume,
         tokens_per_pass=tokens_per_pass,
     )
 

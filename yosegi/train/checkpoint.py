@@ -6,7 +6,7 @@ checkpoint/trainer_state.json  the Trainer's own counters
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,10 @@ def save_state(
 def check(folder: Path, what: Mapping[str, Any]) -> None:
     """Refuse to go on with a checkpoint of another training."""
     saved = files.read_json(folder / "state.json").get("what", {})
-    changed = [f"{key} was {saved.get(key)!r}, is {what[key]!r}" for key in what if saved.get(key) != what[key]]
+    every = dict.fromkeys([*what, *saved])
+    changed = [
+        f"{key} was {saved.get(key)!r}, is {what.get(key)!r}" for key in every if saved.get(key) != what.get(key)
+    ]
     if changed:
         raise Invalid(
             f"The checkpoint in {folder} is of another training: {'; '.join(changed[:3])}. "
@@ -59,11 +62,12 @@ def check(folder: Path, what: Mapping[str, Any]) -> None:
 
 
 @torch.no_grad()
-def load_parameters(folder: Path, parameters: Mapping[str, Tensor]) -> None:
-    """Put the trained values back."""
+def load_parameters(folder: Path, parameters: Mapping[str, Tensor], places: Sequence[int] | None = None) -> None:
+    """Put the trained values back; with `places`, only these of the first axis."""
     tensors = _tensors(folder)
     for name, parameter in parameters.items():
-        parameter.copy_(tensors[f"parameter.{name}"])
+        value = tensors[f"parameter.{name}"]
+        parameter.copy_(value if places is None else value[list(places)])
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -212,13 +213,20 @@ def descend(
                 parameter.grad = None
 
             outcome.wall_s = before_s + time.monotonic() - started
-            for g in at_work:
-                if finite[g]:
-                    _log(run, step + 1, lessons[g].name, losses[g], norms[g], optimizer, parts, g, outcome)
-            shown = losses[[g for g in at_work if finite[g]]]
-            bar.advance(note=f"loss {shown.mean():.3f}" if len(shown) else "diverged")
+            well = [g for g in at_work if finite[g]]
+            loss_G, norm_G, lr_G = losses.tolist(), norms.tolist(), _lrs(optimizer, parts, len(lessons))
+            pace = {
+                "tokens_per_s": round(outcome.tokens / max(outcome.wall_s, 1e-9)),
+                "wall_s": round(outcome.wall_s, 2),
+            }
+            run.log(*(
+                {"step": step + 1, "stage": "sft", "expert": lessons[g].name}
+                | {"loss": loss_G[g], "lr": lr_G[g], "grad_norm": norm_G[g], **pace}
+                for g in well
+            ))  # fmt: skip
+            bar.advance(note=f"loss {fmean(loss_G[g] for g in well):.3f}" if well else "diverged")
             if (step + 1) % settings.save_steps == 0 or step + 1 == total or interrupted:
-                _save(folder, step + 1, what, whole, optimizer, outcome)
+                _save(folder, step + 1, step + 1 == total, what, whole, optimizer, outcome)
             if interrupted:
                 raise KeyboardInterrupt
     return outcome
@@ -251,16 +259,18 @@ def _hand_over(part: Part, views: Sequence[nn.Parameter], step: int) -> None:
 @torch.no_grad()
 def _clip(grads: Sequence[Tensor], learners: int, most: float) -> Tensor:
     """Each learner's gradient cut to the norm `most`; a gradient that is not finite becomes zero. The norms [G]."""
-    dims = [tuple(range(1, grad.ndim)) if learners > 1 else tuple(range(grad.ndim)) for grad in grads]
-    squares = [grad.float().square().sum(dim) for grad, dim in zip(grads, dims, strict=True)]
-    norm_G = torch.stack(squares).sum(0).sqrt().reshape(learners)
+    dims = [tuple(range(int(learners > 1), grad.ndim)) for grad in grads]
+    norms = [torch.linalg.vector_norm(g, 2, dim, dtype=torch.float32) for g, dim in zip(grads, dims, strict=True)]
+    norm_G = torch.stack(norms).norm(dim=0).reshape(learners)
+    factor_G, finite_G = (most / (norm_G + 1e-6)).clamp(max=1), norm_G.isfinite()
+    if bool((factor_G == 1).all()):  # most steps of most trainings: the gradients need not be touched
+        return norm_G
+    all_finite = bool(finite_G.all())
     for grad, dim in zip(grads, dims, strict=True):
-        factor_G = (most / (norm_G + 1e-6)).clamp(max=1).to(grad.dtype)
-        factor = factor_G.view(-1, *[1] * len(dim)) if learners > 1 else factor_G
-        if bool(norm_G.isfinite().all()):
-            grad.mul_(factor)
-        else:
-            grad.copy_(torch.where(norm_G.isfinite().view_as(factor), grad * factor, 0))
+        factor = factor_G.to(grad.dtype).view(-1, *[1] * len(dim)) if learners > 1 else factor_G.to(grad.dtype)
+        grad.mul_(factor)
+        if not all_finite:
+            grad.copy_(torch.where(finite_G.view_as(factor), grad, 0))
     return norm_G
 
 
@@ -269,33 +279,20 @@ def _targets(rows: Sequence[Mapping[str, list[int]]], seq2seq: bool) -> list[int
     return [sum(label != IGNORED for label in row["labels"][0 if seq2seq else 1 :]) for row in rows]
 
 
-def _log(
-    run: Run,
-    step: int,
-    name: str,
-    loss: Tensor,
-    norm: Tensor,
-    optimizer: torch.optim.Optimizer,
-    parts: Sequence[Part],
-    learner: int,
-    outcome: Outcome,
-) -> None:
-    mine = next(i for i, part in enumerate(parts) if part.slice is None or part.slice[0] <= learner < part.slice[1])
-    run.log(
-        step=step,
-        stage="sft",
-        expert=name,
-        loss=loss.item(),
-        lr=optimizer.param_groups[mine]["lr"],
-        grad_norm=norm.item(),
-        tokens_per_s=round(outcome.tokens / max(outcome.wall_s, 1e-9)),
-        wall_s=round(outcome.wall_s, 2),
-    )
+def _lrs(optimizer: torch.optim.Optimizer, parts: Sequence[Part], learners: int) -> list[float]:
+    """What each learner's factors moved with; of a bank its experts', which stand after the router's."""
+    lr_G = [optimizer.param_groups[-1]["lr"]] * learners
+    for group, part in zip(optimizer.param_groups, parts, strict=True):
+        if part.slice is not None:
+            first, last = part.slice
+            lr_G[first:last] = [group["lr"]] * (last - first)
+    return lr_G
 
 
 def _save(
     folder: Path,
     step: int,
+    over: bool,
     what: Mapping[str, Any],
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
@@ -304,7 +301,9 @@ def _save(
     with files.new_folder(folder) as new:
         schedule = {"_last_lr": [group["lr"] for group in optimizer.param_groups]}
         checkpoint.save_state(new, parameters, optimizer, schedule, what)
-        files.write_json(new / "progress.json", {"step": step, **vars(outcome), "peak_mem_mb": peak_memory()})
+        files.write_json(
+            new / "progress.json", {"step": step, "over": over, **vars(outcome), "peak_mem_mb": peak_memory()}
+        )
 
 
 def _load(

@@ -10,7 +10,6 @@ The idea of training many LoRAs over one base at once: Ye et al. 2023, "mLoRA", 
 """
 
 import dataclasses
-import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,8 +30,9 @@ from yosegi.objectives.sft import sft
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example
+from yosegi.train import checkpoint
 from yosegi.train.card import card
-from yosegi.train.descent import TOKENS, Lesson, Part, descend, steps_of
+from yosegi.train.descent import TOKENS, Lesson, Outcome, Part, descend, steps_of
 from yosegi.train.precision import wants_bf16
 from yosegi.train.settings import Settings
 
@@ -140,37 +140,39 @@ def _wave(
             bank.set_origin()
     lessons = [Lesson(name, rows[name], [name] * len(rows[name]), *by_steps[name]) for name in names]
     hashes = {name: data_hash(rows[name]) for name in names}
-    what = {"names": names, "base_hash": base.hash, "data": _digest(hashes), **settings.model_dump()}
+    what = {"names": names, "base_hash": base.hash, "data": hashes, **settings.model_dump()}
     if parent is not None:
         what["start"] = [parent.name, parent.card.get("sha256"), parent.card.get("data_hash")]
     try:
-        outcome = descend(
-            base,
-            banks,
-            lessons,
-            _parts(banks, lessons, settings),
-            run,
-            settings,
-            hears="experts",
-            what=what,
-            folder=folder,
-            title=f"train {len(names)} experts" if len(names) > 1 else f"train {names[0]}",
-            resume=resume,
-            tokens_per_pass=tokens_per_pass,
-        )
+        outcome = _trained_before(folder, what, banks) if resume else None
+        if outcome is None:
+            outcome = descend(
+                base,
+                banks,
+                lessons,
+                _parts(banks, lessons, settings),
+                run,
+                settings,
+                hears="experts",
+                what=what,
+                folder=folder,
+                title=f"train {len(names)} experts" if len(names) > 1 else f"train {names[0]}",
+                resume=resume,
+                tokens_per_pass=tokens_per_pass,
+            )
         trained = banks.experts()
     finally:
         banks.take()
         base.model.eval()
     diverged |= outcome.diverged
-    found = []
+    found, size = [], sum(f.A_RI.numel() + f.B_OR.numel() for f in start.factors.values())
     for expert in trained:
         if expert.name in outcome.diverged:
             continue
         measured = {
             "steps": by_steps[expert.name][0],
             "examples": len(rows[expert.name]),
-            "trainable_params": sum(f.A_RI.numel() + f.B_OR.numel() for f in start.factors.values()),
+            "trainable_params": size,
             "fleet": len(names),
             "fleet_tokens": outcome.tokens,
             "wall_s": round(outcome.wall_s, 2),
@@ -191,8 +193,17 @@ def _parts(banks: Banks, lessons: Sequence[Lesson], settings: Settings) -> list[
     return parts
 
 
-def _digest(hashes: Mapping[str, str]) -> str:
-    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()[:12]
+def _trained_before(folder: Path, what: Mapping[str, Any], banks: Banks) -> Outcome | None:
+    """A wave was over, and some of its experts kept, when it was killed: the others lie in its checkpoint, ready."""
+    if not (folder / "state.json").exists():
+        return None
+    saved, progress = files.read_json(folder / "state.json")["what"], files.read_json(folder / "progress.json")
+    begun, hashes = saved.get("names") or [], saved.get("data") or {}
+    if set(begun) <= set(what["names"]) or not set(what["names"]) <= set(begun) or not progress["over"]:
+        return None
+    checkpoint.check(folder, {**what, "names": begun, "data": {**hashes, **what["data"]}})
+    checkpoint.load_parameters(folder, banks.parameters(), [begun.index(name) for name in banks.names])
+    return Outcome(progress["tokens"], progress["wall_s"], progress["diverged"])
 
 
 def _waves(
@@ -208,7 +219,7 @@ def _waves(
     names = list(rows)
     if folder is not None and (folder / "state.json").exists():
         begun = files.read_json(folder / "state.json")["what"].get("names", [])
-        if begun and set(begun) <= set(names):
+        if len(begun := [name for name in begun if name in names]):
             yield begun
             names = [name for name in names if name not in begun]
     if not names:

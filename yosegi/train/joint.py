@@ -5,6 +5,7 @@ import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from yosegi.bases import Base
@@ -87,6 +88,7 @@ def joint(
     }
     rows = [row for some in tokenised.values() for row in some]
     whose = [task for task, some in tokenised.items() for _ in some]
+    torch.manual_seed(settings.seed)  # a table begins at random numbers
     banks = put(base.model, experts, router, named(mix), heads=heads, dropout=settings.dropout)
     factors = {id(p) for bank in banks.values() for p in bank.parameters()}
     parameters = banks.parameters()
@@ -105,8 +107,12 @@ def joint(
         "router_learning_rate": rate,
         "router_only": router_only,
     }
+    begun = hashlib.sha256(repr([[e.name, e.card.get("sha256"), e.card.get("data_hash")] for e in experts]).encode())
+    for key, value in sorted((learnt or {}).items()):
+        begun.update(key.encode() + value.detach().cpu().float().contiguous().numpy().tobytes())
     hashed = hashlib.sha256(repr([data_hash(rows), whose]).encode()).hexdigest()[:12]
-    what = {"name": name, "base_hash": base.hash, "data_hash": hashed, **how, **settings.model_dump()}
+    what = {"name": name, "base_hash": base.hash, "data_hash": hashed, "fresh": fresh, "begun": begun.hexdigest()[:12]}
+    what |= {**how, **settings.model_dump()}
     folder = run.path / "checkpoint" / name
     try:
         if learnt:
