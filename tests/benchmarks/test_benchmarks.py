@@ -19,6 +19,7 @@ CHECKED = {
     "train": "equal to",
     "merge": "yosegi error",
     "prototypes": "ratio",
+    "routed": "equal to",
 }
 
 
