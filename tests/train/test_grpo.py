@@ -8,7 +8,7 @@ import torch
 from tests.train.conftest import sums, tiny_base, tiny_t5
 from tests.train.test_sft import flat
 from yosegi import files
-from yosegi.errors import Invalid
+from yosegi.errors import Diverged, Invalid
 from yosegi.inits import fresh
 from yosegi.masks.random import random
 from yosegi.run import Run
@@ -137,21 +137,20 @@ def test_a_kill_changes_nothing(tmp_path, monkeypatch):
 
 
 def test_one_that_diverges_does_not_drag_the_other_down(tmp_path, monkeypatch):
-    plain = module.clipped
+    alone = climb(tmp_path / "alone", names=("a",))["a"]
+    base, kept, plain = tiny_base(), [], module.clipped
+    poison = base.tokenizer("9").input_ids[0]
 
     def poisoned(logp_BT, batch, tokens, *rest):
         loss_B = plain(logp_BT, batch, tokens, *rest)
-        bad_B = torch.tensor([42 in row for row in batch["input_ids"].tolist()])
-        return loss_B * torch.where(bad_B, math.inf, 1.0)
+        return loss_B * torch.where(batch["input_ids"][:, 0] == poison, math.inf, 1.0)  # prompts that begin with a 9
 
     monkeypatch.setattr(module, "clipped", poisoned)
-    kept = []
-    with pytest.raises((module.Diverged, AssertionError)):
-        base = tiny_base()
-        never, always = sums()[:20], [e for e in sums() if 42 in base.tokenizer(e.prompt).input_ids]
-        assert always, "the poison is in nobody's prompt"
-        grpo(base, start(base, "a", "b"), {"a": Questions(Sums(), never), "b": Questions(Sums(), always)}, Run(tmp_path),
-             QUICK, keep=lambda e: kept.append(e.name))  # fmt: skip
+    questions = {"a": Questions(Sums(), sums()[:20]), "b": Questions(Sums(), sums()[90:])}
+    with pytest.raises(Diverged, match=r"1 of 2 experts diverged \('b' at step 1\)"):
+        grpo(base, start(base, "a", "b"), questions, Run(tmp_path / "both"), QUICK, keep=kept.append)
+    assert [expert.name for expert in kept] == ["a"]
+    torch.testing.assert_close(flat(kept[0]), flat(alone), rtol=1e-3, atol=1e-5)
 
 
 def test_no_questions(tmp_path):

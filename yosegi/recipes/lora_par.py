@@ -5,8 +5,8 @@ Claim   Split the questions by how they are thought through (System 1, System 2)
         does as well as all of them, and better than as many entries drawn by lot.
 Paper   Huang et al. 2025, arXiv:2507.20999 (Llama-2 7B, GSM8K): 34.6 on LoRA and 41.9 on PiSSA (θ .95), beside LoRA 31.9, PiSSA
         33.6, PiSSA + RL 37.5. It has no LoRA + RL on Llama-2, and no random entries with RL: the controls here.
-Ours    `dev/LOG.md`: nano, recall and one-step skills as System 1, two-step arithmetic as System 2.
-Run     yosegi run lora_par                                    nano, some twenty minutes of one CPU core a seed
+Ours    not run in full yet (`dev/LOG.md`): nano, one-step skills as System 1, two-step arithmetic as System 2.
+Run     yosegi run lora_par                                    nano; not timed yet
         yosegi run lora_par --base house --tasks gsm8k,mgsm_ja …    real questions, with the data folder
         yosegi run lora_par --smoke                            seconds; the tests run this
 """

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from yosegi import files, tasks
@@ -178,7 +179,7 @@ class Soup:
         name = f"{pair.name} {way} {rate:g}"
         if name not in routers(self.library):
             experts, method, config = self.experts(pair), find("routers", router)(**args), self.config
-            seed_everything(self.seed)
+            torch.manual_seed(self.seed)  # a random start is drawn from torch's generator
             start = begin(self.base, experts, method)
             learnt: Mapping[str, Tensor] = start
             if rate:
@@ -260,10 +261,3 @@ def settled(run: Run, soup: Soup) -> dict[str, dict[str, Any]]:
 def possible(way: str, pair: Pair) -> bool:
     """Few examples of a pair have to be there."""
     return pair.shots or "shots" not in WAYS[way][1]
-
-
-def seed_everything(seed: int) -> None:
-    """What draws from torch's generator, draws the same again."""
-    import torch
-
-    torch.manual_seed(seed)
