@@ -62,7 +62,7 @@ def test_a_long_curve_is_thinned_and_a_spike_survives(charts):
 
 def test_rows_that_are_not_numbers_do_not_break_it(charts):
     assert (
-        charts([{"step": 1, "loss": float("nan")}, {"loss": 1.0}, {"step": 2, "reward": 3}, {"step": "x", "loss": 1}])
+        charts([{"step": 1, "loss": float("nan")}, {"loss": 1.0}, {"step": 2, "colour": 3}, {"step": "x", "loss": 1}])
         == []
     )
     chart = charts([{"step": 1, "loss": float("inf")}, {"step": 2, "loss": 1.0}])[0]
@@ -82,3 +82,37 @@ def test_ticks_are_round():
     assert curves.ticks(0, 400, 6) == [0, 100, 200, 300, 400]
     assert curves.ticks(0.13, 0.61, 5) == [0.2, 0.3, 0.4, 0.5, 0.6]
     assert curves.ticks(3, 3, 5) == [3]
+
+
+def test_a_stage_with_rewards_shows_what_became_of_them_and_not_its_loss(charts):
+    rows = [
+        {
+            "step": s,
+            "stage": "grpo",
+            "expert": e,
+            "loss": 0.0,
+            "reward": s / 10,
+            "kl": 0.1 * s,
+            "length": 9,
+            "no_variance": 0.5,
+            "lr": 1.0,
+        }
+        for e in "ab"
+        for s in (1, 2, 3)
+    ]
+    found = charts([*rows, {"step": 1, "stage": "sft", "expert": "a", "loss": 2.0}])
+    assert [(c.stage, c.key) for c in found] == [
+        ("grpo", "reward"),
+        ("grpo", "kl"),
+        ("grpo", "length"),
+        ("grpo", "no_variance"),
+        ("sft", "loss"),
+    ]
+    reward, kl = found[:2]
+    assert [x for x, _ in points(reward.curves[0].raw)] == [0, 50, 100]
+    ys = [y for _, y in points(reward.curves[1].raw)]
+    assert ys == sorted(ys, reverse=True) and not reward.log
+    assert reward.leads and reward.rate_top == 1.0 and not kl.leads and kl.rate_top is None
+    assert curves.cost_of(reward.curves[0]) | {"speed": None} == {
+        "steps": 3, "first": 0.1, "end": pytest.approx(0.3), "validation": None, "wall_s": None, "speed": None,
+    }  # fmt: skip

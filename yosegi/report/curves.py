@@ -1,7 +1,8 @@
-"""Training curves: the loss of every expert, as it was and smoothed, drawn in units of a 100 x 100 picture."""
+"""Training curves: what every expert's rows say of its steps, as it was and smoothed, in units of a 100 x 100 picture."""
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,15 +12,27 @@ from yosegi.report.read import Found, Row
 POINTS = 300
 """Points drawn of one curve; a longer one is thinned."""
 
+QUANTITIES = {
+    "reward": "reward",
+    "loss": "loss",
+    "kl": "KL from where the stage began, nats a token",
+    "length": "tokens of an answer",
+    "no_variance": "share of the questions whose answers were all worth the same: nothing is learnt from them",
+    "truncated": "share of the answers that were cut off",
+    "drawing": "share of the time spent drawing answers",
+}
+"""The columns that are drawn, each in a chart of its own, and what they are."""
+
 T = TypeVar("T")
 
 
 @dataclass
 class Curve:
-    """One expert, or one pre-training."""
+    """One quantity of one expert, or of one pre-training."""
 
     name: str
     rows: list[Row]
+    key: str = "loss"
     raw: str = ""
     smooth: str = ""
     validation: str = ""
@@ -40,8 +53,8 @@ class Curve:
 
     @property
     def end(self) -> float | None:
-        """The smoothed loss at the end."""
-        smoothed = smooth([y for _, y in self.points("loss")])
+        """Its smoothed value at the end."""
+        smoothed = smooth([y for _, y in self.points(self.key)])
         return smoothed[-1] if smoothed else None
 
     def points(self, key: str) -> list[tuple[float, float]]:
@@ -52,9 +65,10 @@ class Curve:
 
 @dataclass
 class Chart:
-    """The curves of one stage on one pair of axes. Ticks are a place in per cent and a label."""
+    """One quantity of one stage on one pair of axes. Ticks are a place in per cent and a label."""
 
     stage: str
+    key: str
     curves: list[Curve]
     log: bool = False
     x_ticks: list[tuple[float, str]] = field(default_factory=list)
@@ -63,16 +77,21 @@ class Chart:
     thinned: bool = False
     has_validation: bool = False
 
+    @property
+    def leads(self) -> bool:
+        """Whether it is the first of its stage, which also says what the training took."""
+        return self.key in ("loss", "reward")
+
 
 def charts(found: Found) -> list[Chart]:
-    """One chart a stage."""
+    """One chart a stage and quantity."""
     several = len([run for run in found.runs if run.metrics]) > 1
     stages: dict[str, dict[str, Curve]] = {}
     for run in found.runs:
         seeds = {str(row["seed"]) for row in run.metrics if row.get("seed") is not None}
         for row in run.metrics:
-            if known(row.get("step")) is None or not any(
-                known(row.get(k)) is not None for k in ("loss", "validation_loss")
+            if known(row.get("step")) is None or all(
+                known(row.get(key)) is None for key in (*QUANTITIES, "validation_loss")
             ):
                 continue
             stage = str(row.get("stage") or "training")
@@ -82,8 +101,21 @@ def charts(found: Found) -> list[Chart]:
                 parts.append(f"seed {row['seed']}")
             name = " · ".join(filter(None, parts))
             stages.setdefault(stage, {}).setdefault(name, Curve(name, [])).rows.append(row)
-    drawn = [_chart(stage, list(curves.values())) for stage, curves in stages.items()]
+    drawn = [
+        _chart(stage, key, list(curves.values())) for stage, curves in stages.items() for key in _drawn(curves.values())
+    ]
     return [chart for chart in drawn if chart is not None]
+
+
+def _drawn(curves: Iterable[Curve]) -> list[str]:
+    """The quantities of a stage. Where there is a reward the loss says nothing: it begins at 0 in every step."""
+    there = {key for curve in curves for row in curve.rows for key in row}
+    return [
+        key
+        for key in QUANTITIES
+        if key in there or key == "loss" and "validation_loss" in there
+        if not (key == "loss" and "reward" in there)
+    ]
 
 
 def smooth(values: list[float]) -> list[float]:
@@ -94,18 +126,17 @@ def smooth(values: list[float]) -> list[float]:
     return [(sums[end] - sums[start]) / (end - start) for start, end in spans]
 
 
-def _chart(stage: str, curves: list[Curve]) -> Chart | None:
-    for curve in curves:
-        curve.rows.sort(key=lambda row: row["step"])
-    losses = {curve.name: curve.points("loss") for curve in curves}
-    checks = {curve.name: curve.points("validation_loss") for curve in curves}
-    every = [point for points in (*losses.values(), *checks.values()) for point in points]
+def _chart(stage: str, key: str, curves: list[Curve]) -> Chart | None:
+    curves = [Curve(curve.name, sorted(curve.rows, key=lambda row: row["step"]), key) for curve in curves]
+    values = {curve.name: curve.points(key) for curve in curves}
+    checks = {curve.name: curve.points("validation_loss") if key == "loss" else [] for curve in curves}
+    every = [point for points in (*values.values(), *checks.values()) for point in points]
     if not every:
         return None
-    chart = Chart(stage, curves)
+    chart = Chart(stage, key, curves)
     x_low, x_high = min(x for x, _ in every), max(x for x, _ in every)
     y_low, y_high = min(y for _, y in every), max(y for _, y in every)
-    chart.log = y_low > 0 and y_high / y_low > 6
+    chart.log = key in ("loss", "kl") and y_low > 0 and y_high / y_low > 6
     scale = math.log if chart.log else float
     room = (scale(y_high) - scale(y_low)) * 0.05 or 0.5
     bottom, top = scale(y_low) - room, scale(y_high) + room
@@ -115,10 +146,10 @@ def _chart(stage: str, curves: list[Curve]) -> Chart | None:
         across = (x - x_low) / (x_high - x_low) if x_high > x_low else 0.5
         return 100 * across, 100 * (1 - (scale(y) - bottom) / (top - bottom))
 
-    rates = [y for curve in curves for _, y in curve.points("lr")]
+    rates = [y for curve in curves for _, y in curve.points("lr") if chart.leads]
     chart.rate_top = max(rates) if rates and max(rates) > 0 else None
     for curve in curves:
-        points = losses[curve.name]
+        points = values[curve.name]
         chart.thinned = chart.thinned or len(points) > POINTS
         smoothed = list(zip([x for x, _ in points], smooth([y for _, y in points]), strict=True))
         curve.raw = _line([place(*p) for p in _extremes(points)])
@@ -177,9 +208,9 @@ def cost_of(curve: Curve) -> dict[str, Any]:
     speeds = [v for row in curve.rows if (v := known(row.get("tokens_per_s"))) is not None]
     return {
         "steps": curve.steps,
-        "first": curve.first("loss"),
+        "first": curve.first(curve.key),
         "end": curve.end,
-        "validation": curve.last("validation_loss"),
+        "validation": curve.last("validation_loss") if curve.key == "loss" else None,
         "wall_s": curve.last("wall_s"),
         "speed": sorted(speeds)[len(speeds) // 2] if speeds else None,
     }

@@ -41,6 +41,7 @@ def page(found: Found) -> str:
         ALPHA=leaderboard.ALPHA,
         LISTED=leaderboard.LISTED,
         CURVE_POINTS=curves.POINTS,
+        QUANTITIES=curves.QUANTITIES,
         RIGHT=items.RIGHT,
     )  # fmt: skip
 
