@@ -1,6 +1,10 @@
 """GRPO: every expert climbs as it would alone, from its own start, and to the same bits after a kill."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,12 +14,13 @@ from tests.train.test_sft import flat
 from yosegi import files
 from yosegi.errors import Diverged, Invalid
 from yosegi.inits import fresh
+from yosegi.library.store import Library
 from yosegi.masks.random import random
 from yosegi.run import Run
 from yosegi.tasks import Score, Task
 from yosegi.train import grpo as module
 from yosegi.train.fleet import fleet
-from yosegi.train.grpo import Questions, grpo
+from yosegi.train.grpo import grpo, questions
 from yosegi.train.settings import GrpoSettings, Settings
 
 QUICK = GrpoSettings(
@@ -44,9 +49,8 @@ def start(base, *names, seed=0):
 
 def climb(folder, settings=QUICK, names=("a", "b"), base=None, **more):
     base = base or tiny_base()
-    questions = {"a": Questions(Sums(), sums()[:20]), "b": Questions(Sums(), sums()[20:50])}
-    run = Run(folder)
-    return {e.name: e for e in grpo(base, start(base, *names), questions, run, settings, **more)}
+    asked = {"a": questions(Sums(), sums()[:20]), "b": questions(Sums(), sums()[20:50])}
+    return {e.name: e for e in grpo(base, start(base, *names), asked, Run(folder), settings, **more)}
 
 
 def rows(folder):
@@ -146,17 +150,71 @@ def test_one_that_diverges_does_not_drag_the_other_down(tmp_path, monkeypatch):
         return loss_B * torch.where(batch["input_ids"][:, 0] == poison, math.inf, 1.0)  # prompts that begin with a 9
 
     monkeypatch.setattr(module, "clipped", poisoned)
-    questions = {"a": Questions(Sums(), sums()[:20]), "b": Questions(Sums(), sums()[90:])}
+    asked = {"a": questions(Sums(), sums()[:20]), "b": questions(Sums(), sums()[90:])}
     with pytest.raises(Diverged, match=r"1 of 2 experts diverged \('b' at step 1\)"):
-        grpo(base, start(base, "a", "b"), questions, Run(tmp_path / "both"), QUICK, keep=kept.append)
+        grpo(base, start(base, "a", "b"), asked, Run(tmp_path / "both"), QUICK, keep=kept.append)
     assert [expert.name for expert in kept] == ["a"]
     torch.testing.assert_close(flat(kept[0]), flat(alone), rtol=1e-3, atol=1e-5)
+
+
+def test_questions_of_two_tasks(tmp_path):
+    """Each answer is scored by the task of its question."""
+
+    class Never(Sums):
+        name = "never"
+
+        def score(self, example, prediction):
+            return Score(0.0, prediction)
+
+    base, some = tiny_base(), sums()[:20]
+    rewards = []
+    for asked in (
+        questions(Sums(), some),
+        questions(Never(), some),
+        [*questions(Sums(), some[:10]), *questions(Never(), some[10:])],
+    ):
+        run = Run(tmp_path / str(len(rewards)))
+        how = QUICK.model_copy(update={"max_steps": 1, "per_device_train_batch_size": 20})
+        grpo(base, start(base, "a"), {"a": asked}, run, how)
+        rewards.append(rows(run.path)[0]["reward"])
+    assert rewards[1] == 0 < rewards[2] < rewards[0]
+
+
+CHILD = """
+import sys
+from tests.train.test_grpo import climb
+from yosegi.library.store import Library
+shelf = Library(sys.argv[1] + "/library")
+print(sorted(climb(sys.argv[1], keep=shelf.add)))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_experts(tmp_path):
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "1",
+    }
+    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
+    done = subprocess.run(
+        [sys.executable, *launch, str(script), str(tmp_path / "two")], env=environment, capture_output=True, text=True, timeout=200
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert sorted(done.stdout.split()) == ["['a']", "['b']"]
+    both, one = Library(tmp_path / "two" / "library"), Library(tmp_path / "one" / "library")
+    climb(tmp_path / "one", keep=one.add)
+    for name in one:
+        torch.testing.assert_close(flat(both[name]), flat(one[name]), rtol=1e-3, atol=1e-5)
+    assert len(rows(tmp_path / "two")) == 2 * QUICK.max_steps
 
 
 def test_no_questions(tmp_path):
     base = tiny_base()
     with pytest.raises(Invalid, match="'a' has no questions"):
-        grpo(base, start(base, "a"), {"a": Questions(Sums(), [])}, Run(tmp_path), QUICK)
+        grpo(base, start(base, "a"), {"a": questions(Sums(), [])}, Run(tmp_path), QUICK)
     with pytest.raises(Invalid, match="'a' has no questions"):
         grpo(base, start(base, "a"), {}, Run(tmp_path), QUICK)
 
@@ -166,7 +224,7 @@ def test_it_goes_on_from_what_a_fleet_has_learnt(tmp_path):
     how = Settings(max_steps=3, per_device_train_batch_size=4, learning_rate=5e-3, rank=3, init="pissa", dropout=0)
     begun = fleet(base, {"a": sums()[:20]}, Run(tmp_path / "sft"), how, tasks={"a": ("sums",)})[0]
     assert begun.rank == 6  # its origin is folded in
-    found = grpo(base, [begun], {"a": Questions(Sums(), sums()[:20])}, Run(tmp_path / "rl"), QUICK)[0]
+    found = grpo(base, [begun], {"a": questions(Sums(), sums()[:20])}, Run(tmp_path / "rl"), QUICK)[0]
     assert found.card["init"] == "pissa" and (flat(found) != flat(begun)).any()
 
 

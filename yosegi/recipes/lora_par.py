@@ -14,12 +14,13 @@ Run     yosegi run lora_par                                    nano; not timed y
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from yosegi import tasks
+from yosegi import files, tasks
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
-from yosegi.core.model import put
+from yosegi.core.model import put, weight
 from yosegi.errors import Invalid
 from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.measure import evaluate
@@ -34,8 +35,9 @@ from yosegi.report import report
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example
+from yosegi.teachers import load as teacher
 from yosegi.train.fleet import fleet
-from yosegi.train.grpo import Questions, grpo
+from yosegi.train.grpo import Question, grpo
 from yosegi.train.importance import importance, null
 from yosegi.train.settings import GrpoSettings, Settings
 
@@ -50,8 +52,15 @@ class Config:
 
     base: str = "nano"
     """The base the experts stand beside."""
-    tasks: tuple[str, ...] = ("skills/succ", "skills/wp_en", "skills/wp_ja", "skills/chain")
-    """The questions, of both kinds; the solutions tell which is which."""
+    tasks: tuple[str, ...] = ("skills/succ", "skills/sort", "skills/double", "skills/chain")
+    """The questions, of both kinds."""
+    teachers: tuple[str, ...] = ()
+    """Who says which is which (`yosegi label --help`); by default the number of steps in the reference solution does."""
+    target_model: str = ""
+    """Whom the teachers play, name and size."""
+    warm: int = 60
+    """SFT steps that the base takes on other examples of the tasks before the study: of what nobody ever gets right no reward
+    can be learnt. What it has learnt then belongs to the base (base/ in the run's folder)."""
     known: tuple[str, ...] = ("skills/add", "skills/capital")
     """What the base does well: does it forget?"""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -72,10 +81,10 @@ class Config:
     batch: int = 32
     learning_rate: float = 5e-3
     grpo_steps: int = 60
-    questions: int = 12
+    questions: int = 8
     """A step of GRPO."""
-    generations: int = 8
-    grpo_learning_rate: float = 1e-3
+    generations: int = 16
+    grpo_learning_rate: float = 2e-3
     kl_coef: float = 0.04
     rewards: tuple[str, ...] = ("correct",)
     max_length: int = 512
@@ -85,7 +94,7 @@ class Config:
 
 SMOKE = Config(
     seeds=(0,), limit=24, asked=3, measured=4, thetas=(0.9,), grid=(1.0,), sft_steps=2, batch=4, grpo_steps=1, questions=2,
-    generations=2, inits=("pissa",), rank=2,
+    generations=2, inits=("pissa",), rank=2, warm=1,
 )  # fmt: skip
 
 
@@ -147,10 +156,11 @@ def jobs(config: Config) -> list[Job]:
 
 def main(config: Config, run: Run) -> None:
     """Label, measure, train both stages, ask."""
-    base = load(config.base)
     loaded = [tasks.load(name) for name in config.tasks]
+    base = warmed(load(config.base), loaded, config, run)
     data = {task.name: task.examples("train")[: config.limit] for task in loaded}
-    parts = by_system(data)
+    teachers = [teacher(spec, answers=run.path / "answers.jsonl") for spec in config.teachers]
+    parts = by_system(data, teachers, target_model=config.target_model)
     if len(parts.groups) < 2:
         raise Invalid("All of these questions are of one system; LoRA-PAR needs both kinds.")
     fast, slow = (list(some) for some in list(parts.groups.values())[:2])
@@ -168,6 +178,27 @@ def main(config: Config, run: Run) -> None:
     }
     findings(run, config, parts.evidence["summary"], measured, jobs(config), of_slow)
     print(f"Open {report([run.path], run.path / 'report.html')}")
+
+
+def warmed(base: Base, loaded: Sequence[tasks.Task], config: Config, run: Run) -> Base:
+    """The base that the study stands on: `config.base`, or a copy that has begun to learn the questions."""
+    if not config.warm:
+        return base
+    folder = run.path / "base"
+    if not folder.exists():
+        others = [example for task in loaded for example in task.examples("train")[config.limit : 2 * config.limit]]
+        how = Settings(
+            rank=config.rank, alpha=config.alpha, learning_rate=config.learning_rate, max_steps=config.warm, dropout=0,
+            per_device_train_batch_size=config.batch, max_length=config.max_length,
+        )  # fmt: skip
+        (begun,) = fleet(base, {"warm": others}, run, how)
+        with torch.no_grad():
+            for name in begun.factors:
+                weight(base.model.get_submodule(name)).add_(begun.delta(name))
+        with files.new_folder(folder) as new:
+            base.model.save_pretrained(new)  # type: ignore[operator]
+            base.tokenizer.save_pretrained(new)
+    return load(str(folder))
 
 
 class Study:
@@ -239,11 +270,10 @@ class Study:
             rewards=dict.fromkeys(config.rewards, 1.0), max_completion_length=config.max_completion_length, seed=self.seed,
         )  # fmt: skip
         owner = {example.id: task for task in map(tasks.load, config.tasks) for example in task.examples("train")}
-        task = owner[self.data["slow"][0].id]
-        prompts = [example for example in self.data["slow"] if owner[example.id].name == task.name]
+        asked = [Question(owner[example.id], example) for example in self.data["slow"]]
         masks = {job.name: self._mask(job, job.second or "all", whole=True) for job in todo}
         found = grpo(
-            self.base, [begun[job.name] for job in todo], {job.name: Questions(task, prompts) for job in todo}, self.run, how,
+            self.base, [begun[job.name] for job in todo], {job.name: asked for job in todo}, self.run, how,
             masks={name: mask for name, mask in masks.items() if mask is not None},
         )  # fmt: skip
         return {expert.name: expert for expert in found}

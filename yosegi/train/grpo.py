@@ -1,7 +1,8 @@
 """GRPO for a fleet: many experts answer questions, each hears which of its own answers were better, all in one pass.
 
 Shao et al. 2024, "DeepSeekMath", arXiv:2402.03300. The loss is TRL's (objectives/grpo.py); the loop is that of a fleet, since
-half of the time goes into drawing answers, and a large batch draws at the price of a small one. Every expert has questions,
+half of the time goes into drawing answers, and a large batch draws at the price of a small one. Under `accelerate launch` the
+experts are dealt out to the processes. Every expert has questions,
 draws, groups of answers, a gradient norm, a schedule and a mask of its own: it learns what it would learn alone.
 
 The reference of the KL term is where this training began: the experts as they were given, a snapshot of their factors and not
@@ -44,11 +45,16 @@ from yosegi.train.settings import GrpoSettings
 from yosegi.train.update import Part, Update
 
 
-class Questions(NamedTuple):
-    """What one expert is asked: a task, which also scores the answers, and some of its examples."""
+class Question(NamedTuple):
+    """What an expert is asked, and the task that scores what it answers."""
 
     task: Task
-    examples: Sequence[Example]
+    example: Example
+
+
+def questions(task: Task, examples: Sequence[Example]) -> list[Question]:
+    """Some examples of one task; lists of several tasks may be joined."""
+    return [Question(task, example) for example in examples]
 
 
 class Answers(NamedTuple):
@@ -65,7 +71,7 @@ class Answers(NamedTuple):
 def grpo(
     base: Base,
     experts: Sequence[Expert],
-    questions: Mapping[str, Questions],
+    asked: Mapping[str, Sequence[Question]],
     run: Run,
     settings: GrpoSettings | None = None,
     *,
@@ -79,7 +85,7 @@ def grpo(
     Args:
         base: what they stand beside.
         experts: where they begin.
-        questions: expert's name -> what it is asked.
+        asked: expert's name -> the questions that it answers, of one task or several.
         run: gets a row a step and expert (reward, KL, length, share of groups without variance, share of time spent drawing),
             and the checkpoint while the training lasts.
         settings: how, the same for all.
@@ -89,17 +95,26 @@ def grpo(
         resume: go on from the checkpoint of the same training, if there is one.
         tokens_per_pass: see `fleet`.
 
+    Returns the experts that this process trained, in the order given.
+
     Raises:
         Invalid: an expert has no questions; a checkpoint of another training is in the way.
         Diverged: some experts' loss stopped being finite; all others were trained and kept.
         KeyboardInterrupt: after the step was finished and saved.
     """
+    from accelerate import PartialState
+
     settings = settings or GrpoSettings()
+    for expert in experts:
+        if not asked.get(expert.name):
+            raise Invalid(f"Expert {expert.name!r} has no questions to answer.")
+    process = PartialState(cpu=next(base.model.parameters()).device.type == "cpu")
+    experts = list(experts)[process.process_index :: process.num_processes]
+    if not experts:  # more processes than experts: this one has nothing to do
+        process.wait_for_everyone()
+        return []
     names = [expert.name for expert in experts]
-    asked = {name: list(questions[name].examples[: settings.limit]) for name in names if name in questions}
-    for name in names:
-        if not asked.get(name):
-            raise Invalid(f"Expert {name!r} has no questions to answer.")
+    asked = {name: list(asked[name][: settings.limit]) for name in names}
     per_step = settings.per_device_train_batch_size
     steps = settings.max_steps or max(
         math.ceil(settings.num_train_epochs * len(some) / per_step) for some in asked.values()
@@ -108,7 +123,7 @@ def grpo(
     parameters = banks.parameters()
     moves = None if masks is None else stacked(banks, {name: masks.get(name) for name in names})
     what = {"names": names, "base_hash": base.hash, "begun": _begun(experts, asked, moves), **settings.model_dump()}
-    folder = run.path / "checkpoint" / "grpo"
+    folder = run.path / "checkpoint" / f"grpo{process.process_index or ''}"
     try:
         update = Update(
             [Part(parameters, settings.learning_rate, steps * settings.num_iterations)], names, settings, moves
@@ -116,8 +131,19 @@ def grpo(
         reference = {name: p.detach().clone() for name, p in parameters.items()} if settings.kl_coef else {}
         if not resume:
             shutil.rmtree(folder, ignore_errors=True)
-        drawn = [questions[name]._replace(examples=asked[name]) for name in names]
-        _climb(base, banks, drawn, update, reference, steps, run, settings, what, folder, tokens_per_pass)
+        _climb(
+            base,
+            banks,
+            [asked[name] for name in names],
+            update,
+            reference,
+            steps,
+            run,
+            settings,
+            what,
+            folder,
+            tokens_per_pass,
+        )
         trained = banks.experts()
     finally:
         banks.take()
@@ -135,6 +161,7 @@ def grpo(
         found.append(dataclasses.replace(expert, card=said))
         keep(found[-1])
     shutil.rmtree(folder, ignore_errors=True)
+    process.wait_for_everyone()
     if diverged := update.outcome.diverged:
         name, step = next(iter(diverged.items()))
         raise Diverged(
@@ -144,7 +171,7 @@ def grpo(
 
 
 def _climb(
-    base: Base, banks: Banks, questions: Sequence[Questions], update: Update, reference: Mapping[str, Tensor], steps: int,
+    base: Base, banks: Banks, asked: Sequence[Sequence[Question]], update: Update, reference: Mapping[str, Tensor], steps: int,
     run: Run, settings: GrpoSettings, what: Mapping[str, Any], folder: Any, tokens_per_pass: int | None,
 ) -> None:  # fmt: skip
     """Draw, judge, update; step by step."""
@@ -152,7 +179,7 @@ def _climb(
     names, outcome = update.names, update.outcome
     budget = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
     per_step = settings.per_device_train_batch_size
-    orders = [order(len(q.examples), steps * per_step, settings.seed) for q in questions]
+    orders = [order(len(own), steps * per_step, settings.seed) for own in asked]
     done = update.load(folder, what) if folder.exists() else 0
     run.rewind(done, expert=list(names), stage="grpo")
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))
@@ -165,12 +192,9 @@ def _climb(
             if not at_work:
                 break
             began = time.monotonic()
-            chosen = {
-                g: [questions[g].examples[i] for i in orders[g][step * per_step : (step + 1) * per_step]]
-                for g in at_work
-            }
+            chosen = {g: [asked[g][i] for i in orders[g][step * per_step : (step + 1) * per_step]] for g in at_work}
             with autocast:
-                drawn = _draw(base, banks, questions, chosen, settings, seed=settings.seed * 1_000_003 + step)
+                drawn = _draw(base, banks, chosen, settings, seed=settings.seed * 1_000_003 + step)
             drawing_s += time.monotonic() - began
             divisor_N = _divisors(drawn, settings.loss_type)
             places = [
@@ -230,24 +254,21 @@ def _climb(
 
 
 def _draw(
-    base: Base, banks: Banks, questions: Sequence[Questions], chosen: Mapping[int, Sequence[Example]], settings: GrpoSettings,
-    seed: int,
+    base: Base, banks: Banks, chosen: Mapping[int, Sequence[Question]], settings: GrpoSettings, seed: int
 ) -> Answers:  # fmt: skip
     """Every learner's answers to its questions, what they are worth, and by how much they beat the others of their group."""
     K = settings.num_generations
-    limit = settings.max_completion_length or max(questions[g].task.max_new_tokens for g in chosen)
+    asked = [(g, question) for g, some in chosen.items() for question in some for _ in range(K)]
+    limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
-    asked = [(g, example) for g, some in chosen.items() for example in some for _ in range(K)]
-    prompts = [ids[-room:] for ids in base.tokenizer([example.prompt for _, example in asked]).input_ids]
+    prompts = [ids[-room:] for ids in base.tokenizer([question.example.prompt for _, question in asked]).input_ids]
     draws = [Draw(seed, K * len(some)) for some in chosen.values()]
     known = {"experts": [banks.names[g] for g, _ in asked]}
     new = sample(
         base, prompts, draws, max_new_tokens=limit, temperature=settings.temperature, banks=banks, known=known
     )  # fmt: skip
     texts = base.tokenizer.batch_decode(new, skip_special_tokens=True)
-    reward_N = [
-        _rewards(questions[g], example, text, settings) for (g, example), text in zip(asked, texts, strict=True)
-    ]
+    reward_N = [_rewards(question, text, settings) for (_, question), text in zip(asked, texts, strict=True)]
     total_MK = torch.tensor([sum(settings.rewards[k] * v for k, v in r.items()) for r in reward_N]).view(-1, K)
     spread_M = total_MK.std(1)
     advantage_MK = total_MK - total_MK.mean(1, keepdim=True)
@@ -273,10 +294,10 @@ def _draw(
     return Answers(rows, [g for g, _ in asked], reward_N, advantage_MK.flatten().tolist(), measured)
 
 
-def _rewards(questions: Questions, example: Example, text: str, settings: GrpoSettings) -> dict[str, float]:
-    text = cut(text, questions.task.stop)
-    score = questions.task.score(example, text)
-    return {name: registry.find("rewards", name)(example, text, score) for name in settings.rewards}
+def _rewards(question: Question, text: str, settings: GrpoSettings) -> dict[str, float]:
+    text = cut(text, question.task.stop)
+    score = question.task.score(question.example, text)
+    return {name: registry.find("rewards", name)(question.example, text, score) for name in settings.rewards}
 
 
 def _divisors(drawn: Answers, kind: str) -> list[float]:
@@ -306,13 +327,17 @@ def _swapped(parameters: Mapping[str, Any], others: Mapping[str, Tensor]) -> Gen
 
 
 def _begun(
-    experts: Sequence[Expert], asked: Mapping[str, Sequence[Example]], moves: Mapping[str, Tensor] | None
+    experts: Sequence[Expert], asked: Mapping[str, Sequence[Question]], moves: Mapping[str, Tensor] | None
 ) -> str:
     """12 hex digits that change with where the experts begin, what they are asked, and what may move."""
     digest = hashlib.sha256()
     for expert in experts:
         digest.update(repr([expert.name, expert.card.get("sha256"), expert.card.get("data_hash")]).encode())
-        digest.update(repr([(e.id, e.prompt, e.answers) for e in asked[expert.name]]).encode())
+        digest.update(
+            repr(
+                [(q.task.name, q.example.id, q.example.prompt, q.example.answers) for q in asked[expert.name]]
+            ).encode()
+        )
     for name in sorted(moves or ()):
         digest.update((moves or {})[name].numpy().tobytes())
     return digest.hexdigest()[:12]

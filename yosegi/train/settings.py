@@ -35,6 +35,8 @@ class Settings(BaseModel):
     warmup_share: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps over which the learning rate rises."""
     weight_decay: float = Field(default=0.0, ge=0)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
     max_grad_norm: float = Field(default=1.0, gt=0)
     num_train_epochs: float = Field(default=3.0, gt=0)
     """Passes over the data, unless max_steps is given."""
@@ -69,6 +71,7 @@ class GrpoSettings(Settings):
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.1, ge=0)
+    adam_beta2: float = Field(default=0.99, ge=0, lt=1)
     max_grad_norm: float = Field(default=0.1, gt=0)
     num_train_epochs: float = Field(default=1.0, gt=0)
     per_device_train_batch_size: int = Field(default=8, ge=1)

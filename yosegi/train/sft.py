@@ -96,7 +96,10 @@ def _fit(
     disable_progress_bars()
     parameters = banks.parameters()
     optimizer = registry.find("optimizers", settings.optimizer)(
-        parameters.values(), settings.learning_rate, weight_decay=settings.weight_decay
+        parameters.values(),
+        settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        betas=(settings.adam_beta1, settings.adam_beta2),
     )
     folder = run.path / "checkpoint" / name
     if not resume:

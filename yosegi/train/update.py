@@ -59,6 +59,7 @@ class Update:
             [{"params": [s.leaf for s in own], "lr": part.lr} for own, part in zip(self.seen, parts, strict=True)],
             settings.learning_rate,
             weight_decay=settings.weight_decay,
+            betas=(settings.adam_beta1, settings.adam_beta2),
         )
         self.share = {steps: rates(settings, steps) for steps in {part.steps for part in parts}}
 
