@@ -45,8 +45,8 @@ def findings(
 ) -> None:
     """Write `findings.json` (report/findings.py) from the rows and items of the run."""
     kinds = {
-        "System 2": [tasks.load(name).name for name in config.tasks if name in slow],
-        "System 1": [tasks.load(name).name for name in config.tasks if name not in slow],
+        "System 2": [tasks.load(name).name for name in config.tasks if tasks.load(name).name in slow],
+        "System 1": [tasks.load(name).name for name in config.tasks if tasks.load(name).name not in slow],
         "known before": [tasks.load(name).name for name in config.known],
     }
     kinds = {kind: names for kind, names in kinds.items() if names}

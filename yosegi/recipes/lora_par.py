@@ -58,9 +58,9 @@ class Config:
     """Who says which is which (`yosegi label --help`); by default the number of steps in the reference solution does."""
     target_model: str = ""
     """Whom the teachers play, name and size."""
-    warm: int = 60
-    """SFT steps that the base takes on other examples of the tasks before the study: of what nobody ever gets right no reward
-    can be learnt. What it has learnt then belongs to the base (base/ in the run's folder)."""
+    warm: int = 40
+    """SFT steps that the base takes before the study, on other examples of the System 2 tasks: from what nobody ever gets right
+    no reward can be learnt. What it has learnt then belongs to the base (base/ in the run's folder)."""
     known: tuple[str, ...] = ("skills/add", "skills/capital")
     """What the base does well: does it forget?"""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -84,7 +84,7 @@ class Config:
     questions: int = 8
     """A step of GRPO."""
     generations: int = 16
-    grpo_learning_rate: float = 2e-3
+    grpo_learning_rate: float = 3e-3
     kl_coef: float = 0.04
     rewards: tuple[str, ...] = ("correct",)
     max_length: int = 512
@@ -157,13 +157,14 @@ def jobs(config: Config) -> list[Job]:
 def main(config: Config, run: Run) -> None:
     """Label, measure, train both stages, ask."""
     loaded = [tasks.load(name) for name in config.tasks]
-    base = warmed(load(config.base), loaded, config, run)
     data = {task.name: task.examples("train")[: config.limit] for task in loaded}
     teachers = [teacher(spec, answers=run.path / "answers.jsonl") for spec in config.teachers]
     parts = by_system(data, teachers, target_model=config.target_model)
     if len(parts.groups) < 2:
         raise Invalid("All of these questions are of one system; LoRA-PAR needs both kinds.")
     fast, slow = (list(some) for some in list(parts.groups.values())[:2])
+    of_slow = [task for task in loaded if {e.id for e in data[task.name]} & {e.id for e in slow}]
+    base = warmed(load(config.base), of_slow, config, run)
     measured: list[Measured] = []
     for seed in config.seeds:
         study = Study(base, config, run, seed, fast, slow)
@@ -173,20 +174,17 @@ def main(config: Config, run: Run) -> None:
         arms = [Arm("base"), *(Arm(job.name, [library[f"{job.name} s{seed}"]]) for job in todo)]
         asked = [*loaded, *(tasks.load(name) for name in config.known)]
         evaluate(base, arms, asked, run, limit=config.asked, seed=seed, traced=0, batch_size=128)
-    of_slow = {
-        name for name in config.tasks if any(e.id in {s.id for s in slow} for e in data[tasks.load(name).name][:200])
-    }
-    findings(run, config, parts.evidence["summary"], measured, jobs(config), of_slow)
+    findings(run, config, parts.evidence["summary"], measured, jobs(config), {task.name for task in of_slow})
     print(f"Open {report([run.path], run.path / 'report.html')}")
 
 
-def warmed(base: Base, loaded: Sequence[tasks.Task], config: Config, run: Run) -> Base:
+def warmed(base: Base, slow: Sequence[tasks.Task], config: Config, run: Run) -> Base:
     """The base that the study stands on: `config.base`, or a copy that has begun to learn the questions."""
     if not config.warm:
         return base
     folder = run.path / "base"
     if not folder.exists():
-        others = [example for task in loaded for example in task.examples("train")[config.limit : 2 * config.limit]]
+        others = [example for task in slow for example in task.examples("train")[config.limit : 2 * config.limit]]
         how = Settings(
             rank=config.rank, alpha=config.alpha, learning_rate=config.learning_rate, max_steps=config.warm, dropout=0,
             per_device_train_batch_size=config.batch, max_length=config.max_length,
