@@ -156,7 +156,9 @@ def grpo(
             "steps": steps, "examples": len(asked[expert.name]), "fleet": len(names), "fleet_tokens": update.outcome.tokens,
             "wall_s": round(update.outcome.wall_s, 2), "optimizer_bytes": update.state_bytes(),
         }  # fmt: skip
-        said = card(base, settings, expert.tasks, what["begun"], measured, parents=[start.name])
+        said = card(
+            base, settings, expert.tasks, what["begun"], measured, parents=[start.card.get("name") or start.name]
+        )
         said |= {"init": start.card.get("init"), "init_seed": start.card.get("init_seed")}
         found.append(dataclasses.replace(expert, card=said))
         keep(found[-1])
