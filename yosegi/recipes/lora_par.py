@@ -13,6 +13,7 @@ Run     yosegi run lora_par                                    nano; not timed y
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -80,11 +81,13 @@ class Config:
     sft_steps: int = 100
     batch: int = 32
     learning_rate: float = 5e-3
-    grpo_steps: int = 60
+    grpo_steps: int = 40
     questions: int = 8
     """A step of GRPO."""
     generations: int = 16
-    grpo_learning_rate: float = 3e-3
+    grpo_learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    """What each start chooses among, by `pilot` steps of reward with all entries moving, on validation questions."""
+    pilot: int = 20
     kl_coef: float = 0.04
     rewards: tuple[str, ...] = ("correct",)
     max_length: int = 512
@@ -94,7 +97,7 @@ class Config:
 
 SMOKE = Config(
     seeds=(0,), limit=24, asked=3, measured=4, thetas=(0.9,), grid=(1.0,), sft_steps=2, batch=4, grpo_steps=1, questions=2,
-    generations=2, inits=("pissa",), rank=2, warm=1,
+    generations=2, inits=("pissa",), rank=2, warm=1, grpo_learning_rates=(1e-3, 3e-3), pilot=1,
 )  # fmt: skip
 
 
@@ -166,15 +169,16 @@ def main(config: Config, run: Run) -> None:
     of_slow = [task for task in loaded if {e.id for e in data[task.name]} & {e.id for e in slow}]
     base = warmed(load(config.base), of_slow, config, run)
     measured: list[Measured] = []
+    todo, rates = jobs(config), {}
     for seed in config.seeds:
-        study = Study(base, config, run, seed, fast, slow)
-        todo = jobs(config)
+        study = Study(base, config, run, seed, fast, slow, of_slow)
         measured.append(study.measured())
-        library = study.trained(todo)
+        rates = rates or study.rates(todo)
+        library = study.trained(todo, rates)
         arms = [Arm("base"), *(Arm(job.name, [library[f"{job.name} s{seed}"]]) for job in todo)]
         asked = [*loaded, *(tasks.load(name) for name in config.known)]
         evaluate(base, arms, asked, run, limit=config.asked, seed=seed, traced=0, batch_size=128)
-    findings(run, config, parts.evidence["summary"], measured, jobs(config), {task.name for task in of_slow})
+    findings(run, config, parts.evidence["summary"], measured, todo, {task.name for task in of_slow})
     print(f"Open {report([run.path], run.path / 'report.html')}")
 
 
@@ -203,23 +207,53 @@ class Study:
     """The experts of one seed."""
 
     def __init__(
-        self, base: Base, config: Config, run: Run, seed: int, fast: Sequence[Example], slow: Sequence[Example]
-    ):
-        self.base, self.config, self.run, self.seed = base, config, run, seed
+        self, base: Base, config: Config, run: Run, seed: int, fast: Sequence[Example], slow: Sequence[Example],
+        of_slow: Sequence[tasks.Task],
+    ):  # fmt: skip
+        self.base, self.config, self.run, self.seed, self.slow = base, config, run, seed, of_slow
         self.data = {"fast": list(fast), "slow": list(slow), "all": [*fast, *slow]}
         self._scores: dict[tuple[str, tuple[str, ...], str], dict[str, Tensor]] = {}
 
-    def trained(self, todo: Sequence[Job]) -> Library:
+    def rates(self, todo: Sequence[Job]) -> dict[str, float]:
+        """The learning rate of the second stage by start, chosen on the first seed by how "X + RL" does (`rates.json`)."""
+        path = self.run.path / "rates.json"
+        if not path.exists():
+            some = {
+                job.init: job for job in todo if job.order == "sft grpo" and (job.data, job.second) == ("all", "all")
+            }
+            done = self._sft(list(some.values()), self._library("stages"))
+            right: dict[str, dict[str, float]] = {}
+            apart = Run(self.run.path / "pilot")  # what was chosen on is no result
+            for rate in self.config.grpo_learning_rates:
+                jobs = [replace(job, name=f"pilot {init} {rate:g}") for init, job in some.items()]
+                begun = {job.name: done[self._key(job)] for job in jobs}
+                arms = [Arm(e.name, [e]) for e in self._climbed(jobs, begun, rate, self.config.pilot)]
+                rows = evaluate(
+                    self.base,
+                    arms,
+                    self.slow,
+                    self.run,
+                    split="validation",
+                    limit=self.config.asked,
+                    traced=0,
+                    batch_size=128,
+                )
+                for init, arm in zip(some, arms, strict=True):
+                    own = [row["value"] for row in rows if row["model"] == arm.name and row["metric"] == "accuracy"]
+                    right.setdefault(init, {})[f"{rate:g}"] = fmean(own)
+            files.write_json(path, right)
+        return {init: float(max(found, key=found.__getitem__)) for init, found in files.read_json(path).items()}
+
+    def trained(self, todo: Sequence[Job], rates: Mapping[str, float]) -> Library:
         """Both stages of all jobs; what is alike is trained once, and side by side."""
-        library = Library(self.run.path / "libraries" / f"par-s{self.seed}", self.base.hash, self.base.name)
-        stages = Library(self.run.path / "libraries" / f"stages-s{self.seed}", self.base.hash, self.base.name)
+        library, stages = self._library("par"), self._library("stages")
         there = set(library) if library.path.is_dir() else set[str]()
         todo = [job for job in todo if f"{job.name} s{self.seed}" not in there]
         early = [job for job in todo if job.order == "grpo sft"]
         done = self._sft([job for job in todo if job.order != "grpo sft"], stages)
         begun = {job.name: self._start(job, job.name) for job in early}
-        begun |= {job.name: replace(done[self._key(job)], name=job.name) for job in todo if job.order == "sft grpo"}
-        climbed = self._grpo([job for job in todo if job.second is not None], begun)
+        begun |= {job.name: done[self._key(job)] for job in todo if job.order == "sft grpo"}
+        climbed = self._grpo([job for job in todo if job.second is not None], begun, rates, stages)
         for job in todo:
             expert = climbed.get(job.name) or done[self._key(job)]
             if job.order == "grpo sft":
@@ -257,24 +291,38 @@ class Study:
                 fleet(self.base, groups, self.run, how, masks=masks or None, keep=stages.add)
         return {key: stages[key] for some in by_fleet.values() for key in some}
 
-    def _grpo(self, todo: Sequence[Job], begun: Mapping[str, Expert]) -> dict[str, Expert]:
-        """The second stages, all in one fleet: a start of higher rank holds its origin still."""
-        if not todo:
-            return {}
+    def _grpo(
+        self, todo: Sequence[Job], begun: Mapping[str, Expert], rates: Mapping[str, float], stages: Library
+    ) -> dict[str, Expert]:
+        """The second stages, those of one start in one fleet."""
+        for init in dict.fromkeys(job.init for job in todo):
+            own = [job for job in todo if job.init == init and f"{job.name} s{self.seed}" not in stages]
+            if own:
+                self._climbed(own, begun, rates[init], self.config.grpo_steps, stages)
+        return {job.name: stages[f"{job.name} s{self.seed}"] for job in todo}
+
+    def _climbed(
+        self, todo: Sequence[Job], begun: Mapping[str, Expert], rate: float, steps: int, stages: Library | None = None
+    ) -> list[Expert]:
+        """By reward. A start of higher rank holds its origin still."""
         config = self.config
         how = GrpoSettings(
-            learning_rate=config.grpo_learning_rate, max_steps=config.grpo_steps, num_generations=config.generations,
-            per_device_train_batch_size=config.questions, kl_coef=config.kl_coef, max_grad_norm=1.0, weight_decay=0.0,
-            rewards=dict.fromkeys(config.rewards, 1.0), max_completion_length=config.max_completion_length, seed=self.seed,
+            learning_rate=rate, max_steps=steps, num_generations=config.generations, kl_coef=config.kl_coef,
+            per_device_train_batch_size=config.questions, max_grad_norm=1.0, weight_decay=0.0, seed=self.seed,
+            rewards=dict.fromkeys(config.rewards, 1.0), max_completion_length=config.max_completion_length,
         )  # fmt: skip
-        owner = {example.id: task for task in map(tasks.load, config.tasks) for example in task.examples("train")}
+        owner = {example.id: task for task in self.slow for example in task.examples("train")}
         asked = [Question(owner[example.id], example) for example in self.data["slow"]]
-        masks = {job.name: self._mask(job, job.second or "all", whole=True) for job in todo}
-        found = grpo(
-            self.base, [begun[job.name] for job in todo], {job.name: asked for job in todo}, self.run, how,
-            masks={name: mask for name, mask in masks.items() if mask is not None},
+        name = {job.name: f"{job.name} s{self.seed}" for job in todo}
+        masks = {name[job.name]: self._mask(job, job.second or "all", whole=True) for job in todo}
+        return grpo(
+            self.base, [replace(begun[job.name], name=name[job.name]) for job in todo], dict.fromkeys(name.values(), asked),
+            self.run, how, masks={name: mask for name, mask in masks.items() if mask is not None},
+            keep=stages.add if stages is not None else lambda expert: None,
         )  # fmt: skip
-        return {expert.name: expert for expert in found}
+
+    def _library(self, name: str) -> Library:
+        return Library(self.run.path / "libraries" / f"{name}-s{self.seed}", self.base.hash, self.base.name)
 
     def _key(self, job: Job) -> str:
         """What the first stage of a job is called: jobs that share it share its name."""
