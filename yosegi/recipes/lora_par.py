@@ -232,7 +232,7 @@ class Study:
                     self.base,
                     arms,
                     self.slow,
-                    self.run,
+                    apart,
                     split="validation",
                     limit=self.config.asked,
                     traced=0,
