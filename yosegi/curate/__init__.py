@@ -186,9 +186,9 @@ def _write(
         "n, id, mark, draw, source, line, chars, language, split, verdict, why",
         *(f"s{i}" for i in range(len(scores))),
     )
-    rows = ledger.rows(f"SELECT {', '.join(columns)} FROM pages ORDER BY n")
     with ExitStack() as stack, progress("write", size) as bar:
         kept, dropped, evidence = (stack.enter_context(files.new_file(out / f)) for f in (KEPT, DROPPED, EVIDENCE))
+        rows = stack.enter_context(closing(ledger.rows(f"SELECT {', '.join(columns)} FROM pages ORDER BY n")))
         for page, row in _together(corpus, rows):
             n, name, _, draw, source, line, chars, found, split, verdict, facts, *values = row
             split = {"validation": "valid"}.get(split, split) or (

@@ -16,7 +16,7 @@ WORDS = 0.08
 
 SCRIPTS = {
     "kana": "ぁ-ゖァ-ヺｦ-ﾝ",
-    "han": "㐀-䶿一-鿿豈-﫿々〆",
+    "han": "㐀-䶿一-鿿\uf900-\ufaff々〆",
     "hangul": "가-힣ᄀ-ᇿ",
     "latin": "A-Za-zÀ-ÖØ-öø-ɏＡ-Ｚａ-ｚ",
     "cyrillic": "Ѐ-ӿ",
@@ -35,7 +35,7 @@ COMMON = {
     "es": "el los las y en que del se por un una con no su para es lo como más pero sus al fue este entre son",
     "it": "il di e che gli è per del della non sono con una nel alla si dei ha anche le come più ma questo lo",
     "pt": "o os e do da em que um uma para com não por dos das no na se ao mais foi são como mas ele seu",
-    "nl": "de het een van en is dat op te zijn met voor niet aan er om ook als maar bij uit door naar wordt",
+    "nl": "de het een van en in is dat op te zijn met voor niet aan er om ook als maar bij uit door naar wordt",
 }
 WORDLISTS = {name: frozenset(words.split()) for name, words in COMMON.items()}
 KNOWN = sorted(

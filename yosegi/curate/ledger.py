@@ -6,7 +6,7 @@ written in batches that are there whole or not at all. `signatures` and `bands` 
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Ledger:
         row = self._run(query, values).fetchone()
         return row[0] if row else None
 
-    def rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def rows(self, query: str, *values: Any) -> Generator[tuple[Any, ...]]:
         """The rows of a query as they come."""
         with self._named():
             yield from self._file.execute(query, values)

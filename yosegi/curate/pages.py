@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -121,7 +121,7 @@ class Pages:
             for text, line, fault in self._cut(raw):
                 page_id = f"{name}/{count}" if count else name
                 if waiting is not None:
-                    yield waiting if count > 1 else Page(**(vars(waiting) | {"id": f"{name}/0"}))
+                    yield waiting if count > 1 else replace(waiting, id=f"{name}/0")
                 title = path.name.removesuffix(path.suffix)
                 waiting = Page(page_id, text, title, None, name, line, {}, raw.tell() - before, fault)
                 before, count = raw.tell(), count + 1

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,7 @@ def _html(name: str, told: dict[str, Any], config: dict[str, Any]) -> str:
     for rule, members in groups.items():  # the best first, where there is a score to say it
         score = next((s for s in told["scores"] if rule in ("kept", f"score {s['name']}")), None)
         if score is not None:
-            sign = -1 if score["best"] == "high" else 1
-            members.sort(key=lambda e: _order(e["scores"].get(score["name"]), sign))
+            members.sort(key=partial(_place, score["name"], -1 if score["best"] == "high" else 1))
     return _environment().get_template("curated.html.j2").render(
         name=name, told=told, waterfall=waterfall, abouts=abouts, groups={k: v for k, v in groups.items() if v},
         histograms=[_lengths(told["lengths"]), *(_score(s) for s in told["scores"] if s["histogram"])],
@@ -69,7 +69,8 @@ def _html(name: str, told: dict[str, Any], config: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
-def _order(value: float | None, sign: int) -> float:
+def _place(score: str, sign: int, example: dict[str, Any]) -> float:
+    value = example["scores"].get(score)
     return math.inf if value is None else sign * value
 
 

@@ -87,8 +87,8 @@ class Labelled(Score):
                 f"{self.path} labels {self.kept} pages to keep and {self.pages - self.kept} to drop: two of each at least."
             )
         counts = _counts(texts)
-        tfidf = TfidfTransformer().fit(counts)
-        model = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
+        tfidf: Any = TfidfTransformer().fit(counts)
+        model: Any = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
         model.fit(tfidf.transform(counts), labels)
         self._idf_F = np.asarray(tfidf.idf_, dtype=np.float64)
         self._coef_F = np.asarray(model.coef_[0], dtype=np.float64)
@@ -140,8 +140,9 @@ def _counts(texts: Sequence[str]) -> Any:
     """How often each hashed n-gram occurs [texts, FEATURES], sparse."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    make = HashingVectorizer(analyzer="char", ngram_range=GRAMS, n_features=FEATURES, alternate_sign=False, norm=None)
-    return make.transform([" ".join(text[:READ].split()) for text in texts])
+    make: Any = HashingVectorizer
+    hashing = make(analyzer="char", ngram_range=GRAMS, n_features=FEATURES, alternate_sign=False, norm=None)
+    return hashing.transform([" ".join(text[:READ].split()) for text in texts])
 
 
 def _rows(path: Path) -> tuple[list[str], list[int]]:
