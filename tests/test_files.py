@@ -204,3 +204,16 @@ def test_append_when_there_is_nothing_but_half_a_line(tmp_path):
     with path.open("ab+") as file:
         files.append(file, [{"a": 1}, {"a": 2}])
     assert path.read_text() == '{"a": 1}\n{"a": 2}\n'
+
+
+def test_a_new_file_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "a.jsonl"
+    with files.new_file(path) as file:
+        file.write(b"one\n")
+        assert not path.exists()
+        file.write(b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+    with pytest.raises(RuntimeError), files.new_file(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"one\ntwo\n" and list(path.parent.iterdir()) == [path]

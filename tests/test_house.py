@@ -26,11 +26,12 @@ DRAWERS = (
     "optimizers",
     "tasks",
     "teachers",
+    "scores",
     "bases",
     "recipes",
     "commands",
 )
-OF_PAPERS = ("inits", "routers", "merges", "masks", "objectives", "optimizers", "teachers")
+OF_PAPERS = ("inits", "routers", "merges", "masks", "objectives", "optimizers", "teachers", "scores")
 METHODS = [path for kind in OF_PAPERS for path in sorted((PACKAGE / kind).glob("*.py")) if path.name[0] != "_"]
 
 COVERED = {
@@ -44,6 +45,7 @@ COVERED = {
     "rewards/__init__.py": "contracts/test_rewards.py",
     "jail.py": "test_sandbox.py",  # the other side of the sandbox: a script that only the sandbox starts
     "teachers/__init__.py": "contracts/test_teachers.py",
+    "scores/__init__.py": "contracts/test_scores.py",
     "train/trainer.py": "train/test_sft.py",  # the trainer's promises are those of the function that runs it
 }
 """Where a module is tested that has no mirrored file of its own: a file, or a folder, and the test that walks it."""

@@ -27,6 +27,7 @@ KINDS = (
     "recipes",
     "rewards",
     "routers",
+    "scores",
     "tasks",
     "teachers",
 )

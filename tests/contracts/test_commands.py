@@ -168,6 +168,24 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("search", "--task"),
         ("search --task skills/add --library nowhere", "nowhere"),
         ("search --task skills/add --trials few", "'--trials'"),
+        ("curate", "Missing"),
+        ("curate nowhere", "nowhere"),
+        ("curate list.yaml", "list.yaml is not one of"),
+        ("curate page.txt --score lenght", "Did you mean 'length'"),
+        ("curate page.txt --score keywords", "needs its words"),
+        ("curate page.txt --score length --keep 2", "share of the pages"),
+        ("curate page.txt --score length --keep much", "a share is a number"),
+        ("curate page.txt --score length --threshold long", "a number, or a range"),
+        ("curate page.txt --score length --keep 0.5 --threshold 3", "choose one"),
+        ("curate page.txt --score length --keep lenght=0.5", "Did you mean 'length'"),
+        ("curate page.txt --score length --score keywords:a --keep 0.5", "write length=0.5"),
+        ("curate page.txt --keep 0.5", "say --score as well"),
+        ("curate page.txt --lang jp", "Did you mean"),
+        ("curate page.txt --near-duplicates 2", "near_duplicates=2"),
+        ("curate page.txt --score labelled:nowhere", "--sample 20"),
+        ("curate page.txt --score classifier:pages", "cannot be loaded"),
+        ("curate pages --out pages/out", "lies inside the corpus"),
+        ("curate page.txt --encoding sjiss", "sjiss"),
         ("report", "Missing"),
         ("report nowhere", "nowhere"),
     ],
@@ -176,6 +194,9 @@ def test_bad_input_is_one_line_that_helps(call, tmp_path, words, said):
     (tmp_path / "list.yaml").write_text("[1, 2]")
     (tmp_path / "broken.yaml").write_text("a: [1,\nb: }")
     (tmp_path / "typo.yaml").write_text("learning_rat: 0.1")
+    (tmp_path / "page.txt").write_text("a page")
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "a.md").write_text("a page")
     assert said in refused(call, tmp_path, words.split())
 
 

@@ -9,11 +9,12 @@ import torch
 from yosegi import registry
 from yosegi.core.expert import Expert, Factors
 from yosegi.library.card import check_name
+from yosegi.scores import load
 from yosegi.tasks import Example
 
 PARTITIONS = registry.names("partitions")
 TASKS = ("add", "sub", "sort", "reverse", "詩", "last")
-WITHIN = ("by_system",)
+WITHIN = ("by_system", "by_score")
 """Those that look at each example, so that one task may have several learners."""
 
 
@@ -49,7 +50,7 @@ def experts():
 def divide(name, data, **arguments):
     """Called with what its signature asks for."""
     method = registry.find("partitions", name)
-    offered = {"experts": experts(), "k": 2, **arguments}
+    offered = {"experts": experts(), "k": 2, "score": load("length"), **arguments}
     return method(data, **{key: offered[key] for key in inspect.signature(method).parameters if key in offered})
 
 
@@ -76,7 +77,8 @@ def test_a_learner_knows_its_tasks(name, data):
 @pytest.mark.parametrize("name", WITHIN)
 def test_a_task_can_be_divided(name, data):
     found = divide(name, data)
-    assert len(found.groups) == 2 and set(found.tasks["system1"]) & set(found.tasks["system2"])
+    one, other = found.tasks.values()
+    assert set(one) & set(other)
 
 
 def test_the_evidence_is_json(name, data):

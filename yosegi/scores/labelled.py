@@ -1,0 +1,161 @@
+"""Labelled: a few pages that somebody has sorted by hand teach a linear classifier, which then judges the others.
+
+GPT-3 filtered its web pages so, Brown et al. 2020, "Language Models are Few-Shot Learners", arXiv:2005.14165, appendix A:
+hashed words and logistic regression. Here the features are character 1- to 3-grams, hashed (Japanese needs no word list),
+weighted by TF-IDF and scaled to length 1; the score is the probability that the page is one to keep. The training is
+scikit-learn's; what is kept of it are two vectors in a safetensors file and a card in JSON.
+
+`note` says how many of the labelled pages are told right when they are left out of the training. With ten pages that is a
+rough number; it is printed so that nobody trusts the scores blindly.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from yosegi import files
+from yosegi.errors import Corrupt, Invalid, NoData
+from yosegi.scores import Score, Values
+
+CARD, WEIGHTS = "labelled.json", "labelled.safetensors"
+FEATURES = 2**18
+GRAMS = (1, 3)
+READ = 20_000
+"""Characters of a page that are looked at, from its beginning."""
+LABELS = {True: 1, "1": 1, "keep": 1, "yes": 1, False: 0, "0": 0, "drop": 0, "no": 0}  # 1 is True, 0 is False
+FOLDS = 10
+
+
+class Labelled(Score):
+    """Args:
+    path: rows with `text` and `label` (1 or 0, "keep" or "drop"; rows whose label is null are left out) in a JSONL file; or
+        the folder of a classifier that was kept.
+    strength: of the labels against the wish for small weights (scikit-learn's C).
+    """
+
+    name = "labelled"
+
+    def __init__(self, path: str, strength: float = 10.0):
+        self.path, self.strength = path, strength
+        if not Path(path).exists():
+            raise NoData(
+                f"labelled: there is no {path}. `yosegi curate CORPUS --sample 20 --out DIR` makes pages to label."
+            )
+        if Path(path).is_dir():
+            self._read(Path(path))
+        else:
+            self._learn(*_rows(Path(path)))
+
+    def of(self, texts: Sequence[str]) -> Values:
+        """One probability a text; None of a blank one."""
+        import numpy as np
+
+        if not texts:
+            return []
+        counts = _counts(texts)
+        weighted = counts.multiply(self._idf_F).tocsr()
+        norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(-1)).ravel())
+        margin = weighted @ self._coef_F / np.maximum(norm, 1e-12) + self._intercept
+        said = 1 / (1 + np.exp(-margin))
+        return [float(value) if length else None for value, length in zip(said, norm, strict=True)]
+
+    def about(self) -> dict[str, Any]:
+        """What it learnt, by its hash, and from how much."""
+        return {"name": self.name, "hash": self._hash(), "pages": self.pages, "kept": self.kept}
+
+    def write(self, folder: Path) -> None:
+        """The two files; `labelled:FOLDER` reads them again."""
+        from safetensors.numpy import save
+
+        card = {
+            "what": "logistic regression on hashed character n-grams, TF-IDF", "features": FEATURES, "grams": GRAMS,
+            "read": READ, "intercept": self._intercept, "pages": self.pages, "kept": self.kept, "note": self.note,
+            "hash": self._hash(),
+        }  # fmt: skip
+        files.write(folder / WEIGHTS, save({"coef_F": self._coef_F, "idf_F": self._idf_F}))
+        files.write_json(folder / CARD, card)
+
+    def _learn(self, texts: list[str], labels: list[int]) -> None:
+        import numpy as np
+        from sklearn.feature_extraction.text import TfidfTransformer
+        from sklearn.linear_model import LogisticRegression
+
+        self.pages, self.kept = len(labels), sum(labels)
+        if min(self.kept, self.pages - self.kept) < 2:
+            raise Invalid(
+                f"{self.path} labels {self.kept} pages to keep and {self.pages - self.kept} to drop: two of each at least."
+            )
+        counts = _counts(texts)
+        tfidf: Any = TfidfTransformer().fit(counts)
+        model: Any = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
+        model.fit(tfidf.transform(counts), labels)
+        self._idf_F = np.asarray(tfidf.idf_, dtype=np.float64)
+        self._coef_F = np.asarray(model.coef_[0], dtype=np.float64)
+        self._intercept = float(model.intercept_[0])
+        self.note = self._proof(counts, labels)
+
+    def _proof(self, counts: Any, labels: list[int]) -> str:
+        """How many pages are told right by a classifier that has not seen them."""
+        from sklearn.feature_extraction.text import TfidfTransformer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+        from sklearn.pipeline import make_pipeline
+
+        folds = min(FOLDS, self.kept, self.pages - self.kept)
+        line = make_pipeline(
+            TfidfTransformer(), LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
+        )
+        said = cross_val_predict(line, counts, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=0))
+        right = sum(int(a == b) for a, b in zip(said, labels, strict=True))
+        return f"{right} of {self.pages} labelled pages are told right when left out ({folds} folds)"
+
+    def _read(self, folder: Path) -> None:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
+            raise NoData(f"{folder} holds no classifier: {CARD} and {WEIGHTS} are what `labelled` leaves.")
+        card = files.read_json(folder / CARD)
+        try:
+            found = load((folder / WEIGHTS).read_bytes())
+            self._coef_F, self._idf_F = found["coef_F"], found["idf_F"]
+            if not len(self._coef_F) == len(self._idf_F) == FEATURES:
+                raise KeyError("features")
+            if (card["features"], tuple(card["grams"]), card["read"]) != (FEATURES, GRAMS, READ):
+                raise Invalid(f"{folder / CARD} describes other features than this version has: train it again.")
+            self._intercept, self.pages, self.kept = float(card["intercept"]), int(card["pages"]), int(card["kept"])
+            self.note = str(card["note"])
+            if card["hash"] != self._hash():
+                raise Corrupt(f"{folder}: {CARD} and {WEIGHTS} do not belong together.")
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise Corrupt(f"{folder} is not a classifier of `labelled` ({error}).") from error
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(self._coef_F.tobytes() + self._idf_F.tobytes() + repr(self._intercept).encode())
+        return digest.hexdigest()[:12]
+
+
+def _counts(texts: Sequence[str]) -> Any:
+    """How often each hashed n-gram occurs [texts, FEATURES], sparse."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    make: Any = HashingVectorizer
+    hashing = make(analyzer="char", ngram_range=GRAMS, n_features=FEATURES, alternate_sign=False, norm=None)
+    return hashing.transform([" ".join(text[:READ].split()) for text in texts])
+
+
+def _rows(path: Path) -> tuple[list[str], list[int]]:
+    texts: list[str] = []
+    labels: list[int] = []
+    for number, row in enumerate(files.read_jsonl(path), 1):
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise Invalid(f"{path}, row {number}, has no text.")
+        label = row.get("label")
+        if label is None:
+            continue
+        if not isinstance(label, str | int | float) or label not in LABELS:
+            raise Invalid(f"{path}, row {number}: the label is {label!r}; it is 1 or 0, or null if nobody has judged.")
+        texts.append(row["text"])
+        labels.append(LABELS[label])
+    return texts, labels
