@@ -11,6 +11,7 @@ import os
 import socket
 import urllib.request
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -135,6 +136,16 @@ def carve(found: list[Row], count: int) -> tuple[list[Row], list[Row]]:
     ranked = sorted((row["id"] for row in found), key=hashed)
     held = set(ranked[len(ranked) - min(count, len(ranked) // 5) :])
     return [row for row in found if row["id"] not in held], [row for row in found if row["id"] in held]
+
+
+def in_turn(found: list[Row], field: str) -> list[Row]:
+    """The first row of each value of a field, then the second of each …: however few are taken, each has its share."""
+    seen: Counter[Any] = Counter()
+    places: list[int] = []
+    for row in found:
+        places.append(seen[row[field]])
+        seen[row[field]] += 1
+    return [found[i] for i in sorted(range(len(found)), key=lambda i: places[i])]  # sorted is stable
 
 
 def deal(keys: list[tuple[str, str]]) -> list[str]:
