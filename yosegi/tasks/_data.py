@@ -139,13 +139,13 @@ def carve(found: list[Row], count: int) -> tuple[list[Row], list[Row]]:
 
 
 def in_turn(found: list[Row], field: str) -> list[Row]:
-    """The first row of each value of a field, then the second of each …: however few are taken, each has its share."""
+    """One row of each value of a field, then another of each …, drawn by the hash of their ids: any beginning is a fair sample."""
     seen: Counter[Any] = Counter()
-    places: list[int] = []
-    for row in found:
-        places.append(seen[row[field]])
+    turns: list[tuple[int, Row]] = []
+    for row in sorted(found, key=lambda row: hashed(row["id"])):
+        turns.append((seen[row[field]], row))
         seen[row[field]] += 1
-    return [found[i] for i in sorted(range(len(found)), key=lambda i: places[i])]  # sorted is stable
+    return [row for _, row in sorted(turns, key=lambda pair: pair[0])]  # sorted is stable
 
 
 def deal(keys: list[tuple[str, str]]) -> list[str]:

@@ -31,7 +31,7 @@ class Jmmlu(Choices):
             return None
 
     def rows(self, split: str) -> list[_data.Row]:
-        """The questions: the first of each subject, then the second of each …"""
+        """The questions: one of each subject, then another of each …"""
         _data.known(split, ("test",))
         rows = _data.rows(FILE, None, "JMMLU", FIELDS)
         return _data.in_turn([row for row in rows if self.form.subset in ("", row["subject"])], "subject")

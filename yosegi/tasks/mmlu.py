@@ -5,7 +5,8 @@ Gema et al. 2024, "Are We Done with MMLU?", arXiv:2406.04127 (MMLU-Redux), CC BY
 Data: knowledge_en/mmlu_redux_test (test) and knowledge_en/mmlu_val (validation, and worked examples: at most 5) in the data
 folder, else cais/mmlu ("all") on the Hub, which marks no errors.
 
-`mmlu` is all subjects in turn, so that the first few hundred questions are a fair sample; `mmlu/anatomy` is one; `ja` tells it
+`mmlu` is all subjects in turn, in an order drawn by hash (errors crowd at the beginning of upstream's files), so that the first
+few hundred questions are a fair sample; `mmlu/anatomy` is one; `ja` tells it
 in Japanese. Each of the three metrics (_choices.py) has a twin over the questions that were read and found without error:
 `accuracy_ok`, `letter_ok`, `likelihood_ok`. Of the data folder's 4,300 questions, 230 have a known error and 29 no verdict.
 
@@ -38,7 +39,7 @@ class Mmlu(Choices):
             return None
 
     def rows(self, split: str) -> list[Row]:
-        """The questions of a split: the first of each subject, then the second of each …"""
+        """The questions of a split: one of each subject, then another of each …"""
         rows = _rows(_data.known(split, FILES))
         if split == "validation":
             asked = {row["question"].strip() for row in _rows("test")}
