@@ -7,7 +7,8 @@ First the final answer is found in a text, in English or Japanese: what is annou
 Then two answers are the same if they are spelt the same once spaces, sizes, units and degree signs are gone, or if math-verify
 (https://github.com/huggingface/Math-Verify) can show it. It builds symbolic expressions, and a model can write one that takes
 for ever (2003^{2002^{2001}}), where no signal is heard. So it runs in a process of its own, one for each process that asks,
-started when first needed, with a limit on time and memory; what it cannot show within the limit is not the same.
+started when first needed, with a limit on time and memory; what it cannot show within the limit is not the same. It forgives
+a base that is not written (52 for 52_8), since the question names it.
 """
 
 import atexit
@@ -17,6 +18,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,11 +139,16 @@ class Algebra:
     def same(self, answer: str, gold: str) -> bool:
         """Whether it could show that two answers are the same."""
         with self.lock:
-            if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
-                self._start()
-                if self._ask("1", "1", START) is None:
-                    raise RuntimeError("math-verify does not start; try: python -c 'import math_verify'")
-            return bool(self._ask(answer, gold, SECONDS))
+            for _ in range(2):  # once more if it died of something else than this pair
+                if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
+                    self._start()
+                    if self._ask("1", "1", START) is None:
+                        raise RuntimeError("math-verify does not start; try: python -c 'import math_verify'")
+                begun = time.monotonic()
+                verdict = self._ask(answer, gold, SECONDS)
+                if verdict is not None or time.monotonic() - begun >= SECONDS:
+                    break
+            return bool(verdict)
 
     def close(self) -> None:
         """End the process, if it is ours: after a fork it is another's."""
