@@ -22,7 +22,12 @@ def test_the_reasoning_ends_with_the_letter(task, check):
 
 
 def test_rows_from_the_hub(local_hub):
-    raw = {"question": "1+2?", "options": ["A)1", "B)3", "C)4", "D)5 (five)", "E)6"], "rationale": "Add.", "correct": "B"}
+    raw = {
+        "question": "1+2?",
+        "options": ["A)1", "B)3", "C)4", "D)5 (five)", "E)6"],
+        "rationale": "Add.",
+        "correct": "B",
+    }
     local_hub("deepmind/aqua_rat", "raw", test=[raw], validation=[{**raw, "question": f"{i}?"} for i in range(10)])
     (example,) = tasks.load("aqua").examples("test")
     assert example.meta["choices"] == ["1", "3", "4", "5 (five)", "6"] and example.answers == ("B", "3")

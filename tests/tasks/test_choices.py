@@ -76,7 +76,10 @@ def test_a_faulty_question_has_no_twin():
     faulty, sound = task.examples("train")[0], task.examples("test")[0]
     assert task.score(faulty, "A") == Score(1.0, "A", {})
     assert task.score(sound, "A") == Score(0.0, "A", {"accuracy_ok": 0.0})
-    assert set(task.judge(faulty, {"letter": [0, -1, -1, -1], "likelihood": [0, -1, -1, -1]})) == {"letter", "likelihood"}
+    assert set(task.judge(faulty, {"letter": [0, -1, -1, -1], "likelihood": [0, -1, -1, -1]})) == {
+        "letter",
+        "likelihood",
+    }
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,23 @@ def test_the_table_is_long():
     assert len(FOUND) >= 65
 
 
-@pytest.mark.parametrize("text", ["", " \n", "I do not know.", "わかりません。", "答え", "答えは", "The answer is", "####", "-", "=", "\0", "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        "I do not know.",
+        "わかりません。",
+        "答え",
+        "答えは",
+        "The answer is",
+        "####",
+        "-",
+        "=",
+        "\0",
+        "\ud800",
+    ],
+)
 def test_where_there_is_no_answer_none_is_found(text):
     assert final(text) is None
 
@@ -216,7 +232,9 @@ def test_a_broken_question_is_answered_all_the_same():
     assert [json.loads(line) for line in told.getvalue().splitlines()] == [True, False, False]
 
 
-@pytest.mark.parametrize("babble", [r"\boxed{", "The answer is ", "$", r"\(", "答えは", "#### ", "{", r"\frac", "1 ", "9", r"\text{"])
+@pytest.mark.parametrize(
+    "babble", [r"\boxed{", "The answer is ", "$", r"\(", "答えは", "#### ", "{", r"\frac", "1 ", "9", r"\text{"]
+)
 def test_a_babbling_model_is_not_slow_to_score(babble):
     begun = time.monotonic()
     same([(final(babble * 20_000) or "", "5")])

@@ -7,7 +7,13 @@ from yosegi.errors import Invalid
 def test_prompt_and_target(write, monkeypatch, tmp_path):
     monkeypatch.setenv("YOSEGI_DATA", str(tmp_path))
     rows = [
-        {"id": f"{s}/{i}", "question": f"{s}{i}は？", "choices": ["東", "西", "南", "北"], "answer_index": i, "subject": s}
+        {
+            "id": f"{s}/{i}",
+            "question": f"{s}{i}は？",
+            "choices": ["東", "西", "南", "北"],
+            "answer_index": i,
+            "subject": s,
+        }
         for s in ("a", "b")
         for i in range(4)
     ]
@@ -28,6 +34,8 @@ def test_real():
     assert len(examples) == 3690
     for example in examples:
         right = example.meta["answer_index"]
-        assert all(task.score(example, answer).value == 1.0 for answer in (example.target, *example.answers)), example.id
+        assert all(task.score(example, answer).value == 1.0 for answer in (example.target, *example.answers)), (
+            example.id
+        )
         assert task.score(example, "ABCD"[(right + 1) % 4]).value == 0.0, example.id
     assert len(tasks.load("jmmlu/japanese_history").examples("test")) == 90

@@ -103,7 +103,9 @@ def test_a_text_that_two_choices_share_names_neither():
     assert last_letter("other", ["same", "same", "other"]) == "C"
 
 
-@pytest.mark.parametrize("babble", ["Answer: ", "((((", "Answer (", "A ", r"\boxed{", "答え：「", "\n", "the answer is the "])
+@pytest.mark.parametrize(
+    "babble", ["Answer: ", "((((", "Answer (", "A ", r"\boxed{", "答え：「", "\n", "the answer is the "]
+)
 def test_a_babbling_model_is_not_slow_to_score(babble):
     begun = time.perf_counter()
     last_letter(babble * 20_000, CITIES)

@@ -78,7 +78,15 @@ def test_rows_from_the_hub(local_hub):
     local_hub("HuggingFaceH4/MATH-500", None, test=[{**raw, "level": 4, "answer": "2", "subject": "Algebra"}])
     (example,) = tasks.load("math/level4").examples("test")
     assert example.answers == ("2",) and example.id == "math500/test/0"
-    for subject in ("algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra", "precalculus"):
+    for subject in (
+        "algebra",
+        "counting_and_probability",
+        "geometry",
+        "intermediate_algebra",
+        "number_theory",
+        "prealgebra",
+        "precalculus",
+    ):
         more = [{**raw, "problem": f"{subject} {i}", "type": subject.replace("_", " ").title()} for i in range(3)]
         local_hub("EleutherAI/hendrycks_math", subject, train=more)
     found = [tasks.load("math").examples(split) for split in ("train", "validation")]

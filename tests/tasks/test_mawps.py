@@ -7,7 +7,10 @@ from yosegi.errors import Invalid
 @pytest.fixture
 def task(write, monkeypatch, tmp_path):
     monkeypatch.setenv("YOSEGI_DATA", str(tmp_path))
-    rows = [{"id": f"m{i}", "question": f"{i} and 2 ?", "answer": str(i + 2), "subset": ("addsub", "singleop")[i % 2]} for i in range(6)]
+    rows = [
+        {"id": f"m{i}", "question": f"{i} and 2 ?", "answer": str(i + 2), "subset": ("addsub", "singleop")[i % 2]}
+        for i in range(6)
+    ]
     write("math_en/mawps_test.jsonl", rows)
     return tasks.load("mawps")
 

@@ -20,7 +20,10 @@ def row(subject, i, error="ok"):
 @pytest.fixture
 def task(write, monkeypatch, tmp_path):
     monkeypatch.setenv("YOSEGI_DATA", str(tmp_path))
-    write("knowledge_en/mmlu_redux_test.jsonl.gz", [row(s, i, "ok" if i else "wrong groundtruth") for s in SUBJECTS for i in range(5)])
+    write(
+        "knowledge_en/mmlu_redux_test.jsonl.gz",
+        [row(s, i, "ok" if i else "wrong groundtruth") for s in SUBJECTS for i in range(5)],
+    )
     asked = [row(s, i) for s in SUBJECTS for i in range(5, 9)] + [{**row("law", 0), "id": "again"}]
     write("knowledge_en/mmlu_val.jsonl", asked)
     return tasks.load("mmlu")
@@ -59,7 +62,9 @@ def test_what_there_is_not(task):
 
 def test_rows_from_the_hub(local_hub):
     raw = {"question": "1+1?", "subject": "algebra", "choices": ["1", "2", "3", "4"], "answer": 1}
-    local_hub("cais/mmlu", "all", test=[raw, {**raw, "question": "1+2?", "subject": "law", "answer": 2}], validation=[raw])
+    local_hub(
+        "cais/mmlu", "all", test=[raw, {**raw, "question": "1+2?", "subject": "law", "answer": 2}], validation=[raw]
+    )
     task = tasks.load("mmlu/algebra")
     (example,) = task.examples("test")
     assert (example.answers, example.meta["subject"]) == (("B", "2"), "algebra")
@@ -77,6 +82,8 @@ def test_real():
     assert sum(e.meta["error_type"] == "ok" for e in examples) == 4041
     for example in examples:
         right = example.meta["answer_index"]
-        assert all(task.score(example, answer).value == 1.0 for answer in (example.target, *example.answers)), example.id
+        assert all(task.score(example, answer).value == 1.0 for answer in (example.target, *example.answers)), (
+            example.id
+        )
         assert task.score(example, "ABCD"[(right + 1) % 4]).value == 0.0, example.id
     assert len({e.meta["subject"] for e in examples[:43]}) == 43

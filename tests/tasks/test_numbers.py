@@ -12,13 +12,19 @@ class Sums(Numbers):
         return [{"id": "0", "question": "1/3?", "answer": "0.333333"}, {"id": "1", "question": "2+2?", "answer": "4.0"}]
 
     def shots(self):
-        return [{"id": f"s{i}", "question": f"{i}+1?", "answer": str(i + 1), "solution": f"It is {i + 1}."} for i in range(2)]
+        return [
+            {"id": f"s{i}", "question": f"{i}+1?", "answer": str(i + 1), "solution": f"It is {i + 1}."}
+            for i in range(2)
+        ]
 
 
 def test_prompt_and_target():
     third, four = Sums("ja/1shot").examples("test")
     assert four.answers == ("4",) and four.target == "答えは4です。"
-    assert four.prompt == "問題を順を追って解き、最後に答えを書いてください。\n\n問題：0+1?\n答え：It is 1.\n\n問題：2+2?\n答え："
+    assert (
+        four.prompt
+        == "問題を順を追って解き、最後に答えを書いてください。\n\n問題：0+1?\n答え：It is 1.\n\n問題：2+2?\n答え："
+    )
     assert Sums().score(third, "a third, 1/3").value == 1.0 and Sums().score(third, "0.3").value == 0.0
     assert not Sums().score(third, "no idea").parsed
 

@@ -59,6 +59,8 @@ def eval_(
     import yosegi.tasks
     from yosegi.bases import load
     from yosegi.evaluate.arm import Arm
+    from yosegi.evaluate.forgetting import forgetting as measure_forgetting
+    from yosegi.evaluate.forgetting import probes
     from yosegi.evaluate.measure import evaluate
     from yosegi.library.origin import check_origin
     from yosegi.library.routers import load_router
@@ -103,9 +105,6 @@ def eval_(
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
     general = []
     if forgetting:
-        from yosegi.evaluate.forgetting import forgetting as measure_forgetting
-        from yosegi.evaluate.forgetting import probes
-
         general, missing = probes(beside, arms)
         print(*missing, sep="\n", end="\n" * bool(missing), file=sys.stderr)
         tasks = [t for t in tasks if (t.name, split) not in [(probe.name, of) for probe, of in general]]

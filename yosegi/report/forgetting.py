@@ -173,7 +173,9 @@ def _values(rows: Iterable[Row], key: str) -> dict[str, float]:
 
 def _is_blank(base: Measurement, rows: Sequence[Row], level: float, n: int) -> bool:
     """Whether the base is at chance: its interval reaches down to one over the number of choices."""
-    counts = [len(row["meta"]["choices"]) for row in rows if isinstance(row.get("meta"), dict) and row["meta"].get("choices")]
+    counts = [
+        len(row["meta"]["choices"]) for row in rows if isinstance(row.get("meta"), dict) and row["meta"].get("choices")
+    ]
     if not counts:
         return level * n < FEW
     chance = sum(1 / count for count in counts) / len(counts)
@@ -189,8 +191,10 @@ def _together(pairs: Sequence[_Paired]) -> tuple[float, float, float] | None:
 
     def scaled(of: str) -> list[list[float]]:
         weights = [total / (len(pairs) * pair.change.questions) for pair in pairs]
-        rows = [[value * w for pair, w in zip(pairs, weights, strict=True) for value in getattr(pair, of)[s]] for s in range(seeds)]
-        return rows
+        return [
+            [value * w for pair, w in zip(pairs, weights, strict=True) for value in getattr(pair, of)[s]]
+            for s in range(seeds)
+        ]
 
     texts = any(pair.change.is_text for pair in pairs)
     moved = None if texts else [sum(len(ids) for ids in (p.change.gained, p.change.lost)) for p in pairs]

@@ -71,7 +71,9 @@ class Choices(Task):
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
         """The letters after the prompt, and the texts after the bare question."""
         choices, question = example.meta["choices"], example.meta["question"]
-        before = [self._pair(row, self.form.answer(row["choices"][row["answer_index"]])) for row in self._shown(example.id)]
+        before = [
+            self._pair(row, self.form.answer(row["choices"][row["answer_index"]])) for row in self._shown(example.id)
+        ]
         bare = _forms.after("", before, self.form.put(question))
         letters = LETTERS[: len(choices)]
         return {

@@ -139,7 +139,7 @@ def carve(found: list[Row], count: int) -> tuple[list[Row], list[Row]]:
 
 
 def in_turn(found: list[Row], field: str) -> list[Row]:
-    """One row of each value of a field, then another of each …, drawn by the hash of their ids: any beginning is a fair sample."""
+    """One row of each value of a field, then another of each …, by the hash of their ids: any beginning is a fair sample."""
     seen: Counter[Any] = Counter()
     turns: list[tuple[int, Row]] = []
     for row in sorted(found, key=lambda row: hashed(row["id"])):

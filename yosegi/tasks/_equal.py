@@ -110,7 +110,11 @@ def _phrases(text: str) -> list[str]:
 def _is_math(text: str) -> bool:
     """Whether a whole text is one line of mathematics: no words in it but LaTeX's own and those in \\text{}."""
     told = re.sub(r"\\(?:text|mbox|mathrm|textbf) ?\{[^{}]*\}|\\(?:begin|end) ?\{\w+\}|\\[A-Za-z]+", " 0 ", text)
-    return 0 < len(text) <= LONGEST and not re.search(r"\n|[^\W\d_]{3}|[\u3040-\u9fff]", told) and bool(re.search(r"\w", told))
+    return (
+        0 < len(text) <= LONGEST
+        and not re.search(r"\n|[^\W\d_]{3}|[\u3040-\u9fff]", told)
+        and bool(re.search(r"\w", told))
+    )
 
 
 def _bare(segment: str) -> str:
@@ -121,7 +125,9 @@ def _bare(segment: str) -> str:
     segment = re.sub(r"\*\*|`", "", segment).strip(" 。、,:").rstrip(".")
     if JAPANESE.search(segment):
         told = re.sub(r"(?:です|だ|である|になる|となる|になります|となります)$", "", segment)
-        if re.fullmatch(r"[\d,.〇一二三四五六七八九十百千万億兆分の/ -]+\D{0,4}", told) and (number := last_number(told)):
+        if re.fullmatch(r"[\d,.〇一二三四五六七八九十百千万億兆分の/ -]+\D{0,4}", told) and (
+            number := last_number(told)
+        ):
             return number
         segment = JAPANESE.sub(" ", told).strip() or told
     if found := re.fullmatch(rf"(?:approximately|about|\\approx|=)?\s*(\$?{PLAIN.pattern})(?:\s+[A-Za-z ]+)?", segment):
@@ -139,6 +145,7 @@ class Algebra:
     def same(self, answer: str, gold: str) -> bool:
         """Whether it could show that two answers are the same."""
         with self.lock:
+            verdict = None
             for _ in range(2):  # once more if it died of something else than this pair
                 if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
                     self._start()
@@ -229,7 +236,7 @@ def serve(asked: IO[str] = sys.stdin, told: IO[str] = sys.stdout) -> None:
 def _shown(answer: str, gold: str) -> bool:
     from math_verify import verify
 
-    return bool(verify(_parsed(gold), _parsed(answer), timeout_seconds=None))
+    return bool(verify(_parsed(gold), _parsed(answer), timeout_seconds=0))
 
 
 def _parsed(answer: str) -> list[Any]:
@@ -237,4 +244,4 @@ def _parsed(answer: str) -> list[Any]:
 
     for pattern, instead in AWAY[:5]:
         answer = pattern.sub(instead, answer)
-    return parse(f"${answer.strip()}$", [LatexExtractionConfig(), ExprExtractionConfig()], parsing_timeout=None)
+    return parse(f"${answer.strip()}$", [LatexExtractionConfig(), ExprExtractionConfig()], parsing_timeout=0)

@@ -50,7 +50,9 @@ def read(kind: str, part: str, subsets: Sequence[str] | None, language: str, mos
         elif word and (subsets is None or word in subsets):
             subset, what = word, "subset"
         else:
-            raise UnknownName.among(f"part of {kind}", word, [*(subsets or []), *LABELS, *(["1shot"] if most_shots else [])])
+            raise UnknownName.among(
+                f"part of {kind}", word, [*(subsets or []), *LABELS, *(["1shot"] if most_shots else [])]
+            )
         if what in given:
             raise Invalid(f"{kind}/{part} names more than one {what}.")
         given.append(what)

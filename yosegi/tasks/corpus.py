@@ -56,7 +56,6 @@ class Corpus(Task):
         """Rouge-L F1 of the beginning of a written continuation."""
         return _rouge.score(prediction.strip()[:WRITTEN], [answer[:WRITTEN] for answer in example.answers])
 
-
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
         """The passage as it is."""
         return {"passage": Candidates(example.prompt, (example.target,))}

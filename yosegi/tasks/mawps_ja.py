@@ -26,4 +26,6 @@ class MawpsJa(Numbers):
 
     def shots(self) -> list[_data.Row]:
         """The authors' eight."""
-        return _data.rows("math_ja/mawps_ja_exemplars", None, "The examples of the Japanese MAWPS", (*FIELDS, "solution"))
+        return _data.rows(
+            "math_ja/mawps_ja_exemplars", None, "The examples of the Japanese MAWPS", (*FIELDS, "solution")
+        )
