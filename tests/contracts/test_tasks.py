@@ -70,6 +70,7 @@ def available(task):
 
 def test_the_drawer_was_walked():
     assert {"gsm8k", "gsm_hard", "jsonl", "mbpp", "mgsm_ja", "natural_instructions", "skills", "terms"} <= set(NAMES)
+    assert {"aqua", "jcommonsenseqa", "jmmlu", "math", "mawps", "mawps_ja", "mmlu"} <= set(NAMES)
 
 
 def test_examples_are_examples(names):
@@ -134,6 +135,21 @@ def test_any_prediction_gets_a_score(names):
                 assert set(score.also) == set(task.score(example, example.target).also), "a row for each example"
             empty = task.score(example, "")
             assert (empty.value, empty.answer) == (0.0, None) and not any(empty.also.values())
+
+
+def test_what_is_weighed_can_be_judged(names):
+    for name in names:
+        task = load(name)
+        for examples in available(task).values():
+            for example in examples[:20]:
+                asked = task.candidates(example)
+                level = {key: [-1.0] * len(some.texts) for key, some in asked.items()}
+                for some in asked.values():
+                    assert some.texts and all(text.strip() for text in some.texts)
+                    assert not some.prompt.endswith((" ", "\n"))
+                found = task.judge(example, level) if asked else {}
+                assert all(isinstance(metric, str) and isinstance(value, float) for metric, value in found.items())
+                assert not set(found) & {task.metric, "logp", *task.score(example, example.target).also}
 
 
 def test_another_examples_answer_is_mostly_wrong(names):

@@ -11,7 +11,7 @@ from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.measure import evaluate
 from yosegi.evaluate.statistics import compare, wilson
 from yosegi.run import Run
-from yosegi.tasks import Score, Task, load
+from yosegi.tasks import Candidates, Score, Task, load
 
 
 @pytest.fixture
@@ -108,3 +108,33 @@ def test_a_task_may_score_all_at_once_and_by_more_than_one_metric(nano, tmp_path
     assert task.asked == [6] and set(rows) == {"exact_match", "length", "logp"}
     items = files.read_jsonl(tmp_path / rows["length"]["items"])
     assert rows["length"]["value"] == sum(item["length"] for item in items) / 6 > 0
+
+
+class Marked(Task):
+    """Three questions: one is known to be faulty, and all have something to weigh."""
+
+    name, metric = "marked", "exact_match"
+
+    def examples(self, split):
+        return load("skills/add").examples(split)[:3]
+
+    def score(self, example, prediction):
+        ok = {} if example == self.examples("test")[0] else {"exact_match_ok": 1.0}
+        return Score(1.0, "x", ok)
+
+    def candidates(self, example):
+        return {"sum": Candidates(example.prompt, (example.target, "nothing"))}
+
+    def judge(self, example, logps):
+        return {"likelier": float(logps["sum"][0] > logps["sum"][1])}
+
+
+def test_a_metric_is_over_the_examples_that_have_it(nano, tmp_path):
+    rows = {row["metric"]: row for row in evaluate(nano, [Arm("base")], [Marked()], Run(tmp_path))}
+    assert {name: row["n"] for name, row in rows.items()} == {
+        "exact_match": 3, "exact_match_ok": 2, "likelier": 3, "logp": 3,
+    }  # fmt: skip
+    assert rows["likelier"]["value"] == 1.0 and rows["exact_match_ok"]["value"] == 1.0
+    items = files.read_jsonl(tmp_path / rows["likelier"]["items"])
+    assert ["exact_match_ok" in item for item in items] == [False, True, True]
+    assert all(item["likelier"] == 1.0 for item in items) and "general" not in rows["logp"]

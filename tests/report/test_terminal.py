@@ -19,3 +19,12 @@ def test_a_model_that_did_not_do_a_task_has_no_mean(capsys):
     leaderboard(rows)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["half"])
     assert line.split()[-2:] == ["–", "–"]
+
+
+def test_of_several_metrics_the_tasks_own_is_shown(capsys):
+    rows = [
+        {"model": "base", "task": "a", "metric": metric, "value": value, "ci_low": 0.0, "ci_high": 1.0}
+        for metric, value in (("accuracy", 0.25), ("letter", 0.75))
+    ]
+    leaderboard(rows)
+    assert "0.25" in (out := capsys.readouterr().out) and "0.75" not in out

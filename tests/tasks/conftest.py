@@ -92,6 +92,42 @@ def hub(nowhere, monkeypatch):
     return serve
 
 
+@pytest.fixture
+def local_hub(nowhere, tmp_path, monkeypatch):
+    """A Hub on this disk: repositories are folders, and `datasets` itself reads them. Remembers the revisions asked for."""
+    import datasets
+
+    from yosegi.tasks import _data
+
+    load, revisions = datasets.load_dataset, {}
+
+    def serve(repo, config, **splits):
+        folder = tmp_path / "hub" / repo
+        entries = []
+        for split, rows in splits.items():
+            file = folder / (config or "default") / f"{split}.jsonl"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(lines(rows), encoding="utf-8")
+        for file in sorted(folder.glob("*/*.jsonl")):
+            entries.append((file.parent.name, file.stem, file.relative_to(folder)))
+        card = "---\nconfigs:\n"
+        for name in dict.fromkeys(name for name, _, _ in entries):
+            card += f"- config_name: {name}\n  data_files:\n"
+            card += "".join(f"  - split: {split}\n    path: {path}\n" for n, split, path in entries if n == name)
+        (folder / "README.md").write_text(card + "---\n")
+
+    def load_dataset(repo, config=None, *, split, revision):
+        revisions[repo] = revision
+        assert (tmp_path / "hub" / repo).is_dir(), f"{repo} is not on this Hub"
+        return load(str(tmp_path / "hub" / repo), config, split=split, cache_dir=str(tmp_path / "cache"))
+
+    _data._fetch.cache_clear()
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    serve.revisions = revisions
+    yield serve
+    _data._fetch.cache_clear()
+
+
 def check(task, minimum):
     """What every task promises, on every split: enough rows, ids once, the same list twice, gold scores 1."""
     prompts = {}

@@ -198,3 +198,12 @@ def test_deal_gives_a_twentieth_to_each_side_and_never_splits_a_key():
 def test_hashes_do_not_depend_on_the_process():
     assert _data.hashed("yosegi") == 13689601183879529971
     assert _data.hashed("\ud800") >= 0
+
+
+def test_in_turn_gives_each_value_its_share_of_any_beginning():
+    rows = [{"id": str(i), "kind": "abc"[i % 3 if i < 9 else 0]} for i in range(20)]
+    turned = _data.in_turn(rows, "kind")
+    assert sorted(turned, key=lambda row: int(row["id"])) == rows and turned == _data.in_turn(rows[::-1], "kind")
+    for turn in range(3):
+        assert {row["kind"] for row in turned[3 * turn : 3 * turn + 3]} == {"a", "b", "c"}
+    assert {row["kind"] for row in turned[9:]} == {"a"}

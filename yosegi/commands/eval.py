@@ -11,7 +11,7 @@ from yosegi.errors import Invalid
 
 
 def eval_(
-    task: Tasks,
+    task: Tasks = [],  # noqa: B006 - typer reads it, nobody writes it
     base: BaseName = "nano",
     library: Annotated[Path | None, typer.Option("--library", help="The experts; without it the base alone.")] = None,
     expert: Annotated[list[str] | None, typer.Option(help="One expert alone; 'all' for each in turn.")] = None,
@@ -25,6 +25,9 @@ def eval_(
     rank: Annotated[int | None, typer.Option(help="Of the merged expert, for merges that cut.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     limit: Annotated[int | None, typer.Option(help="At most so many examples a task.", min=1)] = None,
+    forgetting: Annotated[
+        bool, typer.Option("--forgetting", help="Also ask general knowledge and texts: what was forgotten?")
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Sequences at a time.", min=1)] = 64,
     seed: Seed = 0,
     run: RunDir = None,
@@ -39,6 +42,8 @@ def eval_(
     from yosegi.core.mix import named
     from yosegi.errors import UnknownName
 
+    if not (task or forgetting):
+        raise Invalid("There is nothing to ask: name a --task (yosegi ls tasks), or ask for --forgetting.")
     if (expert or router or merge) and library is None:
         raise Invalid("--expert, --router and --merge need --library, the folder of the experts.")
     for name in merge or []:
@@ -54,6 +59,8 @@ def eval_(
     import yosegi.tasks
     from yosegi.bases import load
     from yosegi.evaluate.arm import Arm
+    from yosegi.evaluate.forgetting import forgetting as measure_forgetting
+    from yosegi.evaluate.forgetting import probes
     from yosegi.evaluate.measure import evaluate
     from yosegi.library.origin import check_origin
     from yosegi.library.routers import load_router
@@ -96,16 +103,29 @@ def eval_(
             arms.append(Arm(called, experts, name, args, mix=mix or "outputs"))
     for name in merge or []:
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
+    general = []
+    if forgetting:
+        general, missing = probes(beside, arms)
+        print(*missing, sep="\n", end="\n" * bool(missing), file=sys.stderr)
+        tasks = [t for t in tasks if (t.name, split) not in [(probe.name, of) for probe, of in general]]
     where = Run(
         run or Path("runs") / f"eval-{library.name if library else base}",
         {"command": "eval", "base": base, "library": library and str(library), "tasks": [t.name for t in tasks],
+         **({"general": [t.name for t, _ in general]} if general else {}),
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
     )  # fmt: skip
-    rows = evaluate(beside, arms, tasks, where, split=split, limit=limit, seed=seed, batch_size=batch_size)
+    how = {"limit": limit, "seed": seed, "batch_size": batch_size}
+    rows = evaluate(beside, arms, tasks, where, split=split, **how) if tasks else []
+    if general:
+        rows += measure_forgetting(beside, arms, where, general, **how)
     if as_json:
         say(rows, True)
     else:
         leaderboard(rows)
+        if general:
+            from yosegi.report.forgetting import say_kept
+
+            say_kept(where.path)
         print(f"\nItems and rows: {where.path}   A page of it: yosegi report {where.path}")
 
 

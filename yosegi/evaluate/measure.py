@@ -14,6 +14,7 @@ from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.likelihood import likelihood
 from yosegi.evaluate.routing import trace
 from yosegi.evaluate.statistics import compare, interval
+from yosegi.evaluate.weigh import weigh
 from yosegi.generate import answer
 from yosegi.library.similarity import similarity
 from yosegi.progress import progress
@@ -32,6 +33,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 64,
     traced: int = 8,
+    general: bool = False,
 ) -> list[dict[str, Any]]:
     """Every arm on every task: the task's own metric by greedy generation, and the log-likelihood of the gold answer.
 
@@ -45,6 +47,7 @@ def evaluate(
         seed: of the experts, written into the rows.
         batch_size: sequences at a time.
         traced: examples of each task whose routing is kept; 0 for none.
+        general: what is asked here is general knowledge, on which forgetting is measured; the rows say so.
 
     Returns the rows: one a measurement and one a comparison.
     """
@@ -75,7 +78,7 @@ def evaluate(
                     else:
                         new, items = _measure(base, arm, banks, task, examples, run, split, seed, batch_size)
                         for row in new:
-                            row["fingerprint"] = mark
+                            row.update({"fingerprint": mark, **({"general": True} if general else {})})
                         bar.advance(len(examples), f"{arm.name} · {task.name} {new[0]['value']:.3f}")
                     scores[arm.name, task.name] = [item["score"] for item in items]
                     first = scores.get((arms[0].name, task.name))
@@ -123,6 +126,8 @@ def _measure(
     )
     logps = likelihood(base, examples, banks=banks, known=known, batch_size=batch_size)
     scored = task.scores(examples, [written.text for written in answers])
+    weighed = weigh(base, task, examples, banks=banks, known=known, batch_size=batch_size)
+    further = [{**score.also, **more} for score, more in zip(scored, weighed, strict=True)]
     items = [
         {
             "id": example.id,
@@ -133,10 +138,10 @@ def _measure(
             "parsed": score.parsed,
             "truncated": written.truncated,
             "logp": logp,
-            **score.also,
+            **also,
             "meta": dict(example.meta),
         }
-        for example, written, score, logp in zip(examples, answers, scored, logps, strict=True)
+        for example, written, score, logp, also in zip(examples, answers, scored, logps, further, strict=True)
     ]
     shared = {
         "run": run.path.name,
@@ -153,11 +158,12 @@ def _measure(
         "parse_failures": sum(not item["parsed"] for item in items) / len(items),
         "truncated": sum(item["truncated"] for item in items) / len(items),
     }
-    also = {metric: [score.also[metric] for score in scored] for metric in scored[0].also}
+    names = dict.fromkeys(name for also in further for name in also)
+    measured = {name: [also[name] for also in further if name in also] for name in names}
     rows = []
-    for metric, values in {task.metric: [item["score"] for item in items], **also, "logp": logps}.items():
-        low, high = interval(values)
-        rows.append({**shared, "metric": metric, "value": sum(values) / len(values), "ci_low": low, "ci_high": high})
+    for metric, values in {task.metric: [item["score"] for item in items], **measured, "logp": logps}.items():
+        (low, high), n = interval(values), len(values)
+        rows.append({**shared, "metric": metric, "value": sum(values) / n, "n": n, "ci_low": low, "ci_high": high})
     return rows, items
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from yosegi.report.format import known, number, probability, signed
 from yosegi.report.read import Found, Measurement
 
-LOW_IS_GOOD = ("loss", "perplexity", "ppl", "error", "nll", "bits_per_byte", "parse_failures")
+LOW_IS_GOOD = ("loss", "perplexity", "ppl", "error", "nll", "bits_per_byte", "bits_per_character", "parse_failures")
 SHARE = (0.0, 1.0)
 ALPHA = 0.05
 """A paired difference with a p-value below this is called a difference; anything else is noise."""

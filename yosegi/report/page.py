@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from yosegi.report import costs, curves, drawings, heatmaps, items, leaderboard
+from yosegi.report import costs, curves, drawings, forgetting, heatmaps, items, leaderboard
 from yosegi.report import format as print_as
 from yosegi.report.findings import Finding, Findings, findings
 from yosegi.report.headline import flat, headline
@@ -31,6 +31,8 @@ def page(found: Found) -> str:
         boards=boards,
         compared=compared,
         told=_told(found),
+        kept=forgetting.forgetting(found, models),
+        LISTED_IDS=forgetting.LISTED,
         asked=items.questions(found, models),
         models=models,
         charts=curves.charts(found),

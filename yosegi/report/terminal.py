@@ -12,7 +12,10 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
     measured = [row for row in rows if "against" not in row]
     tasks = list(dict.fromkeys(row["task"] for row in measured))
     for own in (True, False):
-        chosen = {(r["model"], r["task"]): r for r in measured if (r["metric"] != "logp") == own}
+        chosen: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in measured:  # the first metric of a task is its own
+            if (row["metric"] != "logp") == own:
+                chosen.setdefault((row["model"], row["task"]), row)
         if not chosen:
             continue
         values_of = {task: [r["value"] for (_, t), r in chosen.items() if t == task] for task in tasks}

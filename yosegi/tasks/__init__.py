@@ -30,7 +30,7 @@ class Example:
 class Score:
     """How good one prediction is (0 to 1), the answer that was read out of it, and whether one could be read at all.
 
-    `also` has further metrics, the same ones for every prediction of a task: each becomes a result row of its own.
+    `also` has further metrics: each becomes a result row of its own, over the examples that have it.
     """
 
     value: float
@@ -41,6 +41,14 @@ class Score:
     def parsed(self) -> bool:
         """Whether an answer was found in the text."""
         return self.answer is not None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Texts that might follow a prompt: how likely each of them is will be asked of the model."""
+
+    prompt: str
+    texts: tuple[str, ...]
 
 
 class Task:
@@ -66,6 +74,14 @@ class Task:
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
         """Many predictions at once, for tasks that are quicker so (programs run side by side). By default one by one."""
         return [self.score(*pair) for pair in zip(examples, predictions, strict=True)]
+
+    def candidates(self, example: Example) -> Mapping[str, Candidates]:
+        """What is weighed by its likelihood instead of being written, by a name of the task's own. By default nothing."""
+        return {}
+
+    def judge(self, example: Example, logps: Mapping[str, Sequence[float]]) -> Mapping[str, float]:
+        """Metrics out of log p of each candidate text as a whole, in nats, under the names that `candidates` gave them."""
+        return {}
 
     @classmethod
     def parts(cls) -> list[str]:

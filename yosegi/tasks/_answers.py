@@ -65,7 +65,7 @@ AFTER = (
 def last_number(text: str) -> str | None:
     """The number a text ends up with, in one spelling, or None. Only its last 8000 characters are read."""
     text = _tidy(text[-8000:])
-    for announced in (_boxed, _hashes, _phrases):
+    for announced in (boxed, hashes, _phrases):
         for segment in announced(text):
             if number := _first(segment):
                 return number
@@ -90,7 +90,7 @@ def _tidy(text: str) -> str:
     return text
 
 
-def _boxed(text: str) -> list[str]:
+def boxed(text: str) -> list[str]:
     r"""What stands in each \boxed{…}, the last one first, with its inner braces balanced."""
     found = []
     for start in list(re.finditer(r"\\boxed ?\{", text))[-20:]:
@@ -98,11 +98,11 @@ def _boxed(text: str) -> list[str]:
         while end < len(text) and depth:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
-        found.append(text[start.end() : end])
+        found.append(text[start.end() : end - (not depth)])
     return found[::-1]
 
 
-def _hashes(text: str) -> list[str]:
+def hashes(text: str) -> list[str]:
     """What follows each ####, the last one first; "#### 1. First step" is a heading."""
     return [found for found in HASHES.findall(text)[::-1] if not re.match(r"\d+[.)]\s+\S", found)]
 
@@ -165,3 +165,16 @@ def _spell(value: Fraction) -> str:
     with localcontext(prec=50) as context:
         decimal = context.divide(value.numerator, value.denominator)
         return str(value) if value.denominator == 1 or context.flags[Inexact] else f"{decimal:f}"
+
+
+def near(answer: str, gold: str) -> bool:
+    """Whether two numbers in their one spelling are the same, where gold may be a decimal that was cut (0.333333).
+
+    Such a gold number has six decimals or more; then 1/3 is right, and so is 0.33, which is gold as far as it goes.
+    """
+    a, b = Fraction(answer), Fraction(gold)
+    decimals, said = (len(text.partition(".")[2]) for text in (gold, answer))
+    if a == b or decimals < 6:
+        return a == b
+    places = min(said, decimals) if said >= 2 else decimals
+    return abs(a - b) <= Fraction(1, 2 * 10**places) + Fraction(1, 10**decimals)

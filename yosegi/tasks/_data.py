@@ -11,6 +11,7 @@ import os
 import socket
 import urllib.request
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -135,6 +136,16 @@ def carve(found: list[Row], count: int) -> tuple[list[Row], list[Row]]:
     ranked = sorted((row["id"] for row in found), key=hashed)
     held = set(ranked[len(ranked) - min(count, len(ranked) // 5) :])
     return [row for row in found if row["id"] not in held], [row for row in found if row["id"] in held]
+
+
+def in_turn(found: list[Row], field: str) -> list[Row]:
+    """One row of each value of a field, then another of each …, by the hash of their ids: any beginning is a fair sample."""
+    seen: Counter[Any] = Counter()
+    turns: list[tuple[int, Row]] = []
+    for row in sorted(found, key=lambda row: hashed(row["id"])):
+        turns.append((seen[row[field]], row))
+        seen[row[field]] += 1
+    return [row for _, row in sorted(turns, key=lambda pair: pair[0])]  # sorted is stable
 
 
 def deal(keys: list[tuple[str, str]]) -> list[str]:

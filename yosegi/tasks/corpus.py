@@ -4,16 +4,19 @@ Data: corpus/NAME (rows of title and text), in the data folder only. Railway law
 food: Aozora Bunko texts in the public domain; general Japanese and English, for measuring what was forgotten.
 
 A text is cut into passages of at most 400 characters, at ends of lines or sentences; the prompt of each is the title of
-its text. What counts here is the log-likelihood (the row "logp", per token); the score, Rouge-L of the first hundred
+its text. What counts here is `bits_per_character`, how surprising a passage is whatever the tokenizer (2 to that power is the
+perplexity per character), and the log-likelihood (the row "logp", per token); the score, Rouge-L of the first hundred
 characters of a written continuation, is there because every task has one. Whole texts are train or validation, as the
 file says. There is no test split: what `corpus/ja_railway_law` teaches is asked by `terms/ja_railway_law`.
 The base `house` has read the general corpora, not law and not food.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from math import log
 
 from yosegi.errors import Invalid, UnknownName
-from yosegi.tasks import Example, Score, Task, _data, _rouge
+from yosegi.tasks import Candidates, Example, Score, Task, _data, _rouge
 
 PASSAGE = 400  # characters
 WRITTEN = 100  # characters of it that are scored: about what is generated
@@ -52,6 +55,14 @@ class Corpus(Task):
     def score(self, example: Example, prediction: str) -> Score:
         """Rouge-L F1 of the beginning of a written continuation."""
         return _rouge.score(prediction.strip()[:WRITTEN], [answer[:WRITTEN] for answer in example.answers])
+
+    def candidates(self, example: Example) -> Mapping[str, Candidates]:
+        """The passage as it is."""
+        return {"passage": Candidates(example.prompt, (example.target,))}
+
+    def judge(self, example: Example, logps: Mapping[str, Sequence[float]]) -> Mapping[str, float]:
+        """`bits_per_character`, less is better."""
+        return {"bits_per_character": -logps["passage"][0] / log(2) / len(example.target)}
 
 
 def _examples(row: _data.Row) -> list[Example]:

@@ -4,7 +4,9 @@ Sekine et al., "NIILC-ECQA2015" (https://github.com/mynlp/niilc-qa), CC BY-SA 4.
 Data: knowledge_ja/niilc_dev, in the data folder only. By hash a tenth is the test split and a tenth the validation.
 
 An expert trained here answers closed-book questions with a word or two; together with one that has read a corpus, it is
-asked about that corpus (`terms`). The base `house` has not read it.
+asked about that corpus (`terms`). The base `house` has not read it. Nothing is shown but the question: what is measured is
+what the model knows. Of several answers each one counts, also where upstream wants them all. Five questions to which upstream
+has no answer ("-") are left out.
 """
 
 from yosegi.tasks import Example, Score, Task, _data, _spans
@@ -27,6 +29,7 @@ class Niilc(Task):
         rows = _data.carve(rows, len(rows) // 10)[test]
         if not test:
             rows = _data.carve(rows, len(rows) // 9)[split == "validation"]
+        rows = [row for row in rows if row["answers"] != ["-"]]
         return [
             Example(row["id"], _spans.prompt(row["question"]), row["answers"][0], tuple(row["answers"])) for row in rows
         ]

@@ -1,0 +1,62 @@
+"""MAWPS: easy word problems in English, one or two steps each.
+
+Koncel-Kedziorski et al. 2016, "MAWPS: A Math Word Problem Repository", doi:10.18653/v1/N16-1136. MIT licence.
+Data: math_en/mawps_test in the data folder (1,981 problems of four collections, each question once), else the test split of
+MU-NLPC/Calc-mawps on the Hub, which says nothing of collections. There is only a test split.
+
+Parts: `addsub`, `singleeq`, `singleop`, `multiarith` (the collections), `ja` (told in Japanese), `Kshot`: up to four worked
+examples, written for this file. Decimals that upstream cut after six places count as the fraction they stand for.
+"""
+
+from yosegi.tasks import _data
+from yosegi.tasks._data import Hub, Row
+from yosegi.tasks._numbers import Numbers
+
+FIELDS = ("id", "question", "answer")
+
+
+class Mawps(Numbers):
+    """Scored by the final number alone."""
+
+    kind = "mawps"
+    subsets = ("addsub", "singleeq", "singleop", "multiarith")
+    most_shots = 4
+
+    def rows(self) -> list[Row]:
+        """The problems."""
+        return _data.rows("math_en/mawps_test", HUB, "MAWPS", FIELDS)
+
+    def shots(self) -> list[Row]:
+        """Four problems that are in no collection."""
+        return [
+            {"id": f"shot/{number}", "question": question, "solution": solution, "answer": solution.split()[-1][:-1]}
+            for number, (question, solution) in enumerate(SHOTS)
+        ]
+
+
+SHOTS = (
+    (
+        "A shelf holds 34 books. Nora takes 9 of them home and brings 4 back. How many books are on the shelf now?",
+        "Nora leaves 34 - 9 = 25 books. With the 4 she brings back there are 25 + 4 = 29. The answer is 29.",
+    ),
+    (
+        "Each of 6 boats carries 7 passengers and a captain. How many people are on the boats?",
+        "A boat carries 7 + 1 = 8 people. On 6 boats there are 6 * 8 = 48. The answer is 48.",
+    ),
+    (
+        "Theo pays $ 5.25 for a sandwich and $ 1.80 for juice. How much does he pay in all?",
+        "The two cost 5.25 + 1.80 = 7.05 dollars. The answer is 7.05.",
+    ),
+    (
+        "63 pencils are shared equally among 9 desks. How many pencils lie on each desk?",
+        "Each desk gets 63 / 9 = 7 pencils. The answer is 7.",
+    ),
+)
+"""Written for this file."""
+
+
+def _from_hub(number: int, raw: Row) -> Row:
+    return {"id": f"mawps/test/{number}", "question": raw["question"], "answer": str(raw["result"]).replace("_", "")}
+
+
+HUB = Hub("MU-NLPC/Calc-mawps", "38c10053efeafd20ab6ff4e08c3ec17de26c19b7", _from_hub, "test")
