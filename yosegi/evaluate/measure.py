@@ -12,9 +12,10 @@ from yosegi.core.model import Banks
 from yosegi.errors import Invalid
 from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.likelihood import likelihood
+from yosegi.evaluate.ranking import rank
 from yosegi.evaluate.routing import trace
 from yosegi.evaluate.statistics import compare, interval
-from yosegi.generate import answer
+from yosegi.generate import Answer, answer
 from yosegi.library.similarity import similarity
 from yosegi.progress import progress
 from yosegi.run import Run, peak_memory
@@ -94,6 +95,8 @@ def evaluate(
 def _digest(task: Task, examples: Sequence[Example]) -> str:
     """What is asked and how: another prompt under the same id is another question."""
     said = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
+    said += [task.rule] if task.rule else []
+    said += [sentences for example in examples if (sentences := task.sentences(example))]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
 
 
@@ -112,17 +115,22 @@ def _measure(
     started = time.monotonic()
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
-    answers = answer(
-        base,
-        prompts,
-        max_new_tokens=task.max_new_tokens,
-        stop=task.stop,
-        banks=banks,
-        known=known,
-        batch_size=batch_size,
-    )
-    logps = likelihood(base, examples, banks=banks, known=known, batch_size=batch_size)
-    scored = task.scores(examples, [written.text for written in answers])
+    if task.sentences(examples[0]):
+        scored, nats = rank(base, task, examples, banks=banks, known=known, batch_size=batch_size)
+        answers = [Answer(score.answer or "", False) for score in scored]
+        logps, also_kept = [own[0].sum / own[0].tokens for own in nats], [{"nats": own} for own in nats]
+    else:
+        answers = answer(
+            base,
+            prompts,
+            max_new_tokens=task.max_new_tokens,
+            stop=task.stop,
+            banks=banks,
+            known=known,
+            batch_size=batch_size,
+        )
+        logps = likelihood(base, examples, banks=banks, known=known, batch_size=batch_size)
+        scored, also_kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
     items = [
         {
             "id": example.id,
@@ -134,9 +142,10 @@ def _measure(
             "truncated": written.truncated,
             "logp": logp,
             **score.also,
+            **kept,
             "meta": dict(example.meta),
         }
-        for example, written, score, logp in zip(examples, answers, scored, logps, strict=True)
+        for example, written, score, logp, kept in zip(examples, answers, scored, logps, also_kept, strict=True)
     ]
     shared = {
         "run": run.path.name,
@@ -153,11 +162,16 @@ def _measure(
         "parse_failures": sum(not item["parsed"] for item in items) / len(items),
         "truncated": sum(item["truncated"] for item in items) / len(items),
     }
+    chances = [chance for example in examples if (chance := task.chance(example)) is not None]
+    by_guessing = {"chance": sum(chances) / len(chances)} if chances else {}
+    told = {"rule": task.rule, "remark": task.remark(split)}
+    shared |= {key: value for key, value in told.items() if value}
     also = {metric: [score.also[metric] for score in scored] for metric in scored[0].also}
     rows = []
     for metric, values in {task.metric: [item["score"] for item in items], **also, "logp": logps}.items():
         low, high = interval(values)
-        rows.append({**shared, "metric": metric, "value": sum(values) / len(values), "ci_low": low, "ci_high": high})
+        found = {"metric": metric, "value": sum(values) / len(values), "ci_low": low, "ci_high": high}
+        rows.append({**shared, **found, **(by_guessing if metric != "logp" else {})})
     return rows, items
 
 

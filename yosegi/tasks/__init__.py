@@ -6,7 +6,7 @@ A task finds its rows in a local folder, then on the Hugging Face Hub, else one 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from yosegi import registry
 from yosegi.errors import Invalid
@@ -43,17 +43,28 @@ class Score:
         return self.answer is not None
 
 
+class Nats(NamedTuple):
+    """How likely a model finds a text: the sum of log p over its tokens, and how many they are."""
+
+    sum: float
+    tokens: int
+
+
 class Task:
     """The contract of the drawer. A class in `tasks/NAME.py`; `load("NAME/part")` calls it with the part.
 
     `name` is "NAME" or "NAME/part"; `metric` says what the mean of the scores is called; generation ends at
-    `max_new_tokens`, at the end-of-text token, or at a `stop` string (which is cut off).
+    `max_new_tokens`, at the end-of-text token, or at a `stop` string (which is cut off). `rule` names what else decides a
+    score, with its number ("normaliser 1"): results of different rules are not the same measurement.
+
+    A task whose answers are ranked and not written says which `sentences` to weigh, and is asked to `judge` them.
     """
 
     name: str
     metric: str = "accuracy"
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
+    rule: str = ""
 
     def examples(self, split: str) -> list[Example]:
         """The examples of "train", "validation" or "test": the same list every time, each id once."""
@@ -66,6 +77,22 @@ class Task:
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
         """Many predictions at once, for tasks that are quicker so (programs run side by side). By default one by one."""
         return [self.score(*pair) for pair in zip(examples, predictions, strict=True)]
+
+    def sentences(self, example: Example) -> list[str]:
+        """Whole texts whose likelihoods answer the question, the gold one first. None where the model has to write."""
+        return []
+
+    def judge(self, example: Example, nats: Sequence[Nats]) -> Score:
+        """What the likelihoods of the sentences are worth, in their order; its answer is what the model ranked first."""
+        raise NotImplementedError
+
+    def chance(self, example: Example) -> float | None:
+        """The score to expect of who guesses; None where nobody can guess."""
+        return None
+
+    def remark(self, split: str) -> str | None:
+        """What a reader of the numbers has to know about these examples, if there is such a thing."""
+        return None
 
     @classmethod
     def parts(cls) -> list[str]:
