@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from yosegi import files
@@ -17,7 +18,7 @@ from yosegi.evaluate.routing import trace
 from yosegi.evaluate.statistics import compare, interval
 from yosegi.generate import Answer, answer
 from yosegi.library.similarity import similarity
-from yosegi.progress import progress
+from yosegi.progress import Bar, progress
 from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example, Task
 
@@ -33,6 +34,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 64,
     traced: int = 8,
+    bar: Bar | None = None,
 ) -> list[dict[str, Any]]:
     """Every arm on every task: the task's own metric by greedy generation, and the log-likelihood of the gold answer.
 
@@ -46,6 +48,7 @@ def evaluate(
         seed: of the experts, written into the rows.
         batch_size: sequences at a time.
         traced: examples of each task whose routing is kept; 0 for none.
+        bar: advanced by the questions that are done; without it there is one of its own.
 
     Returns the rows: one a measurement and one a comparison.
     """
@@ -59,16 +62,14 @@ def evaluate(
     scores: dict[tuple[str, str], list[float]] = {}
     rows: list[dict[str, Any]] = []
     work = sum(len(e) for arm in arms for name, e in asked.items() if arm.can_answer(name))
-    with progress("evaluate", work) as bar:
+    with nullcontext(bar) if bar else progress("evaluate", work) as bar:
         for arm in arms:
             with arm.beside(base) as banks:
                 for task in tasks:
                     examples = asked[task.name]
                     if not arm.can_answer(task.name):
                         continue
-                    mark = arm.fingerprint(
-                        base=base.hash, task=task.name, split=split, seed=seed, asked=_digest(task, examples)
-                    )
+                    mark = fingerprint(arm, base.hash, task, examples, split, seed)
                     if mark in known:
                         bar.advance(len(examples))
                         new = [row for row in run.results() if row.get("fingerprint") == mark]
@@ -90,6 +91,11 @@ def evaluate(
                     _trace(base, arm, banks, few, run)
     _similarity(max((arm.experts for arm in arms), key=len), run)
     return rows
+
+
+def fingerprint(arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int) -> str:
+    """What a measurement is known by: the same one is not made again."""
+    return arm.fingerprint(base=base, task=task.name, split=split, seed=seed, asked=_digest(task, examples))
 
 
 def _digest(task: Task, examples: Sequence[Example]) -> str:
