@@ -131,6 +131,19 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
+def free_memory(device: str = "cpu") -> int:
+    """Bytes that can still be had: on the GPU if it is asked about, else of this machine or its container."""
+    import psutil
+
+    if device == "cuda":
+        return sys.modules["torch"].cuda.mem_get_info()[0]
+    free = psutil.virtual_memory().available
+    most, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if most.exists() and (limit := most.read_text().strip()) != "max":
+        free = min(free, int(limit) - int(used.read_text()))
+    return free
+
+
 def _git_sha() -> str | None:
     """The commit of the code that runs, with "+" when it has been changed since; None outside a checkout."""
     here = Path(__file__).parent

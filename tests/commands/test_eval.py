@@ -1,9 +1,12 @@
-"""`yosegi eval --forgetting`: the general tasks beside those asked for."""
+"""`yosegi eval`: the general tasks beside those asked for (--forgetting), and several bases."""
 
 import json
 
-from yosegi import tasks
+import pytest
 
+from yosegi import files, tasks
+
+EVAL = ("eval", "--task", "skills/copy", "--limit", 4, "--run", "r")
 TABLES = ("skills/mul", "skills/capital", "skills/unit", "skills/binary", "skills/janum", "skills/ennum")
 
 
@@ -32,3 +35,36 @@ def test_a_task_that_is_asked_for_anyway_is_measured_once(yosegi):
 
 def test_nothing_to_ask(refused):
     assert "--task" in refused("eval") and "--forgetting" in refused("eval")
+
+
+@pytest.fixture
+def names(tmp_path):
+    """A second name for `nano`, and one that cannot be loaded."""
+    from yosegi.bases import where
+
+    (tmp_path / "again").symlink_to(where("nano"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text('{"model_type": "llama"}')
+
+
+def test_bases_are_compared(yosegi, names, tmp_path):
+    code, out, err = yosegi(*EVAL, "--base", "nano", "--base", "again")
+    assert code == 0 and not err and "cannot be told from" in out and "no finding" in out
+    rows = files.read_jsonl(tmp_path / "r" / "results.jsonl")
+    assert [row["model"] for row in rows if row["metric"] != "logp"] == ["nano", "again"]
+    (tmp_path / "bases.txt").write_text("# two\nnano\n\nagain  # the same\nbroken\n")
+    code, out, err = yosegi(*EVAL, "--bases", "bases.txt", "--json")
+    assert code == 1 and "broken is left out" in err and "1 of 3 bases were not measured" in err
+    assert sorted(row["model"] for row in json.loads(out)) == ["again", "again", "nano", "nano"]
+    assert files.read_jsonl(tmp_path / "r" / "results.jsonl") == rows, "nothing is measured twice"
+    assert yosegi("report", "r")[0] == 0
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert "Which base to begin with" in page and "Not measured: 1" in page and "do not tell" in page
+
+
+def test_bad_input(refused, tmp_path):
+    assert "no file" in refused(*EVAL, "--bases", "none.txt")
+    (tmp_path / "empty.txt").write_text("# none\n")
+    assert "names no base" in refused(*EVAL, "--bases", "empty.txt")
+    assert "named twice" in refused(*EVAL, "--base", "nano", "--base", "nano")
+    assert "one --base" in refused(*EVAL, "--base", "nano", "--base", "house", "--library", "x")

@@ -155,6 +155,22 @@ def test_the_strips_count_what_the_comparisons_count(kept_run, page):
         assert int(right) == round(of["value"] * of["n"])
 
 
+def test_pairs_ledgers_and_the_audit_count_what_the_items_say(kept_run, page):
+    rows = [r for r in read_jsonl(kept_run / "results.jsonl") if r["metric"] == "accuracy" and r["items"]]
+    right = {(r["model"], r["task"]): [i["score"] for i in read_jsonl(kept_run / r["items"])] for r in rows}
+    lines = [row for row in page.table("pairs") if row[0][1] != "a"]
+    assert len(lines) == 5 * 15, "every pair of six models on five tasks"
+    first = dict(enumerate(text for _, text in lines[0]))
+    a, b = right[first[0], "skills/reverse"], right[first[1], "skills/reverse"]
+    counts = [sum(pair == kind for pair in zip(a, b, strict=True)) for kind in ((1, 1), (1, 0), (0, 1))]
+    assert [first[4], first[5], first[6]] == list(map(str, counts))
+    assert "when all are judged together (Holm)" in page.text
+    assert page.text.count("p against the reference") == 5
+    unread = sum(not i["parsed"] for r in rows for i in read_jsonl(kept_run / r["items"]))
+    audited = [row for row in page.table("unread") if row[0][1] in {r["task"] for r in rows}]
+    assert unread and sum(int(row[3][1].split()[0]) for row in audited) == unread and "(nothing)" in page.text
+
+
 def test_trainings_sizes_and_similarity_say_what_the_files_say(kept_run, page):
     curve = [r for r in read_jsonl(kept_run / "metrics.jsonl") if r["expert"] == "chain" and "loss" in r]
     line = next(row for row in page.table("training") if row[0][1] == "chain")
@@ -264,8 +280,8 @@ def test_the_page_asks_nobody_for_anything(page, text_of_page):
 
 SECTIONS = {
     "findings.json": {"findings"},
-    "results.jsonl": {"leaderboard", "compared", "questions", "unread", "examples"},
-    "items": {"questions", "examples"},
+    "results.jsonl": {"leaderboard", "compared", "pairs", "questions", "ledger", "unread", "examples"},
+    "items": {"pairs", "questions", "ledger", "examples"},
     "metrics.jsonl": {"training"},
     "routing.json": {"routing"},
     "similarity.json": {"similarity"},

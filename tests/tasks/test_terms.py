@@ -61,7 +61,7 @@ def test_exact_match_is_of_the_normalised_line(data):
 
 
 def test_quizzes_are_found_and_others_refused(data):
-    assert tasks.registry.find("tasks", "terms").parts() == ["law", "law/choices"]
+    assert tasks.registry.find("tasks", "terms").parts() == ["law", "law/choices", "law/rank"]
     for part in ("laws", "law/choice"):
         with pytest.raises(UnknownName, match="Did you mean 'law"):
             tasks.load(f"terms/{part}")
@@ -74,13 +74,95 @@ def test_without_data_it_says_what_to_fetch(nowhere):
         tasks.load("terms/law").examples("test")
 
 
+def test_ranked(data):
+    task = tasks.load("terms/law/rank")
+    example = task.examples("test")[0]
+    assert task.metric == "logp_mrr" and example.prompt == "＿＿とは、2番のことである。"
+    assert task.sentences(example) == [
+        *(f"{word}とは、2番のことである。" for word in ("Ｐ線", "踏切", "電車線", "索道")),
+        *(f"これは{word}です。" for word in ("Ｐ線", "踏切", "電車線", "索道")),
+    ]
+    nats = [tasks.Nats(-s, n) for s, n in ((9, 9), (8, 4), (10, 2), (11, 1), (3, 1), (1, 1), (1, 1), (9, 1))]
+    score = task.ranked(example, nats)
+    assert (score.value, score.answer) == (1 / 2, "踏切"), "by the sum 踏切 is first"
+    assert score.also == {"logp_mrr_mean": 1.0, "logp_mrr_pmi": 1 / 2}, "pmi: -6, -7, -9, -2"
+    assert task.chance(example) == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert (tasks.load("terms/law/choices").chance(example), tasks.load("terms/law").chance(example)) == (0.25, None)
+    assert tasks.load("terms/law").sentences(example) == []
+
+
+@pytest.fixture
+def own(write, tmp_path, nowhere):
+    """A quiz of one's own, in English."""
+
+    def make(*rows):
+        write("own.jsonl", list(rows))
+        return tasks.load(f"terms/{tmp_path}/own.jsonl"), tasks.load(f"terms/{tmp_path}/own.jsonl/rank")
+
+    return make
+
+
+ROW = {"question": "What carries current?", "answer": "catenary", "choices": ["ballast", "catenary"],
+       "statement_template": "A {word} carries {current}, and a {word} hangs."}  # fmt: skip
+
+
+def test_a_file_of_ones_own(own):
+    shot = {"question": "What lies below?", "answer": "ballast", "split": "fewshot", "checked": False}
+    task, ranked = own(
+        {**ROW, "answers": ["overhead line"], "checked": False},
+        shot | {"choices": ROW["choices"]} | {"statement_template": "{word}"},
+    )
+    example = task.examples("test")[0]
+    assert example.prompt == "Question: What lies below?\nAnswer: ballast\n\nQuestion: What carries current?\nAnswer:"
+    assert (example.id, example.target, example.answers) == ("1", " catenary", ("catenary", "overhead line"))
+    said = {"overhead line.": 1.0, " catenary": 1.0, "Catenary": 0.0, "catenary wire": 0.0}
+    assert {text: task.score(example, text).value for text in said} == said
+    assert task.remark("test") == "1 of 1 questions are drafts that nobody has checked." and task.rule == "normaliser 1"
+    assert ranked.sentences(ranked.examples("test")[0])[:2] == [
+        f"A {word} carries {{current}}, and a {word} hangs." for word in ("catenary", "ballast")
+    ]
+
+
+def test_checked_rows_and_rows_that_do_not_say_are_not_remarked_on(own):
+    task, _ = own({**ROW, "checked": True}, {**ROW, "id": "b"})
+    assert task.remark("test") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"answer": ""}, "line 1 has no answer"),
+        ({"choices": []}, "line 1 has no choices"),
+        ({"choices": ["ballast", "rail"]}, "line 1: the answer is not among the choices"),
+        ({"statement_template": "It hangs."}, "line 1: the statement has no {word}"),
+        ({"statement_template": None}, "line 1 has no statement_template"),
+        ({"choices": ["catenary", "catenary。"]}, "1 has one candidate only"),
+        ({"lang": "fr"}, "line 1 is in 'fr'; there are ja, en"),
+        ({"split": "fewshot"}, "no test rows"),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_said(own, change, said):
+    _, ranked = own({**ROW, **change})
+    with pytest.raises(Invalid, match=said.replace("{", "[{]")):
+        ranked.examples("test")
+
+
+def test_an_id_is_given_once_and_a_file_is_there(own, tmp_path):
+    task, _ = own({**ROW, "id": "a"}, {**ROW, "id": "a"})
+    with pytest.raises(Invalid, match="two rows have the id 'a'"):
+        task.examples("test")
+    with pytest.raises(NoData, match="yosegi terms build"):
+        tasks.load(f"terms/{tmp_path}/none.jsonl/rank")
+
+
 @pytest.mark.data
 def test_real():
-    for name in ("terms/ja_railway_law", "terms/ja_railway_law/choices"):
+    for name in ("terms/ja_railway_law", "terms/ja_railway_law/choices", "terms/ja_railway_law/rank"):
         task = tasks.load(name)
         examples = task.examples("test")
         assert len(examples) == 30 and len({example.prompt for example in examples}) == 30
-        assert all(example.prompt.count("回答:") == 4 for example in examples)
+        shown = 0 if name.endswith("/rank") else 4
+        assert all(example.prompt.count("回答:") == shown for example in examples)
         assert all(score.value == 1.0 for score in task.scores(examples, [example.target for example in examples]))
     laws = {example.prompt for example in tasks.load("corpus/ja_railway_law").examples("train")}
     rows = tasks._data.rows("corpus/ja_railway_law_terms")

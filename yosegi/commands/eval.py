@@ -6,13 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import BaseName, Data, Json, RunDir, Seed, Tasks, begin, say
-from yosegi.errors import Invalid
+from yosegi.commands._options import Data, Json, RunDir, Seed, Tasks, begin, say
+from yosegi.errors import Invalid, NoData
 
 
 def eval_(
     task: Tasks = [],  # noqa: B006 - typer reads it, nobody writes it
-    base: BaseName = "nano",
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--base",
+            "--model_name_or_path",
+            help="nano (the default), house, a folder or a Hub id. Several are compared with each other.",
+        ),
+    ] = None,
+    bases: Annotated[Path | None, typer.Option(help="A file of bases to compare, one a line.")] = None,
     library: Annotated[Path | None, typer.Option("--library", help="The experts; without it the base alone.")] = None,
     expert: Annotated[list[str] | None, typer.Option(help="One expert alone; 'all' for each in turn.")] = None,
     router: Annotated[
@@ -34,7 +42,11 @@ def eval_(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the base, single experts, routers and merges on tasks, item by item. Interrupted, it goes on."""
+    """Compare the base, single experts, routers and merges on tasks, item by item; or several bases with each other.
+
+    Interrupted, it goes on. Of several bases one is in memory at a time; one that fails is said, the others go on, and the exit
+    code is 1.
+    """
     begin(data, as_json)
     from dataclasses import replace
 
@@ -56,6 +68,12 @@ def eval_(
     if split not in ("train", "validation", "test"):
         raise UnknownName.among("split", split, ("train", "validation", "test"))
 
+    names = [*(base or []), *(_listed(bases) if bases else [])] or ["nano"]
+    if len(names) > 1 and library is not None:
+        raise Invalid("Experts stand beside one base: --library goes with one --base.")
+    if (len(names) > 1 or bases) and forgetting:
+        raise Invalid("--forgetting compares experts with their base: it goes with one --base.")
+
     import yosegi.tasks
     from yosegi.bases import load
     from yosegi.evaluate.arm import Arm
@@ -69,7 +87,13 @@ def eval_(
     from yosegi.run import Run
 
     tasks = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
-    beside = load(base)
+    for one in tasks:
+        if said := one.remark(split):
+            print(f"{one.name}: {said}", file=sys.stderr)
+    if len(names) > 1 or bases:
+        _several(names, tasks, run, split, limit, seed, batch_size, as_json)
+        return
+    beside = load(names[0])
     experts, shelf = [], Library(library or "", beside.hash, beside.name)
     if library is not None:
         experts = shelf.load(None if router or merge or "all" in (expert or []) else expert)
@@ -109,8 +133,8 @@ def eval_(
         print(*missing, sep="\n", end="\n" * bool(missing), file=sys.stderr)
         tasks = [t for t in tasks if (t.name, split) not in [(probe.name, of) for probe, of in general]]
     where = Run(
-        run or Path("runs") / f"eval-{library.name if library else base}",
-        {"command": "eval", "base": base, "library": library and str(library), "tasks": [t.name for t in tasks],
+        run or Path("runs") / f"eval-{library.name if library else Path(names[0]).name}",
+        {"command": "eval", "base": names[0], "library": library and str(library), "tasks": [t.name for t in tasks],
          **({"general": [t.name for t, _ in general]} if general else {}),
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
     )  # fmt: skip
@@ -127,6 +151,51 @@ def eval_(
 
             say_kept(where.path)
         print(f"\nItems and rows: {where.path}   A page of it: yosegi report {where.path}")
+
+
+def _listed(file: Path) -> list[str]:
+    """The bases of a file, one a line; # begins a comment."""
+    if not file.is_file():
+        raise NoData(f"There is no file {str(file)!r}.")
+    lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    if not (found := list(dict.fromkeys(filter(None, lines)))):
+        raise Invalid(f"{file} names no base.")
+    return found
+
+
+def _several(
+    names: list[str],
+    tasks: list[Any],
+    run: Path | None,
+    split: str,
+    limit: int | None,
+    seed: int,
+    batch_size: int,
+    as_json: bool,
+) -> None:
+    """Bases against each other."""
+    from yosegi.evaluate.bases import against_best, evaluate_bases, words
+    from yosegi.report.terminal import leaderboard
+    from yosegi.run import Run
+
+    where = Run(
+        run or Path("runs") / "eval-bases",
+        {"command": "eval", "bases": names, "tasks": [t.name for t in tasks], "split": split, "limit": limit, "seed": seed},
+    )  # fmt: skip
+    found = evaluate_bases(
+        names, tasks, where, split=split, limit=limit, seed=seed, batch_size=batch_size,
+        tell=lambda line: print(line, file=sys.stderr),
+    )  # fmt: skip
+    if as_json:
+        say(found.rows, True)
+    elif found.rows:
+        leaderboard([row for row in found.rows if row["metric"] != "logp"])  # tokens differ from base to base
+        for name, lines in against_best(found.rows, where).items():
+            print(f"\n{name}. {' '.join(words(lines))}")
+        print(f"\nItems and rows: {where.path}   A page of it: yosegi report {where.path}")
+    if found.failed:
+        print(f"{len(found.failed)} of {len(names)} bases were not measured.", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _arguments(router: str, top_k: int | None, temperature: float | None) -> dict[str, Any]:

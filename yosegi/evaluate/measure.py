@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from yosegi import files
@@ -12,12 +13,13 @@ from yosegi.core.model import Banks
 from yosegi.errors import Invalid
 from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.likelihood import likelihood
+from yosegi.evaluate.ranking import rank
 from yosegi.evaluate.routing import trace
 from yosegi.evaluate.statistics import compare, interval
 from yosegi.evaluate.weigh import weigh
-from yosegi.generate import answer
+from yosegi.generate import Answer, answer
 from yosegi.library.similarity import similarity
-from yosegi.progress import progress
+from yosegi.progress import Bar, progress
 from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example, Task
 
@@ -34,6 +36,7 @@ def evaluate(
     batch_size: int = 64,
     traced: int = 8,
     general: bool = False,
+    bar: Bar | None = None,
 ) -> list[dict[str, Any]]:
     """Every arm on every task: the task's own metric by greedy generation, and the log-likelihood of the gold answer.
 
@@ -48,6 +51,7 @@ def evaluate(
         batch_size: sequences at a time.
         traced: examples of each task whose routing is kept; 0 for none.
         general: what is asked here is general knowledge, on which forgetting is measured; the rows say so.
+        bar: advanced by the questions that are done; without it there is one of its own.
 
     Returns the rows: one a measurement and one a comparison.
     """
@@ -61,16 +65,14 @@ def evaluate(
     scores: dict[tuple[str, str], list[float]] = {}
     rows: list[dict[str, Any]] = []
     work = sum(len(e) for arm in arms for name, e in asked.items() if arm.can_answer(name))
-    with progress("evaluate", work) as bar:
+    with nullcontext(bar) if bar else progress("evaluate", work) as bar:
         for arm in arms:
             with arm.beside(base) as banks:
                 for task in tasks:
                     examples = asked[task.name]
                     if not arm.can_answer(task.name):
                         continue
-                    mark = arm.fingerprint(
-                        base=base.hash, task=task.name, split=split, seed=seed, asked=_digest(task, examples)
-                    )
+                    mark = fingerprint(arm, base.hash, task, examples, split, seed)
                     if mark in known:
                         bar.advance(len(examples))
                         new = [row for row in run.results() if row.get("fingerprint") == mark]
@@ -94,9 +96,16 @@ def evaluate(
     return rows
 
 
+def fingerprint(arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int) -> str:
+    """What a measurement is known by: the same one is not made again."""
+    return arm.fingerprint(base=base, task=task.name, split=split, seed=seed, asked=_digest(task, examples))
+
+
 def _digest(task: Task, examples: Sequence[Example]) -> str:
     """What is asked and how: another prompt under the same id is another question."""
     said = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
+    said += [task.rule] if task.rule else []
+    said += [sentences for example in examples if (sentences := task.sentences(example))]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
 
 
@@ -115,17 +124,22 @@ def _measure(
     started = time.monotonic()
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
-    answers = answer(
-        base,
-        prompts,
-        max_new_tokens=task.max_new_tokens,
-        stop=task.stop,
-        banks=banks,
-        known=known,
-        batch_size=batch_size,
-    )
-    logps = likelihood(base, examples, banks=banks, known=known, batch_size=batch_size)
-    scored = task.scores(examples, [written.text for written in answers])
+    if task.sentences(examples[0]):
+        scored, nats = rank(base, task, examples, banks=banks, known=known, batch_size=batch_size)
+        answers = [Answer(score.answer or "", False) for score in scored]
+        logps, also_kept = [own[0].sum / own[0].tokens for own in nats], [{"nats": own} for own in nats]
+    else:
+        answers = answer(
+            base,
+            prompts,
+            max_new_tokens=task.max_new_tokens,
+            stop=task.stop,
+            banks=banks,
+            known=known,
+            batch_size=batch_size,
+        )
+        logps = likelihood(base, examples, banks=banks, known=known, batch_size=batch_size)
+        scored, also_kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
     weighed = weigh(base, task, examples, banks=banks, known=known, batch_size=batch_size)
     further = [{**score.also, **more} for score, more in zip(scored, weighed, strict=True)]
     items = [
@@ -139,9 +153,12 @@ def _measure(
             "truncated": written.truncated,
             "logp": logp,
             **also,
+            **kept,
             "meta": dict(example.meta),
         }
-        for example, written, score, logp, also in zip(examples, answers, scored, logps, further, strict=True)
+        for example, written, score, logp, also, kept in zip(
+            examples, answers, scored, logps, further, also_kept, strict=True
+        )
     ]
     shared = {
         "run": run.path.name,
@@ -158,12 +175,17 @@ def _measure(
         "parse_failures": sum(not item["parsed"] for item in items) / len(items),
         "truncated": sum(item["truncated"] for item in items) / len(items),
     }
+    chances = [chance for example in examples if (chance := task.chance(example)) is not None]
+    by_guessing = {"chance": sum(chances) / len(chances)} if chances else {}
+    told = {"rule": task.rule, "remark": task.remark(split)}
+    shared |= {key: value for key, value in told.items() if value}
     names = dict.fromkeys(name for also in further for name in also)
     measured = {name: [also[name] for also in further if name in also] for name in names}
     rows = []
     for metric, values in {task.metric: [item["score"] for item in items], **measured, "logp": logps}.items():
         (low, high), n = interval(values), len(values)
-        rows.append({**shared, "metric": metric, "value": sum(values) / n, "n": n, "ci_low": low, "ci_high": high})
+        found = {"metric": metric, "value": sum(values) / n, "n": n, "ci_low": low, "ci_high": high}
+        rows.append({**shared, **found, **(by_guessing if metric != "logp" else {})})
     return rows, items
 
 

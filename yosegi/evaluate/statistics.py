@@ -1,16 +1,14 @@
 """How sure one can be: intervals for one model, paired tests for two models on the same questions.
 
-Bootstrap: Efron 1979. Wilson's interval: Wilson 1927. McNemar's exact test: McNemar 1947.
+Bootstrap: Efron 1979. What is counted and not drawn is in `exact.py`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
 
 import numpy as np
 
-Z95 = 1.959963984540054
-"""Two-sided 95 %."""
+from yosegi.evaluate.exact import mcnemar, wilson
 
 
 def interval(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -18,15 +16,6 @@ def interval(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
     if all(score in (0, 1) for score in scores):
         return wilson(sum(map(int, scores)), len(scores))
     return bootstrap(scores, seed)
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """A 95 % interval for a share; honest at 0 and at n, where ± a standard error is not."""
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = right / n, Z95**2
-    middle, half = share + z2 / (2 * n), Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
 
 
 def bootstrap(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple[float, float]:
@@ -64,12 +53,6 @@ def compare(after: Sequence[float], before: Sequence[float], seed: int = 0) -> C
     else:
         p = float(min(1.0, 2 * min((means <= 0).mean() + 1 / len(means), (means >= 0).mean() + 1 / len(means))))
     return Comparison(float((a - b).mean()), float(low), float(high), gained, lost, p)
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """Two-sided exact p: were gains and losses equally likely, how often would they be this uneven?"""
-    n, fewer = gained + lost, min(gained, lost)
-    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
 
 
 def _means(values: np.ndarray, seed: int, draws: int) -> np.ndarray:

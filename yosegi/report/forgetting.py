@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
-from yosegi.evaluate.statistics import Z95, over_seeds
+from yosegi.evaluate.exact import Z95
+from yosegi.evaluate.statistics import over_seeds
 from yosegi.report.format import known, number, signed
 from yosegi.report.read import Found, Measurement, Row, read
 

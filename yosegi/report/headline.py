@@ -1,10 +1,12 @@
 """The top of the page: what was run, on what, and what came of it in a few sentences."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from yosegi.report.format import number, probability, signed
 from yosegi.report.leaderboard import Comparison, Panel, after_holm
+from yosegi.report.pairs import Pairs
 from yosegi.report.read import Found, Run
 
 
@@ -28,7 +30,7 @@ class Headline:
     facts: list[Fact] = field(default_factory=list)
 
 
-def headline(found: Found, boards: list[Panel], compared: list[Comparison]) -> Headline:
+def headline(found: Found, boards: list[Panel], compared: list[Comparison], paired: Sequence[Pairs] = ()) -> Headline:
     """Everything above the first figure."""
     runs = found.runs
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs: {', '.join(run.name for run in runs)}"
@@ -42,7 +44,11 @@ def headline(found: Found, boards: list[Panel], compared: list[Comparison]) -> H
             lead += f", {low:,} questions each" if low == high else f", {low:,} to {high:,} questions each"
     head = Headline(title, lead, [_about(run, len(runs) > 1) for run in runs])
     if boards:
-        head.facts = [*_standing(boards[0], compared, found), *_noise(compared, found), *_losses(boards[0], compared)]
+        head.facts = [
+            *_standing(boards[0], compared, found, paired),
+            *_noise(compared, found),
+            *_losses(boards[0], compared),
+        ]
     return head
 
 
@@ -74,7 +80,7 @@ def _about(run: Run, several: bool) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _standing(board: Panel, compared: list[Comparison], found: Found) -> list[Fact]:
+def _standing(board: Panel, compared: list[Comparison], found: Found, paired: Sequence[Pairs]) -> list[Fact]:
     """The best mean; an oracle is told the task, so it is named beside and does not win."""
     told = {m.model for m in found.plain if m.row.get("router") == "oracle"}
     ranked = [(line.model, line.mean) for line in board.lines if line.mean.value is not None]
@@ -87,8 +93,18 @@ def _standing(board: Panel, compared: list[Comparison], found: Found) -> list[Fa
     below += f"; {signed(best.change)} against the base" if best.change is not None else ""
     verdicts = [row.verdict for row in compared if row.model == model]
     below += ", but on no task outside the noise" if verdicts and set(verdicts) == {"noise"} else ""
+    below += _not_apart(
+        model, [other for other, _ in sorted(free, key=lambda pair: (-1) ** less * -(pair[1].value or 0.0))], paired
+    )
     below += "".join(f". With the task told, {name}: {number(mean.value)}" for name, mean in ranked if name in told)
     return [Fact("Lowest mean" if less else "Highest mean", model, below)]
+
+
+def _not_apart(model: str, ranked: Sequence[str], paired: Sequence[Pairs]) -> str:
+    """Whether the first can be told from the second on any task."""
+    second = next((other for other in ranked if other != model), "")
+    noise = [row.noise for one in paired for row in one.rows if {row.a, row.b} == {model, second}]
+    return f". On no task can it be told from {second}, which is next" if noise and all(noise) else ""
 
 
 def _noise(compared: list[Comparison], found: Found) -> list[Fact]:

@@ -215,7 +215,10 @@ class _Table:
         """Under the name of the task: its metric where they differ, and how many examples."""
         counts = sorted({m.n for (_, t), several in self.rows.items() if t == task for m in several if m.n is not None})
         n = f"n = {counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "") if counts else ""
-        return ", ".join(filter(None, [self.metric[task] if len(self.axis) > 1 else "", n]))
+        rows = (m.row for (_, t), several in self.rows.items() if t == task for m in several)
+        guess = next((chance for row in rows if (chance := known(row.get("chance"))) is not None), None)
+        chance = f"chance {number(guess)}" if guess is not None else ""
+        return ", ".join(filter(None, [self.metric[task] if len(self.axis) > 1 else "", n, chance]))
 
 
 def _panel(found: Found, name: str, metric: dict[str, str]) -> Panel:

@@ -2,13 +2,25 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from yosegi.report import costs, curves, drawings, forgetting, heatmaps, items, leaderboard
+from yosegi.report import (
+    answers,
+    audit,
+    costs,
+    curves,
+    drawings,
+    forgetting,
+    heatmaps,
+    items,
+    leaderboard,
+    ledger,
+    pairs,
+)
 from yosegi.report import format as print_as
 from yosegi.report.findings import Finding, Findings, findings
 from yosegi.report.headline import flat, headline
@@ -25,15 +37,18 @@ def page(found: Found) -> str:
     boards = leaderboard.panels(found)
     models = list(dict.fromkeys([line.model for board in boards for line in board.lines]))
     compared = leaderboard.comparisons(found, models)
+    said = _said(found, models)
     return _environment().get_template("page.html.j2").render(
         found=found,
-        head=headline(found, boards, compared),
+        head=headline(found, boards, compared, said.paired),
         boards=boards,
         compared=compared,
         told=_told(found),
         kept=forgetting.forgetting(found, models),
         LISTED_IDS=forgetting.LISTED,
         asked=items.questions(found, models),
+        said=said,
+        remarks=list(dict.fromkeys(f"{m.task}: {m.row['remark']}" for m in found.plain if m.row.get("remark"))),
         models=models,
         charts=curves.charts(found),
         routings=heatmaps.routings(found),
@@ -46,6 +61,32 @@ def page(found: Found) -> str:
         QUANTITIES=curves.QUANTITIES,
         RIGHT=items.RIGHT,
     )  # fmt: skip
+
+
+@dataclass
+class Said:
+    """What the answers themselves say: pairs of models, tables by task, and the audit with its examples."""
+
+    paired: list[pairs.Pairs] = field(default_factory=list)
+    ledgers: dict[str, ledger.Ledger] = field(default_factory=dict)
+    audits: list[audit.Audit] = field(default_factory=list)
+    looked: list[tuple[audit.Audit, audit.Looked]] = field(default_factory=list)
+
+
+def _said(found: Found, models: list[str]) -> Said:
+    """Read a task at a time, and forgotten again."""
+    said = Said()
+    for asked in answers.answers(found, models):
+        if one := pairs.pairs(asked, pairs.LISTED // len(found.tasks)):
+            said.paired.append(one)
+        if table := ledger.ledger(asked, ledger.CELLS // len(found.tasks)):
+            said.ledgers[asked.task] = table
+        said.audits += [one for one in audit.audit(asked) if not one.clean]
+    said.looked = [
+        (one, e) for turn in range(audit.SHOWN) for one in said.audits for e in one.examples[turn : turn + 1]
+    ]
+    said.looked = said.looked[: audit.PAGE]
+    return said
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,11 @@ class Run:
     """As the file has them (findings.py)."""
 
     @cached_property
+    def of_bases(self) -> bool:
+        """Whether bases are compared with each other: then none of them is what the others are measured against."""
+        return len({(row.get("base"), row.get("base_hash")) for row in self.rows if row.get("method") == "base"}) > 1
+
+    @cached_property
     def when(self) -> str | None:
         """When it was: as the files say, else when the results were last written."""
         for where in (self.env, self.config):
@@ -152,7 +157,8 @@ class Found:
     def bases(self) -> dict[str, str]:
         """The label of the model without experts, by run; borrowed from a run on the same base if need be."""
         bases: dict[str, str] = {}
-        for run in self.runs:
+        single = [run for run in self.runs if not run.of_bases]
+        for run in single:
             rows = [m for m in self.measurements if m.run == run.name]
             names = {m.row["model"]: m.model for m in rows if not m.compares or m.value is not None}
             against = Counter(str(m.row["against"]) for m in rows if m.row.get("against") is not None)
@@ -162,7 +168,7 @@ class Found:
             if (name := next((name for name in wanted if name in names), None)) is not None:
                 bases[run.name] = names[name]
         kinds = {r.name: next(((row.get("base"), row.get("base_hash")) for row in r.rows), None) for r in self.runs}
-        for run in self.runs:
+        for run in single:
             lender = next((other for other in bases if kinds[other] == kinds[run.name]), None)
             if run.name not in bases and lender is not None:
                 bases[run.name] = bases[lender]

@@ -21,12 +21,13 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
         values_of = {task: [r["value"] for (_, t), r in chosen.items() if t == task] for task in tasks}
         best = {task: max(v) if min(v) < max(v) or len(v) == 1 else None for task, v in values_of.items()}
         asked = {task: next(r.get("n", "?") for (_, t), r in chosen.items() if t == task) for task in tasks}
+        guessed = {task: _chance(next(r for (_, t), r in chosen.items() if t == task)) for task in tasks}
         title = (
             "score (± half the 95 % interval; * best)" if own else "mean log p of the gold answer, per token (* best)"
         )
         table = Table(
             "",
-            *(f"{_short(task)}\nn={asked[task]}" for task in tasks),
+            *(f"{_short(task)}\nn={asked[task]}{guessed[task] if own else ''}" for task in tasks),
             "mean",
             title=title,
             title_justify="left",
@@ -52,5 +53,12 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _short(task: str) -> str:
-    name = task.rpartition("/")[2]
+    before, _, name = task.rpartition("/")
+    if name in ("rank", "choices"):  # the same questions, asked in another way
+        return f"{_short(before)}/{name}"
     return name if len(name) <= 14 else f"{name[:10]}…{name[-3:]}"
+
+
+def _chance(row: dict[str, Any]) -> str:
+    """What guessing is worth, where that is known."""
+    return f"\nchance {row['chance']:.2f}" if row.get("chance") is not None else ""

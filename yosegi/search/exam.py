@@ -14,6 +14,7 @@ from yosegi.core.model import Banks
 from yosegi.errors import Invalid, UnknownName
 from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.likelihood import likelihood
+from yosegi.evaluate.ranking import rank
 from yosegi.generate import generate
 from yosegi.tasks import Task
 
@@ -132,6 +133,9 @@ class Exam:
         if goal.metric == "logp":
             return likelihood(self.base, examples, banks=banks, known=known, batch_size=self.batch_size)
         task = goal.task
+        if task.sentences(examples[0]):
+            scores, _ = rank(self.base, task, examples, banks=banks, known=known, batch_size=self.batch_size)
+            return [score.value for score in scores]
         answers = generate(
             self.base,
             prompts,

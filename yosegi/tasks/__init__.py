@@ -6,7 +6,7 @@ A task finds its rows in a local folder, then on the Hugging Face Hub, else one 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from yosegi import registry
 from yosegi.errors import Invalid
@@ -51,17 +51,28 @@ class Candidates:
     texts: tuple[str, ...]
 
 
+class Nats(NamedTuple):
+    """How likely a model finds a text: the sum of log p over its tokens, and how many they are."""
+
+    sum: float
+    tokens: int
+
+
 class Task:
     """The contract of the drawer. A class in `tasks/NAME.py`; `load("NAME/part")` calls it with the part.
 
     `name` is "NAME" or "NAME/part"; `metric` says what the mean of the scores is called; generation ends at
-    `max_new_tokens`, at the end-of-text token, or at a `stop` string (which is cut off).
+    `max_new_tokens`, at the end-of-text token, or at a `stop` string (which is cut off). `rule` names what else decides a
+    score, with its number ("normaliser 1"): results of different rules are not the same measurement.
+
+    A task whose answers are ranked and not written says which `sentences` to weigh, and what they are worth when `ranked`.
     """
 
     name: str
     metric: str = "accuracy"
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
+    rule: str = ""
 
     def examples(self, split: str) -> list[Example]:
         """The examples of "train", "validation" or "test": the same list every time, each id once."""
@@ -82,6 +93,22 @@ class Task:
     def judge(self, example: Example, logps: Mapping[str, Sequence[float]]) -> Mapping[str, float]:
         """Metrics out of log p of each candidate text as a whole, in nats, under the names that `candidates` gave them."""
         return {}
+
+    def sentences(self, example: Example) -> list[str]:
+        """Whole texts whose likelihoods answer the question, the gold one first. None where the model has to write."""
+        return []
+
+    def ranked(self, example: Example, nats: Sequence[Nats]) -> Score:
+        """What the likelihoods of the sentences are worth, in their order; its answer is what the model ranked first."""
+        raise NotImplementedError
+
+    def chance(self, example: Example) -> float | None:
+        """The score to expect of who guesses; None where nobody can guess."""
+        return None
+
+    def remark(self, split: str) -> str | None:
+        """What a reader of the numbers has to know about these examples, if there is such a thing."""
+        return None
 
     @classmethod
     def parts(cls) -> list[str]:

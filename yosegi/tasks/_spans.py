@@ -1,4 +1,4 @@
-"""Short answers in words, Japanese or not: how two of them are compared, and the one form in which they are asked for.
+"""Short answers in words, Japanese or not: how two of them are compared, and the forms in which they are asked for.
 
 Exact match: equal after `normalise`, which is part of the result and therefore written down and numbered. F1: characters
 in common, as JGLUE measures JSQuAD (Kurihara et al. 2022): Japanese has no spaces to count words by.
@@ -16,9 +16,16 @@ NORMALISER = 1
 EDGES = " \t\u3000.,;:!?\"'`()[]{}<>*。、，．・；：！？「」『』（）〔〕［］｛｝〈〉《》【】“”‘’…"
 
 
-def prompt(question: str, before: str = "") -> str:
-    """質問:…, then 回答: for the model to go on from."""
-    return f"{before}質問:{question}\n回答:"
+RULE = f"normaliser {NORMALISER}"
+"""What a task that compares so says of its scores."""
+
+FORMS = {"ja": ("質問:", "回答:"), "en": ("Question: ", "Answer:")}
+
+
+def prompt(question: str, before: str = "", lang: str = "ja") -> str:
+    """質問:…, then 回答: for the model to go on from; Question: …, Answer: in English."""
+    ask, answer = FORMS[lang]
+    return f"{before}{ask}{question}\n{answer}"
 
 
 def normalise(text: str) -> str:

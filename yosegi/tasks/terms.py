@@ -1,52 +1,79 @@
 """Terms of a field, asked closed-book: a definition is given, the term is wanted. Did reading the corpus teach anything?
 
-The measure QA_exact of the domain experts: three examples before each question, generation to the end of the line, exact
-match with the accepted terms (`_spans.normalise`). `terms/ja_railway_law` asks openly; `terms/ja_railway_law/choices` adds the
-eight candidates and wants the letter (1 in 8 by chance).
-Data: corpus/NAME_terms, in the data folder only; for railway law, 33 definitions from Japanese statutes (no copyright),
-three of them the examples. Thirty questions: a standard error of 0.06 to 0.09, so only a large difference is one.
+The two measures of the domain experts. `terms/NAME` is QA_exact: the examples, then the question, generation to the end of the
+line, exact match with any accepted term after a numbered normalisation (`_spans.normalise`). `terms/NAME/rank` is logp_mrr:
+each candidate is put into a sentence, the sentences are ranked by their likelihood, and a question is worth 1 / the rank of the
+right one (`_ranking.py`: the sum over the sentence; also by mean and pmi; chance is H_c / c, said beside every result).
+`terms/NAME/choices` shows the candidates and wants the letter.
+Data: corpus/NAME_terms in the data folder, or any file: `terms/path/to/quiz.jsonl`, as `yosegi terms build` drafts it. A row:
+
+    {"question": …, "answer": …, "answers": [other spellings], "choices": […], "answer_index": 0,
+     "statement_template": "{word}とは、…のことである。", "neutral_template": "これは{word}です。", "split": "test" or "fewshot",
+     "lang": "ja" or "en", "checked": true}
+
+Only question and answer are needed to ask openly; choices and the statement are needed to rank. The k rows of split "fewshot"
+are the k examples. Rows that say `checked: false` are drafts: whatever reports their numbers says so.
+Railway law: 33 definitions from Japanese statutes (no copyright), three of them the examples. Thirty questions: a standard
+error of 0.06 to 0.09, so only a large difference is one.
 
 Closed-book means that the text is not shown; every law that defines a term is in the training split of `corpus/NAME`, so an
 expert can have read it. The base `house` has read none of those laws: what it knows of them, an expert taught it.
-Of other bases nobody can say so: compare with the base itself. For ranking by likelihood (logp_mrr), `meta` keeps each
-question's candidates and a sentence with a gap for them.
+Of other bases nobody can say so: compare with the base itself.
 """
 
-from yosegi.errors import Invalid, UnknownName
-from yosegi.tasks import Example, Score, Task, _data, _spans
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from yosegi.errors import Invalid, NoData, UnknownName
+from yosegi.tasks import Example, Nats, Score, Task, _data, _ranking, _spans
 
 FIELDS = ("id", "split", "question", "answer", "choices", "answer_index", "statement_template")
 LETTERS = "ABCDEFGHIJ"
+FORMS = ("choices", "rank")
+GAP, BLANK = "{word}", "＿＿"
+NEUTRAL = {"ja": "これは{word}です。", "en": "This is {word}."}
+"""Sentences that say nothing of a candidate, for pmi; a row may bring its own."""
 
 
 class Terms(Task):
     """Args:
-    part: the corpus, or the corpus and "/choices".
+    part: the corpus or a .jsonl file, and "/choices" or "/rank" after it if you like.
     """
 
     metric = "exact_match"
     max_new_tokens = 32
     stop = ("\n",)
+    rule = _spans.RULE
 
     def __init__(self, part: str):
-        self.corpus, _, form = part.partition("/")
-        self.name, self.choices = f"terms/{part}", form == "choices"
+        self.source, _, form = part.rpartition("/")
+        self.form = form if form in FORMS and self.source else ""
+        self.source = self.source if self.form else part
+        self.file = Path(self.source).expanduser() if re.search(r"\.jsonl(\.gz)?$", self.source) else None
+        self.name, self.choices = f"terms/{part}", self.form == "choices"
+        if self.form == "rank":
+            self.metric = "logp_mrr"
         there = self.parts()
-        if there and part not in there:
+        if self.file is not None:
+            if not self.file.is_file():
+                raise NoData(f"There is no quiz {str(self.file.absolute())!r}; yosegi terms build drafts one.")
+        elif there and part not in there:
             raise UnknownName.among("quiz", part, there)
 
     @classmethod
     def parts(cls) -> list[str]:
-        """Each quiz in the data folder, open and with choices."""
+        """Each quiz in the data folder: open, with choices, and ranked."""
         here = _data.folder()
         files = sorted((here / "corpus").glob("*_terms.jsonl*")) if here else []
         names = [file.name.split("_terms.jsonl")[0] for file in files]
-        return [f"{name}{form}" for name in names for form in ("", "/choices")]
+        return [f"{name}{form}" for name in names for form in ("", "/choices", "/rank")]
 
     def examples(self, split: str) -> list[Example]:
         """The questions, in the order of the file. There is only a test split."""
         _data.known(split, ("test",))
-        rows = _data.rows(f"corpus/{self.corpus}_terms", None, self.name, FIELDS)
+        rows = self._rows()
         if not (asked := [row for row in rows if row["split"] == "test"]):
             raise Invalid(f"{self.name} has no test rows here.")
         shots = "".join(f"{self._ask(row)}{self._answer(row)}\n\n" for row in rows if row["split"] == "fewshot")
@@ -54,19 +81,89 @@ class Terms(Task):
 
     def score(self, example: Example, prediction: str) -> Score:
         """1 if it is the term, or the letter. The term itself is right where the letter was wanted, too."""
+        if self.form == "rank":  # said in words: as if it had been ranked first, or not at all
+            found = _spans.exact(prediction, example.answers)
+            return Score(found.value, found.answer, dict.fromkeys(("logp_mrr_mean", "logp_mrr_pmi"), found.value))
         letter = _spans.normalise(prediction)[:2]
         if self.choices and letter and letter[0] in LETTERS and not letter[1:].isalpha():
-            return Score(float(letter[0] == example.target), letter[0])
+            return Score(float(letter[0] == example.target.strip()), letter[0])
         return _spans.exact(prediction, example.answers)
+
+    def sentences(self, example: Example) -> list[str]:
+        """The statement with each candidate, the right one first; then each candidate in the neutral sentence."""
+        if self.form != "rank":
+            return []
+        templates = (example.meta["statement_template"], example.meta["neutral_template"])
+        return [template.replace(GAP, word) for template in templates for word in example.meta["candidates"]]
+
+    def ranked(self, example: Example, nats: Sequence[Nats]) -> Score:
+        """1 / the rank of the right sentence, by its sum; by mean and pmi besides."""
+        words = example.meta["candidates"]
+        by = {way: _ranking.scores(nats[: len(words)], nats[len(words) :], way) for way in _ranking.WAYS}
+        worth = {way: 1 / _ranking.rank(values) for way, values in by.items()}
+        first = max(range(len(words)), key=lambda i: (by["sum"][i], -i))
+        return Score(worth["sum"], words[first], {f"logp_mrr_{way}": worth[way] for way in _ranking.WAYS[1:]})
+
+    def chance(self, example: Example) -> float | None:
+        """H_c / c of c candidates ranked, 1 / c of c letters."""
+        if self.form == "rank":
+            return _ranking.chance(len(example.meta["candidates"]))
+        return 1 / len(example.meta["choices"]) if self.choices else None
+
+    def remark(self, split: str) -> str | None:
+        """How many of the questions are drafts."""
+        rows = [row for row in self._rows() if row["split"] == split]
+        drafts = sum(row.get("checked") is False for row in rows)
+        return f"{drafts} of {len(rows)} questions are drafts that nobody has checked." if drafts else None
+
+    def _rows(self) -> list[_data.Row]:
+        """The rows with what they may leave out; what is wrong with one is said with its line."""
+        if self.file is None:
+            rows = [(row["id"], row) for row in _data.rows(f"corpus/{self.source}_terms", None, self.name, FIELDS)]
+        else:
+            rows = [(f"{self.file}, line {number}", row) for number, row in _data.lines(self.file)]
+        needs = {"choices": ("choices",), "rank": ("choices", "statement_template")}.get(self.form, ())
+        found = []
+        for n, (where, row) in enumerate(rows, 1):
+            row = {"split": "test", "choices": [], "lang": _language(row), **row, "id": str(row.get("id", n))}
+            if missing := [key for key in ("question", "answer", *needs) if not row.get(key)]:
+                raise Invalid(f"{self.name}: {where} has no {missing[0]}.")
+            if row["lang"] not in _spans.FORMS:
+                raise Invalid(f"{self.name}: {where} is in {row['lang']!r}; there are {', '.join(_spans.FORMS)}.")
+            if needs and row["answer"] not in row["choices"]:
+                raise Invalid(f"{self.name}: {where}: the answer is not among the choices.")
+            if self.form == "rank" and GAP not in row["statement_template"]:
+                raise Invalid(f"{self.name}: {where}: the statement has no {GAP} to put the candidates into.")
+            if self.choices and len(row["choices"]) > len(LETTERS):
+                raise Invalid(f"{self.name}: {where} has more than {len(LETTERS)} choices.")
+            found.append(row)
+        if twice := {row["id"] for row in found if sum(other["id"] == row["id"] for other in found) > 1}:
+            raise Invalid(f"{self.name}: two rows have the id {sorted(twice)[0]!r}.")
+        return found
 
     def _ask(self, row: _data.Row, before: str = "") -> str:
         lines = [f"\n{letter}. {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=False)]
-        return _spans.prompt(row["question"] + "".join(lines if self.choices else []), before)
+        return _spans.prompt(row["question"] + "".join(lines if self.choices else []), before, row["lang"])
 
     def _answer(self, row: _data.Row) -> str:
-        return LETTERS[row["answer_index"]] if self.choices else row["answer"]
+        space = "" if row["lang"] == "ja" else " "
+        return space + (LETTERS[row["choices"].index(row["answer"])] if self.choices else row["answer"])
 
     def _example(self, row: _data.Row, shots: str) -> Example:
-        answers = (LETTERS[row["answer_index"]], row["answer"]) if self.choices else (row["answer"],)
-        meta = {key: row[key] for key in ("choices", "answer_index", "statement_template")}
-        return Example(row["id"], self._ask(row, shots), self._answer(row), answers, meta)
+        answers = tuple(dict.fromkeys((row["answer"], *row.get("answers", ()))))
+        meta: dict[str, Any] = {key: row.get(key) for key in ("choices", "answer_index", "statement_template")}
+        if self.form == "rank":
+            words = _ranking.candidates(row["answer"], answers, row["choices"])
+            if len(words) < 2:
+                raise Invalid(f"{self.name}: {row['id']} has one candidate only: there is nothing to rank.")
+            meta |= {"candidates": words, "neutral_template": row.get("neutral_template") or NEUTRAL[row["lang"]]}
+            return Example(
+                row["id"], row["statement_template"].replace(GAP, BLANK).strip(), row["answer"], answers, meta
+            )
+        letter = (self._answer(row).strip(),) if self.choices else ()
+        return Example(row["id"], self._ask(row, shots), self._answer(row), (*letter, *answers), meta)
+
+
+def _language(row: _data.Row) -> str:
+    """Japanese where there are kana or kanji in the question."""
+    return "ja" if re.search(r"[぀-ヿ一-鿿]", str(row.get("question"))) else "en"

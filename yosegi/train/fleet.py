@@ -31,7 +31,7 @@ from yosegi.errors import Diverged, Invalid
 from yosegi.inits import fresh
 from yosegi.objectives.sft import sft
 from yosegi.routers.by_request import ByRequest
-from yosegi.run import Run, peak_memory
+from yosegi.run import Run, free_memory, peak_memory
 from yosegi.tasks import Example
 from yosegi.train import checkpoint
 from yosegi.train.card import card
@@ -259,7 +259,7 @@ def _waves(
     if not names:
         return
     each = COPIES * 4 * sum(f.A_RI.numel() + f.B_OR.numel() for f in start.factors.values())
-    free = memory if memory is not None else int(0.8 * _free_memory(next(base.model.parameters()).device))
+    free = memory if memory is not None else int(0.8 * free_memory(next(base.model.parameters()).device.type))
     size = len(names)
     if 2 * each * len(names) > free:  # it might not fit: now it is worth a look at what a pass takes
         a_pass = _measure_pass(base, start, rows, settings, tokens_per_pass)
@@ -303,14 +303,3 @@ def _measure_pass(
     finally:
         banks.take()
     return int((peak_memory() - before) * 2**20)
-
-
-def _free_memory(device: torch.device) -> int:
-    """Bytes that can still be had: on the GPU if there is one, else of this machine or its container."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    free = psutil.virtual_memory().available
-    most, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if most.exists() and (limit := most.read_text().strip()) != "max":
-        free = min(free, int(limit) - int(used.read_text()))
-    return free

@@ -1,0 +1,24 @@
+"""What right and wrong answers alone say, by counting: Wilson's interval (Wilson 1927), McNemar's exact test (McNemar 1947).
+
+Pure Python, so that the report, which opens no model, need not wait for numpy.
+"""
+
+from math import comb, sqrt
+
+Z95 = 1.959963984540054
+"""Two-sided 95 %."""
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """A 95 % interval for a share; honest at 0 and at n, where ± a standard error is not."""
+    if n == 0:
+        return 0.0, 1.0
+    share, z2 = right / n, Z95**2
+    middle, half = share + z2 / (2 * n), Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided exact p: were gains and losses equally likely, how often would they be this uneven?"""
+    n, fewer = gained + lost, min(gained, lost)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
