@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from yosegi.report import costs, curves, drawings, heatmaps, items, leaderboard
+from yosegi.report import costs, curves, drawings, heatmaps, items, leaderboard, validation
 from yosegi.report import format as print_as
 from yosegi.report.findings import Finding, Findings, findings
 from yosegi.report.headline import flat, headline
@@ -25,6 +25,7 @@ def page(found: Found) -> str:
     boards = leaderboard.panels(found)
     models = list(dict.fromkeys([line.model for board in boards for line in board.lines]))
     compared = leaderboard.comparisons(found, models)
+    charts = curves.charts(found)
     return _environment().get_template("page.html.j2").render(
         found=found,
         head=headline(found, boards, compared),
@@ -33,7 +34,8 @@ def page(found: Found) -> str:
         told=_told(found),
         asked=items.questions(found, models),
         models=models,
-        charts=curves.charts(found),
+        charts=charts,
+        watched=validation.watched(charts),
         routings=heatmaps.routings(found),
         similarities=heatmaps.similarities(found),
         costs=costs.costs(found, models),
