@@ -82,3 +82,17 @@ def test_ticks_are_round():
     assert curves.ticks(0, 400, 6) == [0, 100, 200, 300, 400]
     assert curves.ticks(0.13, 0.61, 5) == [0.2, 0.3, 0.4, 0.5, 0.6]
     assert curves.ticks(3, 3, 5) == [3]
+
+
+def test_named_sets_are_lines_of_their_own_beside_the_loss(charts):
+    rows = [{"step": s, "expert": "a", "loss": 4.0 - s} for s in (1, 2)]
+    rows += [
+        {"step": s, "expert": "a", "validation": v, "validation_loss": 3.0} for s in (0, 2) for v in ("law", "general")
+    ]
+    (chart,) = charts(rows)
+    assert chart.sets == ["law", "general"] and not chart.has_validation
+    assert [place for place, _ in chart.curves[0].checks] == [0, 1]
+    law = points(chart.curves[0].checks[0][1])
+    assert [x for x, _ in law] == [0, 100] and law[0][1] == law[1][1]
+    assert [x for x, _ in points(chart.curves[0].raw)] == [50, 100], "one pair of axes for both"
+    assert curves.cost_of(chart.curves[0])["validation"] is None, "which of the two would it be"

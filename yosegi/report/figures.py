@@ -21,7 +21,7 @@ DASHES = ("--", ":", "-.")
 
 
 def draw(found: Found) -> None:
-    """Write leaderboard.png, curves.png and finding-1.png, … (numbered as in the file) into `figures/` of runs with the data."""
+    """Write leaderboard.png, curves.png, validation.png and finding-1.png, … (as numbered in the file) into `figures/` of runs."""
     import matplotlib
 
     words = [word for m in found.plain for word in (m.model, m.task)]
@@ -104,9 +104,8 @@ def _curves(charts: list[curves.Chart]) -> Any:
             for of in curve.sets:
                 dashes = DASHES[chart.sets.index(of) % len(DASHES)]
                 label = f"{curve.name} on {of}" if len(chart.curves) * len(chart.sets) <= 8 else None
-                axes.plot(
-                    *zip(*curve.points("validation_loss", of), strict=True), dashes, color=colour, lw=1.4, label=label
-                )
+                x, y = ([p[i] for p in curve.points("validation_loss", of)] for i in (0, 1))
+                axes.plot(x, y, dashes, color=colour, lw=1.4, label=label)
         axes.set(xlabel="step", ylabel="loss", title=chart.stage, yscale="log" if chart.log else "linear")
         axes.legend(frameon=False, fontsize=8, ncols=1 + len(chart.curves) // 12)
     return figure
