@@ -62,10 +62,10 @@ def data_hash(rows: Sequence[dict[str, list[int]]]) -> str:
     return digest.hexdigest()[:12]
 
 
-def collate(pad: int, right: bool = True) -> Callable[[Sequence[dict[str, Any]]], dict[str, Tensor]]:
+def collate(pad: int, right: bool = True) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]:
     """A function from rows to tensors [B, T], padded to the longest of the batch and no further."""
 
-    def batch(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def batch(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         def stack(key: str, fill: int) -> Tensor:
             sequences = [torch.as_tensor(row[key]) for row in rows]
             side = "right" if right else "left"

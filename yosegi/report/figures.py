@@ -21,7 +21,7 @@ DASHES = ("--", ":", "-.")
 
 
 def draw(found: Found) -> None:
-    """Write leaderboard.png, curves.png, validation.png and finding-1.png, … (as numbered in the file) into `figures/` of runs."""
+    """Write leaderboard.png, curves.png, validation.png and finding-1.png, … (numbered as there) into `figures/` of runs."""
     import matplotlib
 
     words = [word for m in found.plain for word in (m.model, m.task)]

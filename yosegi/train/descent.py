@@ -135,11 +135,10 @@ def descend(
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     done = update.load(folder, what) if folder.exists() else 0
-    run.rewind(
-        done or -1, expert=[lesson.name for lesson in lessons]
-    )  # what was seen before the first step is seen again
-    for lesson in lessons if look is not None and not done else ():
-        look(0, lesson, 0)
+    run.rewind(done or -1, expert=[lesson.name for lesson in lessons])  # step 0 is what `look` saw first
+    if look is not None and not done:
+        for lesson in lessons:
+            look(0, lesson, 0)
     before_s, started = outcome.wall_s, time.monotonic()
     base.model.train()
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))

@@ -74,7 +74,7 @@ class GrpoSettings(Settings):
     max_grad_norm: float = Field(default=0.1, gt=0)
     num_train_epochs: float = Field(default=1.0, gt=0)
     per_device_train_batch_size: int = Field(default=8, ge=1)
-    pack: None = None
+    pack: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """Answers are not packed."""
     dropout: float = Field(default=0.0, ge=0, le=0)
     """None: a probability that is drawn anew each time is no ratio."""
