@@ -163,7 +163,9 @@ def test_time_spent_measuring_is_not_time_spent_learning(base, tmp_path):
     watch = Watch(base, SETS, LM, Run(tmp_path))
     assert watch.look(3, 7, expert="a") > 0 and watch.look(4, 7, expert="a") == 0 and watch.look(7, 7, expert="a") > 0
     assert {(row["step"], row["stage"], row["expert"]) for row in seen(watch.run)} == {(3, "sft", "a"), (7, "sft", "a")}
-    assert Watch(base, None, LM, watch.run).look(0, 7) == 0
+    assert watch.cost["validation_s"] == pytest.approx(watch.seconds, abs=0.01) and watch.seconds > 0
+    unwatched = Watch(base, None, LM, watch.run)
+    assert unwatched.look(0, 7) == 0 and unwatched.cost == {}
 
 
 def test_an_empty_set_is_refused_before_anything_is_learnt(base, tmp_path):

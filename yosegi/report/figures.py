@@ -103,11 +103,13 @@ def _curves(charts: list[curves.Chart]) -> Any:
                 axes.plot(*zip(*checks, strict=True), "o", color=colour, ms=4)
             for of in curve.sets:
                 dashes = DASHES[chart.sets.index(of) % len(DASHES)]
-                label = f"{curve.name} on {of}" if len(chart.curves) * len(chart.sets) <= 8 else None
                 x, y = ([p[i] for p in curve.points("validation_loss", of)] for i in (0, 1))
-                axes.plot(x, y, dashes, color=colour, lw=1.4, label=label)
+                axes.plot(x, y, dashes, color=colour, lw=1.4)
+        for place, of in enumerate(chart.sets):
+            axes.plot([], [], DASHES[place % len(DASHES)], color="#2d2620", label=f"on {of}")
+        beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if chart.sets else {}
         axes.set(xlabel="step", ylabel="loss", title=chart.stage, yscale="log" if chart.log else "linear")
-        axes.legend(frameon=False, fontsize=8, ncols=1 + len(chart.curves) // 12)
+        axes.legend(frameon=False, fontsize=8, ncols=1 + len(chart.curves) // 12, **beside)
     return figure
 
 

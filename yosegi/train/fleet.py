@@ -203,6 +203,7 @@ def _wave(
             "fleet_tokens": outcome.tokens,
             "tokens_per_s": round(outcome.tokens / max(outcome.wall_s, 1e-9)),
             "wall_s": round(outcome.wall_s, 2),
+            **watch.cost,
         }
         parents = [] if parent is None else [parent.name]
         said = card(base, settings, tasks.get(expert.name, ()), hashes[expert.name], measured, parents=parents)

@@ -182,7 +182,8 @@ def _fit(
         "tokens": tokens[-1],
         "tokens_per_s": trainer.speed,
         "trainable_params": sum(p.numel() for p in parameters.values()),
-        "wall_s": round(time.monotonic() - started, 2),
+        "wall_s": round(time.monotonic() - started - watch.seconds, 2),
+        **watch.cost,
     }
 
 

@@ -63,7 +63,12 @@ class Watch:
         whole = settings.model_copy(update={"limit": None})
         self.rows = {name: read(base, examples, whole).rows for name, examples in validation.sets.items()}
         self.base, self.every, self.settings, self.run = base, validation.every, settings, run
-        self.tokens_per_pass = tokens_per_pass
+        self.tokens_per_pass, self.seconds = tokens_per_pass, 0.0
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """For the card: the time it took so far in this process, which is none of the training's."""
+        return {"validation_s": round(self.seconds, 2)} if self.rows else {}
 
     def look(
         self, step: int, steps: int, *, hear: Hear = lambda rows, mask_BT: None, stage: str = "sft", **row: Any
@@ -84,7 +89,9 @@ class Watch:
             loss = mean_loss(self.base, rows, self.settings, hear=hear, tokens_per_pass=self.tokens_per_pass)
             said = loss if math.isfinite(loss) else None
             self.run.log({"step": step, "stage": stage, **row, "validation": name, "validation_loss": said})
-        return time.monotonic() - started
+        took = time.monotonic() - started
+        self.seconds += took
+        return took
 
 
 @torch.no_grad()
