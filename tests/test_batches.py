@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.train.conftest import sums, tiny_base
-from yosegi.batches import collate, data_hash, order, tokenise
+from yosegi.batches import collate, data_hash, order, tokenise, tokens_by_step
 from yosegi.errors import Invalid
 from yosegi.tasks import Example
 
@@ -50,6 +50,17 @@ def test_batches_are_padded_on_either_side():
     assert right["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert left["input_ids"].tolist() == [[5, 6, 7], [0, 0, 8]] and left["attention_mask"].tolist()[1] == [0, 0, 1]
     assert right["input_ids"].dtype == torch.long
+
+
+def test_positions_are_padded_with_documents_of_their_own():
+    rows = [{"input_ids": [5, 6, 7], "labels": [-100, 6, 7], "position_ids": [0, 1, 2]}]
+    rows += [{"input_ids": [8], "labels": [-100], "position_ids": [0]}]
+    assert collate(pad=0)(rows)["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]
+
+
+def test_tokens_are_counted_step_by_step():
+    rows = [{"input_ids": [1] * size} for size in (3, 5, 7)]
+    assert tokens_by_step(rows, [0, 1, 2, 2, 0], 2) == [0, 8, 22, 25]
 
 
 def test_the_data_hash_knows_order_and_targets(base):

@@ -4,7 +4,8 @@ Shapes: B sequences, T tokens.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -46,6 +47,13 @@ def order(rows: int, places: int, seed: int) -> list[int]:
     return torch.cat(epochs)[:places].tolist()
 
 
+def tokens_by_step(rows: Sequence[Mapping[str, list[int]]], places: Sequence[int], batch: int) -> list[int]:
+    """How many tokens were read before the first step, after it, after the second, …: `places` as `order` gave them."""
+    lengths = [len(rows[row]["input_ids"]) for row in places]
+    steps = [sum(lengths[start : start + batch]) for start in range(0, len(lengths), batch)]
+    return list(itertools.accumulate(steps, initial=0))
+
+
 def data_hash(rows: Sequence[dict[str, list[int]]]) -> str:
     """What an expert remembers of its data: 12 hex digits over the tokens and labels, in order."""
     digest = hashlib.sha256()
@@ -54,10 +62,10 @@ def data_hash(rows: Sequence[dict[str, list[int]]]) -> str:
     return digest.hexdigest()[:12]
 
 
-def collate(pad: int, right: bool = True) -> Callable[[Sequence[dict[str, Any]]], dict[str, Tensor]]:
+def collate(pad: int, right: bool = True) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]:
     """A function from rows to tensors [B, T], padded to the longest of the batch and no further."""
 
-    def batch(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def batch(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         def stack(key: str, fill: int) -> Tensor:
             sequences = [torch.as_tensor(row[key]) for row in rows]
             side = "right" if right else "left"
@@ -70,6 +78,9 @@ def collate(pad: int, right: bool = True) -> Callable[[Sequence[dict[str, Any]]]
             place_T = place_T.flip(0)
         mask_BT = (place_T[None] < lengths_B[:, None]).long()
         labels_BT = stack("labels", IGNORED)
-        return {"input_ids": ids_BT, "attention_mask": mask_BT, "labels": labels_BT}
+        found = {"input_ids": ids_BT, "attention_mask": mask_BT, "labels": labels_BT}
+        if "position_ids" in rows[0]:  # packed: every token of the padding is a document of its own
+            found["position_ids"] = stack("position_ids", 0)
+        return found
 
     return batch

@@ -116,3 +116,17 @@ def test_a_stage_with_rewards_shows_what_became_of_them_and_not_its_loss(charts)
     assert curves.cost_of(reward.curves[0]) | {"speed": None} == {
         "steps": 3, "first": 0.1, "end": pytest.approx(0.3), "validation": None, "wall_s": None, "speed": None,
     }  # fmt: skip
+
+
+def test_named_sets_are_lines_of_their_own_beside_the_loss(charts):
+    rows = [{"step": s, "expert": "a", "loss": 4.0 - s} for s in (1, 2)]
+    rows += [
+        {"step": s, "expert": "a", "validation": v, "validation_loss": 3.0} for s in (0, 2) for v in ("law", "general")
+    ]
+    (chart,) = charts(rows)
+    assert chart.sets == ["law", "general"] and not chart.has_validation
+    assert [place for place, _ in chart.curves[0].checks] == [0, 1]
+    law = points(chart.curves[0].checks[0][1])
+    assert [x for x, _ in law] == [0, 100] and law[0][1] == law[1][1]
+    assert [x for x, _ in points(chart.curves[0].raw)] == [50, 100], "one pair of axes for both"
+    assert curves.cost_of(chart.curves[0])["validation"] is None, "which of the two would it be"

@@ -30,6 +30,16 @@ def test_a_passage_follows_the_title_of_its_text(data):
     assert held.prompt == "Rails are long pieces of steel, laid in"
 
 
+def test_documents_are_the_whole_texts(data):
+    (train,) = tasks.load("corpus/law").documents("train")
+    assert (train.id, train.prompt, train.target) == ("law/0", "鉄道法", "\n第一条　鉄道とは\n第二条")
+    (held,) = tasks.load("corpus/law").documents("validation")
+    assert held.prompt == "Rails are long pieces of steel, laid in" and held.target.endswith("laid in two rows.")
+    assert tasks.load("skills/sort").documents("test") == tasks.load("skills/sort").examples("test"), (
+        "where no more is known"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -12,6 +12,7 @@ import torch
 from tests.train.conftest import sums, tiny_base
 from tests.train.test_sft import flat
 from yosegi import files
+from yosegi.batches import tokenise
 from yosegi.core.expert import Expert
 from yosegi.errors import Diverged, Invalid
 from yosegi.library.store import Library
@@ -135,7 +136,7 @@ def test_waves_when_the_memory_is_short(tmp_path, capsys, monkeypatch):
 def test_a_pass_is_measured():
     base, settings = tiny_base(), QUICK
     start = sail.__globals__["fleets"].fresh(base.model, "start", rank=4, alpha=8)
-    rows = {"a": fleets.tokenise(sums(), base.tokenizer, 64)}
+    rows = {"a": tokenise(sums(), base.tokenizer, 64)}
     assert 2**20 < fleets._measure_pass(base, start, rows, settings, 50_000) < 2**31
     assert fleets._measure_pass(base, start, rows, settings, 50_000) > 2**20  # the first one's peak does not hide it
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from yosegi.errors import Diverged, Invalid
 from yosegi.run import Run
-from yosegi.train.pretrain import Muon, mean_loss, orthogonal, pack, pretrain, rows_of
+from yosegi.train.pretrain import Muon, mean_loss, orthogonal, pretrain, rows_of
 
 ROOT = Path(__file__).parents[2]
 STEPS = 12
@@ -74,12 +74,6 @@ def assert_as_if_never_stopped(run: Run, model: nn.Module, tmp_path: Path):
         assert torch.equal(one, other)
     moving = ("step", "loss", "lr", "validation_loss")
     assert [[r.get(k) for k in moving] for r in metrics(run)] == [[r.get(k) for k in moving] for r in metrics(whole)]
-
-
-def test_documents_are_packed_end_to_end():
-    assert pack([[1, 2, 3], [4], [5, 6]], 4, eos=0).tolist() == [[1, 2, 3, 0], [4, 0, 5, 6]]
-    with pytest.raises(Invalid, match="3 tokens, too few for one row of 4"):
-        pack([[1, 2]], 4, eos=0)
 
 
 def test_an_epoch_reads_every_row_once_and_the_next_in_another_order():

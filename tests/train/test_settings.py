@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from yosegi.train.settings import Settings
+from yosegi.train.settings import GrpoSettings, Settings
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,12 @@ from yosegi.train.settings import Settings
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(ValidationError):
         Settings(**wrong)
+
+
+def test_answers_are_not_packed():
+    assert GrpoSettings(pack=None).pack is None
+    with pytest.raises(ValidationError, match="pack"):
+        GrpoSettings(pack=256)
 
 
 def test_yaml_spells_a_number_as_a_word():

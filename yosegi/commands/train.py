@@ -23,6 +23,7 @@ from yosegi.errors import Invalid, UnknownName
 METHODS = {"lora": "kaiming", "pissa": "pissa", "olora": "olora"}
 BUILD = """private: an expert a task. shared: one for all. mbc: one a cluster of tasks whose experts are alike. random: clusters
 by lot. poly, mhr: experts that all tasks share, and their router."""
+OBJECTIVES = ("sft", "lm")
 WAYS = ("private", "shared", "mbc", "random", "poly", "mhr")
 
 
@@ -36,6 +37,17 @@ def train(
     clusters: Annotated[int, typer.Option(help="How many, for mbc and random.", min=1)] = 10,
     experts: Annotated[int, typer.Option(help="How many all tasks share, for poly and mhr.", min=2)] = 8,
     heads: Annotated[int, typer.Option(help="Slices of a layer that mhr mixes on their own.", min=1)] = 4,
+    objective: Annotated[
+        str | None, typer.Option(help="sft (the answer is learnt) or lm (the whole text is: continued pre-training).")
+    ] = None,
+    pack: Annotated[
+        int | None, typer.Option(help="Whole documents end to end in rows of so many tokens, instead of a row each.")
+    ] = None,
+    validate: Annotated[
+        list[str] | None,
+        typer.Option(help="A task on whose validation split the loss is measured while training. May be repeated."),
+    ] = None,
+    validate_every: Annotated[int, typer.Option(help="Steps from one such measurement to the next.", min=1)] = 50,
     rank: Annotated[int | None, typer.Option(help="Inner width (8).")] = None,
     alpha: Annotated[float | None, typer.Option(help="The delta is scaled by alpha / rank (16).")] = None,
     targets: Annotated[str | None, typer.Option(help="all-linear, a regular expression, or names with commas.")] = None,
@@ -66,6 +78,8 @@ def train(
         raise UnknownName.among("method", method, METHODS)
     said = {
         "init": METHODS[method] if method else None,
+        "objective": objective,
+        "pack": pack,
         "rank": rank,
         "alpha": alpha,
         "targets": targets.split(",") if targets and "," in targets else targets,
@@ -85,6 +99,10 @@ def train(
         raise Invalid(f"An expert cannot be called {name!r}: `eval` means something else by it.")
     if build not in WAYS:
         raise UnknownName.among("way to build a library", build, WAYS)
+    if settings.objective not in OBJECTIVES:
+        raise UnknownName.among("objective to train experts with", settings.objective, OBJECTIVES)
+    if validate and build in ("poly", "mhr"):
+        raise Invalid(f"--validate does not go with --build {build}: its router knows only the tasks it learns from.")
     if name and build not in ("shared", "poly", "mhr") and len(task) > 1:
         raise Invalid("--name goes with one task, or with --build shared, poly or mhr.")
 
@@ -92,6 +110,7 @@ def train(
     from yosegi.library.card import check_name
     from yosegi.library.store import Library
     from yosegi.run import Run
+    from yosegi.train.validation import Validation
 
     loaded = {t.name: t for t in map(yosegi.tasks.load, dict.fromkeys(task))}
     names = {t.name: name if name and build == "private" else short(t.name) for t in loaded.values()}
@@ -101,26 +120,29 @@ def train(
     names["shared"] = name or (joined if len(joined.encode()) <= 100 else "shared")
     for wanted in (names["shared"], name or build, *names.values()):
         check_name(wanted)  # now, and not after the training
+    reads = "examples" if settings.pack is None else "documents"
+    data_of = {t.name: getattr(t, reads)("train") for t in loaded.values()}
+    held_out = {t.name: getattr(t, reads)("validation") for t in map(yosegi.tasks.load, validate or ())}
+    validation = Validation(held_out, validate_every)
     from yosegi.bases import load
 
     beside = load(base)
     shelf = Library(library, beside.hash, beside.name)
     where = Run(
         run or Path("runs") / f"train-{library.name}",
-        {"command": "train", "base": base, "build": build, **settings.model_dump()},
+        {"command": "train", "base": base, "build": build, "validate": list(held_out), **settings.model_dump()},
     )
-    data_of = {t.name: t.examples("train") for t in loaded.values()}
     if build in ("poly", "mhr"):
         made = _bank(beside, shelf, build, data_of, where, settings, experts, heads, name or build, overwrite, fresh)
     elif len(loaded) == 1 and build in ("private", "shared"):
         own = names["shared"] if build == "shared" else names[next(iter(data_of))]
-        made = _one(beside, shelf, own, data_of, where, settings, overwrite, fresh)
+        made = _one(beside, shelf, own, data_of, where, settings, overwrite, fresh, validation)
     else:
         from yosegi.train.build import build as build_library
 
         found = build_library(
             beside, shelf, build, data_of, where, settings,
-            names=names, clusters=clusters, overwrite=overwrite, resume=not fresh,
+            names=names, clusters=clusters, overwrite=overwrite, resume=not fresh, validation=validation,
         )  # fmt: skip
         made = list(found.groups)
     if first_process():
@@ -129,14 +151,19 @@ def train(
         if not as_json:
             for row in done:
                 learnt = f", {len(row['task'])} tasks" if len(row["task"]) > 1 else ""
+                if "documents" in row:
+                    learnt += (
+                        f", {row['documents']:,} documents ({row['characters']:,} characters) in {row['rows']:,} rows"
+                    )
                 print(f"{row['name']}: rank {row['rank']}{learnt}, {row.get('steps')} steps")
             print(f"{len(done)} expert{'s' if len(done) > 1 else ''} in {library}, {done[0].get('wall_s', 0):.0f} s")
         say(done, as_json, f"See them: yosegi library ls {library}")
 
 
 def _one(
-    beside: Any, shelf: Any, name: str, data: dict[str, Any], where: Any, settings: Any, overwrite: bool, fresh: bool
-) -> list[str]:
+    beside: Any, shelf: Any, name: str, data: dict[str, Any], where: Any, settings: Any, overwrite: bool, fresh: bool,
+    validation: Any,
+) -> list[str]:  # fmt: skip
     """A single expert: on several processes they share its batches."""
     from yosegi.train.sft import forget, train
 
@@ -148,7 +175,7 @@ def _one(
                 f"{shelf.path} has another expert called {name!r}: --overwrite replaces it, --name avoids it."
             )
         return [name]
-    expert = train(beside, examples, name, where, settings, task=[task], resume=not fresh)
+    expert = train(beside, examples, name, where, settings, task=[task], resume=not fresh, validation=validation)
     if first_process():
         shelf.add(expert, overwrite=overwrite)
         forget(where, name)

@@ -3,7 +3,7 @@
 `tokens` is the number of target tokens in the whole optimiser step, over all its micro-batches and processes: dividing by it
 makes the loss independent of padding and of how the batch is cut. Where sequences belong to different learners `tokens` is
 [B], each sequence's own divisor, and the loss is [B] too. Logits are computed for the target tokens alone: with a large
-vocabulary the others would be most of the step.
+vocabulary the others would be most of the step. Rows of several documents (packing.py) have `position_ids`.
 """
 
 from collections.abc import Generator, Mapping
@@ -44,7 +44,10 @@ def _config(model: Any) -> Any:
 def _predicted(model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The logits that predict labels, these labels, and the places [B T] where they are predicted, row by row."""
     inner: Any = model if hasattr(model, "config") else model.module
-    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    key = (
+        "position_ids" if "position_ids" in batch else "attention_mask"
+    )  # where documents begin is asked of no other mask
+    inputs = {"input_ids": batch["input_ids"], key: batch[key]}
     if inner.config.is_encoder_decoder:
         logits_XV = model(**inputs, labels=labels_BT).logits.flatten(0, 1)
         return logits_XV, labels_BT.flatten(), torch.arange(labels_BT.numel(), device=labels_BT.device)

@@ -21,9 +21,10 @@ from yosegi import files
 from yosegi.bases import house
 from yosegi.bases.house import Document
 from yosegi.errors import NoData
+from yosegi.packing import blocks
 from yosegi.run import Run
 from yosegi.tasks import _data
-from yosegi.train.pretrain import mean_loss, pack, pretrain
+from yosegi.train.pretrain import mean_loss, pretrain
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def main(config: Config, run: Run) -> None:
     tokenizer = learn_tokenizer((document.text for document in training), config.vocabulary)
 
     def rows(documents: list[Document]) -> torch.Tensor:
-        return pack(
+        return blocks(
             tokenizer([document.text for document in documents])["input_ids"], config.length, SPECIAL.index("<|eos|>")
         )
 

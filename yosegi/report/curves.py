@@ -36,6 +36,8 @@ class Curve:
     raw: str = ""
     smooth: str = ""
     validation: str = ""
+    checks: list[tuple[int, str]] = field(default_factory=list)
+    """Of each named set of validation texts its place among those of the chart, and a line."""
     rate: str = ""
 
     def last(self, key: str) -> float | None:
@@ -57,9 +59,15 @@ class Curve:
         smoothed = smooth([y for _, y in self.points(self.key)])
         return smoothed[-1] if smoothed else None
 
-    def points(self, key: str) -> list[tuple[float, float]]:
-        """Step and value, where both are known."""
-        both = [(known(row.get("step")), known(row.get(key))) for row in self.rows]
+    @property
+    def sets(self) -> list[str]:
+        """The named sets of validation texts."""
+        return list(dict.fromkeys(str(row["validation"]) for row in self.rows if row.get("validation")))
+
+    def points(self, key: str, of: str = "") -> list[tuple[float, float]]:
+        """Step and value, where both are known; of a named set of validation texts, its own."""
+        rows = (row for row in self.rows if str(row.get("validation") or "") == of)
+        both = [(known(row.get("step")), known(row.get(key))) for row in rows]
         return [(x, y) for x, y in both if x is not None and y is not None]
 
 
@@ -76,6 +84,8 @@ class Chart:
     rate_top: float | None = None
     thinned: bool = False
     has_validation: bool = False
+    sets: list[str] = field(default_factory=list)
+    """Named sets of validation texts."""
 
     @property
     def leads(self) -> bool:
@@ -130,10 +140,13 @@ def _chart(stage: str, key: str, curves: list[Curve]) -> Chart | None:
     curves = [Curve(curve.name, sorted(curve.rows, key=lambda row: row["step"]), key) for curve in curves]
     values = {curve.name: curve.points(key) for curve in curves}
     checks = {curve.name: curve.points("validation_loss") if key == "loss" else [] for curve in curves}
-    every = [point for points in (*values.values(), *checks.values()) for point in points]
+    named = {
+        (curve.name, of): curve.points("validation_loss", of) for curve in curves for of in curve.sets if key == "loss"
+    }
+    every = [point for points in (*values.values(), *checks.values(), *named.values()) for point in points]
     if not every:
         return None
-    chart = Chart(stage, key, curves)
+    chart = Chart(stage, key, curves, sets=list(dict.fromkeys(of for _, of in named)))
     x_low, x_high = min(x for x, _ in every), max(x for x, _ in every)
     y_low, y_high = min(y for _, y in every), max(y for _, y in every)
     chart.log = key in ("loss", "kl") and y_low > 0 and y_high / y_low > 6
@@ -155,6 +168,9 @@ def _chart(stage: str, key: str, curves: list[Curve]) -> Chart | None:
         curve.raw = _line([place(*p) for p in _extremes(points)])
         curve.smooth = _line([place(*p) for p in thin(smoothed)])
         curve.validation = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in (place(*p) for p in thin(checks[curve.name])))
+        curve.checks = [
+            (chart.sets.index(of), _line([place(*p) for p in thin(named[curve.name, of])])) for of in curve.sets
+        ]
         if chart.rate_top:
             top_rate = chart.rate_top
             curve.rate = _line([(place(x, y_high)[0], 100 - 100 * y / top_rate) for x, y in thin(curve.points("lr"))])
@@ -210,7 +226,9 @@ def cost_of(curve: Curve) -> dict[str, Any]:
         "steps": curve.steps,
         "first": curve.first(curve.key),
         "end": curve.end,
-        "validation": curve.last("validation_loss") if curve.key == "loss" else None,
+        "validation": next((loss for _, loss in reversed(curve.points("validation_loss"))), None)
+        if curve.key == "loss"
+        else None,
         "wall_s": curve.last("wall_s"),
         "speed": sorted(speeds)[len(speeds) // 2] if speeds else None,
     }

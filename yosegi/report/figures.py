@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from yosegi import files
-from yosegi.report import curves, leaderboard
+from yosegi.report import curves, leaderboard, validation
 from yosegi.report.drawings import LABEL, MARKED, NAMED, least_squares
 from yosegi.report.drawings import draw as draw_on_page
 from yosegi.report.findings import Bars, Dots, Figure, Lines, Matrix, Reference, Scatter, findings
@@ -16,9 +16,12 @@ from yosegi.report.read import Found, Run
 CJK = ("Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP", "Yu Gothic", "Meiryo", "IPAexGothic", "IPAGothic")
 COLOURS = ("#2b78b8", "#d9662a", "#4f9a5b", "#9a5bb0", "#c9a227", "#33a0a0", "#c44e6e", "#7a5a44", "#6b7fd1", "#8a8f2f")
 
+DASHES = ("--", ":", "-.")
+"""Of the first set of validation texts, the second, …"""
+
 
 def draw(found: Found) -> None:
-    """Write leaderboard.png, curves.png and finding-1.png, … (numbered as in the file) into `figures/` of runs with the data."""
+    """Write leaderboard.png, curves.png, validation.png and finding-1.png, … (numbered as there) into `figures/` of runs."""
     import matplotlib
 
     words = [word for m in found.plain for word in (m.model, m.task)]
@@ -35,6 +38,8 @@ def draw(found: Found) -> None:
                 _save(run, "leaderboard.png", _leaderboard(board))
             if charts := curves.charts(alone):
                 _save(run, "curves.png", _curves(charts))
+                if found_out := validation.watched(charts):
+                    _save(run, "validation.png", _watched(found_out))
             for place, finding in enumerate(told.get(run.name, []), 1):
                 if finding.figure and (picture := _finding(finding.figure)):
                     _save(run, f"finding-{place}.png", picture)
@@ -96,8 +101,28 @@ def _curves(charts: list[curves.Chart]) -> Any:
                 axes.plot(x, curves.smooth(list(y)), color=colour, lw=1.6, label=curve.name)
             if checks := curve.points("validation_loss"):
                 axes.plot(*zip(*checks, strict=True), "o", color=colour, ms=4)
+            for of in curve.sets:
+                dashes = DASHES[chart.sets.index(of) % len(DASHES)]
+                x, y = ([p[i] for p in curve.points("validation_loss", of)] for i in (0, 1))
+                axes.plot(x, y, dashes, color=colour, lw=1.4)
+        for place, of in enumerate(chart.sets):
+            axes.plot([], [], DASHES[place % len(DASHES)], color="#2d2620", label=f"on {of}")
+        beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if chart.sets else {}
         axes.set(xlabel="step", ylabel="loss", title=chart.stage, yscale="log" if chart.log else "linear")
-        axes.legend(frameon=False, fontsize=8, ncols=1 + len(chart.curves) // 12)
+        axes.legend(frameon=False, fontsize=8, ncols=1 + len(chart.curves) // 12, **beside)
+    return figure
+
+
+def _watched(found: validation.Watched) -> Any:
+    """A set of validation texts beside the other, a line a training."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(min(3.6 * len(found.panels), 14.4), 3.4), layout="constrained")
+    for panel, axes in zip(found.panels, figure.subplots(1, len(found.panels), squeeze=False)[0], strict=True):
+        _lines(axes, panel.shape)
+        axes.set_title(panel.name, fontsize=9, loc="left")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=8, ncols=min(len(labels), 4))
     return figure
 
 

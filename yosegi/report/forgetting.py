@@ -12,7 +12,6 @@ from math import sqrt
 from pathlib import Path
 
 from yosegi.evaluate.exact import Z95
-from yosegi.evaluate.statistics import over_seeds
 from yosegi.report.format import known, number, signed
 from yosegi.report.read import Found, Measurement, Row, read
 
@@ -210,6 +209,8 @@ def _interval(
     That no question of 300 changed does not show that none ever will: with half an observation more of each kind (Agresti and
     Min 2005, "Simple improved confidence intervals for comparing matched proportions") it is at most 0.007.
     """
+    from yosegi.evaluate.statistics import over_seeds  # numpy: only where it is needed
+
     mean, low, high = over_seeds(after, before)
     if moved is None:
         if any(value not in (0, 1) for some in (*after, *before) for value in some):

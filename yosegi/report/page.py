@@ -20,6 +20,7 @@ from yosegi.report import (
     leaderboard,
     ledger,
     pairs,
+    validation,
 )
 from yosegi.report import format as print_as
 from yosegi.report.findings import Finding, Findings, findings
@@ -38,6 +39,7 @@ def page(found: Found) -> str:
     models = list(dict.fromkeys([line.model for board in boards for line in board.lines]))
     compared = leaderboard.comparisons(found, models)
     said = _said(found, models)
+    charts = curves.charts(found)
     return _environment().get_template("page.html.j2").render(
         found=found,
         head=headline(found, boards, compared, said.paired),
@@ -50,7 +52,8 @@ def page(found: Found) -> str:
         said=said,
         remarks=list(dict.fromkeys(f"{m.task}: {m.row['remark']}" for m in found.plain if m.row.get("remark"))),
         models=models,
-        charts=curves.charts(found),
+        charts=charts,
+        watched=validation.watched(charts),
         routings=heatmaps.routings(found),
         similarities=heatmaps.similarities(found),
         costs=costs.costs(found, models),

@@ -78,6 +78,10 @@ class Task:
         """The examples of "train", "validation" or "test": the same list every time, each id once."""
         raise NotImplementedError
 
+    def documents(self, split: str) -> list[Example]:
+        """The same for reading through (packing.py): what examples are cut from, where a task knows it."""
+        return self.examples(split)
+
     def score(self, example: Example, prediction: str) -> Score:
         """One prediction against the accepted answers. The gold target always scores 1."""
         raise NotImplementedError

@@ -46,11 +46,18 @@ class Corpus(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The passages of a split, in order."""
+        return [example for row in self._rows(split) for example in _examples(row)]
+
+    def documents(self, split: str) -> list[Example]:
+        """The whole texts of a split, in order."""
+        return [Example(str(row["id"]), _title(row), f"\n{row['text'].strip()}") for row in self._rows(split)]
+
+    def _rows(self, split: str) -> list[_data.Row]:
         wanted = SPLITS[_data.known(split, SPLITS)]
         rows = _data.rows(f"corpus/{self.part}", None, f"The corpus {self.part}", ("id", "split", "text"))
         if not (rows := [row for row in rows if row["split"] == wanted]):
             raise Invalid(f"{self.name} has no {split} rows here.")
-        return [example for row in rows for example in _examples(row)]
+        return rows
 
     def score(self, example: Example, prediction: str) -> Score:
         """Rouge-L F1 of the beginning of a written continuation."""
@@ -65,10 +72,13 @@ class Corpus(Task):
         return {"bits_per_character": -logps["passage"][0] / log(2) / len(example.target)}
 
 
+def _title(row: _data.Row) -> str:
+    return (row.get("title") or re.sub(r"\s\S*$", "", row["text"].strip()[:40])).strip()  # else its first words
+
+
 def _examples(row: _data.Row) -> list[Example]:
-    title = row.get("title") or re.sub(r"\s\S*$", "", row["text"].strip()[:40])  # an untitled one has its first words
     return [
-        Example(f"{row['id']}/{number}", title.strip(), f"\n{passage}", (passage,))
+        Example(f"{row['id']}/{number}", _title(row), f"\n{passage}", (passage,))
         for number, passage in enumerate(passages(row["text"]))
     ]
 

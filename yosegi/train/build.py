@@ -18,7 +18,7 @@ from torch import Tensor
 
 from yosegi import files
 from yosegi.bases import Base
-from yosegi.batches import data_hash, tokenise
+from yosegi.batches import data_hash
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library.card import check_base, check_name
@@ -33,7 +33,9 @@ from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.train.fleet import fleet
 from yosegi.train.joint import fresh_bank, joint
+from yosegi.train.reading import read
 from yosegi.train.settings import Settings
+from yosegi.train.validation import Validation
 
 WAYS = ("private", "shared", "mbc", "random", "poly", "mhr")
 BRIEF = 0.4
@@ -57,6 +59,7 @@ def build(
     overwrite: bool = False,
     resume: bool = True,
     tokens_per_pass: int | None = None,
+    validation: Validation | None = None,
 ) -> Partition:
     """Fill a library by one of `private`, `shared`, `mbc` and `random`. What the same call put there before is kept.
 
@@ -80,6 +83,7 @@ def build(
         overwrite: replace experts of the same names, instead of keeping or refusing them.
         resume: see `fleet`.
         tokens_per_pass: see `fleet`.
+        validation: see `fleet`; not for MBC's first phase, whose experts only tell which tasks are alike.
 
     Returns who learnt from what, and why.
 
@@ -126,8 +130,7 @@ def build(
     for name in there:
         card = library.card(name)
         check_base({**card, "name": name}, base.name, base.hash)
-        some = found.groups[name][: settings.limit]
-        rows = tokenise(some, base.tokenizer, settings.max_length, settings.objective, base.seq2seq)
+        rows = read(base, found.groups[name], settings).rows
         same = card["recipe"] == settings.model_dump() and card["data_hash"] == data_hash(rows)
         if not same or card["task"] != list(found.tasks[name]):
             raise Invalid(
@@ -137,7 +140,7 @@ def build(
         keep = partial(library.add, overwrite=overwrite)
         fleet(
             base, missing, run, settings,
-            tasks=found.tasks, keep=keep, resume=resume, tokens_per_pass=tokens_per_pass,
+            tasks=found.tasks, keep=keep, resume=resume, tokens_per_pass=tokens_per_pass, validation=validation,
         )  # fmt: skip
     return found
 

@@ -9,7 +9,7 @@ Shapes: G learners, N rows of a step, B rows of a pass, X learners that share a 
 import math
 import shutil
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from yosegi import registry
 from yosegi.bases import Base
-from yosegi.batches import collate, order
+from yosegi.batches import collate, order, tokens_by_step
 from yosegi.core.model import Banks
 from yosegi.objectives import IGNORED
 from yosegi.progress import progress
@@ -52,6 +52,10 @@ class Lesson:
     heard: Sequence[str | None]
     steps: int
     batch: int
+
+
+Look = Callable[[int, Lesson, int], float]
+"""What watches a learner: (steps taken, the lesson, tokens read) -> the seconds it took, which are none of the training's."""
 
 
 class Place(NamedTuple):
@@ -95,6 +99,7 @@ def descend(
     resume: bool = True,
     masks: Mapping[str, Tensor] | None = None,
     tokens_per_pass: int | None = None,
+    look: Look | None = None,
 ) -> Outcome:
     """Train the parameters of `parts` in place, until the last lesson ends.
 
@@ -111,6 +116,7 @@ def descend(
         resume: go on from the checkpoint, if there is one.
         masks: True where an entry may move, by parameter; by default as the settings have it.
         tokens_per_pass: the memory that a pass may take, in tokens.
+        look: called before the first step, and after every step, for each learner that took it (validation.py).
 
     Raises:
         Invalid: a checkpoint of another training is in the way.
@@ -123,12 +129,16 @@ def descend(
     total = max(lesson.steps for lesson in lessons)
     orders = [order(len(lesson.rows), lesson.steps * lesson.batch, settings.seed) for lesson in lessons]
     targets = [[targets_of(row, base.seq2seq) for row in lesson.rows] for lesson in lessons]
+    read = [tokens_by_step(one.rows, places, one.batch) for one, places in zip(lessons, orders, strict=True)]
     together, outcome = collate(base.tokenizer.pad_token_id), update.outcome
     torch.manual_seed(settings.seed)
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     done = update.load(folder, what) if folder.exists() else 0
-    run.rewind(done, expert=[lesson.name for lesson in lessons])
+    run.rewind(done or -1, expert=[lesson.name for lesson in lessons])  # step 0 is what `look` saw first
+    if look is not None and not done:
+        for lesson in lessons:
+            look(0, lesson, 0)
     before_s, started = outcome.wall_s, time.monotonic()
     base.model.train()
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))
@@ -172,10 +182,12 @@ def descend(
             }
             run.log(*(
                 {"step": step + 1, "stage": "sft", "expert": lessons[g].name}
-                | {"loss": loss_G[g], "lr": lr_G[g], "grad_norm": norm_G[g], **pace}
+                | {"loss": loss_G[g], "lr": lr_G[g], "grad_norm": norm_G[g], "tokens": read[g][step + 1], **pace}
                 for g in well
             ))  # fmt: skip
             bar.advance(note=f"loss {fmean(loss_G[g] for g in well):.3f}" if well else "diverged")
+            if look is not None:  # before the checkpoint, which a resumed run takes for all that was seen
+                started += sum(look(step + 1, lessons[g], read[g][step + 1]) for g in well)
             if (step + 1) % settings.save_steps == 0 or step + 1 == total or interrupted:
                 update.save(folder, step + 1, step + 1 == total, what)
             if interrupted:

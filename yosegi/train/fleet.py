@@ -24,7 +24,7 @@ from torch import Tensor
 
 from yosegi import files
 from yosegi.bases import Base
-from yosegi.batches import collate, data_hash, tokenise
+from yosegi.batches import collate, data_hash, order, tokens_by_step
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks, put
 from yosegi.errors import Diverged, Invalid
@@ -35,10 +35,12 @@ from yosegi.run import Run, free_memory, peak_memory
 from yosegi.tasks import Example
 from yosegi.train import checkpoint
 from yosegi.train.card import card
-from yosegi.train.descent import TOKENS, Lesson, descend, steps_of, targets_of
+from yosegi.train.descent import TOKENS, Lesson, Look, descend, steps_of, targets_of
 from yosegi.train.precision import wants_bf16
+from yosegi.train.reading import Reading, read
 from yosegi.train.settings import Settings
 from yosegi.train.update import Outcome, Part
+from yosegi.train.validation import Validation, Watch
 
 COPIES = 6
 """Of every number that moves: itself, its gradient, AdamW's two moments, and what clipping and a checkpoint copy (measured)."""
@@ -57,6 +59,7 @@ def fleet(
     resume: bool = True,
     tokens_per_pass: int | None = None,
     memory: int | None = None,
+    validation: Validation | None = None,
 ) -> list[Expert]:
     """Train an expert on each group; the base is as it was.
 
@@ -73,6 +76,7 @@ def fleet(
         resume: go on from the checkpoint of the same training, if there is one.
         tokens_per_pass: tokens that go through the base at once, padding included (4,096 on a CPU, 65,536 on a GPU).
         memory: bytes that the fleet may take; by default four fifths of what is free.
+        validation: texts on which each is measured while it learns.
 
     Returns the experts that this process trained, in the order of `groups`.
 
@@ -88,12 +92,11 @@ def fleet(
     mine = list(groups)[process.process_index :: process.num_processes]
     if empty := [name for name in mine if not groups[name]]:
         raise Invalid(f"Expert {empty[0]!r} has no examples to learn from.")
-    rows = {
-        name: tokenise(
-            groups[name][: settings.limit], base.tokenizer, settings.max_length, settings.objective, base.seq2seq
-        )
-        for name in mine
-    }
+    readings = {name: read(base, groups[name], settings) for name in mine}
+    for said in dict.fromkeys(reading.note for reading in readings.values() if reading.note):
+        print(said, file=sys.stderr)
+    rows = {name: reading.rows for name, reading in readings.items()}
+    watch = Watch(base, validation, settings, run, tokens_per_pass)
     for name, some in rows.items():
         if not any(targets_of(row, base.seq2seq) for row in some):
             raise Invalid(f"Expert {name!r} has nothing to learn: its {len(some)} examples hold no token to predict.")
@@ -112,8 +115,9 @@ def fleet(
     folder = run.path / "checkpoint" / f"fleet{process.process_index or ''}"
     for wave in _waves(base, begin, rows, settings, folder if resume else None, tokens_per_pass, memory):
         for expert in _wave(
-            base, begin, start, masks, wave, rows, run, settings, folder, tasks or {}, resume, tokens_per_pass, diverged
-        ):
+            base, begin, start, masks, wave, readings, run, settings, folder, tasks or {}, resume, tokens_per_pass,
+            diverged, watch,
+        ):  # fmt: skip
             keep(expert)
             done[expert.name] = expert
         shutil.rmtree(folder, ignore_errors=True)
@@ -134,7 +138,7 @@ def _wave(
     parent: Expert | None,
     masks: Mapping[str, Mapping[str, Tensor]] | None,
     names: Sequence[str],
-    rows: Mapping[str, list[dict[str, list[int]]]],
+    readings: Mapping[str, Reading],
     run: Run,
     settings: Settings,
     folder: Path,
@@ -142,8 +146,10 @@ def _wave(
     resume: bool,
     tokens_per_pass: int | None,
     diverged: dict[str, int],
+    watch: Watch,
 ) -> list[Expert]:
     """Train the experts that fit the memory together."""
+    rows = {name: readings[name].rows for name in names}
     by_steps = {name: steps_of(len(rows[name]), settings) for name in names}
     names = sorted(names, key=lambda name: -by_steps[name][0])  # those of one schedule stand side by side
     experts = [dataclasses.replace(start, name=n, card={"task": list(tasks.get(n, ()))}) for n in names]
@@ -177,6 +183,7 @@ def _wave(
                 resume=resume,
                 masks=own,
                 tokens_per_pass=tokens_per_pass,
+                look=_look(watch, banks),
             )
         trained = banks.experts()
     finally:
@@ -189,11 +196,14 @@ def _wave(
             continue
         measured = {
             "steps": by_steps[expert.name][0],
-            "examples": len(rows[expert.name]),
+            **readings[expert.name].counts,
+            "tokens": _tokens(rows[expert.name], *by_steps[expert.name], settings.seed),
             "trainable_params": size,
             "fleet": len(names),
             "fleet_tokens": outcome.tokens,
+            "tokens_per_s": round(outcome.tokens / max(outcome.wall_s, 1e-9)),
             "wall_s": round(outcome.wall_s, 2),
+            **watch.cost,
         }
         parents = [] if parent is None else [parent.name]
         said = card(base, settings, tasks.get(expert.name, ()), hashes[expert.name], measured, parents=parents)
@@ -201,6 +211,23 @@ def _wave(
             said |= {"init": parent.card.get("init"), "init_seed": parent.card.get("init_seed")}
         found.append(dataclasses.replace(expert, card=said))
     return found
+
+
+def _look(watch: Watch, banks: Banks) -> Look:
+    """Measure one of the fleet: it alone is heard."""
+
+    def look(step: int, lesson: Lesson, tokens: int) -> float:
+        def hear(rows: int, mask_BT: Tensor) -> None:
+            banks.hear(experts=[lesson.name] * rows, mask_BT=mask_BT)
+
+        return watch.look(step, lesson.steps, hear=hear, expert=lesson.name, tokens=tokens)
+
+    return look
+
+
+def _tokens(rows: Sequence[dict[str, list[int]]], steps: int, batch: int, seed: int) -> int:
+    """How many tokens a lesson reads from its first step to its last."""
+    return tokens_by_step(rows, order(len(rows), steps * batch, seed), batch)[-1]
 
 
 def _parts(banks: Banks, lessons: Sequence[Lesson], settings: Settings) -> list[Part]:

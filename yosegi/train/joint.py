@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from yosegi.bases import Base
-from yosegi.batches import data_hash, tokenise
+from yosegi.batches import data_hash
 from yosegi.core.expert import Expert
 from yosegi.core.mix import named
 from yosegi.core.model import Banks, put
@@ -20,6 +20,7 @@ from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.train.card import card
 from yosegi.train.descent import Lesson, descend, steps_of
+from yosegi.train.reading import read, total
 from yosegi.train.settings import Settings
 from yosegi.train.update import Part
 
@@ -89,12 +90,9 @@ def joint(
         raise Invalid(
             f"Expert {trained_before[0]!r} is trained already, and a fresh start would take that away (fresh=False)."
         )
-    tokenised = {
-        task: tokenise(some[: settings.limit], base.tokenizer, settings.max_length, settings.objective, base.seq2seq)
-        for task, some in data.items()
-    }
-    rows = [row for some in tokenised.values() for row in some]
-    whose = [task for task, some in tokenised.items() for _ in some]
+    readings = {task: read(base, some, settings) for task, some in data.items()}
+    rows = [row for reading in readings.values() for row in reading.rows]
+    whose = [task for task, reading in readings.items() for _ in reading.rows]
     torch.manual_seed(settings.seed)  # a table begins at random numbers
     banks = put(base.model, experts, router, named(mix), heads=heads, dropout=settings.dropout)
     if together is not None:
@@ -161,7 +159,7 @@ def joint(
         return list(experts), trained
     measured = {
         "steps": steps,
-        "examples": len(rows),
+        **total(readings.values()),
         "tokens": outcome.tokens,
         "trainable_params": sum(p.numel() for p in parameters.values()),
         "wall_s": round(outcome.wall_s, 2),

@@ -34,14 +34,6 @@ from yosegi.train.interrupt import interruptible
 STAGE = "pretrain"
 
 
-def pack(documents: list[list[int]], length: int, eos: int) -> Tensor:
-    """Documents end to end, an end-of-text token after each, cut into rows [N, T]. What is left over is dropped."""
-    stream = torch.tensor([token for document in documents for token in (*document, eos)])
-    if len(stream) < length:
-        raise Invalid(f"The documents have {len(stream)} tokens, too few for one row of {length}.")
-    return stream[: len(stream) // length * length].view(-1, length)
-
-
 def pretrain(
     model: nn.Module,
     rows_NT: Tensor,
@@ -64,7 +56,7 @@ def pretrain(
 
     Args:
         model: a causal language model, freshly initialised.
-        rows_NT: packed tokens (`pack`); each epoch reads them in another order.
+        rows_NT: packed tokens (packing.blocks); each epoch reads them in another order.
         run: where the metrics go and where the checkpoint lies; one that is there is resumed.
         decay: the share of the steps over which the learning rate falls to zero.
         seed: decides the order of the rows and any dropout, not the model's first weights.

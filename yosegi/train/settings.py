@@ -46,6 +46,8 @@ class Settings(BaseModel):
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     max_length: int = Field(default=1024, ge=2)
     """Longest sequence in tokens; of a longer one the beginning of the prompt is left out."""
+    pack: int | None = Field(default=None, ge=2)
+    """Documents end to end in rows of so many tokens, instead of a row each (packing.py); nothing is left out."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass (non-reentrant): less memory, a third more time."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -75,6 +77,8 @@ class GrpoSettings(Settings):
     max_grad_norm: float = Field(default=0.1, gt=0)
     num_train_epochs: float = Field(default=1.0, gt=0)
     per_device_train_batch_size: int = Field(default=8, ge=1)
+    pack: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Answers are not packed."""
     dropout: float = Field(default=0.0, ge=0, le=0)
     """None: a probability that is drawn anew each time is no ratio."""
     num_generations: int = Field(default=8, ge=2)

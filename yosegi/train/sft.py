@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from yosegi import registry
 from yosegi.bases import Base
-from yosegi.batches import collate, data_hash, order, tokenise
+from yosegi.batches import collate, data_hash, order, tokens_by_step
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks, put
 from yosegi.inits import fresh
@@ -20,7 +21,9 @@ from yosegi.tasks import Example
 from yosegi.train.card import card
 from yosegi.train.interrupt import interruptible
 from yosegi.train.precision import wants_bf16
+from yosegi.train.reading import Reading, read
 from yosegi.train.settings import Settings
+from yosegi.train.validation import Validation, Watch
 
 
 def train(
@@ -32,6 +35,7 @@ def train(
     *,
     task: str | Sequence[str] = (),
     resume: bool = True,
+    validation: Validation | None = None,
 ) -> Expert:
     """The trained expert, with its card filled; the base is as it was.
 
@@ -43,6 +47,7 @@ def train(
         settings: how.
         task: what it learns, by name.
         resume: go on from a checkpoint of the same training, if there is one.
+        validation: texts on which it is measured while it learns.
 
     Raises:
         Diverged: the loss or the gradient stopped being finite; the last good checkpoint stays.
@@ -50,8 +55,11 @@ def train(
         KeyboardInterrupt: after the step was finished and saved.
     """
     settings = settings or Settings()
-    rows = tokenise(examples[: settings.limit], base.tokenizer, settings.max_length, settings.objective, base.seq2seq)
-    what = {"name": name, "base_hash": base.hash, "data_hash": data_hash(rows), **settings.model_dump()}
+    reading = read(base, examples, settings)
+    if reading.note:
+        print(reading.note, file=sys.stderr)
+    watch = Watch(base, validation, settings, run)
+    what = {"name": name, "base_hash": base.hash, "data_hash": data_hash(reading.rows), **settings.model_dump()}
     start = fresh(
         base.model,
         name,
@@ -67,7 +75,7 @@ def train(
     for bank in banks.values():
         bank.set_origin()
     try:
-        measured = _fit(base, banks, rows, name, run, settings, what, resume)
+        measured = _fit(base, banks, reading, name, run, settings, what, resume, watch)
         expert = banks.experts()[0]
     finally:
         banks.take()
@@ -79,12 +87,13 @@ def train(
 def _fit(
     base: Base,
     banks: Banks,
-    rows: list[dict[str, list[int]]],
+    reading: Reading,
     name: str,
     run: Run,
     settings: Settings,
     what: dict[str, Any],
     resume: bool,
+    watch: Watch,
 ) -> dict[str, Any]:
     """Run the trainer; what it cost."""
     from datasets import Dataset, disable_progress_bars
@@ -94,7 +103,7 @@ def _fit(
     from yosegi.train.trainer import ExpertTrainer
 
     disable_progress_bars()
-    parameters = banks.parameters()
+    rows, parameters = reading.rows, banks.parameters()
     optimizer = registry.find("optimizers", settings.optimizer)(
         parameters.values(),
         settings.learning_rate,
@@ -130,16 +139,18 @@ def _fit(
         dataset_kwargs={"skip_prepare_dataset": True},
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=False,
+        remove_unused_columns=False,  # TRL does not know position_ids
     )
     batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps * arguments.world_size
     steps = settings.max_steps or math.ceil(settings.num_train_epochs * len(rows) / batch)
     arguments.max_steps, arguments.warmup_steps = steps, round(settings.warmup_share * steps)
-    started = time.monotonic()
+    started, places = time.monotonic(), order(len(rows), steps * batch, settings.seed)
+    tokens = tokens_by_step(rows, places, batch)
     with interruptible() as interrupted, progress(f"train {name}", steps) as bar:
         trainer = ExpertTrainer(
             model=base.model,
             args=arguments,
-            train_dataset=Dataset.from_list(rows).select(order(len(rows), steps * batch, settings.seed)),
+            train_dataset=Dataset.from_list(rows).select(places),
             data_collator=collate(base.tokenizer.pad_token_id),
             processing_class=base.tokenizer,
             parameters=parameters,
@@ -151,12 +162,16 @@ def _fit(
             run=run,
             bar=bar,
             interrupted=interrupted,
+            tokens=tokens,
+            look=lambda step: watch.look(step, steps, expert=name, tokens=tokens[step]),
         )
         done = 0
         if folder.exists():
             done = trainer.state.load_from_json(str(folder / "trainer_state.json")).global_step
         if trainer.is_world_process_zero():
-            run.rewind(done, expert=name)
+            run.rewind(done or -1, expert=name)  # what was seen before the first step is seen again
+            if not done:
+                trainer.look(0)
         bar.retarget(steps - done)
         if done < steps:
             trainer.train(resume_from_checkpoint=str(folder) if folder.exists() else None)
@@ -166,10 +181,12 @@ def _fit(
             raise KeyboardInterrupt
     return {
         "steps": steps,
-        "examples": len(rows),
-        "tokens": trainer.seen,
+        **reading.counts,
+        "tokens": tokens[-1],
+        "tokens_per_s": trainer.speed,
         "trainable_params": sum(p.numel() for p in parameters.values()),
-        "wall_s": round(time.monotonic() - started, 2),
+        "wall_s": round(time.monotonic() - started - watch.seconds, 2),
+        **watch.cost,
     }
 
 

@@ -6,7 +6,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class ExpertTrainer(SFTTrainer):
         run: gets one row of metrics a step.
         bar: is advanced once a step.
         interrupted: not empty once somebody pressed Ctrl-C.
+        tokens: how many were read after 0, 1, 2, … steps.
+        look: called in the main process with each step that was taken; gives the seconds that are none of the training's.
     """
 
     loss_is_scaled_for_ga = True  # the objective divides by the tokens of the whole step
@@ -53,16 +55,19 @@ class ExpertTrainer(SFTTrainer):
         run: Run,
         bar: Bar,
         interrupted: list[int],
+        tokens: Sequence[int],
+        look: Callable[[int], float],
         **arguments: Any,
     ):
         super().__init__(optimizers=(optimizer, None), **arguments)
         vars(self.model).pop("forward", None)  # TRL's fused head; our objective asks only for the logits it needs
         self.parameters, self.objective = parameters, objective
         self.checkpoint_folder, self.what = checkpoint_folder, what
-        self.run, self.bar, self.interrupted = run, bar, interrupted
+        self.run, self.bar, self.interrupted, self.tokens, self.look = run, bar, interrupted, tokens, look
         self.model_accepts_loss_kwargs = True  # count the target tokens of a step, over micro-batches and processes
         self._loss_shifts_labels = not self.model.config.is_encoder_decoder
-        self.seen, self.started = 0, time.monotonic()
+        self.began: tuple[int, float] | None = None
+        self.speed: int | None = None
         self.pop_callback(next(c for c in self.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"))
         self.add_callback(_EveryStep(self))
         if mask is not None:
@@ -79,7 +84,6 @@ class ExpertTrainer(SFTTrainer):
         loss = self.objective(model, inputs, num_items_in_batch) * self.accelerator.num_processes
         if not math.isfinite(value := loss.item()):
             raise self._diverged(f"loss is {value}")
-        self.seen += int(inputs["attention_mask"].sum())
         return loss
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
@@ -101,18 +105,22 @@ class ExpertTrainer(SFTTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """One row of metrics.jsonl a step, from the main process."""
         if "loss" in logs and self.is_world_process_zero():
-            wall_s = time.monotonic() - self.started
+            step, (before, started) = self.state.global_step, self.began or (0, time.monotonic())
+            wall_s = time.monotonic() - started
+            self.speed = round((self.tokens[step] - before) / max(wall_s, 1e-9))
             self.run.log(
-                step=self.state.global_step,
+                step=step,
                 stage="sft",
                 expert=self.what["name"],
                 loss=logs["loss"],
                 lr=logs["learning_rate"],
                 grad_norm=logs.get("grad_norm"),
-                tokens_per_s=round(self.seen / max(wall_s, 1e-9)),
+                tokens=self.tokens[step],
+                tokens_per_s=self.speed,
                 wall_s=round(wall_s, 2),
             )
             self.bar.note = f"loss {logs['loss']:.3f}"
+            self.began = before, started + self.look(step)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         if self.is_world_process_zero():
@@ -144,6 +152,9 @@ class _EveryStep(TrainerCallback):
 
     def __init__(self, trainer: ExpertTrainer):
         self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.began = self.trainer.tokens[state.global_step], time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.bar.advance()
