@@ -116,7 +116,7 @@ class GaLore(torch.optim.Optimizer):
     ):
         self._inners: list[tuple[torch.optim.Optimizer, list[_Place]]] = []
         super().__init__(parameters, defaults)
-        self.audit, self.refresh_s, self.refreshed = audit, 0.0, 0
+        self.per_layer, self.audit, self.refresh_s, self.refreshed = per_layer, audit, 0.0, 0
         self.captured: dict[nn.Parameter, float] = {}
         self.attainable: dict[nn.Parameter, float] = {}
         self._kept: dict[nn.Parameter, Projection] = {}

@@ -4,14 +4,17 @@ import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
+from torch import nn
 
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.batches import collate, data_hash, order, tokenise
 from yosegi.core.expert import Expert
-from yosegi.core.model import Banks, put
+from yosegi.core.model import put
 from yosegi.inits import fresh
 from yosegi.progress import progress
 from yosegi.routers.uniform import Uniform
@@ -67,7 +70,11 @@ def train(
     for bank in banks.values():
         bank.set_origin()
     try:
-        measured = _fit(base, banks, rows, name, run, settings, what, resume)
+        parameters = banks.parameters()
+        optimizer = registry.find("optimizers", settings.optimizer)(
+            parameters.values(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        measured = fit(base, parameters, optimizer, rows, name, run, settings, what, resume)
         expert = banks.experts()[0]
     finally:
         banks.take()
@@ -76,17 +83,19 @@ def train(
     return dataclasses.replace(expert, card=said)
 
 
-def _fit(
+def fit(
     base: Base,
-    banks: Banks,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
     rows: list[dict[str, list[int]]],
     name: str,
     run: Run,
     settings: Settings,
     what: dict[str, Any],
     resume: bool,
+    trainer_class: Any = None,
 ) -> dict[str, Any]:
-    """Run the trainer; what it cost."""
+    """Run the trainer (ExpertTrainer, or a class of that kind) over `parameters`; what it cost."""
     from datasets import Dataset, disable_progress_bars
     from trl.trainer.sft_config import SFTConfig
 
@@ -94,10 +103,6 @@ def _fit(
     from yosegi.train.trainer import ExpertTrainer
 
     disable_progress_bars()
-    parameters = banks.parameters()
-    optimizer = registry.find("optimizers", settings.optimizer)(
-        parameters.values(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
     folder = run.path / "checkpoint" / name
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
@@ -133,7 +138,7 @@ def _fit(
     arguments.max_steps, arguments.warmup_steps = steps, round(settings.warmup_share * steps)
     started = time.monotonic()
     with interruptible() as interrupted, progress(f"train {name}", steps) as bar:
-        trainer = ExpertTrainer(
+        trainer = (trainer_class or ExpertTrainer)(
             model=base.model,
             args=arguments,
             train_dataset=Dataset.from_list(rows).select(order(len(rows), steps * batch, settings.seed)),
