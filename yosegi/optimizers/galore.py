@@ -74,7 +74,8 @@ def galore(
         rank: directions kept; of a smaller matrix all it has.
         update_gap: steps between two looks at where the gradient lies.
         scale: of what is lifted back.
-        projection: std (the smaller side), reverse_std, left, right, full (both).
+        projection: std (the smaller side), reverse_std, left, right, full (both; at a refresh the projected gradient is then
+            diagonal, and with a small `eps` Adam makes much of the rounding beside it).
         refresh: svd, or subspace: orthogonal iteration from the directions before.
         power_steps: of that iteration.
         rotate_state: turn the moments along with the directions.

@@ -192,14 +192,15 @@ class _Rows(Run):
 
     def __init__(self, run: Run, galore: GaLore | None):
         super().__init__(run.path)
-        self.galore, self.before_s = galore, 0.0
+        self.galore, self.before_s, self.before = galore, 0.0, 0
 
     def log(self, *rows: dict[str, Any], **row: Any) -> None:
         """One row of metrics.jsonl."""
         if self.galore is not None:
-            now_s = self.galore.refresh_s
-            row |= {"refresh_s": round(now_s - self.before_s, 4), "captured": round(fmean(self.galore.captured.values()), 6)}
-            self.before_s = now_s
+            row["refresh_s"] = round(self.galore.refresh_s - self.before_s, 4)
+            if self.galore.refreshed > self.before:
+                row["captured"] = round(fmean(self.galore.captured.values()), 6)
+            self.before_s, self.before = self.galore.refresh_s, self.galore.refreshed
             if self.galore.per_layer:
                 row["grad_norm"] = None  # the gradients were gone before anybody could add them up
         super().log(*rows, **row)
