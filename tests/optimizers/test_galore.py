@@ -63,7 +63,10 @@ def reference(kind, scale):
                     U, _, V = torch.linalg.svd(G, full_matrices=False)
                     new = U[:, : HYPER["rank"]], V[: HYPER["rank"]].mT
                     if t:  # a direction keeps its sign
-                        new = [n * torch.where((n * o).sum(0) < 0, -1.0, 1.0) for n, o in zip(new, (left, right), strict=True)]
+                        new = [
+                            n * torch.where((n * o).sum(0) < 0, -1.0, 1.0)
+                            for n, o in zip(new, (left, right), strict=True)
+                        ]
                     left, right = new
                 tall = W.shape[0] >= W.shape[1]
                 use_left = {"std": not tall, "reverse_std": tall, "left": True, "right": False, "full": True}[kind]

@@ -36,7 +36,9 @@ def test_which_side_is_reduced(kind, shape, low):
 
 @pytest.mark.parametrize("shape", [TALL, WIDE, SQUARE])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rank", [1, 3, 7, 50])  # reverse_std of a wide matrix at full rank is where the reference crashes
+@pytest.mark.parametrize(
+    "rank", [1, 3, 7, 50]
+)  # reverse_std of a wide matrix at full rank is where the reference crashes
 def test_there_and_back_is_the_best_approximation_of_that_rank(kind, shape, rank):
     G = gradient(shape)
     found = find(G, rank, kind)

@@ -136,7 +136,9 @@ def test_a_cut_is_the_best_of_its_rank_and_says_what_it_kept(base, tmp_path):
         S = torch.linalg.svdvals(whole.delta(layer).double()).square()
         assert f.rank == 2
         assert cut.card["energy_kept"][layer] == pytest.approx(float(S[:2].sum() / S.sum()), abs=1e-4)
-        torch.testing.assert_close((whole.delta(layer) - f.dense()).square().sum().double(), S[2:].sum(), rtol=1e-2, atol=1e-5)
+        torch.testing.assert_close(
+            (whole.delta(layer) - f.dense()).square().sum().double(), S[2:].sum(), rtol=1e-2, atol=1e-5
+        )
         lost, total = lost + float(S[2:].sum()), total + float(S.sum())
     assert cut.card["metrics"]["energy_kept"] == pytest.approx(1 - lost / total, abs=1e-4)
     assert 0.3 < cut.card["metrics"]["energy_kept"] < 0.999

@@ -125,7 +125,9 @@ def _leading(G: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 def _iterate(G: Tensor, rank: int, steps: int, start_MR: Tensor | None) -> Tensor:
     """Orthonormal columns [M, R], turned towards the leading left singular vectors."""
     if start_MR is None:
-        generator = torch.Generator().manual_seed(0)  # all processes of one training begin alike, and so does a resumed one
+        generator = torch.Generator().manual_seed(
+            0
+        )  # all processes of one training begin alike, and so does a resumed one
         some_NR = torch.randn(G.shape[-1], rank, generator=generator).to(G.device)
         start_MR, steps = torch.linalg.qr(G @ some_NR).Q, steps + COLD
     Q_MR = start_MR.float()

@@ -128,7 +128,9 @@ class GaLore(torch.optim.Optimizer):
         if per_layer:
             distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
             if distributed and torch.distributed.get_world_size() > 1:
-                raise Invalid("per_layer updates before processes have told each other their gradients: use one process.")
+                raise Invalid(
+                    "per_layer updates before processes have told each other their gradients: use one process."
+                )
             for inner, places in self._inners:
                 hook = places[0].weight.register_post_accumulate_grad_hook(self._hook(inner, places))
                 self._hooks.append(hook)
@@ -199,7 +201,10 @@ class GaLore(torch.optim.Optimizer):
             groups = list(dict.fromkeys(place.group for place in places))
             places[:] = [place._replace(inner_group=groups.index(place.group)) for place in places]
             inner = make(
-                [{"params": [q.seen for q in places if q.group == g], "lr": self.param_groups[g]["lr"]} for g in groups],
+                [
+                    {"params": [q.seen for q in places if q.group == g], "lr": self.param_groups[g]["lr"]}
+                    for g in groups
+                ],
                 lr=self.defaults["lr"],
             )
             inner.register_step_pre_hook(align)

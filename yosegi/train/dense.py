@@ -63,9 +63,7 @@ def train(
     with opened(base.model, linears(base.model, settings.targets)) as weights:
         optimizer = _optimizer(weights, settings)
         try:
-            measured = fit(
-                base, weights.parameters(), optimizer, rows, name, run, settings, what, resume, DenseTrainer
-            )
+            measured = fit(base, weights.parameters(), optimizer, rows, name, run, settings, what, resume, DenseTrainer)
         finally:
             if isinstance(optimizer, GaLore):
                 optimizer.release()
@@ -162,7 +160,10 @@ def _optimizer(weights: Weights, settings: DenseSettings) -> torch.optim.Optimiz
         if argument not in known:
             raise UnknownName.among(f"argument of {settings.optimizer}", argument, known)
     return make(
-        weights.parameters().values(), settings.learning_rate, weight_decay=settings.weight_decay, **settings.optimizer_args
+        weights.parameters().values(),
+        settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        **settings.optimizer_args,
     )
 
 
