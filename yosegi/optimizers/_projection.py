@@ -124,13 +124,14 @@ def _leading(G: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 def _iterate(G: Tensor, rank: int, steps: int, start_MR: Tensor | None) -> Tensor:
     """Orthonormal columns [M, R], turned towards the leading left singular vectors."""
-    if start_MR is None:
+    if start_MR is not None:
+        Q_MR = start_MR.float()
+    else:
         generator = torch.Generator().manual_seed(
             0
         )  # all processes of one training begin alike, and so does a resumed one
         some_NR = torch.randn(G.shape[-1], rank, generator=generator).to(G.device)
-        start_MR, steps = torch.linalg.qr(G @ some_NR).Q, steps + COLD
-    Q_MR = start_MR.float()
+        Q_MR, steps = torch.linalg.qr(G @ some_NR).Q, steps + COLD
     for _ in range(steps):
         Q_MR = torch.linalg.qr(G @ (G.mT @ Q_MR)).Q
     return Q_MR

@@ -307,7 +307,7 @@ def _factory(inner: str | Factory, asked: dict[str, Any]) -> Factory:
     known = {name: c for name, c in known.items() if issubclass(c, torch.optim.Optimizer) and name != "optimizer"}
     if inner.lower() not in known:
         raise UnknownName.among("optimizer of torch", inner, known)
-    chosen = known[inner.lower()]
+    chosen: Any = known[inner.lower()]
     takes = list(inspect.signature(chosen).parameters)[2:]
     for name in asked:
         if name not in takes:
