@@ -226,9 +226,12 @@ def test_two_processes_make_the_expert_of_one(tmp_path):
     os.environ["ACCELERATE_USE_CPU"] = "1"
     try:
         done = child(tmp_path / "two", changed(QUICK, per_device_train_batch_size=4), launcher=launch)
+        layered = changed(QUICK, max_grad_norm=0.0, optimizer_args={"per_layer": True})
+        refused = child(tmp_path / "layered", layered, launcher=launch)
     finally:
         del os.environ["ACCELERATE_USE_CPU"]
     assert done.returncode == 0, done.stderr[-2000:]
+    assert refused.returncode and "use one process" in refused.stderr
     one = Run(tmp_path / "one")
     expert = train(tiny_base(), sums(), "sums", one, QUICK, task="sums")
     torch.testing.assert_close(losses(Run(tmp_path / "two")), losses(one), rtol=1e-3, atol=1e-4)

@@ -173,6 +173,8 @@ class DenseTrainer(ExpertTrainer):
     def __init__(self, *, run: Run, optimizer: torch.optim.Optimizer, **arguments: Any):
         self.galore = optimizer if isinstance(optimizer, GaLore) else None
         super().__init__(run=_Rows(run, self.galore), optimizer=optimizer, **arguments)
+        if self.galore and self.galore.per_layer and self.accelerator.num_processes > 1:
+            raise Invalid("per_layer updates before processes have told each other their gradients: use one process.")
         if not self.args.max_grad_norm and not (self.galore and self.galore.per_layer):
             self.args.max_grad_norm = float("inf")  # cuts nothing, but the norm is known, and whether it is finite
 
