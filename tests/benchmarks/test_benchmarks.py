@@ -15,6 +15,7 @@ CHECKED = {
     "arrow": "equal to",
     "cluster": "equal to",
     "fleet": "equal to",
+    "galore": "equal to",
     "importance": "equal to",
     "load": "equal to",
     "train": "equal to",

@@ -91,6 +91,8 @@ def test_from_delta_is_the_truncated_svd(rank):
         lost += (delta - dense(expert, layer)).square().sum()
         torch.testing.assert_close((delta - want).square().sum(), S[rank:].square().sum())  # Eckart and Young
         total += delta.double().square().sum()
+        kept = float(S[:rank].square().sum() / S.square().sum())
+        assert expert.card["energy_kept"][layer] == pytest.approx(kept, abs=1e-5)
     assert expert.card["relative_error"] == pytest.approx(float((lost / total).sqrt()), abs=1e-5)
     assert expert.card["task"] == "t"
 

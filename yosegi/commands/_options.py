@@ -92,6 +92,8 @@ def check(model: Any, fields: dict[str, Any]) -> Any:
             if problem["type"] == "extra_forbidden":
                 near = difflib.get_close_matches(name, model.model_fields, n=1)
                 said.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            elif not name:  # two settings that do not go together
+                said.append(problem["msg"].removeprefix("Value error, "))
             else:
                 said.append(f"{name}: {problem['msg']} (given: {problem['input']!r})")
         raise Invalid("; ".join(said) + ".") from error

@@ -21,6 +21,9 @@ from yosegi.commands._options import (
 from yosegi.errors import Invalid, UnknownName
 
 METHODS = {"lora": "kaiming", "pissa": "pissa", "olora": "olora"}
+WHOLE = ("galore", "full")
+METHOD = f"""{", ".join(METHODS)}: the start of the factors. galore, full: whole weights are trained, and their change is cut to
+--rank (64; 0 cuts nothing)."""
 BUILD = """private: an expert a task. shared: one for all. mbc: one a cluster of tasks whose experts are alike. random: clusters
 by lot. poly, mhr: experts that all tasks share, and their router."""
 OBJECTIVES = ("sft", "lm")
@@ -31,7 +34,7 @@ def train(
     task: Tasks,
     base: BaseName = "nano",
     library: LibraryDir = Path("library"),
-    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)}: the start of the factors.")] = None,
+    method: Annotated[str | None, typer.Option(help=METHOD)] = None,
     name: Annotated[str | None, typer.Option(help="Of the expert; by default the task's.")] = None,
     build: Annotated[str, typer.Option(help=BUILD)] = "private",
     clusters: Annotated[int, typer.Option(help="How many, for mbc and random.", min=1)] = 10,
@@ -63,6 +66,9 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Of data order and dropout; the start has --init-seed in --config.")
     ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="An argument of galore, as NAME=VALUE: update_gap=50.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file with these and all other settings.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an expert of the same name.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where a checkpoint lies.")] = False,
@@ -72,12 +78,13 @@ def train(
 ) -> None:
     """Train experts into a library, all in one pass over the base. Killed, the same command goes on where it was."""
     begin(data, as_json)
-    from yosegi.train.settings import Settings
+    from yosegi.train.settings import DenseSettings, GaloreSettings, Settings
 
-    if method is not None and method not in METHODS:
-        raise UnknownName.among("method", method, METHODS)
+    if method is not None and method not in (*METHODS, *WHOLE):
+        raise UnknownName.among("method", method, (*METHODS, *WHOLE))
+    kind = {"galore": GaloreSettings, "full": DenseSettings}.get(method or "", Settings)
     said = {
-        "init": METHODS[method] if method else None,
+        "init": METHODS.get(method or ""),
         "objective": objective,
         "pack": pack,
         "rank": rank,
@@ -94,7 +101,14 @@ def train(
         "save_steps": save_steps,
         "seed": seed,
     }
-    settings = check(Settings, read_config(config, said))
+    fields = read_config(config, said)
+    if set_:
+        if method not in WHOLE:
+            raise Invalid(f"--set goes with --method {' or '.join(WHOLE)}.")
+        fields["optimizer_args"] = {**(fields.get("optimizer_args") or {}), **_pairs(set_)}
+    settings = check(kind, fields)
+    if method in WHOLE and build not in ("private", "shared"):
+        raise Invalid(f"--method {method} trains expert by expert: --build private or shared, not {build}.")
     if name in ("", "base", "all"):
         raise Invalid(f"An expert cannot be called {name!r}: `eval` means something else by it.")
     if build not in WAYS:
@@ -134,6 +148,8 @@ def train(
     )
     if build in ("poly", "mhr"):
         made = _bank(beside, shelf, build, data_of, where, settings, experts, heads, name or build, overwrite, fresh)
+    elif method in WHOLE:
+        made = _whole(beside, shelf, names, data_of, build == "shared", where, settings, overwrite, fresh, validation)
     elif len(loaded) == 1 and build in ("private", "shared"):
         own = names["shared"] if build == "shared" else names[next(iter(data_of))]
         made = _one(beside, shelf, own, data_of, where, settings, overwrite, fresh, validation)
@@ -155,7 +171,8 @@ def train(
                     learnt += (
                         f", {row['documents']:,} documents ({row['characters']:,} characters) in {row['rows']:,} rows"
                     )
-                print(f"{row['name']}: rank {row['rank']}{learnt}, {row.get('steps')} steps")
+                kept = f", {row['energy_kept']:.1%} of the change" if "energy_kept" in row else ""
+                print(f"{row['name']}: rank {row['rank']}{kept}{learnt}, {row.get('steps')} steps")
             print(f"{len(done)} expert{'s' if len(done) > 1 else ''} in {library}, {done[0].get('wall_s', 0):.0f} s")
         say(done, as_json, f"See them: yosegi library ls {library}")
 
@@ -165,21 +182,70 @@ def _one(
     validation: Any,
 ) -> list[str]:  # fmt: skip
     """A single expert: on several processes they share its batches."""
+    from yosegi.train.settings import DenseSettings
     from yosegi.train.sft import forget, train
 
-    (task, examples), *_ = data.items()
-    if shelf.path.is_dir() and name in shelf and not overwrite:
-        card = shelf.card(name)
-        if card["recipe"] != settings.model_dump() or card["task"] != [task]:
-            raise Invalid(
-                f"{shelf.path} has another expert called {name!r}: --overwrite replaces it, --name avoids it."
-            )
+    if isinstance(settings, DenseSettings):
+        from yosegi.train.dense import train
+
+    if _there(shelf, name, list(data), settings, overwrite):
         return [name]
-    expert = train(beside, examples, name, where, settings, task=[task], resume=not fresh, validation=validation)
+    examples = [example for rows in data.values() for example in rows]
+    expert = train(beside, examples, name, where, settings, task=list(data), resume=not fresh, validation=validation)
     if first_process():
         shelf.add(expert, overwrite=overwrite)
         forget(where, name)
     return [name]
+
+
+def _there(shelf: Any, name: str, tasks: list[str], settings: Any, overwrite: bool) -> bool:
+    """Whether the same call has put this expert there before; another one of its name is refused."""
+    if overwrite or not shelf.path.is_dir() or name not in shelf:
+        return False
+    card = shelf.card(name)
+    if card["recipe"] != settings.model_dump() or card["task"] != tasks:
+        raise Invalid(f"{shelf.path} has another expert called {name!r}: --overwrite replaces it, --name avoids it.")
+    return True
+
+
+def _whole(
+    beside: Any,
+    shelf: Any,
+    names: dict[str, str],
+    data: dict[str, Any],
+    together: bool,
+    where: Any,
+    settings: Any,
+    overwrite: bool,
+    fresh: bool,
+    validation: Any,
+) -> list[str]:
+    """Whole weights: no two experts can be trained in one pass, so each has its turn."""
+    groups = {names["shared"]: data} if together else {names[task]: {task: rows} for task, rows in data.items()}
+    if together and len(data) > 1:  # the limit is each task's
+        groups = {names["shared"]: {task: rows[: settings.limit] for task, rows in data.items()}}
+        settings = settings.model_copy(update={"limit": None})
+    for name, some in groups.items():
+        _there(shelf, name, list(some), settings, overwrite)  # refused now, and not after the others were trained
+    for name, some in groups.items():
+        _one(beside, shelf, name, some, where, settings, overwrite, fresh, validation)
+    return list(groups)
+
+
+def _pairs(words: list[str]) -> dict[str, Any]:
+    """NAME=VALUE, the value read as YAML reads it."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name or not value or name in found:
+            raise Invalid(f"--set takes NAME=VALUE, such as update_gap=50, each name once; {word!r} was given.")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise Invalid(f"--set {name}: {value!r} is no value.") from error
+    return found
 
 
 def _bank(

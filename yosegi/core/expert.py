@@ -84,15 +84,23 @@ class Expert:
     ) -> "Expert":
         """The best expert of a given rank for dense deltas [O, I] (truncated SVD, Eckart and Young 1936).
 
-        `card["relative_error"]` says what was lost: ‖ΔW - s B A‖ / ‖ΔW‖ over all layers, Frobenius norms.
+        `card["relative_error"]` says what was lost: ‖ΔW - s B A‖ / ‖ΔW‖ over all layers, Frobenius norms;
+        `card["energy_kept"]` what was not, layer by layer: ‖s B A‖² / ‖ΔW‖².
         """
         if rank < 1:
             raise Invalid(f"rank={rank}: an expert needs a rank of at least 1.")
         factors: dict[str, Factors] = {}
+        kept: dict[str, float] = {}
         lost = total = 0.0
         for layer, delta_OI in deltas.items():
-            U_OK, S_K, V_KI = torch.linalg.svd(delta_OI.float(), full_matrices=False)
+            wide = delta_OI.shape[0] < delta_OI.shape[1]
+            tall = delta_OI.float().mT.contiguous() if wide else delta_OI.float()  # which takes LAPACK half the time
+            left, S_K, right = torch.linalg.svd(tall, full_matrices=False)
+            U_OK, V_KI = (right.mT, left.mT) if wide else (left, right)
             root_R = S_K[:rank].sqrt()
             factors[layer] = Factors(root_R[:, None] * V_KI[:rank], U_OK[:, :rank] * root_R)
-            lost, total = lost + float(S_K[rank:].square().sum()), total + float(S_K.square().sum())
-        return cls(name, factors, {**(card or {}), "relative_error": (lost / total) ** 0.5 if total else 0.0})
+            cut, whole = float(S_K[rank:].square().sum()), float(S_K.square().sum())
+            kept[layer] = 1 - cut / whole if whole else 1.0
+            lost, total = lost + cut, total + whole
+        relative_error = (lost / total) ** 0.5 if total else 0.0
+        return cls(name, factors, {**(card or {}), "relative_error": relative_error, "energy_kept": kept})

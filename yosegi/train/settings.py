@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -99,3 +99,37 @@ class GrpoSettings(Settings):
     """Divide by the standard deviation of the group."""
     rewards: dict[str, float] = {"correct": 1.0}
     """Reward (`yosegi ls rewards`) -> its weight."""
+
+
+class DenseSettings(Settings):
+    """How whole weights are trained (train/dense.py); the change that they made becomes the expert."""
+
+    rank: int = Field(default=64, ge=0)
+    """Of the expert that the change is cut to; 0 keeps all of it."""
+    optimizer_args: dict[str, Any] = {}
+    """More of the optimizer's own, such as {"rank": 128, "update_gap": 200} for galore."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """0 clips nothing."""
+    dropout: float = Field(default=0.0, ge=0, le=0)
+    """None: there are no factors whose input could be dropped. The model's own stays."""
+
+    @model_validator(mode="after")
+    def _has_a_meaning(self) -> "DenseSettings":
+        for name in ("alpha", "init", "init_args", "init_seed"):
+            if getattr(self, name) != Settings.model_fields[name].default:
+                raise ValueError(f"{name} means nothing where whole weights are trained")
+        if self.optimizer_args.get("per_layer"):
+            if self.max_grad_norm:
+                raise ValueError("per_layer needs max_grad_norm 0: no layer knows the gradients of all")
+            if self.mask != "everything":
+                raise ValueError("per_layer knows no masks")
+        return self
+
+
+class GaloreSettings(DenseSettings):
+    """Whole weights under GaLore."""
+
+    optimizer: str = "galore"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """A quarter of it moves the weights (`scale`). It wants a sweep: the paper's own are 1e-2 from scratch, 1e-5 for GLUE."""

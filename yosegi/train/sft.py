@@ -5,14 +5,17 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
+from torch import nn
 
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.batches import collate, data_hash, order, tokens_by_step
 from yosegi.core.expert import Expert
-from yosegi.core.model import Banks, put
+from yosegi.core.model import put
 from yosegi.inits import fresh
 from yosegi.progress import progress
 from yosegi.routers.uniform import Uniform
@@ -75,7 +78,14 @@ def train(
     for bank in banks.values():
         bank.set_origin()
     try:
-        measured = _fit(base, banks, reading, name, run, settings, what, resume, watch)
+        parameters = banks.parameters()
+        optimizer = registry.find("optimizers", settings.optimizer)(
+            parameters.values(),
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            betas=(settings.adam_beta1, settings.adam_beta2),
+        )
+        measured = fit(base, parameters, optimizer, reading, name, run, settings, what, resume, watch)
         expert = banks.experts()[0]
     finally:
         banks.take()
@@ -84,9 +94,10 @@ def train(
     return dataclasses.replace(expert, card=said)
 
 
-def _fit(
+def fit(
     base: Base,
-    banks: Banks,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
     reading: Reading,
     name: str,
     run: Run,
@@ -94,8 +105,9 @@ def _fit(
     what: dict[str, Any],
     resume: bool,
     watch: Watch,
+    trainer_class: Any = None,
 ) -> dict[str, Any]:
-    """Run the trainer; what it cost."""
+    """Run the trainer (ExpertTrainer, or a class of that kind) over `parameters`; what it cost."""
     from datasets import Dataset, disable_progress_bars
     from trl.trainer.sft_config import SFTConfig
 
@@ -103,13 +115,7 @@ def _fit(
     from yosegi.train.trainer import ExpertTrainer
 
     disable_progress_bars()
-    rows, parameters = reading.rows, banks.parameters()
-    optimizer = registry.find("optimizers", settings.optimizer)(
-        parameters.values(),
-        settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        betas=(settings.adam_beta1, settings.adam_beta2),
-    )
+    rows = reading.rows
     folder = run.path / "checkpoint" / name
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,7 +153,7 @@ def _fit(
     started, places = time.monotonic(), order(len(rows), steps * batch, settings.seed)
     tokens = tokens_by_step(rows, places, batch)
     with interruptible() as interrupted, progress(f"train {name}", steps) as bar:
-        trainer = ExpertTrainer(
+        trainer = (trainer_class or ExpertTrainer)(
             model=base.model,
             args=arguments,
             train_dataset=Dataset.from_list(rows).select(places),

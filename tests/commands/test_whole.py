@@ -1,0 +1,75 @@
+"""`train --method galore` and `full`: whole weights, and an expert in the library like any other."""
+
+import json
+
+import pytest
+
+from yosegi import files
+
+TRAIN = ("train", "--task", "skills/reverse", "--library", "shelf", "--run", "r", "--max-steps", 3, "--limit", 40)
+GALORE = (*TRAIN, "--method", "galore", "--set", "rank=16", "--set", "update_gap=2", "--learning-rate", "2e-2")
+
+
+@pytest.mark.slow
+def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
+    code, out, _ = yosegi(*GALORE, "--rank", 8)
+    assert code == 0 and "reverse: rank 8, " in out and "% of the change, 3 steps" in out
+    assert not list((tmp_path / "r" / "checkpoint").glob("*"))
+    card = files.read_json(tmp_path / "shelf" / "reverse" / "expert.json")
+    assert card["recipe"]["optimizer_args"] == {"rank": 16, "update_gap": 2} and card["init"] is None
+    assert 0 < card["metrics"]["energy_kept"] < 1 and 0 < card["relative_error"] < 1
+    assert len(card["energy_kept"]) == 28, "one share a linear"
+    assert "lost in the cut to this rank" in (tmp_path / "shelf" / "reverse" / "README.md").read_text()
+    rows = files.read_jsonl(tmp_path / "r" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3] and all("refresh_s" in row for row in rows)
+    assert yosegi(*GALORE, "--rank", 8)[0] == 0 and len(files.read_jsonl(tmp_path / "r" / "metrics.jsonl")) == 3
+    assert "another expert called 'reverse'" in refused(*GALORE, "--rank", 4)
+    assert yosegi("library", "verify", "shelf")[:2] == (0, "1 experts, 0 problems\n")
+
+    both = (*TRAIN, "--task", "skills/sort", "--method", "full", "--rank", 0, "--library", "two")
+    code, out, _ = yosegi(*both, "--json")
+    assert code == 0 and [(e["name"], e["rank"]) for e in json.loads(out)] == [("reverse", 128), ("sort", 128)]
+    code, out, _ = yosegi(*both, "--build", "shared", "--json")
+    assert code == 0 and json.loads(out)[0]["task"] == ["skills/reverse", "skills/sort"]
+    assert json.loads(out)[0]["examples"] == 80, "the limit is each task's"
+    words = (
+        "eval",
+        "--library",
+        "two",
+        "--expert",
+        "sort",
+        "--task",
+        "skills/sort",
+        "--limit",
+        2,
+        "--run",
+        "e",
+        "--json",
+    )
+    assert yosegi(*words)[0] == 0
+    assert "another expert called 'reverse'" in refused(*both, "--rank", 2)
+    assert len(files.read_jsonl(tmp_path / "r" / "metrics.jsonl")) == 3 * 3, "refused before anything was trained"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--method", "galor"], "Did you mean 'galore'?"),
+        (["--method", "galore", "--alpha", "4"], "alpha means nothing where whole weights are trained."),
+        (["--method", "galore", "--build", "mbc"], "--build private or shared, not mbc"),
+        (["--method", "galore", "--set", "per_layer=true"], "per_layer needs max_grad_norm 0"),
+        (["--method", "galore", "--set", "gap"], "NAME=VALUE"),
+        (["--method", "galore", "--set", "a=1", "--set", "a=2"], "each name once"),
+        (
+            ["--method", "galore", "--set", "updategap=3"],
+            "No argument of galore is called 'updategap'. Did you mean 'update_gap'?",
+        ),
+        (["--method", "galore", "--set", "projection=lefft"], "Did you mean 'left'?"),
+        (["--method", "full", "--set", "rank=3"], "No argument of adamw is called 'rank'"),
+        (["--set", "rank=3"], "--set goes with --method galore or full."),
+        (["--method", "galore", "--targets", "qproj"], "Did you mean 'q_proj'?"),
+    ],
+)
+def test_one_clear_line(refused, tmp_path, words, says):
+    assert says in refused("train", "--task", "skills/sort", "--library", "shelf", "--run", "r", *words)
+    assert not (tmp_path / "shelf").exists()
