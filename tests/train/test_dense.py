@@ -148,7 +148,7 @@ def test_rows_say_what_the_refresh_cost(base, tmp_path):
     run = Run(tmp_path)
     train(base, sums(), "sums", run, QUICK)
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    wanted = {"step", "stage", "expert", "loss", "lr", "grad_norm", "tokens_per_s", "wall_s", "refresh_s"}
+    wanted = {"step", "stage", "expert", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "wall_s", "refresh_s"}
     assert all(set(row) - {"captured"} == wanted for row in rows)
     for row in rows:
         looked = row["step"] in (1, 4, 7, 10)

@@ -210,12 +210,16 @@ class _Rows(Run):
         self.galore, self.before_s, self.before = galore, 0.0, 0
 
     def log(self, *rows: dict[str, Any], **row: Any) -> None:
-        """One row of metrics.jsonl."""
-        if self.galore is not None:
-            row["refresh_s"] = round(self.galore.refresh_s - self.before_s, 4)
-            if self.galore.refreshed > self.before:
-                row["captured"] = round(fmean(self.galore.captured.values()), 6)
-            self.before_s, self.before = self.galore.refresh_s, self.galore.refreshed
-            if self.galore.per_layer:
-                row["grad_norm"] = None  # the gradients were gone before anybody could add them up
-        super().log(*rows, **row)
+        """Rows of metrics.jsonl; those of a step say more."""
+        super().log(*(self._more(one) if "grad_norm" in one else one for one in (*rows, *([row] if row else []))))
+
+    def _more(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self.galore is None:
+            return row
+        row = row | {"refresh_s": round(self.galore.refresh_s - self.before_s, 4)}
+        if self.galore.refreshed > self.before:
+            row["captured"] = round(fmean(self.galore.captured.values()), 6)
+        self.before_s, self.before = self.galore.refresh_s, self.galore.refreshed
+        if self.galore.per_layer:
+            row["grad_norm"] = None  # the gradients were gone before anybody could add them up
+        return row
