@@ -131,7 +131,7 @@ def test_the_objective_itself_comes_to_rest_there(llama, experts):
         optimizer.step()
     assert loss.item() / how.beta < 1e-3
     heard = []
-    balance(llama, batch, 1, how, note=lambda ce, said, batch: heard.extend(said))
+    balance(llama, batch, 1, how, note=lambda ce, said, *_: heard.extend(said))
     for one in heard:
         ratio = one.Q_BN[0, :2].sum() / one.Q_BN[0, 2:].sum()
         assert float(ratio.detach()) == pytest.approx(0.8 / 1.2, abs=0.02)
@@ -210,7 +210,7 @@ def test_checkpointing(llama, experts, scope):
 def test_one_router_for_a_block_counts_once(llama, experts):
     routed(llama, experts, scope="ffn")
     seen = []
-    balance(llama, batch_of(llama), TOKENS, note=lambda ce, heard, batch: seen.extend(one.layer for one in heard))
+    balance(llama, batch_of(llama), TOKENS, note=lambda ce, heard, *_: seen.extend(one.layer for one in heard))
     assert seen == [f"model.layers.{i}.mlp.gate_proj" for i in range(2)]
 
 

@@ -18,6 +18,9 @@ def eval_(
     router: Annotated[
         list[str] | None, typer.Option(help="All experts under a router, or one that `fit` made.")
     ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A router again, without this expert; a,b without both; 'all': one by one.")
+    ] = None,
     merge: Annotated[list[str] | None, typer.Option(help="All experts merged into one. May be repeated.")] = None,
     mix: Annotated[str | None, typer.Option(help="outputs (the default) or factors, for routers.")] = None,
     top_k: Annotated[int | None, typer.Option(help="For routers that choose.")] = None,
@@ -48,6 +51,8 @@ def eval_(
     if "by_request" in (router or []):
         raise Invalid("by_request hears the expert that each request names; to evaluate one expert use --expert NAME.")
     named(mix or "outputs")
+    if without and not router:
+        raise Invalid("--without leaves experts of a router out, and needs --router.")
     if split not in ("train", "validation", "test"):
         raise UnknownName.among("split", split, ("train", "validation", "test"))
 
@@ -94,6 +99,8 @@ def eval_(
                 check_origin(experts, "mixed", "--mix outputs")
             args = _arguments(name, top_k, temperature)
             arms.append(Arm(called, experts, name, args, mix=mix or "outputs"))
+    arms += [replace(arm, name=f"{arm.name} without {'+'.join(some)}", without=some)
+             for arm in arms for some in _silenced(arm, without or [])]  # fmt: skip
     for name in merge or []:
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
     where = Run(
@@ -107,6 +114,21 @@ def eval_(
     else:
         leaderboard(rows)
         print(f"\nItems and rows: {where.path}   A page of it: yosegi report {where.path}")
+
+
+def _silenced(arm: Any, without: list[str]) -> list[tuple[str, ...]]:
+    """Which experts of an arm are to be left out, set by set; none of a lone expert."""
+    from yosegi.errors import UnknownName
+
+    names = [expert.name for expert in arm.experts]
+    if len(names) < 2:
+        return []
+    found = [(name,) for name in names] if "all" in without else []
+    found += [tuple(some.split(",")) for some in without if some != "all"]
+    for name in (name for some in found for name in some):
+        if name not in names:
+            raise UnknownName.among(f"expert under {arm.name}", name, names)
+    return list(dict.fromkeys(found))
 
 
 def _arguments(router: str, top_k: int | None, temperature: float | None) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class Banks(Mapping[str, Bank]):
 
     @contextmanager
     def without(self, experts: Sequence[str]) -> Generator[None]:
-        """Some experts say nothing, while the block lasts. The others are as loud as they were: what is missing is theirs alone."""
+        """Some experts say nothing, while the block lasts. The others are as loud as they were: only theirs is missing."""
         for name in experts:
             if name not in self.names:
                 raise UnknownName.among("expert of this bank", name, self.names)

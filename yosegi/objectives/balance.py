@@ -83,8 +83,8 @@ class Listened(NamedTuple):
     has_N: Tensor
 
 
-Note = Callable[[Tensor, Sequence[Listened], Mapping[str, Any]], None]
-"""Gets the answers' loss, what was heard, and the batch."""
+Note = Callable[[Tensor, Sequence[Listened], Tensor, Mapping[str, Any]], None]
+"""Gets the answers' loss, what was heard, the `totals`, and the batch."""
 
 
 def balance(
@@ -107,8 +107,9 @@ def balance(
     with listening(model) as (layers, weights):
         loss = cross_entropy(model, batch, batch["labels"], tokens)
     heard = _heard(model, layers, weights, batch, constraint)
+    sums_LB3 = _sums(heard, batch, constraint)
     if note is not None:
-        note(loss.detach(), heard, batch)
+        note(loss.detach(), heard, sums_LB3.detach().sum(1), batch)
     if not constraint.beta or not heard:
         return loss
     if torch.is_grad_enabled():
@@ -119,7 +120,6 @@ def balance(
                     f"{layer.name}: activation checkpointing has kept no gradient of the routing weights; balance needs the "
                     "non-reentrant kind (use_reentrant=False)."
                 )
-    sums_LB3 = _sums(heard, batch, constraint)
     whole_L3 = sums_LB3.sum(1) if whole_L3 is None else whole_L3
     with torch.enable_grad():
         leaf_L3 = whole_L3.detach().requires_grad_()
