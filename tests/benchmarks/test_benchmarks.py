@@ -17,6 +17,7 @@ CHECKED = {
     "fleet": "equal to",
     "importance": "equal to",
     "load": "equal to",
+    "loramoe": "equal to",
     "train": "equal to",
     "merge": "yosegi error",
     "prototypes": "ratio",

@@ -13,7 +13,7 @@ from yosegi.tasks import Example
 
 PARTITIONS = registry.names("partitions")
 TASKS = ("add", "sub", "sort", "reverse", "詩", "last")
-WITHIN = ("by_system",)
+WITHIN = ("by_system", "by_type")
 """Those that look at each example, so that one task may have several learners."""
 
 
@@ -29,7 +29,10 @@ def name(request):
 @pytest.fixture
 def data():
     return {
-        task: [Example(f"{task}-{n}", f"{task} {n}", ",".join(["1+1=2"] * (1 + n % 3))) for n in range(2 + t)]
+        task: [
+            Example(f"{task}-{n}", f"{task} {n}", ",".join(["1+1=2"] * (1 + n % 3)), meta={"even": (n + 1) % 2})
+            for n in range(2 + t)
+        ]
         for t, task in enumerate(TASKS)
     }
 
@@ -49,7 +52,7 @@ def experts():
 def divide(name, data, **arguments):
     """Called with what its signature asks for."""
     method = registry.find("partitions", name)
-    offered = {"experts": experts(), "k": 2, **arguments}
+    offered = {"experts": experts(), "k": 2, "rules": ["one: even == 1", "other"], **arguments}
     return method(data, **{key: offered[key] for key in inspect.signature(method).parameters if key in offered})
 
 
@@ -76,7 +79,8 @@ def test_a_learner_knows_its_tasks(name, data):
 @pytest.mark.parametrize("name", WITHIN)
 def test_a_task_can_be_divided(name, data):
     found = divide(name, data)
-    assert len(found.groups) == 2 and set(found.tasks["system1"]) & set(found.tasks["system2"])
+    one, other = found.tasks
+    assert set(found.tasks[one]) & set(found.tasks[other])
 
 
 def test_the_evidence_is_json(name, data):
