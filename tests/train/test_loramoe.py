@@ -12,9 +12,9 @@ from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.likelihood import likelihood
 from yosegi.library.routers import load_router, save_router
 from yosegi.library.store import Library
-from yosegi.partitions.by_type import by_type
+from yosegi.partitions.by_type import by_type, typed
 from yosegi.run import Run
-from yosegi.train.loramoe import FFN, LoraMoeSettings, keep_types, loramoe, share_out, typed
+from yosegi.train.loramoe import FFN, LoraMoeSettings, keep_types, loramoe, share_out
 
 QUICK = LoraMoeSettings(
     max_steps=10, per_device_train_batch_size=8, learning_rate=1e-2, router_learning_rate=0.05, dropout=0, rank=2,

@@ -55,7 +55,8 @@ def train_loramoe(
 ) -> list[str]:
     """The bank and its router into the library; the types of all examples into the run."""
     from yosegi.library.routers import save_router
-    from yosegi.train.loramoe import keep_types, loramoe, typed
+    from yosegi.partitions.by_type import typed
+    from yosegi.train.loramoe import keep_types, loramoe
 
     keep_types(where.path / f"{name}.types.json", types)
     settings = settings.model_copy(update={"limit": None})  # which has been taken from each task

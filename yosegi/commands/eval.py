@@ -21,6 +21,9 @@ def eval_(
     without: Annotated[
         list[str] | None, typer.Option(help="A router again, without this expert; a,b without both; 'all': one by one.")
     ] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", help='Who is heard on what: "easy: level <= 2", "hard"; as of train.')
+    ] = None,
     merge: Annotated[list[str] | None, typer.Option(help="All experts merged into one. May be repeated.")] = None,
     mix: Annotated[str | None, typer.Option(help="outputs (the default) or factors, for routers.")] = None,
     top_k: Annotated[int | None, typer.Option(help="For routers that choose.")] = None,
@@ -51,6 +54,10 @@ def eval_(
     if "by_request" in (router or []):
         raise Invalid("by_request hears the expert that each request names; to evaluate one expert use --expert NAME.")
     named(mix or "outputs")
+    if type_:
+        from yosegi.partitions.by_type import rule
+
+        [rule(text) for text in type_]
     if without and not router:
         raise Invalid("--without leaves experts of a router out, and needs --router.")
     if split not in ("train", "validation", "test"):
@@ -103,12 +110,23 @@ def eval_(
              for arm in arms for some in _silenced(arm, without or [])]  # fmt: skip
     for name in merge or []:
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
+    groups = {}
+    if type_:
+        from yosegi.partitions.by_type import by_type, typed
+
+        asked = {t.name: t.examples(split)[:limit] for t in tasks}
+        groups = typed(by_type(asked, rules=type_), asked)
     where = Run(
         run or Path("runs") / f"eval-{library.name if library else base}",
         {"command": "eval", "base": base, "library": library and str(library), "tasks": [t.name for t in tasks],
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
     )  # fmt: skip
     rows = evaluate(beside, arms, tasks, where, split=split, limit=limit, seed=seed, batch_size=batch_size)
+    for arm in arms if groups else ():
+        if len(arm.experts) > 1 and not arm.merge and not arm.without and arm.router != "oracle":
+            from yosegi.evaluate.groups import trace_groups
+
+            trace_groups(beside, arm, groups, where)
     if as_json:
         say(rows, True)
     else:

@@ -103,6 +103,21 @@ def by_type(data: Data, types: Types | None = None, *, rules: Sequence[str] = ()
     )
 
 
+def typed(found: Partition, data: Data) -> dict[str, dict[str, list[Example]]]:
+    """Type -> task -> examples: what `train.loramoe` and `evaluate.groups` take.
+
+    Args:
+        found: the partition.
+        data: what was divided.
+    """
+    whose = {id(example): task for task, examples in data.items() for example in examples}
+    made: dict[str, dict[str, list[Example]]] = {}
+    for name, examples in found.groups.items():
+        for example in examples:
+            made.setdefault(name, {}).setdefault(whose[id(example)], []).append(example)
+    return made
+
+
 def rule(text: str) -> Rule:
     """A rule as it is written."""
     if not (found := RULE.fullmatch(text)):

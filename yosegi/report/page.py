@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from yosegi.report import costs, curves, drawings, heatmaps, items, leaderboard
+from yosegi.report import costs, curves, drawings, heatmaps, items, leaderboard, learning
 from yosegi.report import format as print_as
 from yosegi.report.findings import Finding, Findings, findings
 from yosegi.report.headline import flat, headline
@@ -34,6 +34,7 @@ def page(found: Found) -> str:
         asked=items.questions(found, models),
         models=models,
         charts=curves.charts(found),
+        learnt=learning.learning(found),
         routings=heatmaps.routings(found),
         similarities=heatmaps.similarities(found),
         costs=costs.costs(found, models),

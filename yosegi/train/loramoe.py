@@ -193,21 +193,6 @@ def loramoe(
     return LoraMoe(trained, learnt, args, types, expert_types, tasks, {**recipe, "expert_types": list(expert_types)})
 
 
-def typed(found: Partition, data: Mapping[str, Sequence[Example]]) -> dict[str, dict[str, list[Example]]]:
-    """A partition by type (partitions/by_type.py) as `loramoe` takes it.
-
-    Args:
-        found: the partition.
-        data: what was divided.
-    """
-    whose = {id(example): task for task, examples in data.items() for example in examples}
-    made: dict[str, dict[str, list[Example]]] = {}
-    for name, examples in found.groups.items():
-        for example in examples:
-            made.setdefault(name, {}).setdefault(whose[id(example)], []).append(example)
-    return made
-
-
 def keep_types(path: Any, found: Partition) -> None:
     """Write down which example is of which type, and why."""
     files.write_json(path, {**found.evidence, "tasks": {name: list(tasks) for name, tasks in found.tasks.items()}})
