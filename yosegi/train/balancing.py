@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from yosegi.objectives.balance import Constraint, Listened, balance, totals, unevenness
 
@@ -62,7 +63,7 @@ class Balancing:
             float(l_N.std(correction=0) / l_N.mean().clamp(min=1e-9)) for l_N in self.load_N.values()
         )
         found["entropy"] = float(self.entropy) / max(float(self.there), 1.0)
-        if self.seen_K is not None and self.seen_K.any():
+        if self.seen_K is not None and self.mass_KK is not None and self.seen_K.any():
             found["match_mass"] = float(self.mass_KK.diagonal().sum() / self.seen_K.sum())
             mass_KK = (self.mass_KK / self.seen_K.clamp(min=1)[:, None]).tolist()
             seen = [k for k, n in enumerate(self.seen_K.tolist()) if n]
@@ -78,25 +79,26 @@ class Balancing:
         self.whole_L3: Tensor | None = None
         self.sums_L3: Tensor | None = None
         self.seen_K: Tensor | None = None
-        self.ce = self.entropy = self.there = torch.zeros(())
-        self.mass_KK = torch.zeros(0)
+        self.ce: Tensor | float = 0.0
+        self.entropy: Tensor | float = 0.0
+        self.there: Tensor | float = 0.0
+        self.mass_KK: Tensor | None = None
         self.load_N: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def _note(self, ce: Tensor, heard: Sequence[Listened], sums_L3: Tensor, batch: Mapping[str, Any]) -> None:
-        """Add up what one batch said. Each sequence counts alike, as in the loss."""
-        self.ce = self.ce + ce.sum().cpu()
+        """Add up what one batch said, where it was said: nothing waits for the device. Each sequence counts alike."""
+        types, device = self.constraint.expert_types, sums_L3.device
+        self.ce = self.ce + ce.sum()
         self.sums_L3 = sums_L3 if self.sums_L3 is None else self.sums_L3 + sums_L3
-        types = torch.tensor(self.constraint.expert_types)
-        for one in heard:
-            self.load_N[one.layer] = self.load_N.get(one.layer, 0) + one.Q_BN[:, one.has_N].sum(0).cpu()
-            self.entropy, self.there = self.entropy + one.entropy_B.sum().cpu(), self.there + one.there_B.sum().cpu()
-            if len(types) and "type_B" in batch:
-                K = max(int(types.max()) + 1, len(self.types))
-                into_NK = torch.nn.functional.one_hot(types, K).float()
-                own_BK = (
-                    torch.nn.functional.one_hot(batch["type_B"].cpu() + 1, K + 1)[:, 1:] * one.there_B.cpu()[:, None]
-                )
-                seen_K, mass_KK = own_BK.sum(0), own_BK.mT @ (one.Q_BN.cpu() @ into_NK)
-                self.seen_K = seen_K if self.seen_K is None else self.seen_K + seen_K
-                self.mass_KK = mass_KK if self.mass_KK.numel() == 0 else self.mass_KK + mass_KK
+        K = max(max(types, default=-1) + 1, len(self.types)) if types and "type_B" in batch else 0
+        with torch.autocast(device.type, enabled=False):
+            into_NK = one_hot(torch.tensor(types, device=device), K).float() if K else None
+            for one in heard:
+                self.load_N[one.layer] = self.load_N.get(one.layer, 0) + one.Q_BN[:, one.has_N].sum(0)
+                self.entropy, self.there = self.entropy + one.entropy_B.sum(), self.there + one.there_B.sum()
+                if into_NK is not None:
+                    own_BK = one_hot(batch["type_B"] + 1, K + 1)[:, 1:] * one.there_B[:, None]
+                    seen_K, mass_KK = own_BK.sum(0), own_BK.mT @ (one.Q_BN @ into_NK)
+                    self.seen_K = seen_K if self.seen_K is None else self.seen_K + seen_K
+                    self.mass_KK = mass_KK if self.mass_KK is None else self.mass_KK + mass_KK

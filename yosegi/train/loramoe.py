@@ -42,7 +42,7 @@ Typed = Mapping[str, Mapping[str, Sequence[Example]]]
 class LoraMoeSettings(Settings):
     """What `loramoe` can be told beyond; the defaults that differ are those of the paper and of its script."""
 
-    objective: Literal["balance"] = "balance"
+    objective: str = Field(default="balance", pattern="^balance$")
     rank: int = Field(default=4, ge=1)
     alpha: float = Field(default=32, gt=0)
     targets: str | list[str] = FFN
