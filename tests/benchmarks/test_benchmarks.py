@@ -18,6 +18,7 @@ CHECKED = {
     "galore": "equal to",
     "importance": "equal to",
     "load": "equal to",
+    "loramoe": "equal to",
     "train": "equal to",
     "merge": "yosegi error",
     "prototypes": "ratio",

@@ -1,10 +1,15 @@
 """Every objective of the drawer: a finite scalar, the same however the batch is padded or cut."""
 
+import sys
+from functools import partial
+
 import pytest
 import torch
 
 from yosegi import registry
+from yosegi.core.model import put
 from yosegi.objectives.sft import sft
+from yosegi.routers.softmax import Softmax
 
 OBJECTIVES = registry.names("objectives")
 ROWS = [([5, 6, 7], [8, 9]), ([11, 12, 13, 14, 15], [16, 17, 18]), ([20, 4], [21])]
@@ -31,6 +36,7 @@ def batch_of(module, rows, seq2seq, length=None):
     batch = {"input_ids": padded(ids, 0), "attention_mask": padded([[1] * len(i) for i in ids], 0)}
     return batch | {
         "labels": padded(labels, -100),
+        "type_B": torch.tensor([len(answer) % 2 for _, answer in rows]),
         "advantage_B": torch.ones(len(rows)),
     }  # which only a reward asks for
 
@@ -41,7 +47,14 @@ def count(module, rows, seq2seq):
 
 
 def measure(objective, model, batches, tokens):
-    """The loss of an optimiser step made of several micro-batches, and its gradient."""
+    """The loss of an optimiser step made of several micro-batches, and its gradient.
+
+    What is not a sum over sequences looks at the whole step first (`totals`), as train/descent.py lets it.
+    """
+    module = sys.modules[objective.__module__]
+    if hasattr(module, "totals"):
+        how = module.Constraint(beta=0.5, delta=0.3, expert_types=[0, 1, 1])
+        objective = partial(objective, constraint=how, whole_L3=sum(module.totals(model, b, how) for b in batches))
     model.zero_grad()
     total = 0.0
     for batch in batches:
@@ -52,7 +65,12 @@ def measure(objective, model, batches, tokens):
     return total, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
-def test_padding_and_cutting_change_nothing(module, any_model):
+@pytest.mark.parametrize("routed", [False, True])
+def test_padding_and_cutting_change_nothing(module, any_model, experts, routed):
+    if routed:
+        put(any_model, experts(any_model, 3), Softmax())
+        for name, parameter in any_model.named_parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter) if name.endswith("row_EI") else 0)
     objective = getattr(module, module.__name__.rpartition(".")[2])
     seq2seq = any_model.config.is_encoder_decoder
     tokens = count(module, ROWS, seq2seq)

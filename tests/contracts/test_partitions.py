@@ -14,7 +14,7 @@ from yosegi.tasks import Example
 
 PARTITIONS = registry.names("partitions")
 TASKS = ("add", "sub", "sort", "reverse", "詩", "last")
-WITHIN = ("by_system", "by_score")
+WITHIN = ("by_system", "by_score", "by_type")
 """Those that look at each example, so that one task may have several learners."""
 
 
@@ -30,7 +30,10 @@ def name(request):
 @pytest.fixture
 def data():
     return {
-        task: [Example(f"{task}-{n}", f"{task} {n}", ",".join(["1+1=2"] * (1 + n % 3))) for n in range(2 + t)]
+        task: [
+            Example(f"{task}-{n}", f"{task} {n}", ",".join(["1+1=2"] * (1 + n % 3)), meta={"even": (n + 1) % 2})
+            for n in range(2 + t)
+        ]
         for t, task in enumerate(TASKS)
     }
 
@@ -50,7 +53,7 @@ def experts():
 def divide(name, data, **arguments):
     """Called with what its signature asks for."""
     method = registry.find("partitions", name)
-    offered = {"experts": experts(), "k": 2, "score": load("length"), **arguments}
+    offered = {"experts": experts(), "k": 2, "score": load("length"), "rules": ["one: even == 1", "other"], **arguments}
     return method(data, **{key: offered[key] for key in inspect.signature(method).parameters if key in offered})
 
 

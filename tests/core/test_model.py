@@ -16,6 +16,7 @@ from yosegi.errors import Invalid, UnknownName
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.by_request import ByRequest
 from yosegi.routers.oracle import Oracle
+from yosegi.routers.softmax import Softmax
 from yosegi.routers.task_table import TaskTable
 from yosegi.routers.uniform import Uniform
 
@@ -356,3 +357,64 @@ def test_what_was_learnt_has_to_be_of_these_layers(any_model, experts):
         banks.remember({**learnt, f"elsewhere|{first.rpartition('|')[2]}": learnt[first]})
     with pytest.raises(Invalid, match=f"of layer {re.escape(first.rpartition('|')[0])}"):
         banks.remember({key: value for key, value in learnt.items() if key != first})
+
+
+@torch.no_grad()
+def test_experts_left_out_for_a_while(llama, experts):
+    ids, given = tokens(), experts(llama, 3, size=SMALL)
+    want = logits(merged(llama, given, [1 / 3, 0, 1 / 3]), ids)
+    banks = put(llama, given, Uniform())
+    whole = logits(llama, ids)
+    with banks.without(["b"]):
+        close(logits(llama, ids), want)
+        with banks.without([]):
+            close(logits(llama, ids), whole)
+        close(logits(llama, ids), want)
+    assert torch.equal(logits(llama, ids), whole)
+    with pytest.raises(UnknownName, match="expert of this bank"), banks.without(["d"]):
+        pass
+
+
+class Placed(Uniform):
+    """Remembers where it was put."""
+
+    def place(self, layer, layers):
+        self.layer, self.layers = layer, layers
+
+
+def test_routers_hear_where_they_stand_in_the_order_of_the_model(llama, experts):
+    (expert,) = experts(llama, 1, targets=["gate_proj", "down_proj", "up_proj"])
+    turned = Expert(expert.name, dict(reversed(expert.factors.items())), expert.card)
+    banks = put(llama, [turned], Placed())
+    ordered = [name for name in linears(llama_again(banks)) if ".mlp." in name]
+    for _ in range(2):
+        for name, layer in banks.layers.items():
+            assert layer.router.layer == name and layer.router.layers == ordered
+        banks.route(Placed())
+
+
+def llama_again(banks):
+    model = copy.deepcopy(banks.model)
+    for name, layer in [(n, m) for n, m in model.named_modules() if isinstance(m, ExpertLinear)]:
+        model.set_submodule(name, layer.base)
+    return model
+
+
+def test_one_decision_a_block_is_saved_once_and_comes_back(llama, experts):
+    given, ids = experts(llama, 3, targets=["gate_proj", "up_proj", "down_proj"]), tokens()
+    banks = put(llama, given, Softmax(scope="ffn"))
+    for parameter in banks.parameters().values():
+        torch.nn.init.normal_(parameter)
+    for expert_bank in banks.values():
+        expert_bank.requires_grad_(False)
+    learnt, want = {k: v.clone() for k, v in banks.learnt().items()}, logits(llama, ids)
+    given = banks.experts()
+    assert len(learnt) == 2 and all("gate_proj" in key for key in learnt)
+    banks.take()
+    again = put(llama, given, Softmax(scope="ffn"))
+    again.remember(learnt)
+    close(logits(llama, ids), want)
+    again.take()
+    other = put(llama, given, Softmax())
+    with pytest.raises(Invalid, match="does not say the row_EI of layer"):
+        other.remember(learnt)

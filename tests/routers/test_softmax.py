@@ -5,7 +5,7 @@ import torch
 
 from tests.routers.test_uniform import make
 from yosegi.core.context import Context
-from yosegi.errors import Invalid
+from yosegi.errors import Invalid, UnknownName
 from yosegi.routers.softmax import Softmax
 
 
@@ -44,3 +44,49 @@ def test_the_best_share_w():
 def test_wrong_arguments(wrong):
     with pytest.raises(Invalid):
         Softmax(**wrong)
+
+
+BLOCK = ["mlp.gate", "mlp.up", "mlp.down", "other.up"]
+
+
+def block_of(scope="ffn", names=BLOCK):
+    routers = {}
+    for name in names:
+        routers[name] = Softmax(scope=scope)
+        routers[name].place(name, names)
+        routers[name].attach(make([1, 1, 1]))
+        for parameter in routers[name].parameters():
+            torch.nn.init.normal_(parameter)
+    return routers
+
+
+def test_the_first_of_a_block_decides_for_all():
+    routers, context = block_of(), Context()
+    assert [name for name, router in routers.items() if router.follows] == ["mlp.up", "mlp.down"]
+    assert not list(routers["mlp.up"].parameters()) and not routers["mlp.down"].state_dict()
+    x = {name: torch.randn(2, 5, 6) for name in BLOCK}
+    w = {name: routers[name](x[name], context) for name in BLOCK}
+    assert torch.equal(w["mlp.down"], w["mlp.gate"]) and torch.equal(w["mlp.up"], w["mlp.gate"])
+    assert not torch.allclose(w["other.up"], w["mlp.gate"])
+    torch.testing.assert_close(w["mlp.gate"][..., 0, :], (x["mlp.gate"] @ routers["mlp.gate"].row_EI.T).softmax(-1))
+    again = routers["mlp.gate"](x["other.up"], context)
+    assert torch.equal(routers["mlp.down"](x["mlp.down"], context), again), "always what was decided last"
+
+
+def test_a_scope_that_is_none():
+    with pytest.raises(UnknownName, match="Did you mean 'ffn'"):
+        Softmax(scope="fnn")
+
+
+def test_each_projection_for_itself():
+    routers = block_of("projection")
+    assert not any(router.follows for router in routers.values()) and not Context().blocks
+
+
+def test_other_tokens_cannot_be_followed():
+    routers, context = block_of(), Context()
+    with pytest.raises(Invalid, match="mlp.down cannot follow"):
+        routers["mlp.down"](torch.randn(2, 5, 6), context)
+    routers["mlp.gate"](torch.randn(2, 4, 6), context)
+    with pytest.raises(Invalid, match="scope=projection"):
+        routers["mlp.down"](torch.randn(2, 5, 6), context)

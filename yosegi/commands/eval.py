@@ -26,6 +26,12 @@ def eval_(
     router: Annotated[
         list[str] | None, typer.Option(help="All experts under a router, or one that `fit` made.")
     ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A router again, without this expert; a,b without both; 'all': one by one.")
+    ] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", help='Who is heard on what: "easy: level <= 2", "hard"; as of train.')
+    ] = None,
     merge: Annotated[list[str] | None, typer.Option(help="All experts merged into one. May be repeated.")] = None,
     mix: Annotated[str | None, typer.Option(help="outputs (the default) or factors, for routers.")] = None,
     top_k: Annotated[int | None, typer.Option(help="For routers that choose.")] = None,
@@ -65,6 +71,12 @@ def eval_(
     if "by_request" in (router or []):
         raise Invalid("by_request hears the expert that each request names; to evaluate one expert use --expert NAME.")
     named(mix or "outputs")
+    if type_:
+        from yosegi.partitions.by_type import rule
+
+        [rule(text) for text in type_]
+    if without and not router:
+        raise Invalid("--without leaves experts of a router out, and needs --router.")
     if split not in ("train", "validation", "test"):
         raise UnknownName.among("split", split, ("train", "validation", "test"))
 
@@ -125,6 +137,8 @@ def eval_(
                 check_origin(experts, "mixed", "--mix outputs")
             args = _arguments(name, top_k, temperature)
             arms.append(Arm(called, experts, name, args, mix=mix or "outputs"))
+    arms += [replace(arm, name=f"{arm.name} without {'+'.join(some)}", without=some)
+             for arm in arms for some in _silenced(arm, without or [])]  # fmt: skip
     for name in merge or []:
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
     general = []
@@ -132,6 +146,12 @@ def eval_(
         general, missing = probes(beside, arms)
         print(*missing, sep="\n", end="\n" * bool(missing), file=sys.stderr)
         tasks = [t for t in tasks if (t.name, split) not in [(probe.name, of) for probe, of in general]]
+    groups = {}
+    if type_:
+        from yosegi.partitions.by_type import by_type, typed
+
+        asked = {t.name: t.examples(split)[:limit] for t in tasks}
+        groups = typed(by_type(asked, rules=type_), asked)
     where = Run(
         run or Path("runs") / f"eval-{library.name if library else Path(names[0]).name}",
         {"command": "eval", "base": names[0], "library": library and str(library), "tasks": [t.name for t in tasks],
@@ -142,6 +162,11 @@ def eval_(
     rows = evaluate(beside, arms, tasks, where, split=split, **how) if tasks else []
     if general:
         rows += measure_forgetting(beside, arms, where, general, **how)
+    for arm in arms if groups else ():
+        if len(arm.experts) > 1 and not arm.merge and not arm.without and arm.router != "oracle":
+            from yosegi.evaluate.groups import trace_groups
+
+            trace_groups(beside, arm, groups, where)
     if as_json:
         say(rows, True)
     else:
@@ -196,6 +221,21 @@ def _several(
     if found.failed:
         print(f"{len(found.failed)} of {len(names)} bases were not measured.", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _silenced(arm: Any, without: list[str]) -> list[tuple[str, ...]]:
+    """Which experts of an arm are to be left out, set by set; none of a lone expert."""
+    from yosegi.errors import UnknownName
+
+    names = [expert.name for expert in arm.experts]
+    if len(names) < 2:
+        return []
+    found = [(name,) for name in names] if "all" in without else []
+    found += [tuple(some.split(",")) for some in without if some != "all"]
+    for name in (name for some in found for name in some):
+        if name not in names:
+            raise UnknownName.among(f"expert under {arm.name}", name, names)
+    return list(dict.fromkeys(found))
 
 
 def _arguments(router: str, top_k: int | None, temperature: float | None) -> dict[str, Any]:

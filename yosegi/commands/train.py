@@ -1,4 +1,4 @@
-"""`yosegi train`: experts into a library, one or a fleet, built one of six ways."""
+"""`yosegi train`: experts into a library, one or a fleet, built one of seven ways."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,9 +25,11 @@ WHOLE = ("galore", "full")
 METHOD = f"""{", ".join(METHODS)}: the start of the factors. galore, full: whole weights are trained, and their change is cut to
 --rank (64; 0 cuts nothing)."""
 BUILD = """private: an expert a task. shared: one for all. mbc: one a cluster of tasks whose experts are alike. random: clusters
-by lot. poly, mhr: experts that all tasks share, and their router."""
+by lot. poly, mhr: experts that all tasks share, and their router. loramoe: the same, token by token, balanced by type."""
+TYPE = """For loramoe, of what type examples are, the first that holds: "easy: level <= 2" by a field of theirs,
+"knowledge: task == niilc" by task, "hard" for the rest. May be repeated; without it each task is a type."""
 OBJECTIVES = ("sft", "lm")
-WAYS = ("private", "shared", "mbc", "random", "poly", "mhr")
+WAYS = ("private", "shared", "mbc", "random", "poly", "mhr", "loramoe")
 
 
 def train(
@@ -38,7 +40,9 @@ def train(
     name: Annotated[str | None, typer.Option(help="Of the expert; by default the task's.")] = None,
     build: Annotated[str, typer.Option(help=BUILD)] = "private",
     clusters: Annotated[int, typer.Option(help="How many, for mbc and random.", min=1)] = 10,
-    experts: Annotated[int, typer.Option(help="How many all tasks share, for poly and mhr.", min=2)] = 8,
+    experts: Annotated[
+        int | None, typer.Option(help="How many all tasks share, for poly and mhr (8) and loramoe (6).", min=2)
+    ] = None,
     heads: Annotated[int, typer.Option(help="Slices of a layer that mhr mixes on their own.", min=1)] = 4,
     objective: Annotated[
         str | None, typer.Option(help="sft (the answer is learnt) or lm (the whole text is: continued pre-training).")
@@ -51,6 +55,13 @@ def train(
         typer.Option(help="A task on whose validation split the loss is measured while training. May be repeated."),
     ] = None,
     validate_every: Annotated[int, typer.Option(help="Steps from one such measurement to the next.", min=1)] = 50,
+    type_: Annotated[list[str] | None, typer.Option("--type", help=TYPE)] = None,
+    shares: Annotated[
+        str | None, typer.Option(help="How often loramoe reads each type or task: easy=1,hard=2.")
+    ] = None,
+    curriculum: Annotated[
+        str | None, typer.Option(help="For loramoe, types or tasks from easy to hard: a,b,c.")
+    ] = None,
     rank: Annotated[int | None, typer.Option(help="Inner width (8).")] = None,
     alpha: Annotated[float | None, typer.Option(help="The delta is scaled by alpha / rank (16).")] = None,
     targets: Annotated[str | None, typer.Option(help="all-linear, a regular expression, or names with commas.")] = None,
@@ -101,6 +112,16 @@ def train(
         "save_steps": save_steps,
         "seed": seed,
     }
+    if build == "loramoe":
+        from yosegi.commands._loramoe import read_curriculum, read_shares
+        from yosegi.train.loramoe import LoraMoeSettings
+
+        kind = LoraMoeSettings
+        said |= {"objective": None, "shares": read_shares(shares), "curriculum": read_curriculum(curriculum)}
+        if objective or pack:
+            raise Invalid("--objective and --pack do not go with --build loramoe: it learns answers, each of a type.")
+    elif type_ or shares or curriculum:
+        raise Invalid("--type, --shares and --curriculum go with --build loramoe.")
     fields = read_config(config, said)
     if set_:
         if method not in WHOLE:
@@ -113,12 +134,12 @@ def train(
         raise Invalid(f"An expert cannot be called {name!r}: `eval` means something else by it.")
     if build not in WAYS:
         raise UnknownName.among("way to build a library", build, WAYS)
-    if settings.objective not in OBJECTIVES:
+    if build != "loramoe" and settings.objective not in OBJECTIVES:
         raise UnknownName.among("objective to train experts with", settings.objective, OBJECTIVES)
-    if validate and build in ("poly", "mhr"):
+    if validate and build in ("poly", "mhr", "loramoe"):
         raise Invalid(f"--validate does not go with --build {build}: its router knows only the tasks it learns from.")
-    if name and build not in ("shared", "poly", "mhr") and len(task) > 1:
-        raise Invalid("--name goes with one task, or with --build shared, poly or mhr.")
+    if name and build not in ("shared", "poly", "mhr", "loramoe") and len(task) > 1:
+        raise Invalid("--name goes with one task, or with --build shared, poly, mhr or loramoe.")
 
     import yosegi.tasks
     from yosegi.library.card import check_name
@@ -142,12 +163,26 @@ def train(
 
     beside = load(base)
     shelf = Library(library, beside.hash, beside.name)
+    types = None
+    if build == "loramoe":
+        from yosegi.commands._loramoe import read_types
+
+        check_bank(shelf, name or build, experts or 6, overwrite)
+        types = read_types(data_of, type_ or [], names, settings)
     where = Run(
         run or Path("runs") / f"train-{library.name}",
         {"command": "train", "base": base, "build": build, "validate": list(held_out), **settings.model_dump()},
     )
     if build in ("poly", "mhr"):
-        made = _bank(beside, shelf, build, data_of, where, settings, experts, heads, name or build, overwrite, fresh)
+        made = _bank(
+            beside, shelf, build, data_of, where, settings, experts or 8, heads, name or build, overwrite, fresh
+        )
+    elif types is not None:
+        from yosegi.commands._loramoe import train_loramoe
+
+        made = train_loramoe(
+            beside, shelf, data_of, types, where, settings, experts or 6, name or build, overwrite, fresh
+        )
     elif method in WHOLE:
         made = _whole(beside, shelf, names, data_of, build == "shared", where, settings, overwrite, fresh, validation)
     elif len(loaded) == 1 and build in ("private", "shared"):
@@ -262,9 +297,26 @@ def _bank(
     fresh: bool,
 ) -> list[str]:
     """Poly or MHR: the experts and the router they learnt with."""
-    from yosegi import registry
-    from yosegi.library.routers import TrainedRouter, routers, save_router
+    from yosegi.library.routers import TrainedRouter, save_router
     from yosegi.train.build import build_bank
+
+    check_bank(shelf, name, experts, overwrite)
+    made, learnt = build_bank(
+        beside, build, data, where, settings, experts=experts, heads=heads, name=name, resume=not fresh
+    )
+    heads = heads if build == "mhr" else 1
+    table = TrainedRouter(name, "task_table", {"heads": heads}, made, learnt, "factors", heads, tuple(data))
+    if first_process():
+        for expert in made:
+            shelf.add(expert, overwrite=True)  # of these names is only what a killed call of this bank has left
+        save_router(shelf, table, overwrite=overwrite)
+    return [expert.name for expert in made]
+
+
+def check_bank(shelf: Any, name: str, experts: int, overwrite: bool) -> None:
+    """Whether a bank of that name may come into the library; what a killed call of the same has left there is no hindrance."""
+    from yosegi import registry
+    from yosegi.library.routers import routers
 
     if shelf.path.is_dir() and name in routers(shelf) and not overwrite:
         raise Invalid(f"{shelf.path} has a router called {name!r}: --overwrite replaces it, --name avoids it.")
@@ -280,16 +332,6 @@ def _bank(
         raise Invalid(
             f"{shelf.path} has another expert called {taken[0]!r}: --overwrite replaces it, --name avoids it."
         )
-    made, learnt = build_bank(
-        beside, build, data, where, settings, experts=experts, heads=heads, name=name, resume=not fresh
-    )
-    heads = heads if build == "mhr" else 1
-    table = TrainedRouter(name, "task_table", {"heads": heads}, made, learnt, "factors", heads, tuple(data))
-    if first_process():
-        for expert in made:
-            shelf.add(expert, overwrite=True)  # of these names is only what a killed call of this bank has left
-        save_router(shelf, table, overwrite=overwrite)
-    return [expert.name for expert in made]
 
 
 def short(task: str) -> str:

@@ -20,6 +20,10 @@ class Context:
     run_K: Tensor | None = None  # expert_B, where the batch is K equally long runs of sequences that ask for one expert
     every: bool = False  # run_K is 0, 1, 2, … and leaves no expert out
     features_BF: Tensor | None = None  # what is known of each prompt as a whole (sentences.py)
+    blocks: dict[str, Tensor] = field(
+        default_factory=dict[str, Tensor]
+    )  # block -> the w that its first layer decided for all
+    muted_E: Tensor | None = None  # True for experts that nobody hears for now (`Banks.without`)
     once: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])  # worked out once a batch, not in each layer
 
     def record(self, layer: str, w_HE: Tensor) -> Tensor:

@@ -88,7 +88,10 @@ class ExpertLinear(nn.Module):
         if self.silent:
             return self.base(x_I)
         A_ERI, B_EOR = (factor.to(x_I.dtype) for factor in self.bank.stacked())
-        w_HE = self.context.record(self.name, self._route(x_I)).to(x_I.dtype)
+        w_HE = self._route(x_I)
+        if self.context.muted_E is not None:
+            w_HE = w_HE.masked_fill(self.context.muted_E, 0)
+        w_HE = self.context.record(self.name, w_HE).to(x_I.dtype)
         scale_E = self.bank.scale_E.to(x_I.dtype)
         seen_I = self.dropout(x_I)
         y_O = self.base(x_I)

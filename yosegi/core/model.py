@@ -87,14 +87,17 @@ class Banks(Mapping[str, Bank]):
             long = gcd(*(sum(1 for _ in run) for _, run in groupby(experts)))
             heard.run_K, heard.every = expert_B[::long], tuple(experts[::long]) == self.names
         heard.features_BF, heard.mask_BT = features, mask_BT
+        heard.blocks.clear()
         heard.once.clear()
 
     def route(self, router: Router, mix: Mix | None = None) -> None:
         """Give every layer another router (a copy each), and another mix when one is named."""
         for layer in self.layers.values():  # all or none of them
             check(layer.bank, mix or layer.mix)
-        for layer in self.layers.values():
+        ordered = [name for name, _ in self.model.named_modules() if name in self.layers]
+        for name, layer in self.layers.items():
             layer.router, layer.mix = copy.deepcopy(router).train(layer.training), mix or layer.mix
+            layer.router.place(name, ordered)
             layer.router.attach(layer.bank)
             layer.router.to(layer.bank.A_ERI.device)
 
@@ -108,6 +111,19 @@ class Banks(Mapping[str, Bank]):
         finally:
             for layer in self.layers.values():
                 layer.silent = False
+
+    @contextmanager
+    def without(self, experts: Sequence[str]) -> Generator[None]:
+        """Some experts say nothing, while the block lasts. The others are as loud as they were: only theirs is missing."""
+        for name in experts:
+            if name not in self.names:
+                raise UnknownName.among("expert of this bank", name, self.names)
+        muted_E = torch.tensor([name in experts for name in self.names], device=next(self.model.parameters()).device)
+        before, self.context.muted_E = self.context.muted_E, muted_E if experts else None
+        try:
+            yield
+        finally:
+            self.context.muted_E = before
 
     def experts(self) -> list[Expert]:
         """The experts as they stand, detached, with their origin folded in."""
@@ -135,6 +151,8 @@ class Banks(Mapping[str, Bank]):
             raise Invalid(f"What was learnt is of layer {min(strange)}, which no expert here touches.")
         names = {key.rpartition("|")[2] for key in learnt}
         for layer, module in self.layers.items():
+            if module.router.follows:
+                continue
             state = {key.rpartition("|")[2]: v for key, v in learnt.items() if key.rpartition("|")[0] in (layer, "")}
             if missing := names - set(state):
                 raise Invalid(f"What was learnt does not say the {min(missing)} of layer {layer}.")
@@ -199,13 +217,13 @@ def put(
     context = Context()
     layers: dict[str, ExpertLinear] = {}
     who, tasks_E = [e.name for e in experts], [e.tasks for e in experts]
+    ordered = [name for name in known if name in set(names)]
     for name in names:
         base = known[name]
         factors = [expert.factors.get(name) for expert in experts]
         bank = Bank(who, tasks_E, factors, shape(base), rank, device=base.weight.device)  # type: ignore[arg-type]
-        layer = ExpertLinear(base, bank, copy.deepcopy(router), mix, heads, dropout, name, context).train(
-            model.training
-        )
+        (own := copy.deepcopy(router)).place(name, ordered)
+        layer = ExpertLinear(base, bank, own, mix, heads, dropout, name, context).train(model.training)
         layer.router.to(base.weight.device)  # type: ignore[arg-type]
         layers[name] = layer
 

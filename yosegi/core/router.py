@@ -1,6 +1,7 @@
 """The contract every router keeps."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -27,8 +28,14 @@ class Router(nn.Module):
     learns: ClassVar[str | None] = None
     """How it gets what it cannot read off the experts (train/fit.py): None, "inputs", "prompts", "gates" or "jointly"."""
 
+    follows: bool = False
+    """Whether another layer's router decides for this layer as well: there is nothing here to learn or to keep."""
+
     def __init__(self):
         super().__init__()
+
+    def place(self, layer: str, layers: Sequence[str]) -> None:
+        """Hear where it stands, before `attach`: in which layer, of all that have experts, in the order of the model."""
 
     def attach(self, bank: Bank) -> None:
         """Look at the experts of one layer."""

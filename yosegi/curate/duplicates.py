@@ -50,7 +50,7 @@ class Duplicates:
         if grams < 1:
             raise Invalid(f"grams={grams}: an n-gram has at least one character.")
         try:
-            from rensa import RMinHash
+            from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
         except ImportError as error:
             raise MissingExtra("Near-duplicates need 'rensa', which is not installed: pip install rensa.") from error
         self._make = RMinHash

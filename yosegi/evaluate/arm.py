@@ -34,6 +34,7 @@ class Arm:
         heads: slices routed on their own (MHR).
         merge: a method of `merges`; the experts become one before anything runs.
         merge_args: its arguments.
+        without: experts that say nothing; the others are as loud as they were. What one of them is worth.
     """
 
     name: str
@@ -45,11 +46,14 @@ class Arm:
     heads: int = 1
     merge: str | None = None
     merge_args: dict[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
     @contextmanager
     def beside(self, base: Base) -> Iterator[Banks | None]:
         """The base with this arm's experts in it; without them again when the block ends. The base is never reloaded."""
         experts = list(self.experts)
+        if self.without and (self.merge or not experts):
+            raise Invalid(f"{self.name}: only an expert under a router can be left out.")
         if self.merge:
             experts = [merge_experts(experts, self.merge, name=self.name, **self.merge_args)]
         if not experts:
@@ -61,7 +65,8 @@ class Arm:
         try:
             if self.learnt:
                 banks.remember(self.learnt)
-            yield banks
+            with banks.without(self.without):
+                yield banks
         finally:
             banks.take()
 
@@ -93,6 +98,7 @@ class Arm:
             "router": self.router if len(self.experts) > 1 and not self.merge else None,
             "mix": self.mix if len(self.experts) > 1 and not self.merge else None,
             "merge": self.merge,
+            **({"without": list(self.without)} if self.without else {}),
             "trainable_params": sum(_size(expert) for expert in self.experts),
             "active_params": self._active(),
         }
@@ -116,7 +122,7 @@ class Arm:
 
     def _active(self) -> int:
         """Expert parameters that one token hears: a top-k router's k largest, one expert where one is named, else all."""
-        sizes = sorted((_size(expert) for expert in self.experts), reverse=True)
+        sizes = sorted((_size(expert) for expert in self.experts if expert.name not in self.without), reverse=True)
         if self.merge or not sizes:
             return sum(sizes[:1]) if self.merge else 0
         if self.router in ("oracle", "by_request"):

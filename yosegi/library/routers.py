@@ -147,7 +147,7 @@ def load_router(library: Library, name: str) -> TrainedRouter:
             what = f"learnt beside another expert {expert['name']!r} than {library.path} has now"
         else:
             continue
-        jointly = registry.find("routers", card["router"]).learns == "jointly"
+        jointly = registry.find("routers", card["router"]).learns == "jointly" or "build" in card["recipe"]
         again = (
             "Train its bank again (yosegi train --build)."
             if jointly

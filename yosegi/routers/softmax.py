@@ -5,8 +5,11 @@ arXiv:2312.09979; Jacobs et al. 1991, "Adaptive Mixtures of Local Experts".
 
     w = softmax( (R x) / temperature ),  over the top_k largest where one is given
 
-R learns with its experts, or beside finished ones. It begins at zero: everyone is heard alike.
+R learns with its experts, or beside finished ones. It begins at zero, so that everyone is heard alike; the authors' code draws
+it at random. Their figure has one router for each feed-forward block, their code one for each projection of it (`scope`).
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,35 +17,63 @@ from torch import Tensor, nn
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.router import Router
-from yosegi.errors import Invalid
+from yosegi.errors import Invalid, UnknownName
+
+SCOPES = ("projection", "ffn")
 
 
 class Softmax(Router):
     """Args:
     top_k: experts kept per token; None for all.
     temperature: above 1 spreads the weights, below 1 sharpens them.
+    scope: projection: each linear decides by its own input; ffn: of the linears of one block the first decides for all, by
+        the block's input.
     """
 
     learns = "answers"
 
-    def __init__(self, top_k: int | None = None, temperature: float = 1.0):
+    def __init__(self, top_k: int | None = None, temperature: float = 1.0, scope: str = "projection"):
         super().__init__()
         if (top_k is not None and top_k < 1) or not temperature > 0:
             raise Invalid(f"softmax needs top_k >= 1 and temperature > 0, not {top_k} and {temperature}.")
-        self.top_k, self.temperature = top_k, temperature
+        if scope not in SCOPES:
+            raise UnknownName.among("scope of softmax", scope, SCOPES)
+        self.top_k, self.temperature, self.scope = top_k, temperature, scope
+        self.layer = self.block = ""
+
+    def place(self, layer: str, layers: Sequence[str]) -> None:
+        """Whether it decides, or the first linear of its block does."""
+        self.layer, self.block = layer, layer.rpartition(".")[0]
+        first = next((other for other in layers if other.rpartition(".")[0] == self.block), layer)
+        self.follows = self.scope == "ffn" and first != layer
 
     def attach(self, bank: Bank) -> None:
         """A row for each expert."""
         shape = len(bank.names), bank.A_ERI.shape[-1]
-        if getattr(self, "row_EI", torch.empty(0)).shape != shape:
+        if not self.follows and getattr(self, "row_EI", torch.empty(0)).shape != shape:
             self.row_EI = nn.Parameter(torch.zeros(shape, device=bank.A_ERI.device))
         self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[..., 1, E]: token by token."""
+        if self.follows:
+            return self._decided(x_I, context)
         score_E = (x_I.float() @ self.row_EI.float().mT) / self.temperature
         score_E = score_E.masked_fill(torch.as_tensor(self.silent_E), -torch.inf)
         if self.top_k is not None and self.top_k < score_E.shape[-1]:
             least = score_E.topk(self.top_k, dim=-1).values[..., -1:]
             score_E = score_E.masked_fill(score_E < least, -torch.inf)
-        return score_E.softmax(-1).unsqueeze(-2)
+        w_HE = score_E.softmax(-1).unsqueeze(-2)
+        if self.scope == "ffn":  # always anew: activation checkpointing comes this way a second time
+            context.blocks[self.block] = w_HE
+        return w_HE
+
+    def _decided(self, x_I: Tensor, context: Context) -> Tensor:
+        """What the first linear of the block said of the same tokens."""
+        w_HE = context.blocks.get(self.block)
+        if w_HE is None or w_HE.shape[:-2] != x_I.shape[:-1]:
+            raise Invalid(
+                f"scope=ffn: {self.layer} cannot follow the first linear of {self.block}, which reads other tokens or runs "
+                "later. Leave it out of the targets, or take scope=projection."
+            )
+        return w_HE

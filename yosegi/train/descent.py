@@ -26,6 +26,7 @@ from yosegi.core.model import Banks
 from yosegi.objectives import IGNORED
 from yosegi.progress import progress
 from yosegi.run import Run
+from yosegi.train.balancing import Balancing
 from yosegi.train.interrupt import interruptible
 from yosegi.train.precision import wants_bf16
 from yosegi.train.settings import Settings
@@ -45,6 +46,8 @@ class Lesson:
         heard: what the routers hear of each row: its expert, or its task.
         steps: how many optimiser steps.
         batch: rows of a step.
+        order: which row stands at which place of the training; by default shuffled epochs.
+        types: of each row, for `balancing`.
     """
 
     name: str
@@ -52,6 +55,8 @@ class Lesson:
     heard: Sequence[str | None]
     steps: int
     batch: int
+    order: Sequence[int] | None = None
+    types: Sequence[int] | None = None
 
 
 Look = Callable[[int, Lesson, int], float]
@@ -100,6 +105,7 @@ def descend(
     masks: Mapping[str, Tensor] | None = None,
     tokens_per_pass: int | None = None,
     look: Look | None = None,
+    balancing: Balancing | None = None,
 ) -> Outcome:
     """Train the parameters of `parts` in place, until the last lesson ends.
 
@@ -117,6 +123,7 @@ def descend(
         masks: True where an entry may move, by parameter; by default as the settings have it.
         tokens_per_pass: the memory that a pass may take, in tokens.
         look: called before the first step, and after every step, for each learner that took it (validation.py).
+        balancing: in place of the objective; for one learner.
 
     Raises:
         Invalid: a checkpoint of another training is in the way.
@@ -124,12 +131,12 @@ def descend(
     """
     device = next(base.model.parameters()).device
     tokens_per_pass = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
-    objective = registry.find("objectives", settings.objective)
+    objective = balancing or registry.find("objectives", settings.objective)
     update = Update(parts, [lesson.name for lesson in lessons], settings, masks)
     total = max(lesson.steps for lesson in lessons)
-    orders = [order(len(lesson.rows), lesson.steps * lesson.batch, settings.seed) for lesson in lessons]
+    orders = [le.order or order(len(le.rows), le.steps * le.batch, settings.seed) for le in lessons]
     targets = [[targets_of(row, base.seq2seq) for row in lesson.rows] for lesson in lessons]
-    read = [tokens_by_step(one.rows, places, one.batch) for one, places in zip(lessons, orders, strict=True)]
+    tokens = [tokens_by_step(one.rows, places, one.batch) for one, places in zip(lessons, orders, strict=True)]
     together, outcome = collate(base.tokenizer.pad_token_id), update.outcome
     torch.manual_seed(settings.seed)
     if not resume:
@@ -142,6 +149,16 @@ def descend(
     before_s, started = outcome.wall_s, time.monotonic()
     base.model.train()
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))
+
+    def read(some: Sequence[Place]) -> dict[str, Tensor]:
+        """A batch, and the banks are told of it."""
+        batch = together([lessons[p.learner].rows[p.row] for p in some])
+        if types := [t[p.row] for p in some if (t := lessons[p.learner].types) is not None]:
+            batch["type_B"] = torch.tensor(types)
+        batch = {key: value.to(device) for key, value in batch.items()}
+        heard: dict[str, Any] = {hears: [lessons[p.learner].heard[p.row] for p in some]}
+        banks.hear(mask_BT=batch["attention_mask"], **heard)
+        return batch
 
     recomputed = _recomputed(base.model) if settings.activation_checkpointing else nullcontext()
     with recomputed, interruptible() as interrupted, progress(title, total - done) as bar:
@@ -161,13 +178,14 @@ def descend(
                 tokens_G[place.learner] += targets[place.learner][place.row]
             tokens_G = tokens_G.clamp(min=1).to(device)  # a step whose answers were all cut off teaches nothing
 
-            for some in passes(places, tokens_per_pass):
-                batch = together([lessons[p.learner].rows[p.row] for p in some])
+            cut = list(passes(places, tokens_per_pass))
+            if balancing is not None:
+                with autocast:
+                    balancing.begin(base.model, map(read, cut) if len(cut) > 1 else ())
+            for some in cut:
+                batch = read(some)
                 outcome.tokens += int(batch["attention_mask"].sum())
-                batch = {key: value.to(device) for key, value in batch.items()}
                 learner_B = torch.tensor([p.learner for p in some], device=device)
-                heard: dict[str, Any] = {hears: [lessons[p.learner].heard[p.row] for p in some]}
-                banks.hear(mask_BT=batch["attention_mask"], **heard)
                 with autocast:
                     loss_B = objective(base.model, batch, tokens_G[learner_B])
                 loss_B.sum().backward()
@@ -180,14 +198,15 @@ def descend(
                 "tokens_per_s": round(outcome.tokens / max(outcome.wall_s, 1e-9)),
                 "wall_s": round(outcome.wall_s, 2),
             }
+            told = balancing.told() if balancing is not None else {}
             run.log(*(
                 {"step": step + 1, "stage": "sft", "expert": lessons[g].name}
-                | {"loss": loss_G[g], "lr": lr_G[g], "grad_norm": norm_G[g], "tokens": read[g][step + 1], **pace}
+                | {"loss": loss_G[g], "lr": lr_G[g], "grad_norm": norm_G[g], "tokens": tokens[g][step + 1], **told, **pace}
                 for g in well
             ))  # fmt: skip
             bar.advance(note=f"loss {fmean(loss_G[g] for g in well):.3f}" if well else "diverged")
             if look is not None:  # before the checkpoint, which a resumed run takes for all that was seen
-                started += sum(look(step + 1, lessons[g], read[g][step + 1]) for g in well)
+                started += sum(look(step + 1, lessons[g], tokens[g][step + 1]) for g in well)
             if (step + 1) % settings.save_steps == 0 or step + 1 == total or interrupted:
                 update.save(folder, step + 1, step + 1 == total, what)
             if interrupted:

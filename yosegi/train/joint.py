@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from yosegi.errors import Diverged, Invalid
 from yosegi.inits import fresh as fresh_expert
 from yosegi.run import Run
 from yosegi.tasks import Example
+from yosegi.train.balancing import Balancing
 from yosegi.train.card import card
 from yosegi.train.descent import Lesson, descend, steps_of
 from yosegi.train.reading import read, total
@@ -61,6 +63,9 @@ def joint(
     fresh: bool = True,
     resume: bool = True,
     tokens_per_pass: int | None = None,
+    balancing: Balancing | None = None,
+    types: Sequence[int] | None = None,
+    order: Callable[[int], Sequence[int]] | None = None,
 ) -> tuple[list[Expert], dict[str, Tensor]]:
     """The trained experts with their cards filled, and what the router learnt (`Banks.learnt`); the base is as it was.
 
@@ -81,6 +86,9 @@ def joint(
         fresh: the experts are a start (`fresh_bank`), and no delta yet; False goes on with trained ones.
         resume: go on from a checkpoint of the same training, if there is one.
         tokens_per_pass: see `fleet`.
+        balancing: the objective of LoRAMoE, in place of that of the settings.
+        types: for it, of each example, task by task.
+        order: places -> which example stands at each (train/curriculum.py); by default shuffled epochs.
 
     Raises:
         Diverged: the loss or the gradient stopped being finite.
@@ -93,6 +101,8 @@ def joint(
     readings = {task: read(base, some, settings) for task, some in data.items()}
     rows = [row for reading in readings.values() for row in reading.rows]
     whose = [task for task, reading in readings.items() for _ in reading.rows]
+    if types is not None and len(types) != len(rows):
+        raise Invalid(f"{len(types)} types were given for {len(rows)} rows.")
     torch.manual_seed(settings.seed)  # a table begins at random numbers
     banks = put(base.model, experts, router, named(mix), heads=heads, dropout=settings.dropout)
     if together is not None:
@@ -106,7 +116,7 @@ def joint(
         for bank in banks.values() if fresh else ():
             bank.set_origin()
         parts += [Part({n: p for n, p in parameters.items() if id(p) in factors}, settings.learning_rate, steps)]
-    how = {
+    how: dict[str, Any] = {
         "router": type(router).__module__.rpartition(".")[2],
         "router_args": router.config(),
         "mix": mix,
@@ -114,6 +124,10 @@ def joint(
         "router_learning_rate": rate,
         "router_only": router_only,
     }
+    if balancing is not None:
+        how["balance"] = {**vars(balancing.constraint), "expert_types": list(balancing.constraint.expert_types)}
+        how["balance"]["types"] = list(balancing.types)
+    places = None if order is None else list(order(steps * batch))
     if together is not None:
         how["together"] = [together(layer) for layer in banks]
     begun = hashlib.sha256(repr([[e.name, e.card.get("sha256"), e.card.get("data_hash")] for e in experts]).encode())
@@ -122,6 +136,8 @@ def joint(
     hashed = hashlib.sha256(repr([data_hash(rows), whose]).encode()).hexdigest()[:12]
     what = {"name": name, "base_hash": base.hash, "data_hash": hashed, "fresh": fresh, "begun": begun.hexdigest()[:12]}
     what |= {**how, **settings.model_dump()}
+    if types is not None or places is not None:
+        what["read"] = hashlib.sha256(repr([types, places]).encode()).hexdigest()[:12]
     folder = run.path / "checkpoint" / name
     try:
         if learnt:
@@ -129,7 +145,9 @@ def joint(
         if router_only:
             for bank in banks.values():
                 bank.requires_grad_(False)
-        lesson = Lesson(name, rows, whose if router.hears == "tasks" else [None] * len(rows), steps, batch)
+        lesson = Lesson(
+            name, rows, whose if router.hears == "tasks" else [None] * len(rows), steps, batch, places, types
+        )
         outcome = descend(
             base,
             banks,
@@ -143,6 +161,7 @@ def joint(
             title=f"train {name}",
             resume=resume,
             tokens_per_pass=tokens_per_pass,
+            balancing=balancing,
         )
         trained = {key: value.detach().clone() for key, value in banks.learnt().items()}
         found = banks.experts()
