@@ -1,4 +1,4 @@
-"""What `loramoe` says of its answers: arms, claims against the paper, forgetting, who is right where, whether answers were read."""
+"""What `loramoe` says of its answers: claims held against the paper, forgetting, who is right where, could answers be read."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,8 @@ from yosegi.run import Run
 
 LISTED = 8
 """Ids told one by one; the rest are in the items."""
+NEAR_NOTHING = 0.05
+"""A share of right answers at which arms are told apart by luck."""
 LEAST = 6
 """Questions that only one of two arms has right, all of them the same one: from here on McNemar's test says something."""
 
@@ -155,7 +157,8 @@ def overlaps(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
     """Are two arms right about the same questions? With few right answers any two arms are alike, and this says so."""
     whole, seed = plan.whole, config.seeds[0]
     one, top, least = lora("both", whole), bank(config.betas[-1], whole), bank(config.betas[0], whole)
-    pairs = [("base", top), (one, top)] + ([(least, top)] if least != top else [])
+    arms = list(dict.fromkeys(["base", one, least, top]))
+    pairs = [(arm, top) for arm in arms if arm != top]
     right = {task.name: rights(run, task.name, seed) for task in plan.some("both", whole)}
     files.write_json(run.path / "right.json", {"seed": seed, "right": right})
     rows: list[list[Any]] = []
@@ -170,14 +173,18 @@ def overlaps(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
             p = mcnemar(only_b, only_a)
             clear += p < 0.05
             said = "differ" if p < 0.05 else f"no finding: {only_a + only_b} differ, {LEAST} is the least"
-            said = said if p < 0.05 or only_a + only_b < LEAST else "no difference found"
+            said = "no difference found" if p >= 0.05 and only_a + only_b >= LEAST else said
             chance = round(len(in_a) * len(in_b) / n, 1)
             rows.append([task, a, b, len(in_a), len(in_b), both, chance, only_a, only_b, round(p, 4), said])
-            if max(len(in_a), len(in_b)) <= 0.05 * n:
-                low, high = wilson(max(len(in_a), len(in_b)), n)
+        if few := [
+            f"{len(of_arms[arm]['ids'])} by {arm} ({ids(set(of_arms[arm]['ids']))})" for arm in arms if arm in of_arms
+        ]:
+            n, most = of_arms[arms[0]]["n"], max(len(of_arms[arm]["ids"]) for arm in arms if arm in of_arms)
+            if most <= NEAR_NOTHING * n:
+                low, high = wilson(most, n)
                 told.append(
-                    f"{task}: {len(in_a)} and {len(in_b)} of {n} right ({a}; {b}). That is near nothing: {max(len(in_a), len(in_b))} "
-                    f"of {n} means between {100 * low:.1f} and {100 * high:.1f} %. Right: {ids(in_a)}; {ids(in_b)}."
+                    f"{task}, right of {n}: {'; '.join(few)}. This is near nothing: {most} of {n} means from {100 * low:.1f} to "
+                    f"{100 * high:.1f} %, and no order of these arms."
                 )
     text = [
         f"Seed {seed}. By chance: how many both would have right if being right were drawn by lot. McNemar's test asks only "
@@ -239,7 +246,8 @@ def audit(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
             examples.append(f"{missed[0]['id']} ({arm}): “…{wrote}”, and {golds[task][missed[0]['id']][0]} is right")
     most = max((row[3] for row in rows), default=0.0)
     text = [
-        f"At most {most:g} % of the answers of an arm to a task held nothing that could be read. “Says it”: marked wrong, and "
+        f"At most {most:g} % of the answers of an arm to a task held nothing that could be read. “Says it”: marked wrong, "
+        "and 
         "the right answer stands somewhere in the text; some of these are steps on the way to another number."
     ]
     return {

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from itertools import pairwise
 from random import Random
 from statistics import median
 from typing import Any
@@ -16,7 +17,7 @@ from yosegi import tasks
 from yosegi.bases import Base
 from yosegi.errors import Invalid
 from yosegi.inits import fresh
-from yosegi.run import Run, peak_memory
+from yosegi.run import Run
 from yosegi.tasks import Example, Task
 
 KINDS = ("easy", "hard")
@@ -177,7 +178,7 @@ class Pace:
     """Seconds a step and megabytes of each way.
 
     Args:
-        measured: by way, `seconds` and `peak_mb` (what a step takes beside the base).
+        measured: by way, `seconds` and `peak_mb` (what two steps hold at most beside the base).
         lora: the LoRA of equal parameters.
         bank: the bank it has to be as quick as.
     """
@@ -196,26 +197,47 @@ class Pace:
         return round(steps * self.ratio) if self.ratio > SPARE and round(steps * self.ratio) > steps else None
 
     @staticmethod
-    def measure(base: Base, trainings: Mapping[str, Callable[[Run], Any]]) -> dict[str, dict[str, float]]:
+    def measure(
+        base: Base, trainings: Mapping[str, Callable[[Run, int], Any]], steps: int
+    ) -> dict[str, dict[str, float]]:
         """Each in turn, three times; the quickest round counts. On a CPU in seconds of this process, so that a busy machine
-        slows nobody down."""
-        device = next(base.model.parameters()).device
-        seconds: dict[str, list[float]] = {}
-        memory: dict[str, list[float]] = {}
-        for _ in range(ROUNDS):
-            for way, training in trainings.items():
-                with suppress(OSError):  # else an earlier peak of this process would hide that of this training
-                    Path("/proc/self/clear_refs").write_text("5")
-                if device.type == "cuda":
-                    torch.cuda.reset_peak_memory_stats()
-                before = peak_memory()
-                with tempfile.TemporaryDirectory() as folder:
-                    run = _Clock(folder, time.process_time if device.type == "cpu" else time.monotonic)
-                    training(run)
-                memory.setdefault(way, []).append(peak_memory() - before)
-                steps = [after - before for before, after in zip(run.times, run.times[1:], strict=False)]
-                seconds.setdefault(way, []).append(median(steps) if steps else 0.0)
-        return {way: {"seconds": min(seconds[way]), "peak_mb": max(memory[way])} for way in trainings}
+        slows nobody down.
+
+        Args:
+            base: what is trained beside.
+            trainings: by way, what trains it for so many steps.
+            steps: that are timed, after one that is not.
+        """
+        on_cpu = next(base.model.parameters()).device.type == "cpu"
+        now = time.process_time if on_cpu else time.monotonic
+        seconds: dict[str, list[float]] = {way: [] for way in trainings}
+        memory: dict[str, float] = {}
+        for way in [way for _ in range(ROUNDS) for way in trainings]:
+            with tempfile.TemporaryDirectory() as folder:
+                run = _Clock(folder, now)
+                trainings[way](run, steps + 1)
+            seconds[way].append(median(after - before for before, after in pairwise(run.times)))
+        for way, training in trainings.items():
+            with tempfile.TemporaryDirectory() as folder:
+                memory[way] = _peak(partial(training, Run(folder), 2), on_cpu) / 2**20
+        return {way: {"seconds": min(seconds[way]), "peak_mb": memory[way]} for way in trainings}
+
+
+def _peak(act: Callable[[], Any], on_cpu: bool) -> int:
+    """The most bytes that `act` held at once, as torch's allocator counts them."""
+    if not on_cpu:
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        act()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(profile_memory=True) as profiler:
+        act()
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()  # type: ignore[attr-defined]
+        peak = max(peak, held)
+    return peak
 
 
 class _Clock(Run):

@@ -83,9 +83,9 @@ def load(config: Any, plan: Plan, told: Told) -> dict[str, Any]:
             series.append({"name": f"β {beta:g}", "points": curve(of_seeds)})
     text = [
         "In training, by the batches that were learnt: the load's coefficient of variation (mean over the layers) is 0 where all "
-        f"experts are heard alike, as they are at the beginning, and √{n - 1} = {sqrt(n - 1):.2f} where one of {n} is heard alone. "
-        "“Bearing”: how many experts alike would be as uneven, N / (1 + CV²). “Own type”: the weight of the experts of a question's "
-        "own type; half of it says that the types do nothing.",
+        f"experts are heard alike, as they are at first, and √{n - 1} = {sqrt(n - 1):.2f} where one of {n} is heard alone. "
+        "“Bearing”: how many experts alike would be as uneven, N / (1 + CV²). “Own type”: the weight that a question gives the "
+        "experts of its type; a half says that the types do nothing.",
         *collapse(config, plan, told),
     ]
     found: dict[str, Any] = {
@@ -99,8 +99,8 @@ def load(config: Any, plan: Plan, told: Told) -> dict[str, Any]:
     }
     if any(one["points"] for one in series):
         found["figure"] = {
-            "kind": "lines", "title": "Load CV while the bank is trained", "caption": "All languages; mean over seeds and layers, "
-            "from the lowest to the highest seed.", "x": "step", "y": "coefficient of variation", "series": series,
+            "kind": "lines", "title": "Load CV while the bank is trained", "caption": "All languages; mean over seeds and "
+            "layers, from the lowest to the highest seed.", "x": "step", "y": "coefficient of variation", "series": series,
         }  # fmt: skip
     return found
 
@@ -170,8 +170,8 @@ def heard(config: Any, plan: Plan, kept: Mapping[int, Mapping[str, Any]]) -> lis
             )
     top = bank(config.betas[-1], plan.whole)
     text = [
-        "Test questions with their gold answers, read by each bank; the weight of the first half of the experts (those of the first "
-        "type: easy, or the first language), the load's CV, and how sure a token's choice is.",
+        "Test questions with their gold answers, read by each bank; the weight of the first half of the experts (those of the "
+        "first type: easy, or the first language), the load's CV, and how sure a token's choice is.",
         *differ(plan, kept, types, top),
     ]
     found: list[dict[str, Any]] = [
@@ -279,8 +279,8 @@ def ablation(config: Any, plan: Plan, worth: Mapping[int, Sequence[Mapping[str, 
             else "neither more nor less, that we could tell,"
         )
         text.append(
-            f"A question loses {clear} by silencing an expert of its own type than one of the other: {shown['value']:+.4f} nats a "
-            f"token ({shown['low']:+.4f} to {shown['high']:+.4f})."
+            f"A question loses {clear} by silencing an expert of its own type than one of the other: {shown['value']:+.4f} nats "
+            f"a token ({shown['low']:+.4f} to {shown['high']:+.4f})."
         )
     figure = {"kind": "matrix", "title": "Change of log p without an expert", "caption": "Mean over seeds. Experts of two seeds "
               "have nothing in common but their type.", "rows": names, "columns": list(groups),
@@ -305,19 +305,22 @@ def costs(run: Run, config: Any, plan: Plan, arms: Mapping[int, Mapping[str, Any
         memory = round(measured["peak_mb"], 1) if measured else None
         rows.append([arm, of["params"], of["params"], of["steps"], step, memory, round(wall, 1)])
     ratio = top["seconds"] / max(one["seconds"], 1e-9)
-    said = f"A step of the bank takes {ratio:.2f} times as long as one of the LoRA of equal parameters"
     longer = next(iter(arms.values())).get(LONGER)
-    if longer:
-        said += f", which therefore has an arm of equal time with {longer['steps']} steps instead of {config.steps}."
-    else:
-        said += ": there is no time left over, and the LoRA of equal parameters is also that of equal time."
+    said = (
+        f"A step of the bank takes {ratio:.2f} times as long as one of the equal LoRA. In the bank's time the LoRA has "
+        + (
+            f"{longer['steps']} steps instead of {config.steps}."
+            if longer
+            else "no more steps: it is that of equal time, too."
+        )
+    )
     return {
         "heading": "What it costs",
         "text": [
             said,
-            "A step was measured by itself, the quickest of three rounds (processor seconds on a CPU), and memory beside the base. "
-            "Seconds of training are as the clock on the wall had them, a fleet's shared out. The softmax router hears every expert, "
-            "so as many parameters are at work for a token as there are.",
+            "A step was measured by itself, the quickest of three rounds (processor seconds on a CPU); so was the most that torch "
+            "held beside the base. Seconds of training are as the clock on the wall had them, a fleet's shared out. The softmax "
+            "router hears every expert, so as many parameters are at work for a token as there are.",
         ],
         "table": {
             "columns": ["", "trained", "at work", "steps", "ms a step", "peak, MB", "training, s"],

@@ -131,6 +131,8 @@ def main(config: Config, run: Run) -> None:
         raise UnknownName.among("control of loramoe", unknown[0], CONTROLS)
     if not (config.rates and config.betas and config.seeds):
         raise Invalid("loramoe needs a learning rate, a beta and a seed at least.")
+    if config.experts < 2 or config.timed < 1:
+        raise Invalid("loramoe needs two experts and one timed step at least.")
     base, plan = load(config.base), read(config)
     for seed in config.seeds:
         study = Study(base, plan, config, run, seed)
@@ -160,7 +162,7 @@ class Study:
     def ways(self) -> list[Way]:
         """Everything that is trained, those that choose a learning rate first."""
         config, whole, top = self.config, self.plan.whole, self.config.betas[-1]
-        n, r, steps = config.experts, config.rank, config.steps
+        r, steps = config.rank, config.steps
         longer = self.paces().longer(steps)
         found = [
             Way(lora("both", whole), "both", whole, self.rank, steps),
@@ -186,7 +188,7 @@ class Study:
             if name in more and (name != "types by language" or len(self.plan.languages) > 1)
         ]
         by_name = {way.name: way for way in found if self.plan.learns(way.kind, way.language)}
-        return [way for way in by_name.values() if n > 1 or way.beta is None]
+        return list(by_name.values())
 
     def choosing(self) -> list[Way]:
         """Those that may choose a learning rate."""
@@ -240,21 +242,31 @@ class Study:
         """How long a step takes and what it needs; measured once and kept, so that a resumed study is the same one."""
         path = self.run.path / "pace.json"
         if not path.exists():
-            rows, typed = self.plan.rows("both", self.plan.whole), self.plan.typed(self.plan.whole)
-            few, whole = {"max_steps": self.config.timed + 1}, self.plan.whole
+            whole = self.plan.whole
+            rows, typed = self.plan.rows("both", whole), self.plan.typed(whole)
 
             def one(rank: int) -> Any:
-                return lambda run: fleet(
-                    self.base, {"pace": rows}, run, self._settings(Settings, 1e-5, rank=rank, **few)
+                how = self._settings(Settings, 1e-5, rank=rank)
+                return lambda run, steps: fleet(
+                    self.base, {"pace": rows}, run, how.model_copy(update={"max_steps": steps})
                 )
 
             def many(beta: float) -> Any:
-                how = self._settings(LoraMoeSettings, 1e-5, rank=self.config.rank, beta=beta, **few)
-                return lambda run: loramoe(self.base, typed, run, how, experts=self.config.experts, name="pace")
+                how = self._settings(LoraMoeSettings, 1e-5, rank=self.config.rank, beta=beta)
+                return lambda run, steps: loramoe(
+                    self.base,
+                    typed,
+                    run,
+                    how.model_copy(update={"max_steps": steps}),
+                    experts=self.config.experts,
+                    name="pace",
+                )
 
             trainings = {lora("both", whole): one(self.rank), f"LoRA rank {self.config.rank}": one(self.config.rank)}
             trainings |= {bank(beta, whole): many(beta) for beta in self.config.betas}
-            files.write_json(path, Pace.measure(self.base, trainings))
+            with progress("measure the pace", 1) as bar:
+                files.write_json(path, Pace.measure(self.base, trainings, self.config.timed))
+                bar.advance()
         return Pace(files.read_json(path), lora("both", self.plan.whole), bank(self.config.betas[-1], self.plan.whole))
 
     def look(self, arms: Sequence[Arm]) -> None:
