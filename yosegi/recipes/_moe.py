@@ -247,8 +247,7 @@ def audit(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
     most = max((row[3] for row in rows), default=0.0)
     text = [
         f"At most {most:g} % of the answers of an arm to a task held nothing that could be read. “Says it”: marked wrong, "
-        "and 
-        "the right answer stands somewhere in the text; some of these are steps on the way to another number."
+        "and the right answer stands somewhere in the text; some of these are steps on the way to another number."
     ]
     return {
         "heading": "Could the answers be read?",
