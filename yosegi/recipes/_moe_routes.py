@@ -318,9 +318,9 @@ def costs(run: Run, config: Any, plan: Plan, arms: Mapping[int, Mapping[str, Any
         "heading": "What it costs",
         "text": [
             said,
-            "A step was measured by itself, the quickest of three rounds (processor seconds on a CPU); so was the most "
-            "that torch held beside the base. Seconds of training are as the clock on the wall had them, a fleet's shared out. The softmax "
-            "router hears every expert, so as many parameters are at work for a token as there are.",
+            "A step was measured by itself, the quickest of three rounds (processor seconds on a CPU); so was the most that "
+            "torch held beside the base. Seconds of training are as the clock on the wall had them, a fleet's shared out.",
+            "The softmax router hears every expert, so as many parameters are at work for a token as there are.",
         ],
         "table": {
             "columns": ["", "trained", "at work", "steps", "ms a step", "peak, MB", "training, s"],
