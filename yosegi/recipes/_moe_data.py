@@ -1,9 +1,10 @@
 """What `loramoe` reads, and what a step of each way costs."""
 
+import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -230,7 +231,7 @@ def _peak(act: Callable[[], Any], on_cpu: bool) -> int:
         torch.cuda.reset_peak_memory_stats()
         act()
         return torch.cuda.max_memory_allocated() - before
-    with torch.profiler.profile(profile_memory=True) as profiler:
+    with _hushed(), torch.profiler.profile(profile_memory=True) as profiler:
         act()
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
     held = peak = 0
@@ -238,6 +239,19 @@ def _peak(act: Callable[[], Any], on_cpu: bool) -> int:
         held += event.nbytes()  # type: ignore[attr-defined]
         peak = max(peak, held)
     return peak
+
+
+@contextmanager
+def _hushed() -> Generator[None]:
+    """Nothing on stderr: the profiler says there when it starts and when it ends, and cannot be told not to."""
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(nowhere)
+        os.close(before)
 
 
 class _Clock(Run):
