@@ -6,7 +6,9 @@ from statistics import fmean
 from typing import Any
 
 from yosegi import files
+from yosegi.bases import Base
 from yosegi.evaluate.statistics import mcnemar, wilson
+from yosegi.generate import rooms
 from yosegi.recipes._claims import Scores, cell, dots, judge, labels, paragraph, scores
 from yosegi.recipes._moe_data import KINDS, LONGER, OFF, Plan, bank, lora
 from yosegi.recipes._moe_routes import routes
@@ -20,7 +22,7 @@ LEAST = 6
 """Questions that only one of two arms has right, all of them the same one: from here on McNemar's test says something."""
 
 
-def findings(run: Run, config: Any, plan: Plan) -> None:
+def findings(run: Run, config: Any, plan: Plan, base: Base) -> None:
     """Write `findings.json` (report/findings.py) from the rows, items and traces of the run."""
     every = plan.some("both", plan.whole)
     kinds = {"all": [task.name for task in every]}
@@ -67,7 +69,7 @@ def findings(run: Run, config: Any, plan: Plan) -> None:
         found.append(forgotten(config, plan, score["known"], logp["known"]))
     found += [overlaps(run, config, plan), audit(run, config, plan)]
     if plan.shown:
-        found.append(worked_examples(run, config, plan))
+        found.append(worked_examples(run, config, plan, base))
     files.write_json(
         run.path / "findings.json", {"title": "LoRAMoE: easy and hard, and nothing forgotten?", "findings": found}
     )
@@ -261,10 +263,10 @@ def audit(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
 
 def holds(text: str, answers: Sequence[str]) -> bool:
     """Whether an answer stands in a text by itself: 12 is not in 312."""
-    return any(a and re.search(rf"(?<![\w.,]){re.escape(a)}(?!\w|[.,]\d)", text) for a in answers)
+    return any(a and re.search(rf"(?<![A-Za-z0-9.,]){re.escape(a)}(?![A-Za-z0-9]|[.,]\d)", text) for a in answers)
 
 
-def worked_examples(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
+def worked_examples(run: Run, config: Any, plan: Plan, base: Base) -> dict[str, Any]:
     """The base alone, after worked examples: what it can do without training."""
     seed, rows = config.seeds[0], []
     for name, shown in plan.shown.items():
@@ -272,9 +274,18 @@ def worked_examples(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
         if before is None or after is None or len(before) != len(after):
             continue
         gained, lost = (sum(sign * (a - b) > 0 for a, b in zip(after, before, strict=True)) for sign in (1, -1))
-        rows.append([name, cell({seed: before}), cell({seed: after}), gained, lost, round(mcnemar(gained, lost), 4)])
+        _, room = rooms(base, shown.max_new_tokens)
+        prompts = [example.prompt for example in shown.examples("test")[: config.asked]]
+        long = sum(len(base.tokenizer(prompt)["input_ids"]) > room for prompt in prompts)
+        p = round(mcnemar(gained, lost), 4)
+        rows.append(
+            [name, cell({seed: before}), cell({seed: after}), gained, lost, p, round(100 * long / len(prompts))]
+        )
     without = [task.name for task in plan.asked if task.name not in plan.shown]
-    text = [f"{config.shots} worked examples before each question, the same questions; p is McNemar's."]
+    text = [
+        f"{config.shots} worked examples before each question, the same questions; p is McNemar's. Too long: of these the "
+        "context cannot hold all that is shown, and the beginning is left out."
+    ]
     text += [f"There is no such form of {', '.join(without)}."] if without else []
-    columns = ["task", "zero-shot", f"{config.shots} shown", "gained", "lost", "p"]
+    columns = ["task", "zero-shot", f"{config.shots} shown", "gained", "lost", "p", "too long, %"]
     return {"heading": "The base after worked examples", "text": text, "table": {"columns": columns, "rows": rows}}

@@ -146,7 +146,7 @@ def main(config: Config, run: Run) -> None:
                 base, arms[:1], shown, run, limit=config.asked, seed=seed, traced=0, batch_size=config.together
             )  # fmt: skip
         study.look(arms)
-    findings(run, config, plan)
+    findings(run, config, plan, base)
     print(f"Open {report([run.path], run.path / 'report.html')}")
 
 
