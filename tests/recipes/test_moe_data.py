@@ -69,6 +69,16 @@ def test_equal_parameters_are_counted_with_the_routers():
     assert size(rank - 1) < bank_size <= size(rank)
 
 
+def test_routing_is_read_from_two_lots_that_share_nothing():
+    cells = read(SMOKE).cells(4)
+    assert set(cells) == {
+        n + o for n in ("easy en", "easy ja", "hard en", "hard ja", "known") for o in ("", ", others")
+    }
+    for name in ("easy en", "hard ja"):
+        one, other = ({e.id for e in cells[name + o]} for o in ("", ", others"))
+        assert len(one) == len(other) == 4 and not one & other
+
+
 @pytest.mark.parametrize("seconds, steps", [(1.0, None), (1.01, None), (0.5, None), (1.5, 150)])
 def test_what_is_quicker_gets_more_steps(seconds, steps):
     one, many = lora("both", "mixed"), bank(0.1, "mixed")

@@ -137,7 +137,8 @@ def forgotten(config: Any, plan: Plan, score: Scores, logp: Scores) -> dict[str,
         f"General questions that nothing here was trained on ({names}). Lost and gained: questions, mean over seeds."
     ]
     if before is not None:
-        text.append(f"The base alone scores {before['value']:.3f}.")
+        little = " Almost nothing: what is not known cannot be forgotten." if before["value"] <= NEAR_NOTHING else ""
+        text.append(f"The base alone scores {before['value']:.3f}.{little}")
     top = bank(config.betas[-1], plan.whole)
     for arm in (lora("both", plan.whole), top):
         if row := next((row for row in rows if row[0] == arm), None):

@@ -23,6 +23,7 @@ from yosegi.tasks import Example, Task
 
 KINDS = ("easy", "hard")
 LONGER, OFF = "LoRA both, as long", "LoRAMoE, router off"
+OTHERS = ", others"
 SPARE = 1.02
 """A bank that takes at most so much longer leaves no time for more steps."""
 ROUNDS = 3
@@ -104,14 +105,17 @@ class Plan:
         return [some for some in found if some]
 
     def cells(self, count: int) -> dict[str, list[Example]]:
-        """Test questions of each kind and language, and of what is known, so many in all."""
+        """Test questions of each kind and language, and of what is known, so many in all; and as many OTHERS, with which one can
+        tell how far two lots of the same kind lie apart."""
         groups = {f"{kind} {language}": self.some(kind, language) for kind in KINDS for language in self.languages}
         groups["known"] = list(self.known)
-        return {
-            name: [e for task in some for e in task.examples("test")[: max(1, count // len(some))]]
-            for name, some in groups.items()
-            if some
-        }
+        found: dict[str, list[Example]] = {}
+        for name, some in groups.items():
+            each = max(1, count // max(1, len(some)))
+            for called, first in ((name, 0), (name + OTHERS, each)):
+                if lot := [e for task in some for e in task.examples("test")[first : first + each]]:
+                    found[called] = lot
+        return found
 
 
 def read(config: Any) -> Plan:

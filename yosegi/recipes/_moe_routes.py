@@ -7,7 +7,7 @@ from typing import Any
 
 from yosegi import files
 from yosegi.recipes._claims import cell
-from yosegi.recipes._moe_data import LONGER, Plan, bank, lora
+from yosegi.recipes._moe_data import LONGER, OTHERS, Plan, bank, lora
 from yosegi.run import Run
 from yosegi.train.loramoe import share_out
 
@@ -159,7 +159,7 @@ def heard(config: Any, plan: Plan, kept: Mapping[int, Mapping[str, Any]]) -> lis
     arms = list(dict.fromkeys(arm for of_arms in kept.values() for arm in of_arms))
     if not arms:
         return []
-    cells = list(next(iter(next(iter(kept.values())).values()))["tasks"])
+    cells = [name for name in next(iter(next(iter(kept.values())).values()))["tasks"] if not name.endswith(OTHERS)]
     rows: list[list[Any]] = []
     for arm in arms:
         seeds = [of_arms[arm] for of_arms in kept.values() if arm in of_arms]
@@ -216,6 +216,12 @@ def differ(plan: Plan, kept: Mapping[int, Mapping[str, Any]], types: Sequence[in
                 f"{what} {shown['value']:.3f}"
                 + (f" ({shown['low']:.3f} to {shown['high']:.3f})" if "low" in shown else "")
             )
+    lots = [[apart(of[a], of[a + OTHERS]) for a in of if a + OTHERS in of] for of in seeds]
+    same = over([fmean(some) for some in lots if some])
+    if parts and same is not None:
+        parts.append(
+            f"two lots of questions of the same kind and language {same['value']:.3f}, which is what chance does"
+        )
     said = "; ".join(parts)
     return [f"How far the mean weights of {arm} lie apart (0: the same; 1: nobody in common): {said}."] if parts else []
 
