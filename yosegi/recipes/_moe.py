@@ -1,0 +1,292 @@
+"""What `loramoe` says of its answers: claims held against the paper, forgetting, who is right where, could answers be read."""
+
+import re
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Any
+
+from yosegi import files
+from yosegi.bases import Base
+from yosegi.evaluate.statistics import mcnemar, wilson
+from yosegi.generate import rooms
+from yosegi.recipes._claims import Scores, cell, dots, judge, labels, paragraph, scores
+from yosegi.recipes._moe_data import KINDS, LONGER, OFF, Plan, bank, lora
+from yosegi.recipes._moe_routes import routes
+from yosegi.run import Run
+
+LISTED = 8
+"""Ids told one by one; the rest are in the items."""
+NEAR_NOTHING = 0.05
+"""A share of right answers at which arms are told apart by luck."""
+LEAST = 6
+"""Questions that only one of two arms has right, all of them the same one: from here on McNemar's test says something."""
+
+
+def findings(run: Run, config: Any, plan: Plan, base: Base) -> None:
+    """Write `findings.json` (report/findings.py) from the rows, items and traces of the run."""
+    every = plan.some("both", plan.whole)
+    kinds = {"all": [task.name for task in every]}
+    kinds |= {kind: [task.name for task in plan.some(kind, plan.whole)] for kind in KINDS}
+    if len(plan.languages) > 1:
+        kinds |= {language: [task.name for task in plan.some("both", language)] for language in plan.languages}
+    kinds["known"] = [task.name for task in plan.known]
+    kinds = {kind: names for kind, names in kinds.items() if names}
+    score = {kind: scores(run, names, "score") for kind, names in kinds.items()}
+    logp = {kind: scores(run, names, "logp") for kind, names in kinds.items()}
+    # One label for all: the intervals are about other seeds and other questions of these tasks.
+    whose = {kind: [kind] * len(labels(run, names)) for kind, names in kinds.items()}
+    arms = list(score["all"])
+    judged = [row for claim in claims(config, plan) if (row := judge(claim, score, logp, whose)) is not None]
+    figure = dots("Easy and hard questions, every arm", score["all"], whose["all"], "score")
+    found = [
+        {
+            "heading": "One bank or one LoRA, for easy and hard questions",
+            "text": [
+                f"{len(every)} tasks, {len(config.seeds)} seeds, {config.asked} questions a task, {config.steps} steps of "
+                f"{config.batch} questions. Every LoRA has as many parameters as the bank with its routers, but the one whose "
+                "rank is told. Intervals: 95 %, over seeds and questions of these tasks; they do not speak of other tasks.",
+                *chosen(run, config),
+            ],
+            "table": {
+                "columns": ["", *(f"{kind}, {what}" for kind in kinds for what in ("score", "log p"))],
+                "rows": [[arm, *(cell(of[kind].get(arm)) for kind in kinds for of in (score, logp))] for arm in arms],
+            },
+            "figure": figure | {"caption": "All questions, easy and hard; 95 % intervals over seeds and questions."},
+        },
+        {
+            "heading": "Held against the paper",
+            "text": paragraph(judged, len(config.seeds)) if judged else ["No two arms to compare."],
+            "table": {
+                "columns": ["claim", "questions", "paper", "difference, score", "", "difference, log p", ""],
+                "rows": judged,
+                "note": "On the same questions. What the paper claims is of LLaMA-2 7B, against fine-tuning all weights and "
+                "one LoRA; a control that it does not have is marked (ours).",
+            },
+        },
+        *routes(run, config, plan),
+    ]
+    if "known" in score:
+        found.append(forgotten(config, plan, score["known"], logp["known"]))
+    found += [overlaps(run, config, plan), audit(run, config, plan)]
+    if plan.shown:
+        found.append(worked_examples(run, config, plan, base))
+    files.write_json(
+        run.path / "findings.json", {"title": "LoRAMoE: easy and hard, and nothing forgotten?", "findings": found}
+    )
+
+
+def claims(config: Any, plan: Plan) -> Iterator[tuple[str, str, str, str, str]]:
+    """What is claimed, which arm, against which, on what, and what the paper says."""
+    whole, ours, one = plan.whole, bank(config.betas[-1], plan.whole), lora("both", plan.whole)
+    for where in ("all", *KINDS):
+        yield "LoRAMoE beats one LoRA of equal parameters", ours, one, where, "> 0"
+    yield "LoRAMoE beats one LoRA of equal time", ours, LONGER, "all", "> 0 (ours)"
+    yield f"LoRAMoE beats one LoRA of rank {config.rank}", ours, f"LoRA rank {config.rank}", "all", "> 0"
+    for kind in KINDS:
+        yield f"One bank for both is as good as a LoRA on {kind} alone", ours, lora(kind, whole), kind, "≈ 0"
+    if len(config.betas) > 1:
+        least = bank(config.betas[0], whole)
+        yield f"β {config.betas[-1]:g} beats β {config.betas[0]:g}", ours, least, "all", "> 0"
+        yield f"β {config.betas[-1]:g} keeps more than β {config.betas[0]:g}", ours, least, "known", "> 0"
+    yield "The types matter: better than types by lot", ours, "LoRAMoE, random types", "all", "> 0 (ours)"
+    yield "Which way the types pull does not matter", ours, "LoRAMoE, attract", "all", "≈ 0"
+    yield "Types by kind beat types by language", ours, "LoRAMoE, types by language", "all", "> 0 (ours)"
+    yield "The router matters: better than all experts alike", ours, OFF, "all", "> 0 (ours)"
+    yield "LoRAMoE keeps what the base knew", ours, "base", "known", "≈ 0"
+    yield "LoRAMoE keeps more than one LoRA of equal parameters", ours, one, "known", "> 0"
+    for language in plan.languages if len(plan.languages) > 1 else ():
+        own = bank(config.betas[-1], language)
+        yield f"The bank for all languages is as good as that for {language}", ours, own, language, "≈ 0"
+
+
+def chosen(run: Run, config: Any) -> list[str]:
+    """The learning rates, and whether the grid was wide enough to say so."""
+    path = run.path / "settings.json"
+    if not path.exists():
+        return []
+    found = files.read_json(path)
+    said = "Learning rates, chosen on validation questions: " + "; ".join(
+        f"{way} {of['chosen']:g}" for way, of in found.items()
+    )
+    ends = (min(config.rates), max(config.rates))
+    edge = [way for way, of in found.items() if of["chosen"] in ends]
+    if len(config.rates) == 1:
+        return [said + ". There was only one to choose from."]
+    if edge:
+        said += f". At an end of the grid, so that a wider one might do better: {'; '.join(edge)}"
+    lost = [name for seed in config.seeds for name in files.read_json(run.path / f"arms-s{seed}.json")["lost"]]
+    return [said + ".", *([f"These diverged and are missing: {'; '.join(lost)}."] if lost else [])]
+
+
+def forgotten(config: Any, plan: Plan, score: Scores, logp: Scores) -> dict[str, Any]:
+    """What the base knew, arm by arm: the change on the same questions."""
+    names = ", ".join(task.name for task in plan.known)
+    rows: list[list[Any]] = []
+    for arm in score:
+        if arm == "base" or "base" not in score:
+            continue
+        seeds = sorted(score[arm].keys() & score["base"].keys())
+        change = [change_of(of, arm, seeds) for of in (score, logp)]
+        lost, gained = (
+            fmean(sum(sign * (a - b) > 0 for a, b in zip(score[arm][s], score["base"][s], strict=True)) for s in seeds)
+            for sign in (-1, 1)
+        )
+        rows.append([arm, *change, round(lost, 1), round(gained, 1)])
+    before = cell(score.get("base"))
+    text = [
+        f"General questions that nothing here was trained on ({names}). Lost and gained: questions, mean over seeds."
+    ]
+    if before is not None:
+        little = " Almost nothing: what is not known cannot be forgotten." if before["value"] <= NEAR_NOTHING else ""
+        text.append(f"The base alone scores {before['value']:.3f}.{little}")
+    top = bank(config.betas[-1], plan.whole)
+    for arm in (lora("both", plan.whole), top):
+        if row := next((row for row in rows if row[0] == arm), None):
+            how = "loses" if row[1]["high"] < 0 else "gains" if row[1]["low"] > 0 else "shows no change"
+            text.append(f"{arm} {how}: {row[1]['value']:+.3f} ({row[1]['low']:+.3f} to {row[1]['high']:+.3f}).")
+    return {
+        "heading": "What is still known",
+        "text": text,
+        "table": {"columns": ["", "change of the score", "change of log p", "lost", "gained"], "rows": rows},
+    }
+
+
+def change_of(of: Scores, arm: str, seeds: Sequence[int], against: str = "base") -> dict[str, float] | None:
+    """The mean change with its interval."""
+    return cell({s: [a - b for a, b in zip(of[arm][s], of[against][s], strict=True)] for s in seeds})
+
+
+def overlaps(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
+    """Are two arms right about the same questions? With few right answers any two arms are alike, and this says so."""
+    whole, seed = plan.whole, config.seeds[0]
+    one, top, least = lora("both", whole), bank(config.betas[-1], whole), bank(config.betas[0], whole)
+    arms = list(dict.fromkeys(["base", one, least, top]))
+    pairs = [(arm, top) for arm in arms if arm != top]
+    right = {task.name: rights(run, task.name, seed) for task in plan.some("both", whole)}
+    files.write_json(run.path / "right.json", {"seed": seed, "right": right})
+    rows: list[list[Any]] = []
+    told: list[str] = []
+    clear = 0
+    for task, of_arms in right.items():
+        for a, b in pairs:
+            if a not in of_arms or b not in of_arms:
+                continue
+            n, (in_a, in_b) = of_arms[a]["n"], (set(of_arms[a]["ids"]), set(of_arms[b]["ids"]))
+            both, only_a, only_b = len(in_a & in_b), len(in_a - in_b), len(in_b - in_a)
+            p = mcnemar(only_b, only_a)
+            clear += p < 0.05
+            said = "differ" if p < 0.05 else f"no finding: {only_a + only_b} differ, {LEAST} is the least"
+            said = "no difference found" if p >= 0.05 and only_a + only_b >= LEAST else said
+            chance = round(len(in_a) * len(in_b) / n, 1)
+            rows.append([task, a, b, len(in_a), len(in_b), both, chance, only_a, only_b, round(p, 4), said])
+        if few := [
+            f"{len(of_arms[arm]['ids'])} by {arm} ({ids(set(of_arms[arm]['ids']))})" for arm in arms if arm in of_arms
+        ]:
+            n, most = of_arms[arms[0]]["n"], max(len(of_arms[arm]["ids"]) for arm in arms if arm in of_arms)
+            if most <= NEAR_NOTHING * n:
+                low, high = wilson(most, n)
+                told.append(
+                    f"{task}, right of {n}: {'; '.join(few)}. This is near nothing: {most} of {n} means from {100 * low:.1f} to "
+                    f"{100 * high:.1f} %, and no order of these arms."
+                )
+    text = [
+        f"Seed {seed}. By chance: how many both would have right if being right were drawn by lot. McNemar's test asks only "
+        f"those that one of the two has right; fewer than {LEAST} of these can never be a finding. All ids are in right.json.",
+        f"{clear} of {len(rows)} pairs differ with p < .05; one in twenty would where nothing is the matter.",
+        *told,
+    ]
+    columns = ["task", "A", "B", "A right", "B right", "both", "by chance", "only A", "only B", "p (McNemar)", ""]
+    return {"heading": "Right about the same questions?", "text": text, "table": {"columns": columns, "rows": rows}}
+
+
+def rights(run: Run, task: str, seed: int) -> dict[str, dict[str, Any]]:
+    """Of each arm, the ids it has right, where an answer is right or wrong."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in own_rows(run):
+        if row["task"] == task and row["seed"] == seed and row["model"] not in found:
+            items = files.read_jsonl(run.path / row["items"])
+            if all(item["score"] in (0, 1) for item in items):
+                found[row["model"]] = {"n": len(items), "ids": [item["id"] for item in items if item["score"] == 1]}
+    return found
+
+
+def ids(some: set[str]) -> str:
+    """The first of them."""
+    listed = ", ".join(sorted(some)[:LISTED]) or "none"
+    return listed + (f" and {len(some) - LISTED} more" if len(some) > LISTED else "")
+
+
+def own_rows(run: Run) -> list[dict[str, Any]]:
+    """One row a measurement: not the comparisons, not log p."""
+    seen: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for row in run.results():
+        if "against" not in row and row["metric"] != "logp":
+            seen.setdefault((row["model"], row["task"], row["seed"]), row)
+    return list(seen.values())
+
+
+def audit(run: Run, config: Any, plan: Plan) -> dict[str, Any]:
+    """Could the answers be read? A wrong answer that says the right one may be the reader's fault."""
+    whole = plan.whole
+    shown = ["base", lora("both", whole), *(bank(beta, whole) for beta in config.betas)]
+    golds = {
+        task.name: {example.id: example.answers for example in task.examples("test")[: config.asked]}
+        for task in plan.some("both", whole)
+    }
+    groups: dict[tuple[str, str], list[list[dict[str, Any]]]] = {}
+    for row in own_rows(run):
+        if row["model"] in shown and row["task"] in golds:
+            groups.setdefault((row["task"], row["model"]), []).append(files.read_jsonl(run.path / row["items"]))
+    rows: list[list[Any]] = []
+    examples: list[str] = []
+    for (task, arm), several in groups.items():
+        items = [item for some in several for item in some]
+        missed = [item for item in items if item["score"] == 0 and holds(item["prediction"], golds[task][item["id"]])]
+        share = [sum(not i["parsed"] for i in items), sum(i["truncated"] for i in items), len(missed)]
+        rows.append([task, arm, len(items), *(round(100 * n / len(items), 1) for n in share)])
+        if missed and len(examples) < 3:
+            wrote = " ".join(missed[0]["prediction"].split())[-80:]
+            examples.append(f"{missed[0]['id']} ({arm}): “…{wrote}”, and {golds[task][missed[0]['id']][0]} is right")
+    most = max((row[3] for row in rows), default=0.0)
+    text = [
+        f"At most {most:g} % of the answers of an arm to a task held nothing that could be read. “Says it”: marked wrong, "
+        "and the right answer stands somewhere in the text; some of these are steps on the way to another number."
+    ]
+    return {
+        "heading": "Could the answers be read?",
+        "text": [*text, *(["To look at: " + "; ".join(examples) + "."] if examples else [])],
+        "table": {
+            "columns": ["task", "", "answers", "unreadable, %", "cut off, %", "wrong, but says it, %"],
+            "rows": rows,
+        },
+    }
+
+
+def holds(text: str, answers: Sequence[str]) -> bool:
+    """Whether an answer stands in a text by itself: 12 is not in 312."""
+    return any(a and re.search(rf"(?<![A-Za-z0-9.,]){re.escape(a)}(?![A-Za-z0-9]|[.,]\d)", text) for a in answers)
+
+
+def worked_examples(run: Run, config: Any, plan: Plan, base: Base) -> dict[str, Any]:
+    """The base alone, after worked examples: what it can do without training."""
+    seed, rows = config.seeds[0], []
+    for name, shown in plan.shown.items():
+        before, after = (scores(run, [task], "score").get("base", {}).get(seed) for task in (name, shown.name))
+        if before is None or after is None or len(before) != len(after):
+            continue
+        gained, lost = (sum(sign * (a - b) > 0 for a, b in zip(after, before, strict=True)) for sign in (1, -1))
+        _, room = rooms(base, shown.max_new_tokens)
+        prompts = [example.prompt for example in shown.examples("test")[: config.asked]]
+        long = sum(len(base.tokenizer(prompt)["input_ids"]) > room for prompt in prompts)
+        p = round(mcnemar(gained, lost), 4)
+        rows.append(
+            [name, cell({seed: before}), cell({seed: after}), gained, lost, p, round(100 * long / len(prompts))]
+        )
+    without = [task.name for task in plan.asked if task.name not in plan.shown]
+    text = [
+        f"{config.shots} worked examples before each question, the same questions; p is McNemar's. Too long: of these the "
+        "context cannot hold all that is shown, and the beginning is left out."
+    ]
+    text += [f"There is no such form of {', '.join(without)}."] if without else []
+    columns = ["task", "zero-shot", f"{config.shots} shown", "gained", "lost", "p", "too long, %"]
+    return {"heading": "The base after worked examples", "text": text, "table": {"columns": columns, "rows": rows}}
