@@ -356,3 +356,16 @@ def test_what_was_learnt_has_to_be_of_these_layers(any_model, experts):
         banks.remember({**learnt, f"elsewhere|{first.rpartition('|')[2]}": learnt[first]})
     with pytest.raises(Invalid, match=f"of layer {re.escape(first.rpartition('|')[0])}"):
         banks.remember({key: value for key, value in learnt.items() if key != first})
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_of_a_packed_linear_the_weight_is_what_it_computes_with(bias):
+    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+    whole = nn.Linear(64, 48, bias=bias)
+    packed = bnb.nn.Linear4bit(64, 48, bias=bias, quant_type="nf4", compute_dtype=torch.float32)
+    packed.load_state_dict(whole.state_dict())
+    packed = packed.to("cpu")
+    assert packed.weight.dtype == torch.uint8
+    expected = bnb.functional.dequantize_4bit(packed.weight.data, packed.weight.quant_state)
+    torch.testing.assert_close(weight(packed), expected, atol=1e-6, rtol=1e-6)
+    assert 0.01 < (expected - whole.weight).norm() / whole.weight.norm() < 0.2

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import BaseName, Data, Json, RunDir, Seed, Tasks, begin, say
+from yosegi.commands._options import BaseName, Data, Json, LoadIn, RunDir, Seed, Tasks, begin, say
 from yosegi.errors import Invalid
 
 
@@ -26,6 +26,7 @@ def eval_(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     limit: Annotated[int | None, typer.Option(help="At most so many examples a task.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences at a time.", min=1)] = 64,
+    load_in: LoadIn = None,
     seed: Seed = 0,
     run: RunDir = None,
     data: Data = None,
@@ -62,7 +63,7 @@ def eval_(
     from yosegi.run import Run
 
     tasks = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
-    beside = load(base)
+    beside = load(base, load_in or "fp32")
     experts, shelf = [], Library(library or "", beside.hash, beside.name)
     if library is not None:
         experts = shelf.load(None if router or merge or "all" in (expert or []) else expert)
@@ -97,8 +98,8 @@ def eval_(
     for name in merge or []:
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
     where = Run(
-        run or Path("runs") / f"eval-{library.name if library else base}",
-        {"command": "eval", "base": base, "library": library and str(library), "tasks": [t.name for t in tasks],
+        run or Path("runs") / f"eval-{library.name if library else base}{f'-{load_in}' if load_in else ''}",
+        {"command": "eval", "base": base, "load_in": beside.load_in, "library": library and str(library), "tasks": [t.name for t in tasks],
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
     )  # fmt: skip
     rows = evaluate(beside, arms, tasks, where, split=split, limit=limit, seed=seed, batch_size=batch_size)

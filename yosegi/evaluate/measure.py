@@ -66,7 +66,7 @@ def evaluate(
                     if not arm.can_answer(task.name):
                         continue
                     mark = arm.fingerprint(
-                        base=base.hash, task=task.name, split=split, seed=seed, asked=_digest(task, examples)
+                        base=base.hash + base.load_in.removeprefix("fp32"), task=task.name, split=split, seed=seed, asked=_digest(task, examples)
                     )
                     if mark in known:
                         bar.advance(len(examples))
@@ -142,6 +142,7 @@ def _measure(
         "run": run.path.name,
         "base": base.name,
         "base_hash": base.hash,
+        **({"load_in": base.load_in} if base.load_in != "fp32" else {}),
         **arm.describe(),
         "task": task.name,
         "split": split,

@@ -44,6 +44,8 @@ class Settings(BaseModel):
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     max_length: int = Field(default=1024, ge=2)
     """Longest sequence in tokens; of a longer one the beginning of the prompt is left out."""
+    load_in: Literal["fp32", "bf16", "4bit"] = "fp32"
+    """How the frozen base is held. 4bit: NF4, as QLoRA has it (pip install 'yosegi[quant]'). The expert is fp32 anyway."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass (non-reentrant): less memory, a third more time."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
