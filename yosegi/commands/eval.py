@@ -98,8 +98,9 @@ def eval_(
     for name in merge or []:
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
     where = Run(
-        run or Path("runs") / f"eval-{library.name if library else base}{f'-{load_in}' if load_in else ''}",
-        {"command": "eval", "base": base, "load_in": beside.load_in, "library": library and str(library), "tasks": [t.name for t in tasks],
+        run or Path("runs") / "-".join(filter(None, ["eval", library.name if library else base, load_in])),
+        {"command": "eval", "base": base, "load_in": beside.load_in, "library": library and str(library),
+         "tasks": [t.name for t in tasks],
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
     )  # fmt: skip
     rows = evaluate(beside, arms, tasks, where, split=split, limit=limit, seed=seed, batch_size=batch_size)

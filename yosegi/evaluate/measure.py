@@ -66,7 +66,11 @@ def evaluate(
                     if not arm.can_answer(task.name):
                         continue
                     mark = arm.fingerprint(
-                        base=base.hash + base.load_in.removeprefix("fp32"), task=task.name, split=split, seed=seed, asked=_digest(task, examples)
+                        base=base.hash + base.load_in.removeprefix("fp32"),
+                        task=task.name,
+                        split=split,
+                        seed=seed,
+                        asked=_digest(task, examples),
                     )
                     if mark in known:
                         bar.advance(len(examples))
