@@ -19,6 +19,7 @@ CHECKED = {
     "load": "equal to",
     "train": "equal to",
     "merge": "yosegi error",
+    "plan": "memory ratio",
     "prototypes": "ratio",
     "routed": "equal to",
     "search": "equal to",
