@@ -55,6 +55,8 @@ JOBS = [
     ("medium", Job("lora", batch=2, length=128)),
     ("medium", Job("loramoe", experts=8, rank=4, batch=2, length=128, targets="ffn")),
 ]
+APART = [JOBS[3], JOBS[4], JOBS[11]]
+"""Those that a fresh process does as well."""
 QUICK = [("nano", Job("lora", batch=2, length=32)), ("nano", Job("full", batch=2, length=32))]
 
 
@@ -151,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     for size, job in QUICK if chosen.quick else JOBS:
         width, rows_of = SIZES[size][0], min(1024, job.at_once)
         machine = here(job.bf16, width=width, rows=rows_of, seconds=0.1 if chosen.quick else 1.0)
-        rows.append(measure(size, job, machine, 2 if chosen.quick else 5, apart=size != "nano"))
+        rows.append(measure(size, job, machine, 2 if chosen.quick else 5, apart=(size, job) in APART))
     for line in table():
         if line.published_optimizer is not None and line.method != "galore-per-layer":
             rows.append(

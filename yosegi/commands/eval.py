@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import BaseName, Data, Json, LoadIn, RunDir, Seed, Tasks, begin, say
+from yosegi.commands._options import BaseName, Data, HeldIn, Json, RunDir, Seed, Tasks, begin, say
 from yosegi.errors import Invalid
 
 
@@ -26,7 +26,7 @@ def eval_(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     limit: Annotated[int | None, typer.Option(help="At most so many examples a task.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences at a time.", min=1)] = 64,
-    load_in: LoadIn = None,
+    load_in: HeldIn = None,
     seed: Seed = 0,
     run: RunDir = None,
     data: Data = None,

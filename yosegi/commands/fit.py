@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import BaseName, Data, Json, LibraryDir, LoadIn, RunDir, Seed, begin, first_process, say
+from yosegi.commands._options import BaseName, Data, HeldIn, Json, LibraryDir, RunDir, Seed, begin, first_process, say
 from yosegi.errors import Invalid
 
 
@@ -35,7 +35,7 @@ def fit(
     max_length: Annotated[int, typer.Option(help="Longest sequence, in tokens.", min=2)] = 1024,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a router of the same name.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where a checkpoint lies.")] = False,
-    load_in: LoadIn = None,
+    load_in: HeldIn = None,
     seed: Seed = 0,
     run: RunDir = None,
     data: Data = None,

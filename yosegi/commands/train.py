@@ -8,9 +8,9 @@ import typer
 from yosegi.commands._options import (
     BaseName,
     Data,
+    HeldIn,
     Json,
     LibraryDir,
-    LoadIn,
     RunDir,
     Tasks,
     begin,
@@ -48,7 +48,7 @@ def train(
     max_length: Annotated[int | None, typer.Option(help="Longest sequence, in tokens (1024).")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many training examples.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16: what is computed in.")] = None,
-    load_in: LoadIn = None,
+    load_in: HeldIn = None,
     save_steps: Annotated[int | None, typer.Option(help="A checkpoint every so many steps (100).")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of data order and dropout; the start has --init-seed in --config.")
