@@ -154,6 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         width, rows_of = SIZES[size][0], min(1024, job.at_once)
         machine = here(job.bf16, width=width, rows=rows_of, seconds=0.1 if chosen.quick else 1.0)
         rows.append(measure(size, job, machine, 2 if chosen.quick else 5, apart=(size, job) in APART))
+        print(
+            f"{size} {job.method}: memory {rows[-1]['memory ratio']:.2f}, time {rows[-1]['time ratio']:.2f}",
+            file=sys.stderr,
+        )
     for line in table():
         if line.published_optimizer is not None and line.method != "galore-per-layer":
             rows.append(

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +19,6 @@ from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 HASHES: "OrderedDict[tuple[str, int, int], str]" = OrderedDict()
 """File (path, size, mtime) -> sha256, so that one process reads a base's weights for their hash once."""
 
-HeldIn = Literal["fp32", "bf16", "4bit"]
 HELD = ("fp32", "bf16", "4bit")
 
 SMALL = 30_000_000
@@ -47,7 +46,7 @@ class Base:
         return bool(self.model.config.is_encoder_decoder)  # type: ignore[union-attr]
 
 
-def load(name: str, load_in: HeldIn = "fp32", device: str | None = None) -> Base:
+def load(name: str, load_in: str = "fp32", device: str | None = None) -> Base:
     """A base by its name here, its folder, or its Hub id. Only safetensors are read.
 
     Args:

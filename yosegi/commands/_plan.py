@@ -100,14 +100,15 @@ def shape_of(model: str) -> Any:
         return preset(model)
     if "=" in model:
         known = {"hidden", "inner", "layers", "heads", "vocab", "kv_heads", "head_dim"}
-        pairs = dict(part.partition("=")[::2] for part in model.split(","))
+        pairs = {name: value for name, _, value in (part.partition("=") for part in model.split(","))}
         needed = ["hidden", "inner", "layers", "heads", "vocab"]
         if (odd := set(pairs) - known) or [name for name in needed if name not in pairs]:
             wrong = f"no {min(odd)!r} is known" if odd else "all of " + ", ".join(needed) + " are needed"
             raise Invalid(f"A model in plain sizes is hidden=…,inner=…,layers=…,heads=…,vocab=…: {wrong}.")
         if not all(value.isdigit() and int(value) for value in pairs.values()):
             raise Invalid("The sizes of a model are whole numbers above 0.")
-        return Shape("a model", **{name: int(value) for name, value in pairs.items()})
+        sizes: dict[str, Any] = {name: int(value) for name, value in pairs.items()}
+        return Shape("a model", **sizes)
     from transformers import AutoConfig
 
     from yosegi import registry

@@ -264,5 +264,5 @@ def weight(linear: nn.Module) -> Tensor:
     if not W.is_floating_point():  # packed: it is asked what it makes of every unit vector
         eye_II = torch.eye(shape(linear)[1], device=W.device)
         W_IO: Tensor = linear(eye_II)
-        return (W_IO if linear.bias is None else W_IO - linear(torch.zeros_like(eye_II[:1]))).mT.float().contiguous()
+        return (W_IO - linear(torch.zeros_like(eye_II[:1]))).mT.float().contiguous()  # without the bias
     return (W if isinstance(linear, nn.Linear) else W.mT).detach().float()

@@ -45,8 +45,8 @@ def table(batch: int = 1, length: int = 256, checkpointing: bool = False) -> lis
             weights, gradients, optimizer = pretraining(shape, job)
             kept = activations(shape, job)[0]
             published = GALORE_PAPER.get((size, method.removesuffix("-per-layer")), (None, None))
-            numbers = (value / GB for value in (weights, gradients, optimizer, kept))
-            found.append(Line(size, method, RANKS[size], *numbers, *published))
+            line = (weights / GB, gradients / GB, optimizer / GB, kept / GB)
+            found.append(Line(size, method, RANKS[size], *line, *published))
     return found
 
 
