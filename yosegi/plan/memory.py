@@ -120,7 +120,7 @@ def predict(shape: Shape, job: Job) -> Memory:
     """The memory of one process, which on several GPUs every one of them holds.
 
     The peak is the larger of two moments: the backward pass begins, with all activations and the loss; it ends, with all
-    gradients and the activations of one block.
+    gradients and the activations of one block. With checkpointing no block is computed again before the loss is gone.
     """
     weights, gradients, optimizer = held(shape, job)
     kept, one = activations(shape, job)
@@ -130,9 +130,10 @@ def predict(shape: Shape, job: Job) -> Memory:
     cache = 0
     if job.method == "grpo":  # keys and values of all answers while they are written
         cache = job.rows * job.length * shape.layers * 2 * shape.kv * job.compute
-    begins = kept + logits + (gradients if job.rows * job.length > job.at_once else 0)
+    before = gradients if job.tokens > job.at_once else 0  # those of earlier passes of the step
+    begins = kept - (one if job.checkpointing else 0) + logits + before
     ends = gradients + max(one, copies)
-    peak = weights + optimizer + max(begins, ends, cache)
+    peak = weights + optimizer + max(begins, kept + before, ends, cache)
     return Memory(weights, gradients, optimizer, kept, logits, copies, cache, peak)
 
 
