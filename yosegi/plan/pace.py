@@ -12,8 +12,8 @@ from yosegi.plan.machines import APART, UTILISATION, Machine
 from yosegi.plan.memory import WHOLE, Job, activations, held, moving_params
 from yosegi.plan.shapes import Shape
 
-TOUCHED = 4
-"""How often an activation that is kept is read or written, beside the GEMMs: made, used, used again, and its gradient."""
+TOUCHED = 8
+"""How often an activation that is kept is read or written, beside the GEMMs, forward and backward (fitted to a CPU's steps)."""
 LINK = 20e9
 """Bytes a second between two GPUs of one machine, over PCIe 4: what data-parallel processes add up their gradients with. In a
 ring every gradient is sent almost twice."""
