@@ -21,6 +21,7 @@ CHECKED = {
     "loramoe": "equal to",
     "train": "equal to",
     "merge": "yosegi error",
+    "plan": "memory ratio",
     "prototypes": "ratio",
     "routed": "equal to",
     "search": "equal to",

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from yosegi import bases, registry
-from yosegi.errors import Corrupt, NoData, UnknownName
+from yosegi.core.model import linears
+from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 
 BASES = registry.names("bases")
 
@@ -62,10 +63,33 @@ def test_a_folder_is_a_base_and_its_hash_is_that_of_its_weights(nano, copied):
     assert bases.weights_hash(str(copied)) != nano.hash
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_precision_in_memory_is_no_part_of_the_hash(nano, dtype):
-    base = bases.load("nano", dtype=dtype)
-    assert base.hash == nano.hash and next(base.model.parameters()).dtype == dtype
+@pytest.mark.parametrize(("load_in", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_precision_in_memory_is_no_part_of_the_hash(nano, load_in, dtype):
+    base = bases.load("nano", load_in)
+    assert base.hash == nano.hash and base.load_in == load_in
+    assert {p.dtype for p in base.model.parameters()} == {dtype}
+
+
+def test_four_bits_are_held_and_the_hash_is_that_of_the_files(nano):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+    base = bases.load("nano", "4bit", "cpu")
+    assert base.hash == nano.hash and base.load_in == "4bit"
+    inner = [base.model.get_submodule(name).weight for name in linears(base.model)]
+    assert {p.dtype for p in inner} == {torch.uint8}
+    ours = {id(p) for p in inner}
+    assert {p.dtype for p in base.model.parameters() if id(p) not in ours} == {torch.float32}  # head, embeddings, norms
+    assert all(p.numel() * 2 == 128 * 128 for p in inner[:4])  # two numbers in a byte
+
+
+def test_four_bits_need_an_extra(monkeypatch):
+    monkeypatch.setattr(bases, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'yosegi\[quant\]'"):
+        bases.load("nano", "4bit")
+
+
+def test_another_way_to_hold_a_base_is_refused():
+    with pytest.raises(UnknownName, match="Did you mean '4bit'"):
+        bases.load("nano", "8bit")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("train --task skills/revers", "Did you mean 'reverse'"),
         ("train --task gsm8k/part", "gsm8k/part"),
         ("train --task skills/add --rank 0", "rank"),
+        ("train --task skills/add --load-in 3bit", "load_in"),
+        ("eval --task skills/add --load-in 3bit", "Did you mean '4bit'"),
         ("train --task skills/add --rank few", "'--rank'"),
         ("train --task skills/add --alpha -1", "alpha"),
         ("train --task skills/add --method pisa", "Did you mean 'pissa'"),

@@ -418,3 +418,16 @@ def test_one_decision_a_block_is_saved_once_and_comes_back(llama, experts):
     other = put(llama, given, Softmax())
     with pytest.raises(Invalid, match="does not say the row_EI of layer"):
         other.remember(learnt)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_of_a_packed_linear_the_weight_is_what_it_computes_with(bias):
+    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+    whole = nn.Linear(64, 48, bias=bias)
+    packed = bnb.nn.Linear4bit(64, 48, bias=bias, quant_type="nf4", compute_dtype=torch.float32)
+    packed.load_state_dict(whole.state_dict())
+    packed = packed.to("cpu")
+    assert packed.weight.dtype == torch.uint8
+    expected = bnb.functional.dequantize_4bit(packed.weight.data, packed.weight.quant_state)
+    torch.testing.assert_close(weight(packed), expected, atol=1e-6, rtol=1e-6)
+    assert 0.01 < (expected - whole.weight).norm() / whole.weight.norm() < 0.2

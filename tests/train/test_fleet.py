@@ -118,9 +118,8 @@ def test_a_fleet_may_begin_as_an_expert_of_the_library(tmp_path):
 
 def test_waves_when_the_memory_is_short(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(fleets, "_measure_pass", lambda *_: 1000)
-    each = (
-        fleets.COPIES * 4 * sail(tmp_path / "one", data={"few": DATA["few"]})["few"].card["metrics"]["trainable_params"]
-    )
+    one = sail(tmp_path / "one", data={"few": DATA["few"]})["few"]
+    each = fleets.moving(one.card["metrics"]["trainable_params"])
     capsys.readouterr()
     kept = []
     waves = sail(tmp_path / "waves", memory=2 * each + 1500, keep=lambda e: kept.append(e.name))

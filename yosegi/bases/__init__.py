@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import torch
 from torch import nn
 
 from yosegi import registry
-from yosegi.errors import Corrupt, NoData, UnknownName
+from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 
 HASHES: "OrderedDict[tuple[str, int, int], str]" = OrderedDict()
 """File (path, size, mtime) -> sha256, so that one process reads a base's weights for their hash once."""
+
+HELD = ("fp32", "bf16", "4bit")
 
 SMALL = 30_000_000
 """A model of fewer parameters is computed by one thread, unless OMP_NUM_THREADS says otherwise: more of them spend ten times
@@ -25,12 +28,17 @@ as long waiting for each other."""
 
 @dataclass
 class Base:
-    """A model with its tokenizer, what it is called, and the hash of its weights (first 12 hex digits)."""
+    """A model with its tokenizer, what it is called, and the hash of its weights (first 12 hex digits).
+
+    The hash is that of the files, however they are held in memory: experts that learnt beside the 4-bit base stand beside the
+    whole one as well, and say on their card which it was (`load_in`).
+    """
 
     name: str
     hash: str
     model: nn.Module
     tokenizer: Any
+    load_in: str = "fp32"
 
     @property
     def seq2seq(self) -> bool:
@@ -38,25 +46,36 @@ class Base:
         return bool(self.model.config.is_encoder_decoder)  # type: ignore[union-attr]
 
 
-def load(name: str, dtype: torch.dtype = torch.float32, device: str | None = None) -> Base:
+def load(name: str, load_in: str = "fp32", device: str | None = None) -> Base:
     """A base by its name here, its folder, or its Hub id. Only safetensors are read.
 
     Args:
         name: `nano`, `house`, a folder, or an id such as "Qwen/Qwen3-0.6B-Base".
-        dtype: of the weights in memory.
+        load_in: how the weights are held: fp32, bf16, or 4bit: the blocks' linears in NF4 with nested scales (Dettmers et al.
+            2023, "QLoRA", arXiv:2305.14314), the rest in fp32 on a CPU and bf16 on a GPU.
         device: by default the GPU if there is one.
+
+    Raises:
+        MissingExtra: 4bit without bitsandbytes.
     """
+    if load_in not in HELD:
+        raise UnknownName.among("way to hold a base", load_in, HELD)
+    if load_in == "4bit" and find_spec("bitsandbytes") is None:
+        raise MissingExtra.named("bitsandbytes", "quant")
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    folder = where(name)
+    folder, device = where(name), device or ("cuda" if torch.cuda.is_available() else "cpu")
+    how = {"dtype": torch.bfloat16 if load_in == "bf16" else torch.float32}
+    if load_in == "4bit":
+        how = _nf4(device)
     try:
         config = AutoConfig.from_pretrained(folder)
         make = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = make.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        model = make.from_pretrained(folder, use_safetensors=True, **how)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         if Path(folder).is_dir():
@@ -68,8 +87,19 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str | None = Non
         tokenizer.pad_token = tokenizer.eos_token
     if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
         torch.set_num_threads(1)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()  # type: ignore[arg-type]
-    return Base(name, weights_hash(folder), model, tokenizer)
+    model.to(device).eval()  # type: ignore[arg-type]
+    return Base(name, weights_hash(folder), model, tokenizer, load_in)
+
+
+def _nf4(device: str) -> dict[str, Any]:
+    """What transformers is told for a base in four bits. All but the head is packed while it is read, linear by linear."""
+    from transformers import BitsAndBytesConfig
+
+    rest = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    packed = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=rest
+    )
+    return {"dtype": rest, "quantization_config": packed, "device_map": {"": device}}
 
 
 def where(name: str) -> str:

@@ -1,8 +1,11 @@
-"""`yosegi doctor`: what works on this machine."""
+"""`yosegi doctor`: what works on this machine, and what a training would take, here or elsewhere."""
 
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from yosegi.commands._options import Json, begin, say, table
 
@@ -17,9 +20,49 @@ EXTRAS = {
 }
 
 
-def doctor(as_json: Json = False) -> None:
-    """What works on this machine: hardware, versions, bases, data, extras."""
+METHODS = "full, lora, galore, galore-per-layer, loramoe, fleet, grpo."
+MODEL = "nano, a folder, a Hub id, a published size (60m to 70b), or hidden=…,inner=…,layers=…,heads=…,vocab=…"
+
+
+def doctor(
+    plan: Annotated[bool, typer.Option("--plan", help="Predict the memory and time of a training instead.")] = False,
+    show_table: Annotated[bool, typer.Option("--table", help="With --plan: four methods, 60 M to 70 B.")] = False,
+    base: Annotated[str, typer.Option("--base", "--model_name_or_path", help=MODEL)] = "nano",
+    method: Annotated[str, typer.Option(help=METHODS)] = "lora",
+    experts: Annotated[int, typer.Option(help="Of a LoRAMoE layer, or of a fleet.", min=1)] = 1,
+    rank: Annotated[int, typer.Option(help="Of an expert, or of GaLore's projection.", min=1)] = 8,
+    targets: Annotated[str, typer.Option(help="all-linear, attention, ffn, or names with commas.")] = "all-linear",
+    batch_size: Annotated[int, typer.Option(help="Sequences of a step, of each expert and GPU.", min=1)] = 16,
+    max_length: Annotated[int, typer.Option(help="Tokens of a sequence.", min=2)] = 1024,
+    answers: Annotated[float, typer.Option(help="Share of the tokens that are learnt, and need logits.")] = 1.0,
+    load_in: Annotated[str, typer.Option("--load-in", help="fp32, bf16 or 4bit: how the base is held.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16: what is computed in.")] = "auto",
+    activation_checkpointing: Annotated[
+        bool, typer.Option("--activation-checkpointing", help="As train has it.")
+    ] = False,
+    dropout: Annotated[float, typer.Option(help="On what an expert reads.", min=0, max=0.99)] = 0.05,
+    gpu: Annotated[str | None, typer.Option(help="a6000, h100 …, or 48GB; by default this machine.")] = None,
+    gpus: Annotated[int, typer.Option(help="How many of them, each with all of the model.")] = 1,
+    tflops: Annotated[float | None, typer.Option(help="Of dense GEMMs, where you know better.")] = None,
+    bandwidth: Annotated[float | None, typer.Option(help="GB/s of its memory, likewise.")] = None,
+    tokens: Annotated[float | None, typer.Option(help="Of the whole training.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Of the whole training, instead of tokens.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What works on this machine: hardware, versions, bases, data, extras. With --plan: what a training would take."""
     begin(None, as_json)
+    if show_table or plan:
+        from yosegi.commands import _plan
+
+        if show_table:
+            _plan.print_table(as_json, batch_size, max_length, activation_checkpointing)
+            return
+        _plan.plan(
+            base, gpu, gpus, tflops, bandwidth, tokens, max_steps, precision, as_json,
+            method=method, experts=experts, rank=rank, targets=targets, batch=batch_size, length=max_length, answers=answers,
+            load_in=load_in, checkpointing=activation_checkpointing, dropout=dropout,
+        )  # fmt: skip
+        return
     import torch
 
     from yosegi import registry

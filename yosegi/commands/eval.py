@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import Data, Json, RunDir, Seed, Tasks, begin, say
+from yosegi.commands._options import Data, HeldIn, Json, RunDir, Seed, Tasks, begin, say
 from yosegi.errors import Invalid, NoData
 
 
@@ -43,6 +43,7 @@ def eval_(
         bool, typer.Option("--forgetting", help="Also ask general knowledge and texts: what was forgotten?")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Sequences at a time.", min=1)] = 64,
+    load_in: HeldIn = None,
     seed: Seed = 0,
     run: RunDir = None,
     data: Data = None,
@@ -103,9 +104,11 @@ def eval_(
         if said := one.remark(split):
             print(f"{one.name}: {said}", file=sys.stderr)
     if len(names) > 1 or bases:
+        if load_in:
+            raise Invalid("--load-in goes with one --base.")
         _several(names, tasks, run, split, limit, seed, batch_size, as_json)
         return
-    beside = load(names[0])
+    beside = load(names[0], load_in or "fp32")
     experts, shelf = [], Library(library or "", beside.hash, beside.name)
     if library is not None:
         experts = shelf.load(None if router or merge or "all" in (expert or []) else expert)
@@ -153,9 +156,9 @@ def eval_(
         asked = {t.name: t.examples(split)[:limit] for t in tasks}
         groups = typed(by_type(asked, rules=type_), asked)
     where = Run(
-        run or Path("runs") / f"eval-{library.name if library else Path(names[0]).name}",
-        {"command": "eval", "base": names[0], "library": library and str(library), "tasks": [t.name for t in tasks],
-         **({"general": [t.name for t, _ in general]} if general else {}),
+        run or Path("runs") / "-".join(filter(None, ["eval", library.name if library else Path(names[0]).name, load_in])),
+        {"command": "eval", "base": names[0], "load_in": beside.load_in, "library": library and str(library),
+         "tasks": [t.name for t in tasks], **({"general": [t.name for t, _ in general]} if general else {}),
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
     )  # fmt: skip
     how = {"limit": limit, "seed": seed, "batch_size": batch_size}

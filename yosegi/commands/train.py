@@ -8,6 +8,7 @@ import typer
 from yosegi.commands._options import (
     BaseName,
     Data,
+    HeldIn,
     Json,
     LibraryDir,
     RunDir,
@@ -72,7 +73,8 @@ def train(
     gradient_accumulation_steps: Annotated[int | None, typer.Option(help="(1)")] = None,
     max_length: Annotated[int | None, typer.Option(help="Longest sequence, in tokens (1024).")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many training examples.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16: what is computed in.")] = None,
+    load_in: HeldIn = None,
     save_steps: Annotated[int | None, typer.Option(help="A checkpoint every so many steps (100).")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of data order and dropout; the start has --init-seed in --config.")
@@ -109,6 +111,7 @@ def train(
         "max_length": max_length,
         "limit": limit,
         "precision": precision,
+        "load_in": load_in,
         "save_steps": save_steps,
         "seed": seed,
     }
@@ -161,7 +164,7 @@ def train(
     validation = Validation(held_out, validate_every)
     from yosegi.bases import load
 
-    beside = load(base)
+    beside = load(base, settings.load_in)
     shelf = Library(library, beside.hash, beside.name)
     types = None
     if build == "loramoe":

@@ -72,7 +72,8 @@ def evaluate(
                     examples = asked[task.name]
                     if not arm.can_answer(task.name):
                         continue
-                    mark = fingerprint(arm, base.hash, task, examples, split, seed)
+                    held = base.hash + base.load_in.removeprefix("fp32")
+                    mark = fingerprint(arm, held, task, examples, split, seed)
                     if mark in known:
                         bar.advance(len(examples))
                         new = [row for row in run.results() if row.get("fingerprint") == mark]
@@ -164,6 +165,7 @@ def _measure(
         "run": run.path.name,
         "base": base.name,
         "base_hash": base.hash,
+        **({"load_in": base.load_in} if base.load_in != "fp32" else {}),
         **arm.describe(),
         "task": task.name,
         "split": split,

@@ -24,6 +24,7 @@ from yosegi.bases import Base
 from yosegi.batches import collate, order, tokens_by_step
 from yosegi.core.model import Banks
 from yosegi.objectives import IGNORED
+from yosegi.plan.memory import TOKENS
 from yosegi.progress import progress
 from yosegi.run import Run
 from yosegi.train.balancing import Balancing
@@ -31,9 +32,6 @@ from yosegi.train.interrupt import interruptible
 from yosegi.train.precision import wants_bf16
 from yosegi.train.settings import Settings
 from yosegi.train.update import Outcome, Part, Update
-
-TOKENS = {"cpu": 4096, "cuda": 65536}
-"""How many tokens one pass reads at most, padding included: more gain nothing once the device is busy."""
 
 
 @dataclass(frozen=True)

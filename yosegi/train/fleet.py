@@ -30,6 +30,7 @@ from yosegi.core.model import Banks, put
 from yosegi.errors import Diverged, Invalid
 from yosegi.inits import fresh
 from yosegi.objectives.sft import sft
+from yosegi.plan.memory import moving
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run, free_memory, peak_memory
 from yosegi.tasks import Example
@@ -41,9 +42,6 @@ from yosegi.train.reading import Reading, read
 from yosegi.train.settings import Settings
 from yosegi.train.update import Outcome, Part
 from yosegi.train.validation import Validation, Watch
-
-COPIES = 6
-"""Of every number that moves: itself, its gradient, AdamW's two moments, and what clipping and a checkpoint copy (measured)."""
 
 
 def fleet(
@@ -285,7 +283,7 @@ def _waves(
             names = [name for name in names if name not in begun]
     if not names:
         return
-    each = COPIES * 4 * sum(f.A_RI.numel() + f.B_OR.numel() for f in start.factors.values())
+    each = moving(sum(f.A_RI.numel() + f.B_OR.numel() for f in start.factors.values()))
     free = memory if memory is not None else int(0.8 * free_memory(next(base.model.parameters()).device.type))
     size = len(names)
     if 2 * each * len(names) > free:  # it might not fit: now it is worth a look at what a pass takes

@@ -6,7 +6,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class ExpertTrainer(SFTTrainer):
         look: Callable[[int], float],
         **arguments: Any,
     ):
-        super().__init__(optimizers=(optimizer, None), **arguments)
+        with _as_if_whole(arguments["model"]):
+            super().__init__(optimizers=(optimizer, None), **arguments)
         vars(self.model).pop("forward", None)  # TRL's fused head; our objective asks only for the logits it needs
         self.parameters, self.objective = parameters, objective
         self.checkpoint_folder, self.what = checkpoint_folder, what
@@ -145,6 +147,17 @@ class ExpertTrainer(SFTTrainer):
 
     def _send_telemetry(self) -> None:
         """Nothing leaves this machine."""
+
+
+@contextmanager
+def _as_if_whole(model: nn.Module) -> Generator[None]:
+    """Nobody sees that the base is quantised: transformers would miss PEFT's adapters, and TRL would round ours to bf16."""
+    said = {name: vars(model)[name] for name in ("is_quantized", "is_loaded_in_4bit") if name in vars(model)}
+    vars(model).update(dict.fromkeys(said, False))
+    try:
+        yield
+    finally:
+        vars(model).update(said)
 
 
 class _EveryStep(TrainerCallback):

@@ -1,0 +1,55 @@
+"""`yosegi doctor --plan`: a prediction in words and in JSON; what it cannot know it refuses in one line."""
+
+import json
+
+import pytest
+
+
+def test_a_plan_for_this_machine(yosegi):
+    code, out, _ = yosegi("doctor", "--plan", "--base", "nano", "--batch-size", 2, "--max-length", 64)
+    assert code == 0 and "It fits." in out and "activations" in out and "measured here" in out
+
+
+def test_a_plan_for_another(yosegi):
+    words = "--base 13b --method loramoe --experts 8 --rank 4 --targets ffn --gpu a6000 --gpus 3 --load-in 4bit --batch-size 1"
+    code, out, _ = yosegi("doctor", "--plan", *words.split(), "--tokens", 1e7, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["fits"] == "yes" and found["machine"]["count"] == 3
+    assert found["model"]["params"] == 13_015_864_320 and found["hours"]["estimate"] > 0
+    memory = found["memory"]
+    assert memory["peak"] <= sum(value for name, value in memory.items() if name != "peak")
+
+
+def test_plain_sizes(yosegi):
+    sizes = "hidden=512,inner=1376,layers=8,heads=8,vocab=32000"
+    plain, named = (
+        json.loads(yosegi("doctor", "--plan", "--gpu", "t4", "--base", base, "--json")[1])["memory"]
+        for base in (sizes, "60m")
+    )
+    assert plain == named
+
+
+def test_the_table(yosegi):
+    code, out, _ = yosegi("doctor", "--plan", "--table", "--batch-size", 1, "--max-length", 256, "--json")
+    lines = json.loads(out)
+    assert code == 0 and len(lines) == 28 and lines[0]["published_weights"] == 0.12
+    assert "galore-per-layer" in yosegi("doctor", "--plan", "--table")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--base 8b", "7b"),
+        ("--base hidden=4,layers=2", "are needed"),
+        ("--base hidden=a,inner=1,layers=2,heads=1,vocab=3", "whole numbers"),
+        ("--method lorra", "Did you mean 'lora'"),
+        ("--method full --load-in 4bit", "cannot be in four bits"),
+        ("--targets q_prj", "Did you mean 'q_proj'"),
+        ("--gpu a600", "Did you mean 'a6000'"),
+        ("--gpu t4 --gpus 0", "--gpus"),
+        ("--gpu t4 --precision fp8", "fp8"),
+        ("--gpu t4 --tflops -3", "above 0"),
+    ],
+)
+def test_what_it_cannot_know_is_refused(refused, words, said):
+    assert said in refused("doctor", "--plan", *words.split())

@@ -1,0 +1,1 @@
+"""What a training will take: memory and time, predicted before it begins."""

@@ -1,0 +1,137 @@
+"""What machines can do: GPUs by what their makers published, and this one by what it did a moment ago."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from yosegi.errors import Invalid, UnknownName
+
+UTILISATION = {"cuda": 0.55, "cpu": 0.65}
+"""Of the published rate of dense bf16 GEMMs, or of the measured one, what the GEMMs of a training reach. For GPUs an assumption:
+reports of well-tuned trainings lie between 0.35 and 0.65; nobody has measured ours. That for CPUs was measured, on one."""
+APART = {"cuda": 2.0, "cpu": 2.5}
+"""The time is uncertain by such a factor, either way. On CPUs it is hopeful where layers are narrow, or dropout draws noise."""
+RESERVED = {"cuda": (1.0, 0.05), "cpu": (0.4, 0.05)}
+"""(GB that the libraries take before the first tensor, share lost between blocks of memory): beyond what is predicted."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One device.
+
+    Args:
+        name: for the reader.
+        memory: bytes.
+        flops: multiply-adds count as two; dense, in the precision that is computed in.
+        bandwidth: bytes a second, of its memory.
+        device: cuda or cpu.
+        count: how many of them.
+        measured: whether the rates were measured here, and not published.
+    """
+
+    name: str
+    memory: float
+    flops: float
+    bandwidth: float
+    device: str = "cuda"
+    count: int = 1
+    measured: bool = False
+
+
+# name: memory in GB, dense TFLOPS in bf16 with fp32 sums (fp16 before Ampere), in fp32, GB/s
+PUBLISHED = {
+    "t4": (16, 65, 8.1, 320),
+    "v100": (32, 125, 15.7, 900),
+    "a10": (24, 125, 31.2, 600),
+    "rtx3090": (24, 71, 35.6, 936),
+    "rtx4090": (24, 165, 82.6, 1008),
+    "rtx5090": (32, 209, 104.8, 1792),
+    "l4": (24, 121, 30.3, 300),
+    "a40": (48, 149.7, 37.4, 696),
+    "a6000": (48, 154.8, 38.7, 768),
+    "rtx6000ada": (48, 182, 91.1, 960),
+    "l40s": (48, 362, 91.6, 864),
+    "a100-40gb": (40, 312, 19.5, 1555),
+    "a100-80gb": (80, 312, 19.5, 2039),
+    "h100-pcie": (80, 756, 51, 2000),
+    "h100": (80, 989, 67, 3350),
+    "h200": (141, 989, 67, 4800),
+    "b200": (180, 2250, 80, 8000),
+}
+"""From the data sheets, without sparsity."""
+
+
+def published(name: str, bf16: bool = True, count: int = 1) -> Machine:
+    """A GPU by its name, or one of so many "48GB", about which nothing else is known."""
+    key = re.sub(r"^(nvidia|geforce|tesla|rtx)-(?=[ahltv])", "", re.sub(r"[\s_]+", "-", name.strip().lower()))
+    key = re.sub(r"^rtx-", "rtx", key)
+    if size := re.fullmatch(r"([\d.]+)-?gi?b?", key):
+        return Machine(name, float(size[1]) * 2**30, 0.0, 0.0, "cuda", count)
+    if key not in PUBLISHED:
+        raise UnknownName.among("GPU", name, [*PUBLISHED, "48GB"])
+    memory, half, single, bandwidth = PUBLISHED[key]
+    return Machine(key, memory * 2**30, (half if bf16 else single) * 1e12, bandwidth * 1e9, "cuda", count)
+
+
+def given(machine: Machine, flops: float | None, bandwidth: float | None) -> Machine:
+    """The same with rates that somebody knows better: TFLOPS and GB/s."""
+    if (flops is not None and not flops > 0) or (bandwidth is not None and not bandwidth > 0):
+        raise Invalid("TFLOPS and GB/s are above 0.")
+    return replace(
+        machine,
+        flops=flops * 1e12 if flops else machine.flops,
+        bandwidth=bandwidth * 1e9 if bandwidth else machine.bandwidth,
+    )
+
+
+def here(
+    bf16: bool = False,
+    width: int = 1024,
+    rows: int = 1024,
+    seconds: float = 1.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Machine:
+    """This machine: its rate is measured, by one GEMM of such a shape and one copy, for about so many seconds of the clock."""
+    import psutil
+    import torch
+
+    gpu = torch.cuda.is_available()
+    device = "cuda" if gpu else "cpu"
+    kind = torch.bfloat16 if bf16 else torch.float32
+    x, w = (torch.randn(n, width, device=device, dtype=kind) for n in (rows, width))  # w as a linear has it
+    y = torch.empty(rows, width, device=device, dtype=kind)
+    a = torch.zeros(8 << 20, device=device)  # 32 MB, more than a core's cache holds
+    b = torch.empty_like(a)
+
+    def wait() -> None:
+        if gpu:
+            torch.cuda.synchronize()
+
+    flops = 2 * rows * width * width * _a_second(lambda: torch.mm(x, w.mT, out=y), wait, 0.6 * seconds, clock)
+    bandwidth = 2 * a.numel() * 4 * _a_second(lambda: b.copy_(a), wait, 0.3 * seconds, clock)
+    if gpu:
+        return Machine(
+            torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1], flops, bandwidth, "cuda", 1, measured=True
+        )
+    return Machine("this machine", _ram(psutil.virtual_memory().total), flops, bandwidth, "cpu", 1, measured=True)
+
+
+def _a_second(act: Callable[[], object], wait: Callable[[], None], seconds: float, clock: Callable[[], float]) -> float:
+    """How often `act` can be done in a second: the best of the turns, since others use the machine as well."""
+    act()
+    wait()
+    best, ends = float("inf"), clock() + seconds
+    while clock() < ends:
+        started = clock()
+        act()
+        wait()
+        best = min(best, clock() - started)
+    return 1 / best
+
+
+def _ram(total: int) -> int:
+    most = Path("/sys/fs/cgroup/memory.max")
+    limit = most.read_text().strip() if most.exists() else "max"
+    return total if limit == "max" else min(total, int(limit))
