@@ -60,7 +60,10 @@ def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
         (["--method", "galore", "--set", "per_layer=true"], "per_layer needs max_grad_norm 0"),
         (["--method", "galore", "--set", "gap"], "NAME=VALUE"),
         (["--method", "galore", "--set", "a=1", "--set", "a=2"], "each name once"),
-        (["--method", "galore", "--set", "updategap=3"], "No argument of galore is called 'updategap'. Did you mean 'update_gap'?"),
+        (
+            ["--method", "galore", "--set", "updategap=3"],
+            "No argument of galore is called 'updategap'. Did you mean 'update_gap'?",
+        ),
         (["--method", "galore", "--set", "projection=lefft"], "Did you mean 'left'?"),
         (["--method", "full", "--set", "rank=3"], "No argument of adamw is called 'rank'"),
         (["--set", "rank=3"], "--set goes with --method galore or full."),
