@@ -15,7 +15,7 @@ demo: $(VENV)/ready
 	$(BIN)/yosegi demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .
