@@ -90,7 +90,8 @@ def findings(
 
 
 def _several(whose: Sequence[str]) -> Sequence[str] | None:
-    return whose if len(set(whose)) > 1 else None
+    """Whose questions are whose, where there are tasks enough to speak of other tasks."""
+    return whose if len(set(whose)) > 3 else None
 
 
 def _mean(score: Scores, arm: str) -> float | None:

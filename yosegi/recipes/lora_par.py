@@ -5,14 +5,15 @@ Claim   Split the questions by how they are thought through (System 1, System 2)
         does as well as all of them, and better than as many entries drawn by lot.
 Paper   Huang et al. 2025, arXiv:2507.20999 (Llama-2 7B, GSM8K): 34.6 on LoRA and 41.9 on PiSSA (θ .95), beside LoRA 31.9, PiSSA
         33.6, PiSSA + RL 37.5. It has no LoRA + RL on Llama-2, and no random entries with RL: the controls here.
-Ours    not run in full yet (`dev/LOG.md`): nano, one-step skills as System 1, two-step arithmetic as System 2.
-Run     yosegi run lora_par                                    nano; not timed yet
+Ours    `dev/LOG.md`: nano, three seeds, two-step arithmetic: PAR .32, with all entries .16, random entries .39, PiSSA + RL .60.
+Run     yosegi run lora_par                                    nano; some twenty minutes of one CPU core a seed
         yosegi run lora_par --base house --tasks gsm8k,mgsm_ja …    real questions, with the data folder
         yosegi run lora_par --smoke                            seconds; the tests run this
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from statistics import fmean
 
 import torch
@@ -266,9 +267,9 @@ class Study:
     def measured(self) -> Measured:
         """Who belongs to which system, and how alike two halves of one system are."""
         expert = self._start(Job("", self.config.inits[0]), "start", origin=False)
-        some, size = self.data, self.config.measured
+        size = self.config.measured
         both = regions(self._score("fast"), self._score("slow"), self.config.theta)
-        halves = null(self.base, expert, some["slow"][: 2 * size], max_length=self.config.max_length)
+        halves = null(self.base, expert, self._some("slow", 2 * size), max_length=self.config.max_length)
         same = regions(*halves, self.config.theta)
         by_layer = {
             name: tuple(float(part[name].float().mean()) for part in (both.first, both.second, both.shared))
@@ -321,6 +322,11 @@ class Study:
             keep=stages.add if stages is not None else lambda expert: None,
         )  # fmt: skip
 
+    def _some(self, data: str, size: int | None = None) -> list[Example]:
+        """The examples that importance is measured on: other ones for each seed."""
+        own, size = self.data[data], size or self.config.measured
+        return Random(self.seed).sample(own, min(size, len(own)))
+
     def _library(self, name: str) -> Library:
         return Library(self.run.path / "libraries" / f"{name}-s{self.seed}", self.base.hash, self.base.name)
 
@@ -359,8 +365,7 @@ class Study:
         job = job or Job("", self.config.inits[0])
         key = (job.init, job.targets, data)
         if key not in self._scores:
-            half = self.config.measured
-            some = self.data[data][:half] if data != "all" else [*self.data["fast"][:half], *self.data["slow"][:half]]
+            some = self._some(data) if data != "all" else [*self._some("fast"), *self._some("slow")]
             expert = self._start(job, "start", origin=False)
             self._scores[key] = importance(self.base, expert, some, max_length=self.config.max_length)
         return self._scores[key]
