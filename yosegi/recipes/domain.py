@@ -86,9 +86,9 @@ class Config:
     """Steps, to choose a learning rate by."""
     every: int = 38
     """Steps between two looks at the validation texts."""
-    watched: int = 40
+    watched: int = 24
     """Validation passages of each kind that are looked at while training."""
-    passages: int = 60
+    passages: int = 40
     """Validation passages of each corpus that are weighed in the end."""
     timed: int = 2
     """Steps of each way in each of three rounds, to measure its pace and memory; 0 measures neither."""
@@ -96,16 +96,16 @@ class Config:
     """Weights of merges that nobody searched: each of these for both parts."""
     trials: int = 40
     """Of the search for weights, by half of the terms and by general texts."""
-    searched: int = 40
+    searched: int = 16
     """General passages that the search looks at (training split: nobody measures on these)."""
     together: int = 64
     """Sequences at once."""
 
 
 SMOKE = Config(
-    base="nano", domain=MADE_UP, questions="skills/add", lora=(2,), galore=(4,), full=False, lora_rates=(3e-3, 1e-2),
-    galore_rates=(1e-2,), seeds=(0,), steps=4, batch=2, pack=64, update_gap=2, pilot=2, every=2, watched=2, passages=2, timed=1,
-    trials=2, searched=2,
+    base="nano", domain=MADE_UP, questions="", lora=(2,), galore=(4,), full=False, lora_rates=(3e-3, 1e-2),
+    galore_rates=(1e-2,), seeds=(0,), steps=2, batch=2, pack=64, update_gap=1, pilot=1, every=1, watched=2, passages=2, timed=1,
+    trials=2, searched=2, hand_set=(0.5,),
 )  # fmt: skip
 
 
@@ -219,7 +219,8 @@ class Study:
             for rate in grid if len(grid) > 1 else ():
                 if f"{rate:g}" not in of:
                     name = f"{way.name} at {rate:g}"
-                    tried = self.expert(way, rate, config.pilot, pilot, name, Library(pilot.path / "library"))
+                    shelf, watch = Library(pilot.path / "library"), Validation(self.watched("domain"), config.pilot)
+                    tried = self.expert(way, rate, config.pilot, pilot, name, shelf, watch)
                     rows = files.read_jsonl(pilot.path / "metrics.jsonl") if tried else []
                     seen = [
                         row["validation_loss"]
@@ -259,12 +260,13 @@ class Study:
         return files.read_json(path)
 
     def expert(
-        self, way: Way, rate: float, steps: int, run: Run, name: str, library: Library | None = None
-    ) -> Expert | None:
+        self, way: Way, rate: float, steps: int, run: Run, name: str, library: Library | None = None,
+        watch: Validation | None = None,
+    ) -> Expert | None:  # fmt: skip
         """Trained, or found in the library; None if it diverges."""
         library = self.library if library is None else library
         if name not in library:
-            watch = Validation(self.watched(), self.config.every)
+            watch = watch or Validation(self.watched("domain", "second", "general"), self.config.every)
             try:
                 expert = self.train(way, rate, steps, run, name, watch)
             except Diverged as error:
@@ -296,13 +298,13 @@ class Study:
         galore = GaloreSettings(rank=0, optimizer_args=own, **how)
         return dense.train(self.base, examples, name, run, galore, task=names, validation=watch)
 
-    def watched(self) -> dict[str, list[Any]]:
+    def watched(self, *kinds: str) -> dict[str, list[Any]]:
         """Validation passages of each kind."""
         return {
             kind: spread(
                 [e for name in self.read[kind] for e in tasks.load(name).examples("validation")], self.config.watched
             )
-            for kind in ("domain", "second", "general")
+            for kind in kinds
             if self.read[kind]
         }
 
