@@ -167,3 +167,21 @@ def test_real():
     laws = {example.prompt for example in tasks.load("corpus/ja_railway_law").examples("train")}
     rows = tasks._data.rows("corpus/ja_railway_law_terms")
     assert all(row["raw"]["law"] in laws for row in rows), "what is asked can be read in training"
+
+
+def test_halves(write, tmp_path, nowhere):
+    rows = [{**ROW, "id": f"q{n}", "question": f"What is {n}?"} for n in range(7)] + [
+        {**ROW, "id": "s", "split": "fewshot"}
+    ]
+    write("own.jsonl", rows)
+    whole, task = (tasks.load(f"terms/{tmp_path}/own.jsonl/rank{end}") for end in ("", "/halved"))
+    early, late = ([example.id for example in task.examples(split)] for split in ("validation", "test"))
+    assert (len(early), len(late)) == (3, 4) and not set(early) & set(late)
+    assert sorted(early + late) == [example.id for example in whole.examples("test")]
+    assert task.name == f"terms/{tmp_path}/own.jsonl/rank/halved" and task.metric == "logp_mrr"
+    write("own.jsonl", rows[::-1])
+    assert set(early) == {example.id for example in task.examples("validation")}, "whatever the order of the file"
+    with pytest.raises(Invalid, match="No split 'validation'; there are: test"):
+        whole.examples("validation")
+    open_ = tasks.load(f"terms/{tmp_path}/own.jsonl/halved")
+    assert {example.id for example in open_.examples("validation")} == set(early) and open_.metric == "exact_match"

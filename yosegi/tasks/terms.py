@@ -5,6 +5,8 @@ line, exact match with any accepted term after a numbered normalisation (`_spans
 each candidate is put into a sentence, the sentences are ranked by their likelihood, and a question is worth 1 / the rank of the
 right one (`_ranking.py`: the sum over the sentence; also by mean and pmi; chance is H_c / c, said beside every result).
 `terms/NAME/choices` shows the candidates and wants the letter.
+With `/halved` at the end (`terms/NAME/rank/halved`) half of the questions are for validation, by the hash of their ids, and the
+others are the test: something may be chosen by the one half and measured on the other.
 Data: corpus/NAME_terms in the data folder, or any file: `terms/path/to/quiz.jsonl`, as `yosegi terms build` drafts it. A row:
 
     {"question": …, "answer": …, "answers": [other spellings], "choices": […], "answer_index": 0,
@@ -32,6 +34,7 @@ from yosegi.tasks import Example, Nats, Score, Task, _data, _ranking, _spans
 FIELDS = ("id", "split", "question", "answer", "choices", "answer_index", "statement_template")
 LETTERS = "ABCDEFGHIJ"
 FORMS = ("choices", "rank")
+HALVED = "/halved"
 GAP, BLANK = "{word}", "＿＿"
 NEUTRAL = {"ja": "これは{word}です。", "en": "This is {word}."}
 """Sentences that say nothing of a candidate, for pmi; a row may bring its own."""
@@ -39,7 +42,7 @@ NEUTRAL = {"ja": "これは{word}です。", "en": "This is {word}."}
 
 class Terms(Task):
     """Args:
-    part: the corpus or a .jsonl file, and "/choices" or "/rank" after it if you like.
+    part: the corpus or a .jsonl file, then "/choices" or "/rank" if you like, then "/halved" if you like.
     """
 
     metric = "exact_match"
@@ -48,11 +51,13 @@ class Terms(Task):
     rule = _spans.RULE
 
     def __init__(self, part: str):
+        self.name, self.halved = f"terms/{part}", part.endswith(HALVED)
+        part = part.removesuffix(HALVED)
         self.source, _, form = part.rpartition("/")
         self.form = form if form in FORMS and self.source else ""
         self.source = self.source if self.form else part
         self.file = Path(self.source).expanduser() if re.search(r"\.jsonl(\.gz)?$", self.source) else None
-        self.name, self.choices = f"terms/{part}", self.form == "choices"
+        self.choices = self.form == "choices"
         if self.form == "rank":
             self.metric = "logp_mrr"
         there = self.parts()
@@ -71,11 +76,11 @@ class Terms(Task):
         return [f"{name}{form}" for name in names for form in ("", "/choices", "/rank")]
 
     def examples(self, split: str) -> list[Example]:
-        """The questions, in the order of the file. There is only a test split."""
-        _data.known(split, ("test",))
+        """The questions, in the order of the file. There is only a test split, unless it is halved."""
+        _data.known(split, ("validation", "test") if self.halved else ("test",))
         rows = self._rows()
-        if not (asked := [row for row in rows if row["split"] == "test"]):
-            raise Invalid(f"{self.name} has no test rows here.")
+        if not (asked := [row for row in rows if row["split"] == split]):
+            raise Invalid(f"{self.name} has no {split} rows here.")
         shots = "".join(f"{self._ask(row)}{self._answer(row)}\n\n" for row in rows if row["split"] == "fewshot")
         return [self._example(row, shots) for row in asked]
 
@@ -139,7 +144,7 @@ class Terms(Task):
             found.append(row)
         if twice := {row["id"] for row in found if sum(other["id"] == row["id"] for other in found) > 1}:
             raise Invalid(f"{self.name}: two rows have the id {sorted(twice)[0]!r}.")
-        return found
+        return _halved(found) if self.halved else found
 
     def _ask(self, row: _data.Row, before: str = "") -> str:
         lines = [f"\n{letter}. {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=False)]
@@ -162,6 +167,13 @@ class Terms(Task):
             )
         letter = (self._answer(row).strip(),) if self.choices else ()
         return Example(row["id"], self._ask(row, shots), self._answer(row), (*letter, *answers), meta)
+
+
+def _halved(rows: list[_data.Row]) -> list[_data.Row]:
+    """The half of the test rows whose ids hash lowest are for validation: the same half on every machine."""
+    asked = sorted((row["id"] for row in rows if row["split"] == "test"), key=_data.hashed)
+    early = set(asked[: len(asked) // 2])
+    return [row | {"split": "validation"} if row["id"] in early else row for row in rows]
 
 
 def _language(row: _data.Row) -> str:

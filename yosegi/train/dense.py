@@ -207,11 +207,11 @@ class _Rows(Run):
 
     def __init__(self, run: Run, galore: GaLore | None):
         super().__init__(run.path)
-        self.galore, self.before_s, self.before = galore, 0.0, 0
+        self.run, self.galore, self.before_s, self.before = run, galore, 0.0, 0
 
     def log(self, *rows: dict[str, Any], **row: Any) -> None:
         """Rows of metrics.jsonl; those of a step say more."""
-        super().log(*(self._more(one) if "grad_norm" in one else one for one in (*rows, *([row] if row else []))))
+        self.run.log(*(self._more(one) if "grad_norm" in one else one for one in (*rows, *([row] if row else []))))
 
     def _more(self, row: dict[str, Any]) -> dict[str, Any]:
         if self.galore is None:
