@@ -142,7 +142,7 @@ def forgotten(config: Any, plan: Plan, score: Scores, logp: Scores) -> dict[str,
     top = bank(config.betas[-1], plan.whole)
     for arm in (lora("both", plan.whole), top):
         if row := next((row for row in rows if row[0] == arm), None):
-            how = "loses" if row[1]["high"] < 0 else "gains" if row[1]["low"] > 0 else "shows no change"
+            how = "loses" if row[1]["high"] < 0 else "gains" if row[1]["low"] > 0 else "is not shown to change"
             text.append(f"{arm} {how}: {row[1]['value']:+.3f} ({row[1]['low']:+.3f} to {row[1]['high']:+.3f}).")
     return {
         "heading": "What is still known",
