@@ -266,7 +266,7 @@ def claims(config: Any, ways: Sequence[Any]) -> list[tuple[str, str, str, str, s
         [f"{kind} r {r}" for r in ranks] for kind, ranks in (("LoRA", config.lora), ("GaLore", config.galore))
     )
     wide, narrow, other = loras[-1], galores[0], galores[-1]
-    found = [
+    found: list[tuple[str, str, str, str, str]] = [
         (f"{wide} reads the domain better than {narrow}", wide, narrow, "domain", "+0.15"),
         (f"{other} reads it better than {wide}", other, wide, "domain", "> 0"),
         (f"{other} reads it as well as full training", other, "full", "domain", "≈ 0"),
@@ -292,7 +292,8 @@ def claims(config: Any, ways: Sequence[Any]) -> list[tuple[str, str, str, str, s
             "> 0 (ours)",
         ),
     ]
-    for arm in dict.fromkeys([*loras, *galores, *(["full"] if config.full else [])]):
+    every: list[str] = [*loras, *galores, *(["full"] if config.full else [])]
+    for arm in every:
         found += [(f"{arm} knows more terms than the base", arm, "base", "QA_exact", "+0.08" if arm == wide else "> 0")]
         found += [
             (f"{arm} ranks terms better than the base", arm, "base", "logp_mrr", "+0.09" if arm == wide else "> 0")

@@ -11,7 +11,7 @@ from yosegi.run import Run
 from yosegi.tasks import Example, Nats, Score, Task
 
 MADE_UP = "made up"
-PARTS = ("brim", "coil", "dram", "fell", "gant", "hask", "jorn", "lume")
+PARTS = ("brim", "coil", "dram", "fell", "gant", "hest", "jorn", "lume")
 PLACES = ("below the rail", "beside the track", "above the wheel", "inside the cab")
 
 

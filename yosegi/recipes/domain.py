@@ -153,7 +153,7 @@ def main(config: Config, run: Run) -> None:
         evaluate(base, study.beside(arms, merged), halved, run, **how)
         evaluate(base, [*arms, *merged], learnt, run, split="validation", **how)
         evaluate(base, [*arms, *merged], known, run, split="validation", general=True, **how)
-    findings(run, config, base, study.ways())
+    findings(run, config, base, Study(base, config, run, config.seeds[0]).ways())
     print(f"Open {report([run.path], run.path / 'report.html')}")
 
 
@@ -234,9 +234,10 @@ class Study:
             elif all(loss is None for loss in of.values()):
                 raise Diverged(f"{way.name} diverges at every learning rate: lower --{way.method}_rates.")
         files.write_json(path, losses)
-        return {
-            name: float(min(of, key=lambda rate: inf if of[rate] is None else of[rate])) for name, of in losses.items()
+        known = {
+            name: {rate: inf if loss is None else loss for rate, loss in of.items()} for name, of in losses.items()
         }
+        return {name: float(min(of, key=of.__getitem__)) for name, of in known.items()}
 
     def steps(self, way: Way) -> int:
         """As many as all, or as many as fit into the time of the slowest."""
