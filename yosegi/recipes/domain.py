@@ -146,6 +146,8 @@ def main(config: Config, run: Run) -> None:
     learnt = [Texts(name, most=config.passages) for name in (config.domain, *config.second)]
     for seed in config.seeds:
         study = Study(base, config, run, seed)
+        if config.timed:
+            study.paces()
         arms = [Arm("base"), *study.arms()]
         merged = study.merged(arms)
         how: dict[str, Any] = {"seed": seed, "traced": 0, "batch_size": config.together}
