@@ -7,7 +7,7 @@ import pytest
 from yosegi.bases import load
 from yosegi.errors import Invalid
 from yosegi.inits import fresh
-from yosegi.recipes._moe_data import Pace, bank, equal_rank, lora, read, typed_rows
+from yosegi.recipes._moe_data import Pace, bank, equal_rank, keeper, lora, read, typed_rows
 from yosegi.recipes.loramoe import SMOKE, Config
 from yosegi.train.loramoe import FFN
 
@@ -98,3 +98,12 @@ def test_what_is_quicker_gets_more_steps(seconds, steps):
 def test_a_config_that_makes_no_study(wrong, words):
     with pytest.raises(Invalid, match=words):
         read(dataclasses.replace(SMOKE, **wrong))
+
+
+def test_a_lora_that_keeps_as_much_as_the_bank():
+    bank = {"chosen": 0.01, "tried": [[0.001, -3.0, -0.1], [0.01, -1.0, -0.5]]}
+    one = {"chosen": 0.02, "tried": [[0.001, -3.0, -0.1], [0.005, -2.0, -0.4], [0.01, -1.5, -0.6], [0.02, -0.5, -2.0]]}
+    assert keeper(one, bank) == 0.005
+    assert keeper({**one, "tried": one["tried"][2:]}, bank) == 0.01, "none keeps as much: the one that keeps most"
+    assert keeper({**one, "chosen": 0.005}, bank) is None, "it does already"
+    assert keeper(one, {"chosen": 0.01, "tried": [[0.01, -1.0, None]]}) is None

@@ -10,7 +10,7 @@ from yosegi.bases import Base
 from yosegi.evaluate.statistics import mcnemar, wilson
 from yosegi.generate import rooms
 from yosegi.recipes._claims import Scores, cell, dots, judge, labels, paragraph, scores
-from yosegi.recipes._moe_data import KINDS, LONGER, OFF, Plan, bank, lora
+from yosegi.recipes._moe_data import KEEPS, KINDS, LONGER, OFF, Plan, bank, lora
 from yosegi.recipes._moe_routes import routes
 from yosegi.run import Run
 
@@ -63,6 +63,7 @@ def findings(run: Run, config: Any, plan: Plan, base: Base) -> None:
                 "one LoRA; a control that it does not have is marked (ours).",
             },
         },
+        *frontier(run, plan),
         *routes(run, config, plan),
     ]
     if "known" in score:
@@ -81,6 +82,7 @@ def claims(config: Any, plan: Plan) -> Iterator[tuple[str, str, str, str, str]]:
     for where in ("all", *KINDS):
         yield "LoRAMoE beats one LoRA of equal parameters", ours, one, where, "> 0"
     yield "LoRAMoE beats one LoRA of equal time", ours, LONGER, "all", "> 0 (ours)"
+    yield "LoRAMoE beats one LoRA that keeps as much", ours, KEEPS, "all", "> 0 (ours)"
     yield f"LoRAMoE beats one LoRA of rank {config.rank}", ours, f"LoRA rank {config.rank}", "all", "> 0"
     for kind in KINDS:
         yield f"One bank for both is as good as a LoRA on {kind} alone", ours, lora(kind, whole), kind, "≈ 0"
@@ -94,6 +96,7 @@ def claims(config: Any, plan: Plan) -> Iterator[tuple[str, str, str, str, str]]:
     yield "The router matters: better than all experts alike", ours, OFF, "all", "> 0 (ours)"
     yield "LoRAMoE keeps what the base knew", ours, "base", "known", "≈ 0"
     yield "LoRAMoE keeps more than one LoRA of equal parameters", ours, one, "known", "> 0"
+    yield "LoRAMoE keeps more than the LoRA that is to keep as much", ours, KEEPS, "known", "≈ 0"
     for language in plan.languages if len(plan.languages) > 1 else ():
         own = bank(config.betas[-1], language)
         yield f"The bank for all languages is as good as that for {language}", ours, own, language, "≈ 0"
@@ -116,6 +119,41 @@ def chosen(run: Run, config: Any) -> list[str]:
         said += f". At an end of the grid, so that a wider one might do better: {'; '.join(edge)}"
     lost = [name for seed in config.seeds for name in files.read_json(run.path / f"arms-s{seed}.json")["lost"]]
     return [said + ".", *([f"These diverged and are missing: {'; '.join(lost)}."] if lost else [])]
+
+
+def frontier(run: Run, plan: Plan) -> list[dict[str, Any]]:
+    """What every learning rate learns and what it keeps: who learns more may only have forgotten more."""
+    path = run.path / "settings.json"
+    tried = {way: of["tried"] for way, of in (files.read_json(path) if path.exists() else {}).items()}
+    if not any(known is not None for rows in tried.values() for *_, known in rows):
+        return []
+    rows = [
+        [way, rate, round(learnt, 4), round(known, 4)] for way, some in tried.items() for rate, learnt, known in some
+    ]
+    shown = [way for way in tried if way in (lora("both", plan.whole), *(name for name in tried if "LoRAMoE" in name))]
+    series = [
+        {"name": way, "points": [[round(x, 4), round(y, 4)] for _, x, y in sorted(tried[way], key=lambda row: row[1])]}
+        for way in shown
+    ]
+    text = [
+        "Validation questions, the first seed, every learning rate that was tried: log p of what is learnt and of what the base "
+        "knew. Up and to the right is better; a way beats another where its line lies above it.",
+        *(f"{way}: none of its learning rates both learns and keeps more than {', '.join(best(tried[way]))}." for way in shown),
+    ]  # fmt: skip
+    figure = {
+        "kind": "lines", "title": "Learnt and kept", "x": "log p of what is learnt", "y": "log p of what was known",
+        "series": series, "caption": "A point a learning rate; lines join the points of one way from the least learnt to the most.",
+    }  # fmt: skip
+    table = {"columns": ["", "learning rate", "learnt, log p", "known, log p"], "rows": rows}
+    return [{"heading": "Learnt and kept, at every learning rate", "text": text, "table": table, "figure": figure}]
+
+
+def best(tried: Sequence[Sequence[float]]) -> list[str]:
+    """The learning rates that no other beats at both: (rate, learnt, known)."""
+    return [
+        f"{rate:g}" for rate, learnt, known in tried
+        if not any(a >= learnt and b >= known and (a, b) != (learnt, known) for _, a, b in tried)
+    ]  # fmt: skip
 
 
 def forgotten(config: Any, plan: Plan, score: Scores, logp: Scores) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from yosegi.tasks import Example, Task
 
 KINDS = ("easy", "hard")
 LONGER, OFF = "LoRA both, as long", "LoRAMoE, router off"
+KEEPS = "LoRA both, keeps as much"
 OTHERS = ", others"
 SPARE = 1.02
 """A bank that takes at most so much longer leaves no time for more steps."""
@@ -93,15 +94,17 @@ class Plan:
         """What a bank reads: the same rows in the same order, by kind."""
         return {kind: {name: list(self.train[name]) for name in self.names(kind, language)} for kind in KINDS}
 
-    def validation(self, count: int) -> list[list[Example]]:
-        """A few questions of each task that is learnt, and that has a validation split."""
+    @property
+    def learnt(self) -> list[Task]:
+        """The tasks that are learnt from."""
+        return [task for task in self.some("both", self.whole) if self.train[task.name]]
+
+    def validation(self, some: Sequence[Task], count: int) -> list[list[Example]]:
+        """A few questions of each of these tasks that has a validation split."""
         found = []
-        for task in self.some("both", self.whole):
-            if self.train[task.name]:
-                with suppress(Invalid):
-                    found.append(task.examples("validation")[:count])
-        if not any(found):
-            raise Invalid("None of these tasks has validation questions to choose a learning rate by.")
+        for task in some:
+            with suppress(Invalid):
+                found.append(task.examples("validation")[:count])
         return [some for some in found if some]
 
     def cells(self, count: int) -> dict[str, list[Example]]:
@@ -176,6 +179,25 @@ def equal_rank(base: Base, config: Any) -> int:
     inner = sum(f.A_RI.shape[1] for f in one.factors.values())
     a_rank = inner + sum(f.B_OR.shape[0] for f in one.factors.values())
     return -(-(config.experts * (config.rank * a_rank + inner)) // a_rank)
+
+
+def keeper(one: Mapping[str, Any], bank: Mapping[str, Any]) -> float | None:
+    """The learning rate at which one LoRA keeps as much of what is known as the bank does; of several the one that learns most.
+
+    Args:
+        one: `chosen`, and `tried`: (rate, log p of what is learnt, log p of what is known) of the LoRA.
+        bank: the same of the bank.
+
+    Returns:
+        None if nobody was asked what is known, or if the rate that the LoRA chose already keeps as much. The rate that keeps
+        most if none keeps as much.
+    """
+    goal = next(known for rate, _, known in bank["tried"] if rate == bank["chosen"])
+    if goal is None:
+        return None
+    enough = [row for row in one["tried"] if row[2] >= goal]
+    rate = max(enough, key=lambda row: row[1])[0] if enough else max(one["tried"], key=lambda row: row[2])[0]
+    return None if rate == one["chosen"] else rate
 
 
 @dataclass(frozen=True)

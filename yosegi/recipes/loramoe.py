@@ -12,11 +12,13 @@ Run     yosegi run loramoe                                     nano; about ten m
 
 Every way may choose among the same learning rates, by log p of the answers on validation questions, with the first seed; banks
 that differ from another only in their types take that one's. All read the same rows in the same order. A bank whose router is
-stuck at 1/N is one LoRA of N times the rank, so "LoRA both" is also the bank that cannot route.
+stuck at 1/N is one LoRA of N times the rank, so "LoRA both" is also the bank that cannot route. Whoever learns at a lower rate
+forgets less: one LoRA more takes the rate at which it keeps as much as the bank, by validation questions of what is known.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from yosegi import files
@@ -30,9 +32,10 @@ from yosegi.library.routers import load_router, routers, save_router
 from yosegi.library.store import Library
 from yosegi.progress import progress
 from yosegi.recipes._moe import findings
-from yosegi.recipes._moe_data import LONGER, OFF, Pace, Plan, bank, equal_rank, lora, read, typed_rows
+from yosegi.recipes._moe_data import KEEPS, LONGER, OFF, Pace, Plan, bank, equal_rank, keeper, lora, read, typed_rows
 from yosegi.report import report
 from yosegi.run import Run
+from yosegi.tasks import Example
 from yosegi.train.fleet import fleet
 from yosegi.train.loramoe import EXPERTS, FFN, LoraMoeSettings, loramoe
 from yosegi.train.settings import Settings
@@ -200,6 +203,8 @@ class Study:
         """The base, then every way with its learning rate."""
         plan, top = self.plan, bank(self.config.betas[-1], self.plan.whole)
         rates = {way: chosen.get(way.name) or chosen[_like(way, plan.whole)] for way in self.ways()}
+        if KEEPS in chosen:
+            rates[Way(KEEPS, "both", plan.whole, self.rank, self.config.steps)] = chosen[KEEPS]
         self._loras({way: rate for way, rate in rates.items() if way.beta is None})
         arms = [Arm("base")]
         for way, rate in rates.items():
@@ -229,14 +234,12 @@ class Study:
         kept = load_router(self.library, name)
         return Arm(way.name, kept.experts, kept.router, dict(kept.args), kept.learnt)
 
-    def logp(self, arm: Arm) -> float:
-        """Of the answers to validation questions of all kinds and languages, each task counted alike."""
-        found = []
+    def logp(self, arm: Arm, asked: Sequence[Sequence[Example]]) -> float:
+        """Of the answers to some questions of each of several tasks, each task counted alike."""
         with arm.beside(self.base) as banks:
-            for some in self.plan.validation(self.config.chosen_on):
-                values = likelihood(self.base, some, banks=banks, batch_size=self.config.together)
-                found.append(sum(values) / len(values))
-        return sum(found) / len(found)
+            return fmean(
+                fmean(likelihood(self.base, some, banks=banks, batch_size=self.config.together)) for some in asked
+            )
 
     def paces(self) -> Pace:
         """How long a step takes and what it needs; measured once and kept, so that a resumed study is the same one."""
@@ -362,20 +365,28 @@ class Study:
 
 def settled(run: Run, study: Study) -> dict[str, float]:
     """The learning rate of every way, chosen with the first seed and kept for all."""
-    path = run.path / "settings.json"
+    path, config, plan = run.path / "settings.json", study.config, study.plan
     found: dict[str, Any] = files.read_json(path) if path.exists() else {}
     work = [way for way in study.choosing() if way.name not in found]
+    learnt, known = plan.validation(plan.learnt, config.chosen_on), plan.validation(plan.known, config.chosen_on)
+    if not learnt:
+        raise Invalid("None of these tasks has validation questions to choose a learning rate by.")
     with progress("choose learning rates", len(work)) as bar:
         for way in work:
-            arms = [(rate, study.arm(way, rate)) for rate in study.config.rates]
-            tried = [(rate, study.logp(arm)) for rate, arm in arms if arm is not None]
+            arms = [(rate, study.arm(way, rate)) for rate in config.rates]
+            tried = [
+                [rate, study.logp(arm, learnt), study.logp(arm, known) if known else None]
+                for rate, arm in arms if arm is not None
+            ]  # fmt: skip
             if not tried:
-                raise Diverged(f"{way.name} diverges at every learning rate of {list(study.config.rates)}.")
+                raise Diverged(f"{way.name} diverges at every learning rate of {list(config.rates)}.")
             best = max(tried, key=lambda one: one[1])[0]
-            found[way.name] = {"chosen": best, "logp": tried}
+            found[way.name] = {"chosen": best, "tried": tried}
             files.write_json(path, found)
             bar.advance(note=f"{way.name}: {best:g}")
-    return {way: of["chosen"] for way, of in found.items()}
+    rates = {way: of["chosen"] for way, of in found.items()}
+    keeps = keeper(found[lora("both", plan.whole)], found[bank(config.betas[-1], plan.whole)])
+    return rates if keeps is None else rates | {KEEPS: keeps}
 
 
 def _like(way: Way, whole: str) -> str:
