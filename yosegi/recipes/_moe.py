@@ -142,7 +142,7 @@ def frontier(run: Run, plan: Plan) -> list[dict[str, Any]]:
     ]  # fmt: skip
     figure = {
         "kind": "lines", "title": "Learnt and kept", "x": "log p of what is learnt", "y": "log p of what was known",
-        "series": series, "caption": "A point a learning rate; lines join the points of one way from the least learnt to the most.",
+        "series": series, "caption": "A point a learning rate; lines join those of one way, from the least learnt to the most.",
     }  # fmt: skip
     table = {"columns": ["", "learning rate", "learnt, log p", "known, log p"], "rows": rows}
     return [{"heading": "Learnt and kept, at every learning rate", "text": text, "table": table, "figure": figure}]
