@@ -38,6 +38,15 @@ def test_passages_are_taken_evenly():
     assert spread(some, None) == some and spread(some, 20) == some
 
 
+def test_what_is_searched_by_is_not_what_is_measured(study):
+    name = study.config.domain
+    every = {e.id for e in tasks.load(name).examples("validation")}
+    measured = {e.id for e in Texts(name, most=2).examples("validation")}
+    left = {e.id for e in Texts(name, but=2).examples("validation")}
+    assert left and not left & measured and left | measured == every
+    assert Texts(name, but=len(every)).examples("validation") == []
+
+
 def test_ways_that_choose_no_rate_take_that_of_one_that_does(study):
     ways = {way.name: way for way in study.ways()}
     assert set(way.name for way in study.choosing()) == {"LoRA r 2", "GaLore r 4"}

@@ -22,17 +22,20 @@ class Texts(Task):
         name: of the task whose passages they are.
         split: of it; whoever asks for another gets this one.
         most: so many passages, evenly taken from all.
+        but: of those that are left by a `Texts` of so many, so that nothing is asked of both.
     """
 
     metric = "token_probability"
 
-    def __init__(self, name: str, split: str = "validation", most: int | None = None):
-        self.task, self.split, self.most = tasks.load(name), split, most
+    def __init__(self, name: str, split: str = "validation", most: int | None = None, but: int | None = None):
+        self.task, self.split, self.most, self.but = tasks.load(name), split, most, but
         self.name = self.task.name
 
     def examples(self, split: str) -> list[Example]:
         """Those passages."""
-        return spread(self.task.examples(self.split), self.most)
+        every = self.task.examples(self.split)
+        taken = {example.id for example in spread(every, self.but)} if self.but else set()
+        return spread([example for example in every if example.id not in taken], self.most)
 
     def sentences(self, example: Example) -> list[str]:
         """The passage with its title."""

@@ -12,7 +12,8 @@ Run     yosegi run domain                                      house; needs the 
 
 Every way chooses among learning rates of its method's own grid, with the first seed and a short training, by the loss on
 validation texts of the domain. Then all read the same tokens in the same order; and once more, for as long as the slowest took.
-The terms are asked of all; nothing is chosen by them but the weights of the searched merge, by one half, measured on the other.
+The terms are asked of all; nothing is chosen by them but the weights of the searched merge, by one half of them and by texts that
+are measured nowhere. It is measured on the other half.
 """
 
 from collections.abc import Callable, Sequence
@@ -95,9 +96,10 @@ class Config:
     hand_set: tuple[float, ...] = (0.5, 1.0)
     """Weights of merges that nobody searched: each of these for both parts."""
     trials: int = 40
-    """Of the search for weights, by half of the terms and by general texts."""
+    """Of the search for weights, by half of the terms and by texts of both domains and of none."""
     searched: int = 16
-    """General passages that the search looks at (training split: nobody measures on these)."""
+    """Passages of each corpus that the search looks at, and that are measured nowhere: validation passages of the domains that
+    `passages` leaves, general ones of the training split."""
     together: int = 64
     """Sequences at once."""
 
@@ -342,12 +344,18 @@ class Study:
         return [*found, *([self.search(parts)] if self.config.trials else [])]
 
     def search(self, parts: Sequence[Arm]) -> Arm:
-        """Weights for all parts that make logp_mrr of one half of the terms large and the loss of general texts small."""
+        """Weights for all parts that are good at all of it: half of the terms by logp_mrr, and by log p a token passages of the
+        domain, of the second domain and of no domain."""
         config, folder = self.config, self.run.path / "search" / f"s{self.seed}"
-        names = tuple(part.experts[0].name for part in parts)
-        rank, share = f"{config.quiz}/rank/halved", 1 / len(config.general)
+        names, rank = tuple(part.experts[0].name for part in parts), f"{config.quiz}/rank/halved"
         goals = [Goal(tasks.load(rank), tasks.load(rank).metric)]
-        goals += [Goal(Texts(name, "train", config.searched), "logp", share) for name in config.general]
+        for corpora in ((config.domain,), config.second):
+            left = [Texts(name, most=config.searched, but=config.passages) for name in corpora]
+            left = [texts for texts in left if texts.examples("validation")]
+            goals += [Goal(texts, "logp", 1 / len(left)) for texts in left]
+        goals += [
+            Goal(Texts(name, "train", config.searched), "logp", 1 / len(config.general)) for name in config.general
+        ]
         plan = Plan(
             str(self.library.path), (rank,), config.base, names, penalty=0.0, seed=self.seed, batch_size=config.together
         )
