@@ -123,10 +123,10 @@ class Marked(Task):
         return Score(1.0, "x", ok)
 
     def candidates(self, example):
-        return {"sum": Candidates(example.prompt, (example.target, "nothing"))}
+        return {"sum": Candidates((example.target, "nothing"), example.prompt)}
 
-    def judge(self, example, logps):
-        return {"likelier": float(logps["sum"][0] > logps["sum"][1])}
+    def judge(self, example, nats):
+        return Score(0.0, None, {"likelier": float(nats["sum"][0].sum > nats["sum"][1].sum)})
 
 
 def test_a_metric_is_over_the_examples_that_have_it(nano, tmp_path):

@@ -13,7 +13,6 @@ from yosegi.core.model import Banks
 from yosegi.errors import Invalid
 from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.likelihood import likelihood
-from yosegi.evaluate.ranking import rank
 from yosegi.evaluate.routing import trace
 from yosegi.evaluate.statistics import compare, interval
 from yosegi.evaluate.weigh import weigh
@@ -106,7 +105,7 @@ def _digest(task: Task, examples: Sequence[Example]) -> str:
     """What is asked and how: another prompt under the same id is another question."""
     said = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
     said += [task.rule] if task.rule else []
-    said += [sentences for example in examples if (sentences := task.sentences(example))]
+    said += [] if task.writes else [task.candidates(example) for example in examples]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
 
 
@@ -125,23 +124,18 @@ def _measure(
     started = time.monotonic()
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
-    if task.sentences(examples[0]):
-        scored, nats = rank(base, task, examples, banks=banks, known=known, batch_size=batch_size)
-        answers = [Answer(score.answer or "", False) for score in scored]
-        logps, also_kept = [own[0].sum / own[0].tokens for own in nats], [{"nats": own} for own in nats]
+    how: dict[str, Any] = {"banks": banks, "known": known, "batch_size": batch_size}
+    judged, nats = weigh(base, task, examples, **how)
+    if task.writes:
+        answers = answer(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **how)
+        logps = likelihood(base, examples, **how)
+        scored, kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
+        weighed = [{} if score is None else score.also for score in judged]
     else:
-        answers = answer(
-            base,
-            prompts,
-            max_new_tokens=task.max_new_tokens,
-            stop=task.stop,
-            banks=banks,
-            known=known,
-            batch_size=batch_size,
-        )
-        logps = likelihood(base, examples, banks=banks, known=known, batch_size=batch_size)
-        scored, also_kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
-    weighed = weigh(base, task, examples, banks=banks, known=known, batch_size=batch_size)
+        scored, weighed = [score for score in judged if score is not None], [{} for _ in examples]
+        answers = [Answer(score.answer or "", False) for score in scored]
+        gold = [next(iter(own.values()))[0] for own in nats]
+        logps, kept = [own.sum / own.tokens for own in gold], [{"nats": own} for own in nats]
     further = [{**score.also, **more} for score, more in zip(scored, weighed, strict=True)]
     items = [
         {
@@ -154,11 +148,11 @@ def _measure(
             "truncated": written.truncated,
             "logp": logp,
             **also,
-            **kept,
+            **more,
             "meta": dict(example.meta),
         }
-        for example, written, score, logp, also, kept in zip(
-            examples, answers, scored, logps, further, also_kept, strict=True
+        for example, written, score, logp, also, more in zip(
+            examples, answers, scored, logps, further, kept, strict=True
         )
     ]
     shared = {

@@ -1,16 +1,25 @@
-"""What a model would rather say: log p of candidate texts after a prompt, for questions with choices and for plain text."""
+"""What a model would rather say: how likely it finds the texts that a task names, and what the task makes of that.
+
+After a prompt, a text is a continuation; that it ends there is not asked. By itself, it is tokenised as it stands and every one
+of its tokens is predicted: the first from the token that begins a text (BOS, or else end-of-text, which is what stands between
+texts in training). A text longer than the model can look at is read in windows, each token with at least half a window before
+it. Equal texts are weighed once.
+"""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
-import torch
-
 from yosegi.bases import Base
-from yosegi.batches import collate, tokenise
+from yosegi.batches import tokenise
 from yosegi.core.model import Banks
+from yosegi.errors import Invalid
+from yosegi.evaluate.likelihood import nats
 from yosegi.generate import context_length, of
-from yosegi.objectives.sft import sft
-from yosegi.tasks import Example, Task
+from yosegi.objectives import IGNORED
+from yosegi.tasks import Example, Nats, Score, Task
+
+Row = dict[str, list[int]]
 
 
 def weigh(
@@ -21,8 +30,8 @@ def weigh(
     banks: Banks | None = None,
     known: Mapping[str, Any] | None = None,
     batch_size: int = 32,
-) -> list[dict[str, float]]:
-    """The metrics that a task makes of the likelihood of its candidates, for each example; {} where it has none.
+) -> tuple[list[Score | None], list[dict[str, list[Nats]]]]:
+    """What the candidates of each example are worth, and what each of them weighs; None and {} where there are none.
 
     Args:
         base: the model, with or without experts in it.
@@ -34,44 +43,76 @@ def weigh(
     """
     asked = [task.candidates(example) for example in examples]
     texts = [(i, some.prompt, text) for i, named in enumerate(asked) for some in named.values() for text in some.texts]
-    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    if not places:
-        return [{} for _ in examples]
-    owners = [i for i, _, _ in places]
-    found = _logps(base, [(prompt, text) for _, prompt, text in places], banks, of(known, owners), batch_size)
-    return [
-        dict(
-            task.judge(
-                example,
-                {name: [found[places[i, some.prompt, text]] for text in some.texts] for name, some in named.items()},
-            )
-        )
-        if named
-        else {}
-        for i, (example, named) in enumerate(zip(examples, asked, strict=True))
+    heard = of(known, [i for i, _, _ in texts])
+    found = iter(
+        log_p(base, [(prompt, text) for _, prompt, text in texts], banks=banks, known=heard, batch_size=batch_size)
+    )
+    weighed = [{name: [next(found) for _ in some.texts] for name, some in named.items()} for named in asked]
+    judged = [task.judge(e, own) if own else None for e, own in zip(examples, weighed, strict=True)]
+    return judged, weighed
+
+
+def log_p(
+    base: Base,
+    texts: Sequence[tuple[str | None, str]],
+    *,
+    banks: Banks | None = None,
+    known: Mapping[str, Any] | None = None,
+    batch_size: int = 32,
+) -> list[Nats]:
+    """Σ log p of each text's tokens after its prompt, in nats, and how many tokens that are.
+
+    Raises:
+        Invalid: a text without a prompt has no tokens.
+    """
+    after = iter(_continuations(base, [Example("", prompt, text) for prompt, text in texts if prompt is not None]))
+    alone = iter(_alone(base, [text for prompt, text in texts if prompt is None]))
+    rows = [next(alone) if prompt is None else [next(after)] for prompt, _ in texts]
+    keys = [
+        (i if known else None, *((*row["input_ids"], None, *row["labels"]) for row in own))
+        for i, own in enumerate(rows)
     ]
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    places = sorted(first.values())
+    whose = [i for i in places for _ in rows[i]]
+    flat = list(chain.from_iterable(rows[i] for i in places))
+    sums: dict[int, float] = dict.fromkeys(places, 0.0)
+    for i, total in zip(
+        whose, nats(base, flat, banks=banks, known=of(known, whose), batch_size=batch_size), strict=True
+    ):
+        sums[i] += total
+    counts = [sum(label != IGNORED for row in own for label in row["labels"]) for own in rows]
+    return [Nats(sums[first[key]], count) for key, count in zip(keys, counts, strict=True)]
 
 
-@torch.no_grad()
-def _logps(
-    base: Base, pairs: Sequence[tuple[str, str]], banks: Banks | None, known: Mapping[str, Any], batch_size: int
-) -> list[float]:
-    """log p of each text after its prompt, its tokens together, in nats. That it ends there is not asked."""
-    device = next(base.model.parameters()).device
-    examples = [Example(str(place), *pair) for place, pair in enumerate(pairs)]
-    rows = tokenise(examples, base.tokenizer, context_length(base), "sft", base.seq2seq)
+def _continuations(base: Base, examples: Sequence[Example]) -> list[Row]:
+    """One row a text after its prompt, without the end."""
+    rows = tokenise(examples, base.tokenizer, context_length(base), "sft", base.seq2seq) if examples else []
     for row in rows:
         if len(row["labels"]) > 1 and row["labels"][-1] == base.tokenizer.eos_token_id:
             row["labels"] = row["labels"][:-1]
             row["input_ids"] = row["input_ids"] if base.seq2seq else row["input_ids"][:-1]
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
-    together, found = collate(base.tokenizer.pad_token_id), [0.0] * len(rows)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = {key: value.to(device) for key, value in together([rows[i] for i in chosen]).items()}
-        if banks is not None:
-            banks.hear(mask_BT=batch["attention_mask"], **of(known, chosen))
-        nats_B = sft(base.model, batch, torch.ones(len(chosen), device=device))
-        for i, nats in zip(chosen, nats_B.tolist(), strict=True):
-            found[i] = -nats
-    return found
+    return rows
+
+
+def _alone(base: Base, texts: Sequence[str]) -> list[list[Row]]:
+    """One row a text; several where it is too long, each token a label in one of them."""
+    ids = base.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
+    if empty := [text for text, own in zip(texts, ids, strict=True) if not own]:
+        raise Invalid(f"The text {empty[0]!r} has no tokens to weigh.")
+    return [_windows(base, own) for own in ids]
+
+
+def _windows(base: Base, ids: list[int]) -> list[Row]:
+    if base.seq2seq:
+        return [{"input_ids": base.tokenizer("").input_ids or [base.tokenizer.eos_token_id], "labels": ids}]
+    begin = base.tokenizer.bos_token_id
+    ids = [base.tokenizer.eos_token_id if begin is None else begin, *ids]
+    context, rows = context_length(base), []
+    end = done = 1
+    while done < len(ids):
+        start = 0 if done == 1 else done - context // 2
+        end = min(start + context, len(ids))
+        rows.append({"input_ids": ids[start:end], "labels": [IGNORED] * (done - start) + ids[done:end]})
+        done = end
+    return rows

@@ -1,14 +1,14 @@
 """What `domain` reads and asks: texts that are weighed and not continued, and a small world made up for the smoke run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
 from pathlib import Path
 from typing import Any
 
 from yosegi import files, tasks
 from yosegi.run import Run
-from yosegi.tasks import Example, Nats, Score, Task
+from yosegi.tasks import Candidates, Example, Nats, Score, Task
 
 MADE_UP = "made up"
 PARTS = ("brim", "coil", "dram", "fell", "gant", "hest", "jorn", "lume")
@@ -26,6 +26,7 @@ class Texts(Task):
     """
 
     metric = "token_probability"
+    writes = False
 
     def __init__(self, name: str, split: str = "validation", most: int | None = None, but: int | None = None):
         self.task, self.split, self.most, self.but = tasks.load(name), split, most, but
@@ -37,13 +38,13 @@ class Texts(Task):
         taken = {example.id for example in spread(every, self.but)} if self.but else set()
         return spread([example for example in every if example.id not in taken], self.most)
 
-    def sentences(self, example: Example) -> list[str]:
+    def candidates(self, example: Example) -> Mapping[str, Candidates]:
         """The passage with its title."""
-        return [example.prompt + example.target]
+        return {"passage": Candidates((example.prompt + example.target,))}
 
-    def ranked(self, example: Example, nats: Sequence[Nats]) -> Score:
+    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
         """The geometric mean of its tokens' probabilities; bits per character besides."""
-        (own,) = nats
+        (own,) = nats["passage"]
         bits = -own.sum / log(2) / len(example.prompt + example.target)
         return Score(exp(own.sum / own.tokens), example.id, {"bits_per_character": bits})
 

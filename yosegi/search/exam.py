@@ -14,7 +14,7 @@ from yosegi.core.model import Banks
 from yosegi.errors import Invalid, UnknownName
 from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.likelihood import likelihood
-from yosegi.evaluate.ranking import rank
+from yosegi.evaluate.weigh import weigh
 from yosegi.generate import generate
 from yosegi.tasks import Task
 
@@ -130,21 +130,12 @@ class Exam:
         examples = self.examples[n][part]
         prompts = [example.prompt for example in examples]
         known = {what: values[part] for what, values in self._told(n, banks).items()}
+        task, how = goal.task, {"banks": banks, "known": known, "batch_size": self.batch_size}
         if goal.metric == "logp":
-            return likelihood(self.base, examples, banks=banks, known=known, batch_size=self.batch_size)
-        task = goal.task
-        if task.sentences(examples[0]):
-            scores, _ = rank(self.base, task, examples, banks=banks, known=known, batch_size=self.batch_size)
-            return [score.value for score in scores]
-        answers = generate(
-            self.base,
-            prompts,
-            max_new_tokens=task.max_new_tokens,
-            stop=task.stop,
-            banks=banks,
-            known=known,
-            batch_size=self.batch_size,
-        )
+            return likelihood(self.base, examples, **how)
+        if not task.writes:
+            return [score.value for score in weigh(self.base, task, examples, **how)[0] if score is not None]
+        answers = generate(self.base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **how)
         return [task.score(example, answer).value for example, answer in zip(examples, answers, strict=True)]
 
     def _told(self, n: int, banks: Banks | None) -> dict[str, Any]:

@@ -45,10 +45,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Texts that might follow a prompt: how likely each of them is will be asked of the model."""
+    """Texts: how likely each of them is will be asked of the model. After a prompt, or by itself where there is none."""
 
-    prompt: str
     texts: tuple[str, ...]
+    prompt: str | None = None
 
 
 class Nats(NamedTuple):
@@ -65,7 +65,8 @@ class Task:
     `max_new_tokens`, at the end-of-text token, or at a `stop` string (which is cut off). `rule` names what else decides a
     score, with its number ("normaliser 1"): results of different rules are not the same measurement.
 
-    A task whose answers are ranked and not written says which `sentences` to weigh, and what they are worth when `ranked`.
+    What is weighed by its likelihood are `candidates`; `judge` says what that is worth. Where nothing is to be written besides,
+    `writes` is False: the score is what `judge` says, and the first text of the first candidates is the gold one.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Task:
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
     rule: str = ""
+    writes: bool = True
 
     def examples(self, split: str) -> list[Example]:
         """The examples of "train", "validation" or "test": the same list every time, each id once."""
@@ -91,19 +93,12 @@ class Task:
         return [self.score(*pair) for pair in zip(examples, predictions, strict=True)]
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
-        """What is weighed by its likelihood instead of being written, by a name of the task's own. By default nothing."""
+        """What is weighed by its likelihood, by a name of the task's own. By default nothing."""
         return {}
 
-    def judge(self, example: Example, logps: Mapping[str, Sequence[float]]) -> Mapping[str, float]:
-        """Metrics out of log p of each candidate text as a whole, in nats, under the names that `candidates` gave them."""
-        return {}
-
-    def sentences(self, example: Example) -> list[str]:
-        """Whole texts whose likelihoods answer the question, the gold one first. None where the model has to write."""
-        return []
-
-    def ranked(self, example: Example, nats: Sequence[Nats]) -> Score:
-        """What the likelihoods of the sentences are worth, in their order; its answer is what the model ranked first."""
+    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
+        """What the likelihoods are worth, under the names that `candidates` gave them. Of a task that `writes`, only the further
+        metrics count."""
         raise NotImplementedError
 
     def chance(self, example: Example) -> float | None:

@@ -11,7 +11,7 @@ a twin that ends in _ok, over the questions without a known error, where the dat
 
 from collections.abc import Mapping, Sequence
 
-from yosegi.tasks import Candidates, Example, Score, Task, _data, _forms
+from yosegi.tasks import Candidates, Example, Nats, Score, Task, _data, _forms
 from yosegi.tasks._letters import LETTERS, last_letter
 
 TOLD = {"en": "Choose the right answer. Write its letter.", "ja": "正しい選択肢を選び、記号で答えてください。"}
@@ -77,16 +77,19 @@ class Choices(Task):
         bare = _forms.after("", before, self.form.put(question))
         letters = LETTERS[: len(choices)]
         return {
-            "letter": Candidates(example.prompt, tuple(self.form.answer(letter) for letter in letters)),
-            "likelihood": Candidates(bare, tuple(self.form.answer(choice) for choice in choices)),
+            "letter": Candidates(tuple(self.form.answer(letter) for letter in letters), example.prompt),
+            "likelihood": Candidates(tuple(self.form.answer(choice) for choice in choices), bare),
         }
 
-    def judge(self, example: Example, logps: Mapping[str, Sequence[float]]) -> Mapping[str, float]:
+    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
         """`letter` and `likelihood`."""
         right, choices = example.meta["answer_index"], example.meta["choices"]
-        normed = [logp / max(1, len(text)) for logp, text in zip(logps["likelihood"], choices, strict=True)]
-        found = {"letter": _share(logps["letter"], right), "likelihood": _share(normed, right)}
-        return found | ({f"{name}_ok": value for name, value in found.items()} if _sound(example) else {})
+        letters = [one.sum for one in nats["letter"]]
+        normed = [one.sum / max(1, len(text)) for one, text in zip(nats["likelihood"], choices, strict=True)]
+        found = {"letter": _share(letters, right), "likelihood": _share(normed, right)}
+        best = LETTERS[max(range(len(normed)), key=normed.__getitem__)]
+        also = found | ({f"{name}_ok": value for name, value in found.items()} if _sound(example) else {})
+        return Score(found["likelihood"], best, also)
 
     def _example(self, row: _data.Row) -> Example:
         letter, text = LETTERS[row["answer_index"]], row["choices"][row["answer_index"]]

@@ -13,10 +13,10 @@ The base `house` has read the general corpora, not law and not food.
 
 import re
 from collections.abc import Mapping, Sequence
-from math import log
+from math import exp, log
 
 from yosegi.errors import Invalid, UnknownName
-from yosegi.tasks import Candidates, Example, Score, Task, _data, _rouge
+from yosegi.tasks import Candidates, Example, Nats, Score, Task, _data, _rouge
 
 PASSAGE = 400  # characters
 WRITTEN = 100  # characters of it that are scored: about what is generated
@@ -65,11 +65,13 @@ class Corpus(Task):
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
         """The passage as it is."""
-        return {"passage": Candidates(example.prompt, (example.target,))}
+        return {"passage": Candidates((example.target,), example.prompt)}
 
-    def judge(self, example: Example, logps: Mapping[str, Sequence[float]]) -> Mapping[str, float]:
-        """`bits_per_character`, less is better."""
-        return {"bits_per_character": -logps["passage"][0] / log(2) / len(example.target)}
+    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
+        """The geometric mean of the probabilities of its tokens, and `bits_per_character`, of which less is better."""
+        (own,) = nats["passage"]
+        bits = -own.sum / log(2) / len(example.target)
+        return Score(exp(own.sum / own.tokens), example.id, {"bits_per_character": bits})
 
 
 def _title(row: _data.Row) -> str:

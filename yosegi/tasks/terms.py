@@ -24,12 +24,12 @@ Of other bases nobody can say so: compare with the base itself.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from yosegi.errors import Invalid, NoData, UnknownName
-from yosegi.tasks import Example, Nats, Score, Task, _data, _ranking, _spans
+from yosegi.tasks import Candidates, Example, Nats, Score, Task, _data, _ranking, _spans
 
 FIELDS = ("id", "split", "question", "answer", "choices", "answer_index", "statement_template")
 LETTERS = "ABCDEFGHIJ"
@@ -59,7 +59,7 @@ class Terms(Task):
         self.file = Path(self.source).expanduser() if re.search(r"\.jsonl(\.gz)?$", self.source) else None
         self.choices = self.form == "choices"
         if self.form == "rank":
-            self.metric = "logp_mrr"
+            self.metric, self.writes = "logp_mrr", False
         there = self.parts()
         if self.file is not None:
             if not self.file.is_file():
@@ -94,17 +94,20 @@ class Terms(Task):
             return Score(float(letter[0] == example.target.strip()), letter[0])
         return _spans.exact(prediction, example.answers)
 
-    def sentences(self, example: Example) -> list[str]:
-        """The statement with each candidate, the right one first; then each candidate in the neutral sentence."""
-        if self.form != "rank":
-            return []
-        templates = (example.meta["statement_template"], example.meta["neutral_template"])
-        return [template.replace(GAP, word) for template in templates for word in example.meta["candidates"]]
+    def candidates(self, example: Example) -> Mapping[str, Candidates]:
+        """The statement with each candidate, the right one first; and each candidate in the neutral sentence."""
+        if self.writes:
+            return {}
+        words = example.meta["candidates"]
+        return {
+            name: Candidates(tuple(example.meta[f"{name}_template"].replace(GAP, word) for word in words))
+            for name in ("statement", "neutral")
+        }
 
-    def ranked(self, example: Example, nats: Sequence[Nats]) -> Score:
+    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
         """1 / the rank of the right sentence, by its sum; by mean and pmi besides."""
         words = example.meta["candidates"]
-        by = {way: _ranking.scores(nats[: len(words)], nats[len(words) :], way) for way in _ranking.WAYS}
+        by = {way: _ranking.scores(nats["statement"], nats["neutral"], way) for way in _ranking.WAYS}
         worth = {way: 1 / _ranking.rank(values) for way, values in by.items()}
         first = max(range(len(words)), key=lambda i: (by["sum"][i], -i))
         return Score(worth["sum"], words[first], {f"logp_mrr_{way}": worth[way] for way in _ranking.WAYS[1:]})
