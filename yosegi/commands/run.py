@@ -35,6 +35,8 @@ def run(
             raise UnknownName.among(f"field of {recipe}", name, known)
         given[name] = _typed(recipe, name, value, getattr(start, name))
     resolved = dataclasses.replace(start, **given)
+    if not getattr(resolved, "seeds", True):
+        raise Invalid(f"{recipe} needs a seed at least (--seeds 0).")
 
     from yosegi.run import Run
 
@@ -63,27 +65,46 @@ def _fields(words: list[str], config: Any) -> dict[str, str]:
 
 
 def _typed(recipe: str, name: str, value: Any, default: Any) -> Any:
-    """A field's value in the type of its default; words are read as YAML."""
-    import yaml
-
-    if isinstance(default, tuple) and isinstance(value, str) and "," in value:
-        value = [part if default and isinstance(default[0], str) else yaml.safe_load(part) for part in value.split(",")]
-    elif isinstance(value, str) and not isinstance(default, str):
-        value = yaml.safe_load(value)
-    if isinstance(default, float) and isinstance(value, int | str):
-        value = _number(value)
+    """A field's value in the type of its default; words are read as YAML, a list may go without its brackets."""
+    said = f"{recipe}: {name} is {_called(default)}; {{!r}} was given."
     if isinstance(default, tuple):
-        value = tuple(value) if isinstance(value, list) else (value,)
-        wrong = [part for part in value if default and type(part) is not type(default[0])]
-        if wrong:
-            raise Invalid(f"{recipe}: {name} holds {type(default[0]).__name__}s; {wrong[0]!r} was given.")
+        if isinstance(value, str):
+            inside = value.strip().removeprefix("[").removesuffix("]")
+            texts = default and isinstance(default[0], str)
+            value = [p.strip() for p in inside.split(",") if p.strip()] if texts else _read(f"[{inside}]", said)
+        every = value if isinstance(value, list | tuple) else [value]
+        every = tuple(_number(part, default[0]) if default else part for part in every)
+        if wrong := [part for part in every if default and type(part) is not type(default[0])]:
+            raise Invalid(said.format(wrong[0]))
+        return every
+    if isinstance(value, str) and not isinstance(default, str):
+        value = _read(value, said)
+    value = _number(value, default)
     if default is not None and value is not None and type(value) is not type(default):
-        raise Invalid(f"{recipe}: {name} is a {type(default).__name__}; {value!r} was given.")
+        raise Invalid(said.format(value))
     return value
 
 
-def _number(value: int | str) -> Any:
+def _read(text: str, said: str) -> Any:
+    import yaml
+
     try:
-        return float(value)  # YAML 1.1 reads 1e-4 as a word
-    except ValueError:
-        return value
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Invalid(said.format(text)) from error
+
+
+def _number(value: Any, like: Any) -> Any:
+    """A float where one is wanted: YAML reads 1 as a whole number, and 1e-4 as a word."""
+    if isinstance(like, float) and isinstance(value, int | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
+
+
+def _called(default: Any) -> str:
+    """The type of a field, for people."""
+    if isinstance(default, tuple):
+        return f"a list{f', and each of it {_called(default[0])}' if default else ''}"
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return names.get(type(default), "something else")
