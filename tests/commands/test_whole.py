@@ -1,4 +1,4 @@
-"""`train --method galore` and `full`: whole weights, and an expert in the library like any other."""
+"""`train --method galore`, `apollo` and `full`: whole weights, and an expert in the library like any other."""
 
 import json
 
@@ -25,6 +25,11 @@ def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
     assert yosegi(*GALORE, "--rank", 8)[0] == 0 and len(files.read_jsonl(tmp_path / "r" / "metrics.jsonl")) == 3
     assert "another expert called 'reverse'" in refused(*GALORE, "--rank", 4)
     assert yosegi("library", "verify", "shelf")[:2] == (0, "1 experts, 0 problems\n")
+
+    code, out, _ = yosegi(
+        *TRAIN, "--method", "apollo", "--rank", 0, "--library", "drawn", "--set", "by=tensor", "--json"
+    )
+    assert code == 0 and json.loads(out)[0]["optimizer_mb"] < 1, "rank 16, where AdamW needs more than 6 MB"
 
     both = (*TRAIN, "--task", "skills/sort", "--method", "full", "--rank", 0, "--library", "two")
     code, out, _ = yosegi(*both, "--json")
@@ -66,7 +71,7 @@ def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
         ),
         (["--method", "galore", "--set", "projection=lefft"], "Did you mean 'left'?"),
         (["--method", "full", "--set", "rank=3"], "No argument of adamw is called 'rank'"),
-        (["--set", "rank=3"], "--set goes with --method galore or full."),
+        (["--set", "rank=3"], "--set goes with --method galore or apollo or full."),
         (["--method", "galore", "--targets", "qproj"], "Did you mean 'q_proj'?"),
     ],
 )

@@ -103,6 +103,15 @@ def test_galore_keeps_a_projector_and_two_small_moments():
     assert per_layer == (weights, 2 * 32000 * 512, state)  # one gradient at a time: the largest
 
 
+def test_apollo_keeps_no_projector():
+    """2 r n of an m x n linear in fp32 and a length; two moments of all else; a count of every tensor."""
+    shape = preset("60m")
+    weights, gradients, state = held(shape, Job("apollo", rank=32, load_in="bf16"))
+    linears = 8 * (4 * 2 * 32 * 512 + 3 * 2 * 32 * 1376)
+    assert state == 4 * (linears + 2 * (2 * 32000 * 512 + 17 * 512) + 8 * 7 + shape.tensors)
+    assert weights == gradients == 2 * shape.params
+
+
 def test_full_rank_galore_is_no_saving():
     shape = preset("60m")
     assert held(shape, Job("galore", rank=10**6))[2] > held(shape, Job("full"))[2]

@@ -9,7 +9,7 @@ from yosegi.plan.table import GALORE_PAPER, pretraining, table
 
 def test_every_size_and_method_once():
     lines = table()
-    assert len({(line.size, line.method) for line in lines}) == len(lines) == 4 * len(PRESETS)
+    assert len({(line.size, line.method) for line in lines}) == len(lines) == 5 * len(PRESETS)
 
 
 def test_it_is_what_was_published_where_that_is_counted_alike():

@@ -20,7 +20,7 @@ EXTRAS = {
 }
 
 
-METHODS = "full, lora, galore, galore-per-layer, loramoe, fleet, grpo."
+METHODS = "full, lora, galore, galore-per-layer, apollo, loramoe, fleet, grpo."
 MODEL = "nano, a folder, a Hub id, a published size (60m to 70b), or hidden=…,inner=…,layers=…,heads=…,vocab=…"
 
 

@@ -22,9 +22,9 @@ from yosegi.commands._options import (
 from yosegi.errors import Invalid, UnknownName
 
 METHODS = {"lora": "kaiming", "pissa": "pissa", "olora": "olora"}
-WHOLE = ("galore", "full")
-METHOD = f"""{", ".join(METHODS)}: the start of the factors. galore, full: whole weights are trained, and their change is cut to
---rank (64; 0 cuts nothing)."""
+WHOLE = ("galore", "apollo", "full")
+METHOD = f"""{", ".join(METHODS)}: the start of the factors. galore, apollo, full: whole weights are trained, and their change is
+cut to --rank (64; 0 cuts nothing)."""
 BUILD = """private: an expert a task. shared: one for all. mbc: one a cluster of tasks whose experts are alike. random: clusters
 by lot. poly, mhr: experts that all tasks share, and their router. loramoe: the same, token by token, balanced by type."""
 TYPE = """For loramoe, of what type examples are, the first that holds: "easy: level <= 2" by a field of theirs,
@@ -80,7 +80,7 @@ def train(
         int | None, typer.Option(help="Of data order and dropout; the start has --init-seed in --config.")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="An argument of galore, as NAME=VALUE: update_gap=50.")
+        list[str] | None, typer.Option("--set", help="An argument of galore or apollo, as NAME=VALUE: update_gap=50.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file with these and all other settings.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an expert of the same name.")] = False,
@@ -91,11 +91,11 @@ def train(
 ) -> None:
     """Train experts into a library, all in one pass over the base. Killed, the same command goes on where it was."""
     begin(data, as_json)
-    from yosegi.train.settings import DenseSettings, GaloreSettings, Settings
+    from yosegi.train.settings import ApolloSettings, DenseSettings, GaloreSettings, Settings
 
     if method is not None and method not in (*METHODS, *WHOLE):
         raise UnknownName.among("method", method, (*METHODS, *WHOLE))
-    kind = {"galore": GaloreSettings, "full": DenseSettings}.get(method or "", Settings)
+    kind = {"galore": GaloreSettings, "apollo": ApolloSettings, "full": DenseSettings}.get(method or "", Settings)
     said = {
         "init": METHODS.get(method or ""),
         "objective": objective,

@@ -13,8 +13,8 @@ from math import ceil
 from yosegi.errors import Invalid, UnknownName
 from yosegi.plan.shapes import ATTENTION, FFN, Shape
 
-METHODS = ("full", "lora", "galore", "galore-per-layer", "loramoe", "fleet", "grpo")
-WHOLE = ("full", "galore", "galore-per-layer")
+METHODS = ("full", "lora", "galore", "galore-per-layer", "apollo", "loramoe", "fleet", "grpo")
+WHOLE = ("full", "galore", "galore-per-layer", "apollo")
 """Those in which every weight of the model moves."""
 
 COPIES = 6
@@ -31,7 +31,7 @@ class Job:
 
     Args:
         method: one of METHODS.
-        rank: of an expert, or of GaLore's projection.
+        rank: of an expert, or of GaLore's and APOLLO's projection.
         experts: how many: of LoRAMoE in one layer, of a fleet in one pass.
         targets: which linears of a block: all-linear, attention, ffn, or names.
         batch: sequences of a step, of each expert; of GRPO questions, each with `generations` answers.
@@ -157,7 +157,8 @@ def held(shape: Shape, job: Job) -> tuple[int, int, int]:
 
     AdamW keeps two moments of every moving number in its own precision, and one step count of 4 bytes a tensor (torch). GaLore
     keeps, of an m x n linear of a block with m <= n, a projector of m r and two moments of r n (arXiv:2403.03507, table 1), and
-    AdamW's two of all else. With an update per layer only the largest gradient exists at a time.
+    AdamW's two of all else. With an update per layer only the largest gradient exists at a time. APOLLO keeps the two moments and
+    no projector (its directions are drawn again from a seed: arXiv:2412.05270, table 1), in fp32, and a length for each linear.
     """
     each = {"fp32": 4, "bf16": 2, "4bit": 0}[job.load_in]
     base = shape.params * each
@@ -171,7 +172,10 @@ def held(shape: Shape, job: Job) -> tuple[int, int, int]:
         for O, I in shape.linears().values():
             m, n = sorted((O, I))
             r = min(job.rank, m)
-            state += shape.layers * (m * r + 2 * r * n)
+            state += shape.layers * (2 * r * n + (0 if job.method == "apollo" else m * r))
+        if job.method == "apollo":
+            lengths = shape.layers * len(shape.linears())
+            return base, base, 4 * (state + lengths + shape.tensors)
         largest = max(shape.vocab * shape.hidden, *(O * I for O, I in shape.linears().values()))
         gradients = base if job.method == "galore" else each * largest
         return base, gradients, each * state

@@ -73,6 +73,9 @@ def flops(shape: Shape, job: Job) -> float:
     if job.method in ("galore", "galore-per-layer"):  # P^T G, and P N back: 4 m r n of every linear, once a step
         for O, I in shape.linears().values():
             total += shape.layers * 4.0 * O * I * min(job.rank, O, I)
+    if job.method == "apollo":  # P G, and two looks at every number of G
+        for O, I in shape.linears().values():
+            total += shape.layers * 2.0 * O * I * (min(job.rank, O, I) + 2)
     return total
 
 

@@ -2,8 +2,9 @@
 
     ΔW = W_trained - W        the expert is its best cut to `rank` (Expert.from_delta); 0 keeps all of it
 
-With the optimizer galore this is GaLore (Zhao et al. 2024, arXiv:2403.03507), with adamw plain full fine-tuning. Only the
-weights of the chosen linears move, since a delta beside a linear is what an expert can be: no biases, norms or embeddings.
+With the optimizer galore this is GaLore (Zhao et al. 2024, arXiv:2403.03507), with apollo APOLLO (Zhu et al. 2024,
+arXiv:2412.05270), with adamw plain full fine-tuning. Only the weights of the chosen linears move, since a delta beside a linear
+is what an expert can be: no biases, norms or embeddings.
 """
 
 import inspect

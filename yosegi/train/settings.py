@@ -135,3 +135,11 @@ class GaloreSettings(DenseSettings):
     optimizer: str = "galore"
     learning_rate: float = Field(default=1e-3, gt=0)
     """A quarter of it moves the weights (`scale`). It wants a sweep: the paper's own are 1e-2 from scratch, 1e-5 for GLUE."""
+
+
+class ApolloSettings(DenseSettings):
+    """Whole weights under APOLLO."""
+
+    optimizer: str = "apollo"
+    learning_rate: float = Field(default=2.5e-4, gt=0)
+    """All of it moves the weights, as AdamW's does, and it wants a sweep as much."""
