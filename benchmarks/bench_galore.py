@@ -1,10 +1,11 @@
-"""How long does a step of GaLore take, how much does it remember, and what does looking for the directions cost?
+"""How long does a step of GaLore or APOLLO take, how much do they remember, and what does looking for the directions cost?
 
-Peer      galore-torch 1.0, the authors' own, and AdamW as torch has it. galore-torch is no dependency of ours (it asks for
-          bitsandbytes, 125 MB, which its AdamW does not use). Beside this environment it is found by
-              pip install --no-deps --target /tmp/peer galore-torch==1.0
+Peer      galore-torch 1.0 and apollo-torch 1.0.3, the authors' own, and AdamW as torch has it. They are no dependencies of ours
+          (they ask for bitsandbytes, 125 MB, which these do not use). Beside this environment they are found by
+              pip install --no-deps --target /tmp/peer galore-torch==1.0 apollo-torch==1.0.3
               PYTHONPATH=/tmp/peer python benchmarks/bench_galore.py
-          Without it its rows are left out, and ours are held against the algorithm written down plainly.
+          Without them their rows are left out, and ours are held against the algorithm written down plainly. APOLLO draws its
+          directions by lot, so two of them are never equal: tests/optimizers/test_apollo.py holds ours against the plain loop.
 Equality  the loss of every step of a training until the second look at the gradients, to 1e-3 of itself.
 Expected  no slower a step; with a look every 20 steps at least 1.1 times as fast in total, where the cheap look keeps at least
           97 % of the energy that the SVD would.
@@ -13,7 +14,8 @@ A Llama of 30 million parameters with all linears projected to rank 128 learns s
 come next. "step" is the optimizer alone between two looks, "look" what a look at all gradients costs beyond it, "training" a
 whole step of 256 tokens with its share of a look every 20 steps. "captured" is the mean share of the gradients' energy that was
 kept at step 21, "of the SVD" the same against the best that could be. "loss" is that of sequences nobody has learnt from, of a
-smaller Llama (4 x 256, rank 64) after 80 steps, at the better of two learning rates (RATES).
+smaller Llama (4 x 256, rank 64) after 80 steps: the mean of three seeds, at the best of RATES, and the lowest and the highest.
+APOLLO has a quarter of GaLore's rank throughout. Ratios are against the peer of the same method.
 """
 
 import importlib
@@ -29,6 +31,7 @@ from side_by_side import Row, agree, options, tell
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from yosegi.optimizers.apollo import apollo
 from yosegi.optimizers.galore import galore
 
 SCALE, GAP = 0.25, 20
@@ -48,7 +51,9 @@ class Case(NamedTuple):
 
 FULL, QUICK = Case(), Case(L=2, D=32, V=64, T=16, rank=8, steps=6)
 SMALL = Case(L=4, D=256, V=256, T=32, B=8, rank=64, steps=80)
-RATES = {"AdamW": (1e-3, 2.5e-3), "GaLore": (4e-3, 1e-2)}
+RATES = {"AdamW": (1.25e-3, 2.5e-3, 5e-3, 1e-2), "GaLore": (1e-2, 2e-2, 4e-2, 8e-2), "APOLLO": (5e-3, 1e-2, 2e-2, 4e-2)}
+SEEDS = (0, 1, 2)
+QUARTER = 4
 
 
 class Plain(torch.optim.Optimizer):
@@ -78,8 +83,8 @@ class Plain(torch.optim.Optimizer):
                 W -= group["lr"] * N
 
 
-def peer() -> Any:
-    """galore-torch's AdamW, or None. Its 8-bit one is imported beside it and has to find bitsandbytes, or something so called."""
+def peer(package: str, name: str) -> Any:
+    """A peer's AdamW, or None. Its 8-bit one is imported beside it and has to find bitsandbytes, or something so called."""
     names = ("bitsandbytes", "bitsandbytes.optim", "bitsandbytes.optim.optimizer")
     try:
         importlib.import_module(names[-1])
@@ -88,7 +93,7 @@ def peer() -> Any:
         stand_ins[names[-1]].Optimizer2State = object  # type: ignore[attr-defined]
         sys.modules.update(stand_ins)
     try:
-        return importlib.import_module("galore_torch").GaLoreAdamW
+        return getattr(importlib.import_module(package), name)
     except ImportError:
         return None
     finally:
@@ -97,9 +102,9 @@ def peer() -> Any:
                 del sys.modules[name]
 
 
-def model_of(case: Case) -> LlamaForCausalLM:
+def model_of(case: Case, seed: int = 0) -> LlamaForCausalLM:
     """The same every time."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     sizes = {"hidden_size": case.D, "intermediate_size": case.D * 43 // 16, "num_hidden_layers": case.L}
     return LlamaForCausalLM(
         LlamaConfig(**sizes, num_attention_heads=8, vocab_size=case.V, tie_word_embeddings=True, use_cache=False)
@@ -147,6 +152,29 @@ def theirs(case: Case, gap: int, kind: Any, **more: Any) -> Callable[[nn.Module,
     return make
 
 
+def random(case: Case, gap: int, kind: Any = None, **more: Any) -> Callable[[nn.Module, float], torch.optim.Optimizer]:
+    """APOLLO, ours or the peer's: the same groups, and all weights take steps of one size as it is."""
+
+    def make(model: nn.Module, lr: float) -> torch.optim.Optimizer:
+        inner, others = split(model)
+        rank = max(1, case.rank // QUARTER)
+        if kind is None:
+            return apollo(
+                [{"params": inner}, {"params": others, "rank": None, "lr": lr * SCALE}], lr, rank=rank, update_gap=gap
+            )
+        how = {
+            "rank": rank,
+            "update_proj_gap": gap,
+            "scale": 1,
+            "proj_type": "std",
+            "proj": "random",
+            "scale_type": "channel",
+        }
+        return kind([{"params": inner, **how}, {"params": others, "lr": lr * SCALE}], lr=lr, eps=1e-8, **more)
+
+    return make
+
+
 def adamw(model: nn.Module, lr: float) -> torch.optim.Optimizer:
     """All weights whole."""
     return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0, eps=1e-8, fused=True)
@@ -169,10 +197,12 @@ class Told(NamedTuple):
     captured: list[float]
 
 
-def train(case: Case, make: Callable[[nn.Module, float], torch.optim.Optimizer], lr: float, steps: int) -> Told:
+def train(
+    case: Case, make: Callable[[nn.Module, float], torch.optim.Optimizer], lr: float, steps: int, seed: int = 0
+) -> Told:
     """A tenth warm-up, then straight down to a tenth."""
-    model = model_of(case)
-    optimizer, ids = make(model, lr), sequences(case, steps, 0)
+    model = model_of(case, seed)
+    optimizer, ids = make(model, lr), sequences(case, steps, 1000 * seed)
     first = [group["lr"] for group in optimizer.param_groups]
     told = Told([], [], [], 0.0, optimizer, [], [])
     for t in range(steps):
@@ -231,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Equality first, then time, then quality."""
     chosen = options(__doc__, arguments)
     case, rounds = (QUICK, 1) if chosen.quick else (FULL, 2)
-    kind = peer()
+    kind, drawing = peer("galore_torch", "GaLoreAdamW"), peer("apollo_torch", "APOLLOAdamW")
     more = {"no_deprecation_warning": True, "eps": 1e-8} if kind else {}
     reference = theirs(case, 10**6, kind or Plain, **more)
     few = 3
@@ -244,18 +274,25 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     sides["AdamW"] = lambda case, gap, **_: adamw
     sides["yosegi, SVD"] = lambda case, gap, **how: ours(case, gap, **how)
     sides["yosegi, subspace"] = lambda case, gap, **how: ours(case, gap, refresh="subspace", **how)
+    if drawing:
+        sides["apollo-torch"] = lambda case, gap, **_: random(case, gap, drawing)
+    sides["yosegi, APOLLO"] = lambda case, gap, **_: random(case, gap)
     spent = timed(case, {name: side(case, 4) for name, side in sides.items()}, rounds)
     audited = train(case, sides["yosegi, subspace"](case, GAP, audit=True), 4e-3, case.steps)
     pass_s = statistics.median(w - s for w, s in zip(audited.whole_s, audited.step_s, strict=True))
     small, rows = case if chosen.quick else SMALL, []
     for name, side in sides.items():
         step, look = (statistics.median(spent[name][kind]) for kind in ("step", "look"))
+        method = "AdamW" if name == "AdamW" else "APOLLO" if "apollo" in name.lower() else "GaLore"
         beyond = 0.0 if name == "AdamW" else max(look - step, 0)
-        found = {
-            lr: train(small, side(small, GAP), lr, small.steps)
-            for lr in RATES["AdamW" if name == "AdamW" else "GaLore"]
+        held_out = {
+            lr: [
+                train(small, side(small, GAP), lr, small.steps, seed).held_out
+                for seed in SEEDS[: 1 if chosen.quick else None]
+            ]
+            for lr in RATES[method][: 1 if chosen.quick else None]
         }
-        best = min(found, key=lambda lr: found[lr].held_out)
+        best = min(held_out, key=lambda lr: statistics.fmean(held_out[lr]))
         cheap = "subspace" in name and bool(audited.share)
         rows.append(
             {
@@ -268,15 +305,18 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
                 "state MB": spent[name]["MB"][0],
                 "captured": statistics.fmean(audited.captured) if cheap else None,
                 "of the SVD": min(audited.share) if cheap else None,
-                "loss": found[best].held_out,
+                "loss": statistics.fmean(held_out[best]),
+                "low": min(held_out[best]),
+                "high": max(held_out[best]),
                 "lr": best,
                 "equal to": equal if "SVD" in name else None,
             }
         )
-    if kind:
-        for row in rows:
-            row["ratio, step"] = rows[0]["step ms"] / row["step ms"]
-            row["ratio, training"] = rows[0]["training ms"] / row["training ms"]
+    by_name = {row["optimizer"]: row for row in rows}
+    for name, row in by_name.items():
+        if against := by_name.get("apollo-torch" if "APOLLO" in name else "galore-torch" if "yosegi" in name else ""):
+            row["ratio, step"] = against["step ms"] / row["step ms"]
+            row["ratio, training"] = against["training ms"] / row["training ms"]
     return tell(__doc__, rows, chosen)
 
 

@@ -112,13 +112,14 @@ class Apollo(torch.optim.Optimizer):
         if not memory:
             memory |= {"exp_avg": torch.zeros_like(low), "exp_avg_sq": torch.zeros_like(low)}
         memory["step"] = torch.tensor(turn + 1, dtype=torch.int32)
-        step = _adam(low, memory, turn + 1, group)
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
+        m, root, rate = _adam(low, memory, turn + 1, group)
+        if group["weight_decay"]:
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
         if group["rank"] is None:
-            weight.sub_(group["lr"] * step)
+            weight.addcdiv_(m.to(weight.dtype), root.to(weight.dtype), value=-group["lr"] * rate)
             return
         axes = (-2 if rows else -1) if group["by"] == "channel" else (-2, -1)
-        s = group["scale"] * _length(step, axes) / _length(low, axes).clamp_min(LEAST)
+        s = group["scale"] * rate * _length(m / root, axes) / _length(low, axes).clamp_min(LEAST)
         if group["growth"] is not None:
             own = (_length(G, axes) * s).square().sum((-2, -1), keepdim=True).sqrt()
             before = memory.get("length", torch.zeros_like(own))
@@ -140,16 +141,16 @@ class Apollo(torch.optim.Optimizer):
         return P_RK @ G if rows else G @ P_RK.mT
 
 
-def _adam(low: Tensor, memory: dict[str, Any], turn: int, group: dict[str, Any]) -> Tensor:
-    """Adam's step, without its learning rate."""
+def _adam(low: Tensor, memory: dict[str, Any], turn: int, group: dict[str, Any]) -> tuple[Tensor, Tensor, float]:
+    """(m, sqrt(v) + eps, what is left of the bias of m): Adam's step is their quotient times the last."""
     (b1, b2), m, v = group["betas"], memory["exp_avg"], memory["exp_avg_sq"]
     m.lerp_(low, 1 - b1)
     v.mul_(b2).addcmul_(low, low, value=1 - b2)
-    return (m / (1 - b1**turn)).div_((v / (1 - b2**turn)).sqrt_().add_(group["eps"]))
+    return m, (v / (1 - b2**turn)).sqrt_().add_(group["eps"]), 1 / (1 - b1**turn)
 
 
 def _length(x: Tensor, axes: int | tuple[int, int]) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=axes, keepdim=True)
+    return x.square().sum(axes, keepdim=True).sqrt_()  # on a CPU four times as fast as vector_norm along columns
 
 
 def _check(group: dict[str, Any]) -> None:
