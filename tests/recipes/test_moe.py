@@ -1,6 +1,6 @@
 """What `loramoe` says of its answers."""
 
-from yosegi.recipes._moe import holds, ids
+from yosegi.recipes._moe import best, holds, ids
 
 
 def test_an_answer_stands_in_a_text_only_by_itself():
@@ -13,3 +13,9 @@ def test_many_ids_are_counted():
     assert ids(set()) == "none"
     assert ids({"b", "a"}) == "a, b"
     assert ids({f"q{n}" for n in range(10)}).endswith("and 2 more")
+
+
+def test_the_rates_that_no_other_beats():
+    tried = [[0.04, -2.0, -9.0], [0.005, -0.3, -0.1], [0.01, -0.1, -0.3], [0.02, -0.2, -1.0], [0.0025, -0.5, -0.1]]
+    assert [rate for rate, *_ in best(tried)] == [0.005, 0.01]
+    assert best([[0.1, -1.0, -1.0], [0.2, -1.0, -1.0]]) == [[0.1, -1.0, -1.0], [0.2, -1.0, -1.0]], "a tie beats nobody"

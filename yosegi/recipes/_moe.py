@@ -96,7 +96,7 @@ def claims(config: Any, plan: Plan) -> Iterator[tuple[str, str, str, str, str]]:
     yield "The router matters: better than all experts alike", ours, OFF, "all", "> 0 (ours)"
     yield "LoRAMoE keeps what the base knew", ours, "base", "known", "≈ 0"
     yield "LoRAMoE keeps more than one LoRA of equal parameters", ours, one, "known", "> 0"
-    yield "LoRAMoE keeps more than the LoRA that is to keep as much", ours, KEEPS, "known", "≈ 0"
+    yield "LoRAMoE keeps as much as the LoRA that is to keep as much", ours, KEEPS, "known", "≈ 0"
     for language in plan.languages if len(plan.languages) > 1 else ():
         own = bank(config.betas[-1], language)
         yield f"The bank for all languages is as good as that for {language}", ours, own, language, "≈ 0"
@@ -128,18 +128,18 @@ def frontier(run: Run, plan: Plan) -> list[dict[str, Any]]:
     if not any(known is not None for rows in tried.values() for *_, known in rows):
         return []
     rows = [
-        [way, rate, round(learnt, 4), round(known, 4)] for way, some in tried.items() for rate, learnt, known in some
+        [way, f"{rate:g}", round(learnt, 4), round(known, 4)]
+        for way, some in tried.items()
+        for rate, learnt, known in some
     ]
-    shown = [way for way in tried if way in (lora("both", plan.whole), *(name for name in tried if "LoRAMoE" in name))]
-    series = [
-        {"name": way, "points": [[round(x, 4), round(y, 4)] for _, x, y in sorted(tried[way], key=lambda row: row[1])]}
-        for way in shown
-    ]
+    shown = [way for way in tried if way in (lora("both", plan.whole), LONGER) or "LoRAMoE" in way]
+    series = [{"name": way, "points": [[round(x, 4), round(y, 4)] for _, x, y in best(tried[way])]} for way in shown]
+    told = [f"{way} {', '.join(f'{rate:g}' for rate, *_ in best(tried[way]))}" for way in shown]
     text = [
         "Validation questions, the first seed, every learning rate that was tried: log p of what is learnt and of what the base "
-        "knew. Up and to the right is better; a way beats another where its line lies above it.",
-        *(f"{way}: none of its learning rates both learns and keeps more than {', '.join(best(tried[way]))}." for way in shown),
-    ]  # fmt: skip
+        "knew. Up and to the right is better: a way beats another where its line lies above it.",
+        f"Drawn are the rates that no other rate of the same way beats at both: {'; '.join(told)}.",
+    ]
     figure = {
         "kind": "lines", "title": "Learnt and kept", "x": "log p of what is learnt", "y": "log p of what was known",
         "series": series, "caption": "A point a learning rate; lines join those of one way, from the least learnt to the most.",
@@ -148,12 +148,13 @@ def frontier(run: Run, plan: Plan) -> list[dict[str, Any]]:
     return [{"heading": "Learnt and kept, at every learning rate", "text": text, "table": table, "figure": figure}]
 
 
-def best(tried: Sequence[Sequence[float]]) -> list[str]:
-    """The learning rates that no other beats at both: (rate, learnt, known)."""
-    return [
-        f"{rate:g}" for rate, learnt, known in tried
-        if not any(a >= learnt and b >= known and (a, b) != (learnt, known) for _, a, b in tried)
+def best(tried: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """Of (learning rate, learnt, known) those that no other beats at both, from the least learnt to the most."""
+    found = [
+        one for one in tried
+        if not any(o[1] >= one[1] and o[2] >= one[2] and tuple(o[1:]) != tuple(one[1:]) for o in tried)
     ]  # fmt: skip
+    return sorted(found, key=lambda one: one[1])
 
 
 def forgotten(config: Any, plan: Plan, score: Scores, logp: Scores) -> dict[str, Any]:
