@@ -75,10 +75,10 @@ def evaluate(
                     mark = fingerprint(arm, held, task, examples, split, seed)
                     if mark in known:
                         bar.advance(len(examples))
-                        new = [row for row in run.results() if row.get("fingerprint") == mark]
+                        new = _again([row for row in run.results() if row.get("fingerprint") == mark], run, general)
                         items = files.read_jsonl(run.path / new[0]["items"])
                     else:
-                        new, items = _measure(base, arm, banks, task, examples, run, split, seed, batch_size)
+                        new, items = _measure(base, arm, banks, task, examples, run, split, seed, batch_size, mark)
                         for row in new:
                             row.update({"fingerprint": mark, **({"general": True} if general else {})})
                         bar.advance(len(examples), f"{arm.name} · {task.name} {new[0]['value']:.3f}")
@@ -93,6 +93,17 @@ def evaluate(
                     few = {name: e[:traced] for name, e in asked.items() if arm.can_answer(name)}
                     _trace(base, arm, banks, few, run)
     _similarity(max((arm.experts for arm in arms), key=len), run)
+    return rows
+
+
+def _again(rows: list[dict[str, Any]], run: Run, general: bool) -> list[dict[str, Any]]:
+    """The rows of what was measured before. If it was not general knowledge then and is now, they are written once more, so that
+    who asks what was forgotten finds them."""
+    if marked := [row for row in rows if bool(row.get("general")) == general]:
+        return marked
+    if general:
+        rows = [{**row, "general": True} for row in rows]
+        run.result(*rows)
     return rows
 
 
@@ -119,8 +130,9 @@ def _measure(
     split: str,
     seed: int,
     batch_size: int,
+    mark: str,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """One arm on one task."""
+    """One arm on one task. The mark is part of the items' name: the same arm may be asked other questions of the task."""
     started = time.monotonic()
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
@@ -165,7 +177,9 @@ def _measure(
         "split": split,
         "n": len(items),
         "seed": seed,
-        "items": run.items(task.name if split == "test" else f"{task.name}.{split}", f"{arm.name}-s{seed}", items),
+        "items": run.items(
+            task.name if split == "test" else f"{task.name}.{split}", f"{arm.name}-s{seed}-{mark}", items
+        ),
         "wall_s": round(time.monotonic() - started, 2),
         "peak_mem_mb": round(peak_memory()),
         "parse_failures": sum(not item["parsed"] for item in items) / len(items),

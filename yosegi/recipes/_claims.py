@@ -14,13 +14,15 @@ Scores = dict[str, dict[int, list[float]]]
 """Arm -> seed -> a number for each question, always in the same order."""
 
 
-def scores(run: Run, tasks: Sequence[str], what: str) -> Scores:
-    """All questions of some tasks, for every arm and seed that answered all of them."""
+def scores(run: Run, tasks: Sequence[str], *what: str) -> Scores:
+    """All questions of some tasks, for every arm and seed that answered all of them: of each item the first of `what` it has."""
     found: dict[tuple[str, int], dict[str, list[float]]] = {}
     for row in run.results():
         if row["task"] in tasks and "against" not in row and row["metric"] != "logp":
             items = files.read_jsonl(run.path / row["items"])
-            found.setdefault((row["model"], row["seed"]), {})[row["task"]] = [item[what] for item in items]
+            found.setdefault((row["model"], row["seed"]), {})[row["task"]] = [
+                next(item[key] for key in what if key in item) for item in items
+            ]
     whole: Scores = {}
     for (arm, seed), by_task in found.items():
         if len(by_task) == len(tasks):
@@ -63,7 +65,7 @@ def judge(
     """One row of the table of claims; None where an arm was not run."""
     said, arm, against, where, paper = claim
     row: list[Any] = [said, where, paper]
-    for part in (score[where], logp[where]):
+    for part in (score.get(where, {}), logp.get(where, {})):
         if arm not in part or against not in part:
             return None
         both = sorted(part[arm].keys() & part[against].keys())

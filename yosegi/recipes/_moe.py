@@ -1,7 +1,7 @@
 """What `loramoe` says of its answers: claims held against the paper, forgetting, who is right where, could answers be read."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -29,9 +29,15 @@ def findings(run: Run, config: Any, plan: Plan, base: Base) -> None:
     kinds |= {kind: [task.name for task in plan.some(kind, plan.whole)] for kind in KINDS}
     if len(plan.languages) > 1:
         kinds |= {language: [task.name for task in plan.some("both", language)] for language in plan.languages}
-    kinds["known"] = [task.name for task in plan.known]
+    guessed = [task.name for task in plan.known if blank(run, task.name, config.seeds[0])]
+    kinds |= {"known": [task.name for task in plan.known if task.name not in guessed]}
+    kinds |= {"texts": [task.name for task in plan.texts]}
     kinds = {kind: names for kind, names in kinds.items() if names}
-    score = {kind: scores(run, names, "score") for kind, names in kinds.items()}
+    # Of a question with choices it counts which letter is likelier: a written one says as much of the form of an answer.
+    score = {
+        kind: scores(run, names, *(("letter", "score") if kind == "known" else ("score",)))
+        for kind, names in kinds.items()
+    }
     logp = {kind: scores(run, names, "logp") for kind, names in kinds.items()}
     # One label for all: the intervals are about other seeds and other questions of these tasks.
     whose = {kind: [kind] * len(labels(run, names)) for kind, names in kinds.items()}
@@ -66,8 +72,8 @@ def findings(run: Run, config: Any, plan: Plan, base: Base) -> None:
         *frontier(run, plan),
         *routes(run, config, plan),
     ]
-    if "known" in score:
-        found.append(forgotten(config, plan, score["known"], logp["known"]))
+    if plan.known or plan.texts:
+        found.append(forgotten(config, plan, score, logp, guessed))
     found += [overlaps(run, config, plan), audit(run, config, plan)]
     if plan.shown:
         found.append(worked_examples(run, config, plan, base))
@@ -94,8 +100,9 @@ def claims(config: Any, plan: Plan) -> Iterator[tuple[str, str, str, str, str]]:
     yield "Which way the types pull does not matter", ours, "LoRAMoE, attract", "all", "≈ 0"
     yield "Types by kind beat types by language", ours, "LoRAMoE, types by language", "all", "> 0 (ours)"
     yield "The router matters: better than all experts alike", ours, OFF, "all", "> 0 (ours)"
-    yield "LoRAMoE keeps what the base knew", ours, "base", "known", "≈ 0"
-    yield "LoRAMoE keeps more than one LoRA of equal parameters", ours, one, "known", "> 0"
+    for where in ("known", "texts"):
+        yield "LoRAMoE keeps what the base knew", ours, "base", where, "≈ 0"
+        yield "LoRAMoE keeps more than one LoRA of equal parameters", ours, one, where, "> 0"
     yield "LoRAMoE keeps as much as the LoRA that is to keep as much", ours, KEEPS, "known", "≈ 0"
     for language in plan.languages if len(plan.languages) > 1 else ():
         own = bank(config.betas[-1], language)
@@ -157,37 +164,63 @@ def best(tried: Sequence[Sequence[float]]) -> list[Sequence[float]]:
     return sorted(found, key=lambda one: one[1])
 
 
-def forgotten(config: Any, plan: Plan, score: Scores, logp: Scores) -> dict[str, Any]:
-    """What the base knew, arm by arm: the change on the same questions."""
-    names = ", ".join(task.name for task in plan.known)
+def blank(run: Run, task: str, seed: int) -> bool:
+    """Whether the base is at chance on questions with choices: what is guessed cannot be forgotten."""
+    rows = [row for row in own_rows(run) if (row["model"], row["task"], row["seed"]) == ("base", task, seed)]
+    items = files.read_jsonl(run.path / rows[0]["items"]) if rows else []
+    if not items or not all(item["meta"].get("choices") for item in items):
+        return False
+    chance = fmean(1 / len(item["meta"]["choices"]) for item in items)
+    right = sum(item.get("letter", item["score"]) for item in items)
+    return wilson(round(right), len(items))[0] <= chance
+
+
+def forgotten(
+    config: Any, plan: Plan, score: Mapping[str, Scores], logp: Mapping[str, Scores], guessed: Sequence[str]
+) -> dict[str, Any]:
+    """What the base knew, arm by arm: the change on the same questions and texts."""
     rows: list[list[Any]] = []
-    for arm in score:
-        if arm == "base" or "base" not in score:
+    measured: list[tuple[str, Scores]] = [("known", score.get("known", {})), ("known", logp.get("known", {}))]
+    measured.append(("texts", logp.get("texts", {})))
+    for arm in next((of for kind in ("known", "texts") if (of := score.get(kind))), {}):
+        if arm == "base":
             continue
-        seeds = sorted(score[arm].keys() & score["base"].keys())
-        change = [change_of(of, arm, seeds) for of in (score, logp)]
-        lost, gained = (
-            fmean(sum(sign * (a - b) > 0 for a, b in zip(score[arm][s], score["base"][s], strict=True)) for s in seeds)
-            for sign in (-1, 1)
+        seeds = [sorted(of.get(arm, {}).keys() & of.get("base", {}).keys()) for _, of in measured]
+        changes = [change_of(of, arm, some) if some else None for (_, of), some in zip(measured, seeds, strict=True)]
+        moved: list[float | None] = [None, None]
+        if seeds[0]:
+            after, before = (measured[0][1][one] for one in (arm, "base"))
+            moved = [
+                round(
+                    fmean(sum(sign * (a - b) > 0 for a, b in zip(after[s], before[s], strict=True)) for s in seeds[0]),
+                    1,
+                )
+                for sign in (-1, 1)
+            ]
+        rows.append([arm, *changes[:2], *moved, changes[2]])
+    text = []
+    if names := ", ".join(task.name for task in plan.known if task.name not in guessed):
+        text.append(
+            f"General questions that nothing here was trained on ({names}). Lost and gained: questions, mean over seeds."
         )
-        rows.append([arm, *change, round(lost, 1), round(gained, 1)])
-    before = cell(score.get("base"))
-    text = [
-        f"General questions that nothing here was trained on ({names}). Lost and gained: questions, mean over seeds."
-    ]
+    if guessed:
+        text.append(
+            f"The base does no better than who guesses, so that nothing can be lost: {', '.join(guessed)}, left out here."
+        )
+    if plan.texts:
+        text.append(f"General texts, log p a token: {', '.join(task.name for task in plan.texts)}.")
+    before = cell(score.get("known", {}).get("base"))
     if before is not None:
         little = " Almost nothing: what is not known cannot be forgotten." if before["value"] <= NEAR_NOTHING else ""
-        text.append(f"The base alone scores {before['value']:.3f}.{little}")
-    top = bank(config.betas[-1], plan.whole)
-    for arm in (lora("both", plan.whole), top):
-        if row := next((row for row in rows if row[0] == arm), None):
-            how = "loses" if row[1]["high"] < 0 else "gains" if row[1]["low"] > 0 else "is not shown to change"
-            text.append(f"{arm} {how}: {row[1]['value']:+.3f} ({row[1]['low']:+.3f} to {row[1]['high']:+.3f}).")
-    return {
-        "heading": "What is still known",
-        "text": text,
-        "table": {"columns": ["", "change of the score", "change of log p", "lost", "gained"], "rows": rows},
-    }
+        text.append(f"The base alone scores {before['value']:.3f} on the questions.{little}")
+    for arm in (lora("both", plan.whole), bank(config.betas[-1], plan.whole)):
+        for place, of_what in ((1, "of the questions"), (5, "of the log p of a text's token")):
+            if (row := next((row for row in rows if row[0] == arm), None)) and row[place] is not None:
+                low, high = row[place]["low"], row[place]["high"]
+                how = "loses" if high < 0 else "gains" if low > 0 else "is not shown to change"
+                text.append(f"{arm} {how}, {of_what}: {row[place]['value']:+.3f} ({low:+.3f} to {high:+.3f}).")
+    columns = ["", "change of the score", "change of log p", "lost", "gained", "texts, change of log p"]
+    return {"heading": "What is still known", "text": text, "table": {"columns": columns, "rows": rows}}
 
 
 def change_of(of: Scores, arm: str, seeds: Sequence[int], against: str = "base") -> dict[str, float] | None:

@@ -18,6 +18,7 @@ from yosegi import tasks
 from yosegi.bases import Base
 from yosegi.errors import Invalid
 from yosegi.inits import fresh
+from yosegi.recipes._domain_texts import Texts
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
 
@@ -48,13 +49,15 @@ class Plan:
 
     Args:
         by_kind: easy and hard -> language and task.
-        known: what the base knows.
+        known: what the base knows: questions.
+        texts: plain texts that nothing is trained on.
         shown: the same questions after a few worked ones, by the task's name, where there is such a form.
         train: by task, its training examples; none if it is only asked.
     """
 
     by_kind: Mapping[str, Sequence[tuple[str, Task]]]
     known: Sequence[Task]
+    texts: Sequence[Task]
     shown: Mapping[str, Task]
     train: Mapping[str, Sequence[Example]]
 
@@ -71,7 +74,7 @@ class Plan:
     @property
     def asked(self) -> list[Task]:
         """All tasks."""
-        return [*self.some("both", self.whole), *self.known]
+        return [*self.some("both", self.whole), *self.known, *self.texts]
 
     def some(self, kind: str, language: str) -> list[Task]:
         """The tasks of a kind (or "both") and a language (or "mixed"), easy ones first."""
@@ -132,8 +135,16 @@ def read(config: Any) -> Plan:
             by_kind.setdefault(kind, []).append((language.strip(), _task(name.strip(), config)))
         if kind not in by_kind:
             raise Invalid(f"loramoe needs {kind} tasks (--{kind} LANGUAGE=TASK).")
-    known = [_task(name, config) for name in config.general]
-    every = [task.name for some in by_kind.values() for _, task in some] + [task.name for task in known]
+    known, texts = [], []
+    for name in config.general:
+        task = _task(name, config)
+        try:
+            task.examples("test")
+            known.append(task)
+        except Invalid:  # a corpus: its passages for validation are weighed, and not written
+            texts.append(Texts(name, most=config.asked))
+            texts[-1].examples("validation")
+    every = [task.name for some in by_kind.values() for _, task in some] + [task.name for task in (*known, *texts)]
     if twice := [name for name in every if every.count(name) > 1]:
         raise Invalid(f"The task {twice[0]!r} is named twice.")
     shown, train = {}, {}
@@ -142,11 +153,12 @@ def read(config: Any) -> Plan:
             with suppress(Invalid, LookupError):
                 shown[task.name] = _task(f"{task.name}/{config.shots}shot", config)
     for _, task in (pair for some in by_kind.values() for pair in some):
+        task.examples("test")  # it is asked after hours: now is the time to say that there is none
         try:
             train[task.name] = task.examples("train")[: config.limit]
         except Invalid:  # there is only a test split
             train[task.name] = []
-    plan = Plan(by_kind, known, shown, train)
+    plan = Plan(by_kind, known, texts, shown, train)
     if not plan.learns("both", plan.whole):
         raise Invalid("loramoe needs an easy and a hard task that have a training split.")
     return plan

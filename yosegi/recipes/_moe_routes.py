@@ -146,11 +146,9 @@ def collapse(config: Any, plan: Plan, told: Told) -> list[str]:
         )
         said += f" ({gap['low']:+.3f} to {gap['high']:+.3f}), {clear}."
     word = "This is a collapse" if bearing < config.experts / 2 else "This is no collapse"
-    return [
-        said,
-        f"{word}: without it, as uneven as {bearing:.1f} of {config.experts} experts alike. The paper reports a CV of about 3, "
-        f"which {config.experts} experts cannot reach ({most:.2f} at most).",
-    ]
+    paper = "The paper reports a CV of about 3"
+    paper += f", which {config.experts} experts cannot reach ({most:.2f} at most)." if most < 3 else "."
+    return [said, f"{word}: without it, as uneven as {bearing:.1f} of {config.experts} experts alike. {paper}"]
 
 
 def heard(config: Any, plan: Plan, kept: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:

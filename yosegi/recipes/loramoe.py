@@ -147,9 +147,8 @@ def main(config: Config, run: Run) -> None:
             base, arms, plan.asked, run, limit=config.asked, seed=seed, traced=8 if first else 0, batch_size=config.together
         )  # fmt: skip
         if first and (shown := list(plan.shown.values())):
-            evaluate(
-                base, arms[:1], shown, run, limit=config.asked, seed=seed, traced=0, batch_size=config.together
-            )  # fmt: skip
+            how: dict[str, Any] = {"limit": config.asked, "seed": seed, "traced": 0, "batch_size": config.together}
+            evaluate(base, arms[:1], shown, run, **how)
         study.look(arms)
     findings(run, config, plan, base)
     print(f"Open {report([run.path], run.path / 'report.html')}")
@@ -162,7 +161,8 @@ class Study:
         self.base, self.plan, self.config, self.run, self.seed = base, plan, config, run, seed
         self.library = Library(run.path / "libraries" / f"moe-s{seed}", base.hash, base.name)
         self.rank = equal_rank(base, config)
-        self.lost: dict[str, str] = {}
+        self.kept_lost = run.path / f"lost-s{seed}.json"
+        self.lost: dict[str, str] = files.read_json(self.kept_lost) if self.kept_lost.exists() else {}
 
     def ways(self) -> list[Way]:
         """Everything that is trained, those that choose a learning rate first."""
@@ -258,13 +258,9 @@ class Study:
 
             def many(beta: float) -> Any:
                 how = self._settings(LoraMoeSettings, 1e-5, rank=self.config.rank, beta=beta)
+                experts = self.config.experts
                 return lambda run, steps: loramoe(
-                    self.base,
-                    typed,
-                    run,
-                    how.model_copy(update={"max_steps": steps}),
-                    experts=self.config.experts,
-                    name="pace",
+                    self.base, typed, run, how.model_copy(update={"max_steps": steps}), experts=experts, name="pace"
                 )
 
             trainings = {lora("both", whole): one(self.rank), f"LoRA rank {self.config.rank}": one(self.config.rank)}
@@ -326,12 +322,14 @@ class Study:
             try:
                 fleet(self.base, groups, self.run, how, tasks=about, keep=self.library.add)
             except Diverged as error:
-                self.lost |= {name: str(error) for name in some if not self._has(name)}
+                self._lose({name: str(error) for name in some if not self._has(name)})
 
     def _train(self, way: Way, rate: float) -> bool:
         """A bank into the library; False if it diverges."""
         assert way.beta is not None
-        name, data = self._name(way, rate), typed_rows(self.plan.typed(way.language), self.plan, way.types, self.seed)
+        typed = self.plan.typed(way.language)
+        name, data = self._name(way, rate), typed_rows(typed, self.plan, way.types, self.seed)
+        in_order = {task: rows for of_kind in typed.values() for task, rows in of_kind.items()}
         how = self._settings(
             LoraMoeSettings, rate, rank=way.rank, max_steps=way.steps, beta=way.beta, delta=self.config.delta,
             match=way.match, init_seed=100 * self.seed,
@@ -339,9 +337,9 @@ class Study:
         if name in self.lost:
             return False
         try:
-            made = loramoe(self.base, data, self.run, how, experts=self.config.experts, name=name)
+            made = loramoe(self.base, data, self.run, how, experts=self.config.experts, name=name, in_order=in_order)
         except Diverged as error:
-            self.lost[name] = str(error)
+            self._lose({name: str(error)})
             return False
         for expert in made.experts:
             self.library.add(expert, overwrite=True)  # of these names is only what a killed call has left
@@ -357,6 +355,11 @@ class Study:
             "seed": self.seed, "init_seed": self.seed,
         }  # fmt: skip
         return kind(**same | more)
+
+    def _lose(self, some: dict[str, str]) -> None:
+        """Remember what diverged, also for a call that goes on after this one was killed."""
+        self.lost |= some
+        files.write_json(self.kept_lost, self.lost)
 
     def _has(self, name: str) -> bool:
         return self.library.path.is_dir() and name in self.library

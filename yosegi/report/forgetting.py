@@ -66,7 +66,8 @@ class Kept:
     def says(self) -> str:
         """The verdict in words."""
         if self.knowledge is None:
-            return "not measured: the base is at chance"
+            asked = any(not change.is_text for change in self.changes)
+            return f"not measured: {'the base is at chance' if asked else 'no questions were asked, only texts'}"
         _, low, high = self.knowledge
         if high < 0:
             return "forgets"
@@ -89,7 +90,7 @@ class _Paired:
 
 def forgetting(found: Found, models: Sequence[str]) -> list[Kept]:
     """A line for each model that answered general tasks and is not the base."""
-    general = [m for m in found.plain if m.row.get("general")]
+    general = found.general
     bases = set(found.bases.values())
     out: list[Kept] = []
     for model in (model for model in models if model not in bases):

@@ -108,17 +108,12 @@ class Found:
     @cached_property
     def plain(self) -> list[Measurement]:
         """One measurement for each (model, task, metric, seed): the last one written, as a repeated run means it."""
-        last: dict[tuple[Any, ...], Measurement] = {}
-        for m in self.measurements:
-            key = (m.model, m.task, m.metric, str(m.seed))
-            # A comparison row repeats the value that it compares; it counts only if nothing else says it.
-            if (
-                m.value is not None
-                and not m.is_difference
-                and not (m.compares and key in last and not last[key].compares)
-            ):
-                last[key] = m
-        return list(last.values())
+        return _last(self.measurements)
+
+    @cached_property
+    def general(self) -> list[Measurement]:
+        """The same of those that were asked as general knowledge: who asks the task once more for itself takes nothing away."""
+        return _last([m for m in self.measurements if m.row.get("general")])
 
     @cached_property
     def comparisons(self) -> list[Measurement]:
@@ -173,6 +168,16 @@ class Found:
             if run.name not in bases and lender is not None:
                 bases[run.name] = bases[lender]
         return bases
+
+
+def _last(measurements: list[Measurement]) -> list[Measurement]:
+    last: dict[tuple[Any, ...], Measurement] = {}
+    for m in measurements:
+        key = (m.model, m.task, m.metric, str(m.seed))
+        # A comparison row repeats the value that it compares; it counts only if nothing else says it.
+        if m.value is not None and not m.is_difference and not (m.compares and key in last and not last[key].compares):
+            last[key] = m
+    return list(last.values())
 
 
 def read(paths: list[Path]) -> Found:

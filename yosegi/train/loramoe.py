@@ -121,6 +121,7 @@ def loramoe(
     name: str = "loramoe",
     resume: bool = True,
     tokens_per_pass: int | None = None,
+    in_order: Mapping[str, Sequence[Example]] | None = None,
 ) -> LoraMoe:
     """The experts and their router. Killed at any step, the same call goes on where it was.
 
@@ -133,6 +134,8 @@ def loramoe(
         name: of the bank; the experts are NAME-0, NAME-1, …
         resume: go on from a checkpoint of the same training, if there is one.
         tokens_per_pass: see `fleet`.
+        in_order: the examples of each task as they are numbered before they are shuffled; by default type after type. With it,
+            banks whose types differ read the same rows in the same order.
 
     Raises:
         Diverged: the loss or the gradient stopped being finite.
@@ -149,6 +152,11 @@ def loramoe(
         raise Invalid(
             f"expert_types has to say of each of {experts} experts a type from 0 to {len(types) - 1}: {list(expert_types)}."
         )
+    if settings.beta and len(set(expert_types)) < len(types) > 1:
+        raise Invalid(
+            f"{len(types)} types share {experts} experts, so that {len(types) - len(set(expert_types))} have none: take more "
+            "experts (--experts), or put tasks together (--type)."
+        )
     rows: dict[str, list[Example]] = {task: [] for task in tasks}
     where: dict[str, list[int]] = {task: [] for task in tasks}
     for k, of_type in enumerate(data.values()):
@@ -156,6 +164,12 @@ def loramoe(
             some = some[: settings.limit]
             rows.setdefault(task, []).extend(some)
             where.setdefault(task, []).extend([k] * len(some))
+    if in_order is not None:
+        tasks = tuple(task for task in in_order if task in rows)
+        for task in tasks:
+            type_by_id = {row.id: k for row, k in zip(rows[task], where[task], strict=True)}
+            rows[task] = [row for row in in_order[task] if row.id in type_by_id]
+            where[task] = [type_by_id[row.id] for row in rows[task]]
     type_of = [k for task in tasks for k in where[task]]
     groups = _groups(settings, types, tasks, type_of, [task for task in tasks for _ in where[task]])
     constraint = Constraint(
