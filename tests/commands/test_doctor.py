@@ -1,8 +1,12 @@
 """`yosegi doctor --plan`: a prediction in words and in JSON; what it cannot know it refuses in one line."""
 
+import inspect
 import json
 
 import pytest
+
+from yosegi.commands._plan import DEFAULTS
+from yosegi.plan.memory import Job
 
 
 def test_a_plan_for_this_machine(yosegi):
@@ -32,7 +36,7 @@ def test_plain_sizes(yosegi):
 def test_the_table(yosegi):
     code, out, _ = yosegi("doctor", "--plan", "--table", "--batch-size", 1, "--max-length", 256, "--json")
     lines = json.loads(out)
-    assert code == 0 and len(lines) == 28 and lines[0]["published_weights"] == 0.12
+    assert code == 0 and len(lines) == 35 and lines[0]["published_weights"] == 0.12
     assert "galore-per-layer" in yosegi("doctor", "--plan", "--table")[1]
 
 
@@ -53,3 +57,18 @@ def test_the_table(yosegi):
 )
 def test_what_it_cannot_know_is_refused(refused, words, said):
     assert said in refused("doctor", "--plan", *words.split())
+
+
+def test_defaults_are_those_of_a_training():
+    from yosegi.optimizers.apollo import apollo
+    from yosegi.optimizers.galore import galore
+    from yosegi.train.loramoe import EXPERTS, FFN, LoraMoeSettings
+    from yosegi.train.settings import Settings
+
+    own = {
+        name: inspect.signature(make).parameters["rank"].default
+        for name, make in (("galore", galore), ("apollo", apollo))
+    }
+    assert {name: DEFAULTS[name]["rank"] for name in own} == own and Job.rank == Settings().rank
+    bank = LoraMoeSettings()
+    assert DEFAULTS["loramoe"] == {"experts": EXPERTS, "rank": bank.rank, "targets": "ffn"} and bank.targets == FFN

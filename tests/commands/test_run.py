@@ -41,8 +41,21 @@ def test_words_become_what_the_default_is(value, default, expected):
         ("[", 5, r"field is a whole number; '\[' was given"),
         ("maybe", True, r"field is true or false; 'maybe' was given"),
         (3, "x", r"field is a text; 3 was given"),
+        ("", 5, r"a whole number; None was given"),
     ],
 )
 def test_anything_else_is_one_line(value, default, said):
     with pytest.raises(Invalid, match=said):
         _typed("recipe", "field", value, default)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--steps", "0"), "max_steps"),
+        (("--every", "0"), "Validation every 0 steps"),
+        (("--seeds", ""), "needs a seed"),
+    ],
+)
+def test_values_that_make_no_training_are_one_line(refused, words, said):
+    assert said in refused("run", "domain", "--smoke", *words)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from yosegi import files
+from yosegi.commands.train import _pairs
 
 TRAIN = ("train", "--task", "skills/reverse", "--library", "shelf", "--run", "r", "--max-steps", 3, "--limit", 40)
 GALORE = (*TRAIN, "--method", "galore", "--set", "rank=16", "--set", "update_gap=2", "--learning-rate", "2e-2")
@@ -64,6 +65,8 @@ def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
         (["--method", "galore", "--build", "mbc"], "--build private or shared, not mbc"),
         (["--method", "galore", "--set", "per_layer=true"], "per_layer needs max_grad_norm 0"),
         (["--method", "galore", "--set", "gap"], "NAME=VALUE"),
+        (["--method", "galore", "--set", "scale=much"], "scale='much' is not a number"),
+        (["--method", "apollo", "--set", "betas=0.9"], "betas=0.9"),
         (["--method", "galore", "--set", "a=1", "--set", "a=2"], "each name once"),
         (
             ["--method", "galore", "--set", "updategap=3"],
@@ -78,3 +81,36 @@ def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
 def test_one_clear_line(refused, tmp_path, words, says):
     assert says in refused("train", "--task", "skills/sort", "--library", "shelf", "--run", "r", *words)
     assert not (tmp_path / "shelf").exists()
+
+
+def test_numbers_as_people_write_them():
+    assert _pairs(["eps=1e-6", "betas=0.9,0.95", "by=tensor", "rank=4", "growth=null"]) == {
+        "eps": 1e-6, "betas": [0.9, 0.95], "by": "tensor", "rank": 4, "growth": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["galore", "lora"])
+def test_other_texts_under_the_same_name_are_not_taken_for_the_old_ones(yosegi, refused, tmp_path, method):
+    rows = [
+        {"id": str(n), "split": "train", "text": f"Rule {n}: a train of {n} cars stops at gate {n}."} for n in range(6)
+    ]
+    (tmp_path / "corpus").mkdir()
+    file = tmp_path / "corpus" / "rules.jsonl"
+    words = (
+        "train",
+        "--task",
+        "corpus/rules",
+        "--data",
+        str(tmp_path),
+        "--objective",
+        "lm",
+        "--pack",
+        32,
+        "--method",
+        method,
+    )
+    words += ("--library", "shelf", "--run", "r", "--max-steps", 1, "--name", "rules")
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert yosegi(*words)[0] == 0 and yosegi(*words)[0] == 0, "the same again is there already"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows[:3]))
+    assert "which learnt other examples of corpus/rules" in refused(*words)

@@ -10,6 +10,8 @@ from yosegi.evaluate import measure
 from yosegi.evaluate.arm import Arm
 from yosegi.evaluate.measure import evaluate
 from yosegi.evaluate.statistics import compare, wilson
+from yosegi.report.forgetting import forgetting
+from yosegi.report.read import read
 from yosegi.run import Run
 from yosegi.tasks import Candidates, Score, Task, load
 
@@ -138,3 +140,28 @@ def test_a_metric_is_over_the_examples_that_have_it(nano, tmp_path):
     items = files.read_jsonl(tmp_path / rows["likelier"]["items"])
     assert ["exact_match_ok" in item for item in items] == [False, True, True]
     assert all(item["likelier"] == 1.0 for item in items) and "general" not in rows["logp"]
+
+
+def test_other_questions_of_a_task_have_items_of_their_own(nano, pair, tmp_path):
+    run, capital = Run(tmp_path), [load("skills/capital")]
+    few, more, again = (
+        evaluate(nano, [Arm("base"), *arms], capital, run, limit=limit)
+        for limit, arms in ((4, []), (7, []), (4, [Arm("adder", pair[:1])]))
+    )
+    for rows, n in ((few, 4), (more, 7), (again, 4)):
+        assert all(
+            len(files.read_jsonl(tmp_path / row["items"])) == row["n"] == n for row in rows if row["model"] == "base"
+        )
+
+
+def test_what_was_asked_before_is_general_when_it_is_asked_as_such(nano, pair, tmp_path):
+    run, arms, asked = Run(tmp_path), [Arm("base"), Arm("adder", pair[:1])], [load("skills/mul")]
+    plain = evaluate(nano, arms, asked, run, limit=6)
+    for _ in range(2):
+        rows = evaluate(nano, arms, asked, run, limit=6, general=True)
+        assert [row["general"] for row in rows] == [True] * len(plain)
+        assert len(run.results()) == 2 * len(plain), "written once more, and not a third time"
+    evaluate(nano, arms, asked, run, limit=3)
+    found = read([tmp_path])
+    (adder,) = forgetting(found, found.models)
+    assert [change.questions for change in adder.changes] == [6], "asking it once more for itself takes nothing away"

@@ -126,6 +126,23 @@ def test_a_sentence_longer_than_the_model_is_read_in_windows(nano):
     assert found.sum == pytest.approx(nats, rel=1e-5)
 
 
+def test_a_continuation_longer_than_the_model_is_read_in_windows_too(nano):
+    """As if the prompt were the beginning of the text, whose own tokens are not asked."""
+    prompt, text = "the quick brown fox", " jumps over the lazy dog;" * 20
+    found, (nothing,) = log_p(nano, [(prompt, text)])[0], log_p(nano, [(prompt, "")])
+    before, ids = nano.tokenizer(prompt).input_ids, nano.tokenizer(text, add_special_tokens=False).input_ids
+    assert found.tokens == len(ids) > 256 and nothing == (0.0, 0)
+    every, total, done = before + ids, 0.0, len(before)
+    while done < len(every):
+        start = max(0, done - 128)
+        window = torch.tensor([every[start : start + 256]])
+        with torch.no_grad():
+            logp = nano.model(window).logits[0].float().log_softmax(-1)
+        total += sum(logp[i - 1, window[0, i]].item() for i in range(done - start, window.shape[1]))
+        done = start + window.shape[1]
+    assert found.sum == pytest.approx(total, rel=1e-5)
+
+
 def test_equal_sentences_are_weighed_once(nano, monkeypatch):
     sizes, sft = [], likelihood.sft
     monkeypatch.setattr(likelihood, "sft", lambda m, b, t: sizes.append(len(b["input_ids"])) or sft(m, b, t))

@@ -118,7 +118,8 @@ def test_two_processes_draw_alike_and_two_weights_do_not():
     ("how", "said"),
     [
         ({"lr": -1.0}, "neither can be negative"), ({"rank": 0}, "rank=0 has to be"), ({"update_gap": 1.5}, "update_gap=1.5"),
-        ({"growth": 0.9}, "growth=0.9 would end with no steps"),
+        ({"growth": 0.9}, "growth=0.9 would end with no steps"), ({"growth": "much"}, "growth=much"), ({"scale": "1e-1"}, "scale='1e-1' is"),
+        ({"betas": 0.9}, "betas=0.9"), ({"betas": (0.9, 1.0)}, "two numbers"), ({"eps": "small"}, "eps='small'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused(how, said):
@@ -131,3 +132,17 @@ def test_names_and_shapes():
         apollo([nn.Parameter(torch.ones(2, 2))], lr=0.1, by="columns")
     with pytest.raises(Invalid, match="is no matrix"):
         apollo([nn.Parameter(torch.ones(2))], lr=0.1)
+
+
+@pytest.mark.parametrize("much", [1e-19, 1e-21, 1e-24, 1e-30])
+def test_a_column_that_goes_dead_is_not_thrown_about(much):
+    W = nn.Parameter(torch.zeros(64, 256))
+    optimizer = apollo([W], lr=1e-3, rank=16)
+    for t, G in enumerate(gradients((64, 256), 10)):
+        if t == 9:
+            G[:, 3] *= much
+        before = W.detach().clone()
+        W.grad = G
+        optimizer.step()
+    moved = (W.detach() - before).norm(dim=0)
+    assert moved[3] <= 1.1 * moved.median()

@@ -84,3 +84,15 @@ def test_nobody_is_left_without_a_type():
 def test_labels_of_what_is_not_there(place):
     with pytest.raises(Invalid, match="does not have"):
         by_type(DATA, {"math": "a", "qa": "b", place: "c"})
+
+
+@pytest.mark.parametrize(
+    "text, said, holds",
+    [
+        ("a: task == gsm8k", "gsm8k", True), ("a: task == gsm8k", "gsm8k/ja", False), ("a: task != gsm8k", "gsm8k/ja", True),
+        ("a: source == wiki2023", "news2023", False), ("a: level == 2", "Level 2", True), ("a: level != 2", "Level 2", False),
+        ("a: level == Level 2", 2, True), ("a: level == Level 2", "Level 3", False), ("a: level == 2", 2.0, True),
+    ],
+)  # fmt: skip
+def test_names_with_numbers_in_them_are_names(text, said, holds):
+    assert rule(text).holds(said) is holds

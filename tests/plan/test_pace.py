@@ -46,6 +46,13 @@ def test_what_costs_more_takes_longer():
     assert traffic(shape, dataclasses.replace(job, load_in="fp32")) > traffic(shape, job)
 
 
+def test_loramoe_reads_a_step_that_is_cut_twice():
+    shape = preset("60m")
+    whole, cut = (flops(shape, Job("loramoe", experts=6, batch=b, length=1024)) / b for b in (4, 8))
+    once = flops(shape, Job("loramoe", experts=6, batch=4, length=1024, device="cuda")) / 4
+    assert whole == once and 1.2 < cut / whole < 1.5
+
+
 def test_galore_pays_for_its_projections():
     shape = preset("1b")
     full, galore = (flops(shape, Job(m, rank=512, batch=1, length=256)) for m in ("full", "galore"))

@@ -43,3 +43,9 @@ def test_a_collapse_is_called_one_and_noise_is_not():
     low = said([0.2, 0.1, 0.3], [0.1, 0.3, 0.2])
     assert "This is no collapse" in low and "inside the noise" in low
     assert "no interval" in said([0.2], [0.1])
+
+
+def test_a_cv_that_many_experts_can_reach():
+    config, plan = dataclasses.replace(SMOKE, experts=16), read(SMOKE)
+    told = {bank(beta, "mixed"): {0: rows(0.5)} for beta in (0, 0.1)}
+    assert collapse(config, plan, told)[-1].endswith("The paper reports a CV of about 3.")

@@ -55,3 +55,9 @@ def test_what_is_no_list_of_words(tmp_path):
     (tmp_path / "w.json").write_text('["a')
     with pytest.raises(Corrupt):
         Keywords(str(tmp_path / "w.json"))
+
+
+def test_words_in_another_encoding_are_one_line(tmp_path):
+    (tmp_path / "w.txt").write_bytes("鉄道\n".encode("cp932"))
+    with pytest.raises(Corrupt, match="is not UTF-8 text"):
+        Keywords(str(tmp_path / "w.txt"))

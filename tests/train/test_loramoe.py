@@ -210,3 +210,23 @@ def test_wrong_settings(tmp_path, wrong, said):
 def test_the_feed_forward_blocks_of_every_kind(any_model):
     found = linears(any_model, FFN)
     assert len(found) >= 4 and not any("attn" in n.lower() or "attention" in n.lower() for n in found)
+
+
+def test_banks_of_other_types_read_the_same_rows_in_the_same_order(tmp_path):
+    """With β 0 the types change nothing, so the losses have to be the same, step by step."""
+    rows = {"low": sums()[:40], "high": sums()[60:]}
+    dealt = {"even": {}, "odd": {}}
+    for task, some in rows.items():
+        for n, row in enumerate(some):
+            dealt["odd" if n % 2 else "even"].setdefault(task, []).append(row)
+    losses = []
+    for name, data, in_order in (("own", DATA, None), ("dealt", dealt, rows), ("apart", dealt, None)):
+        go(tmp_path / name, data=data, settings=QUICK.model_copy(update={"beta": 0.0}), in_order=in_order)
+        losses.append([row["ce"] for row in rows_of(tmp_path / name) if "ce" in row])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and losses[0] != pytest.approx(losses[2], rel=1e-3)
+
+
+def test_more_types_than_experts_are_refused(tmp_path):
+    data = {str(n): {f"t{n}": some[:4]} for n, some in enumerate([next(iter(DATA["easy"].values()))] * 5)}
+    with pytest.raises(Invalid, match="5 types share 4 experts, so that 1 have none"):
+        go(tmp_path, data=data)

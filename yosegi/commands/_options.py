@@ -1,7 +1,9 @@
 """Options that several verbs share, spelt the same everywhere."""
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,18 +82,25 @@ def read_config(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
 
 def check(model: Any, fields: dict[str, Any]) -> Any:
     """A pydantic model from plain fields; what is wrong with them in one line, with the nearest name."""
+    with in_one_line(model.model_fields):
+        return model(**fields)
+
+
+@contextlib.contextmanager
+def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
+    """What pydantic finds wrong with settings becomes one line; `known` are the names one of which may be meant."""
     import difflib
 
     from pydantic import ValidationError
 
     try:
-        return model(**fields)
+        yield
     except ValidationError as error:
         said = []
         for problem in error.errors():
             name = ".".join(map(str, problem["loc"]))
             if problem["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(name, model.model_fields, n=1)
+                near = difflib.get_close_matches(name, known, n=1)
                 said.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
             elif not name:  # two settings that do not go together
                 said.append(problem["msg"].removeprefix("Value error, "))

@@ -8,6 +8,13 @@ from yosegi.commands._options import say, table
 from yosegi.errors import Invalid
 
 GB = 2**30
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "loramoe": {"experts": 6, "rank": 4, "targets": "ffn"},
+    "galore": {"rank": 128},
+    "galore-per-layer": {"rank": 128},
+    "apollo": {"rank": 16},
+}
+"""What `yosegi train` takes unless it is told; tests hold it against the settings."""
 WORDS = {
     "weights": "weights",
     "gradients": "gradients",
@@ -31,6 +38,10 @@ def plan(
 
     if precision not in ("auto", "fp32", "bf16"):
         raise Invalid(f"--precision is auto, fp32 or bf16, not {precision!r}.")
+    own = DEFAULTS.get(fields["method"], {})
+    fields = {key: own.get(key, getattr(Job, key)) if value is None else value for key, value in fields.items()}
+    if fields["method"] == "loramoe" and fields["experts"] < 2:
+        raise Invalid("LoRAMoE has two experts at least.")
     if gpus < 1:
         raise Invalid("--gpus is at least 1.")
     shape = shape_of(model)

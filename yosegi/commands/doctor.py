@@ -26,12 +26,17 @@ MODEL = "nano, a folder, a Hub id, a published size (60m to 70b), or hidden=…,
 
 def doctor(
     plan: Annotated[bool, typer.Option("--plan", help="Predict the memory and time of a training instead.")] = False,
-    show_table: Annotated[bool, typer.Option("--table", help="With --plan: four methods, 60 M to 70 B.")] = False,
+    show_table: Annotated[bool, typer.Option("--table", help="With --plan: five methods, 60 M to 70 B.")] = False,
     base: Annotated[str, typer.Option("--base", "--model_name_or_path", help=MODEL)] = "nano",
     method: Annotated[str, typer.Option(help=METHODS)] = "lora",
-    experts: Annotated[int, typer.Option(help="Of a LoRAMoE layer, or of a fleet.", min=1)] = 1,
-    rank: Annotated[int, typer.Option(help="Of an expert, or of GaLore's projection.", min=1)] = 8,
-    targets: Annotated[str, typer.Option(help="all-linear, attention, ffn, or names with commas.")] = "all-linear",
+    experts: Annotated[int | None, typer.Option(help="Of a LoRAMoE layer (6), or of a fleet (1).", min=1)] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(help="Of an expert (8; LoRAMoE 4), or of the projection (GaLore 128, APOLLO 16).", min=1),
+    ] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="all-linear, attention, ffn (LoRAMoE's own), or names with commas.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences of a step, of each expert and GPU.", min=1)] = 16,
     max_length: Annotated[int, typer.Option(help="Tokens of a sequence.", min=2)] = 1024,
     answers: Annotated[float, typer.Option(help="Share of the tokens that are learnt, and need logits.")] = 1.0,
@@ -45,8 +50,8 @@ def doctor(
     gpus: Annotated[int, typer.Option(help="How many of them, each with all of the model.")] = 1,
     tflops: Annotated[float | None, typer.Option(help="Of dense GEMMs, where you know better.")] = None,
     bandwidth: Annotated[float | None, typer.Option(help="GB/s of its memory, likewise.")] = None,
-    tokens: Annotated[float | None, typer.Option(help="Of the whole training.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Of the whole training, instead of tokens.")] = None,
+    tokens: Annotated[float | None, typer.Option(help="Of the whole training.", min=1)] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Of the whole training, instead of tokens.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
     """What works on this machine: hardware, versions, bases, data, extras. With --plan: what a training would take."""

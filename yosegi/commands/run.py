@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from yosegi import registry
-from yosegi.commands._options import Data, Json, RunDir, begin, read_config, say
+from yosegi.commands._options import Data, Json, RunDir, begin, in_one_line, read_config, say
 from yosegi.errors import Invalid, UnknownName
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -43,7 +43,7 @@ def run(
     where = Run(folder or Path("runs") / (f"{recipe}-smoke" if smoke else recipe))
     values = {"recipe": recipe, **dataclasses.asdict(resolved)}
     where = Run(where.path, values)
-    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # what a recipe prints is for people
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout), in_one_line():  # a recipe prints for people
         module.main(resolved, where)
     say({"run": str(where.path), "config": values}, as_json, f"Done: {where.path}")
 
@@ -80,7 +80,7 @@ def _typed(recipe: str, name: str, value: Any, default: Any) -> Any:
     if isinstance(value, str) and not isinstance(default, str):
         value = _read(value, said)
     value = _number(value, default)
-    if default is not None and value is not None and type(value) is not type(default):
+    if default is not None and type(value) is not type(default):
         raise Invalid(said.format(value))
     return value
 

@@ -1,5 +1,6 @@
 """`yosegi train`: experts into a library, one or a fleet, built one of seven ways."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -226,9 +227,9 @@ def _one(
     if isinstance(settings, DenseSettings):
         from yosegi.train.dense import train
 
-    if _there(shelf, name, list(data), settings, overwrite):
-        return [name]
     examples = [example for rows in data.values() for example in rows]
+    if _there(beside, shelf, name, list(data), examples, settings, overwrite):
+        return [name]
     expert = train(beside, examples, name, where, settings, task=list(data), resume=not fresh, validation=validation)
     if first_process():
         shelf.add(expert, overwrite=overwrite)
@@ -236,13 +237,23 @@ def _one(
     return [name]
 
 
-def _there(shelf: Any, name: str, tasks: list[str], settings: Any, overwrite: bool) -> bool:
-    """Whether the same call has put this expert there before; another one of its name is refused."""
+def _there(
+    beside: Any, shelf: Any, name: str, tasks: list[str], examples: list[Any], settings: Any, overwrite: bool
+) -> bool:
+    """Whether the same call has put this expert there before; one of its name that is another, or that learnt other texts under
+    the same name of a task, is refused."""
+    from yosegi.batches import data_hash
+    from yosegi.train.reading import read
+
     if overwrite or not shelf.path.is_dir() or name not in shelf:
         return False
-    card = shelf.card(name)
+    card, known = shelf.card(name), f"{shelf.path} has another expert called {name!r}"
     if card["recipe"] != settings.model_dump() or card["task"] != tasks:
-        raise Invalid(f"{shelf.path} has another expert called {name!r}: --overwrite replaces it, --name avoids it.")
+        raise Invalid(f"{known}: --overwrite replaces it, --name avoids it.")
+    if card["data_hash"] != data_hash(read(beside, examples, settings).rows):
+        raise Invalid(
+            f"{known}, which learnt other examples of {', '.join(tasks)}: --overwrite replaces it, --name avoids it."
+        )
     return True
 
 
@@ -264,7 +275,8 @@ def _whole(
         groups = {names["shared"]: {task: rows[: settings.limit] for task, rows in data.items()}}
         settings = settings.model_copy(update={"limit": None})
     for name, some in groups.items():
-        _there(shelf, name, list(some), settings, overwrite)  # refused now, and not after the others were trained
+        examples = [example for rows in some.values() for example in rows]
+        _there(beside, shelf, name, list(some), examples, settings, overwrite)  # refused before the others are trained
     for name, some in groups.items():
         _one(beside, shelf, name, some, where, settings, overwrite, fresh, validation)
     return list(groups)
@@ -280,10 +292,19 @@ def _pairs(words: list[str]) -> dict[str, Any]:
         if not equals or not name or not value or name in found:
             raise Invalid(f"--set takes NAME=VALUE, such as update_gap=50, each name once; {word!r} was given.")
         try:
-            found[name] = yaml.safe_load(value)
+            listed = "," in value and not value.lstrip().startswith(("[", "{"))
+            read = yaml.safe_load(f"[{value}]" if listed else value)
         except yaml.YAMLError as error:
             raise Invalid(f"--set {name}: {value!r} is no value.") from error
+        found[name] = [_number(part) for part in read] if isinstance(read, list) else _number(read)
     return found
+
+
+def _number(value: Any) -> Any:
+    """YAML takes 1e-6 for a word."""
+    with contextlib.suppress(TypeError, ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
 
 
 def _bank(

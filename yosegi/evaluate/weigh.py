@@ -1,9 +1,9 @@
 """What a model would rather say: how likely it finds the texts that a task names, and what the task makes of that.
 
-After a prompt, a text is a continuation; that it ends there is not asked. By itself, it is tokenised as it stands and every one
-of its tokens is predicted: the first from the token that begins a text (BOS, or else end-of-text, which is what stands between
-texts in training). A text longer than the model can look at is read in windows, each token with at least half a window before
-it. Equal texts are weighed once.
+After a prompt, a text is a continuation, tokenised apart from it; that it ends there is not asked. By itself, every one of its
+tokens is predicted: the first from the token that begins a text (BOS, or else end-of-text, which is what stands between texts in
+training). What is longer than the model can look at is read in windows, each token with at least half a window before it. Equal
+texts are weighed once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from itertools import chain
 from typing import Any
 
 from yosegi.bases import Base
-from yosegi.batches import tokenise
 from yosegi.core.model import Banks
 from yosegi.errors import Invalid
 from yosegi.evaluate.likelihood import nats
@@ -65,9 +64,7 @@ def log_p(
     Raises:
         Invalid: a text without a prompt has no tokens.
     """
-    after = iter(_continuations(base, [Example("", prompt, text) for prompt, text in texts if prompt is not None]))
-    alone = iter(_alone(base, [text for prompt, text in texts if prompt is None]))
-    rows = [next(alone) if prompt is None else [next(after)] for prompt, _ in texts]
+    rows = _rows(base, texts)
     keys = [
         (i if known else None, *((*row["input_ids"], None, *row["labels"]) for row in own))
         for i, own in enumerate(rows)
@@ -85,34 +82,33 @@ def log_p(
     return [Nats(sums[first[key]], count) for key, count in zip(keys, counts, strict=True)]
 
 
-def _continuations(base: Base, examples: Sequence[Example]) -> list[Row]:
-    """One row a text after its prompt, without the end."""
-    rows = tokenise(examples, base.tokenizer, context_length(base), "sft", base.seq2seq) if examples else []
-    for row in rows:
-        if len(row["labels"]) > 1 and row["labels"][-1] == base.tokenizer.eos_token_id:
-            row["labels"] = row["labels"][:-1]
-            row["input_ids"] = row["input_ids"] if base.seq2seq else row["input_ids"][:-1]
-    return rows
-
-
-def _alone(base: Base, texts: Sequence[str]) -> list[list[Row]]:
+def _rows(base: Base, texts: Sequence[tuple[str | None, str]]) -> list[list[Row]]:
     """One row a text; several where it is too long, each token a label in one of them."""
-    ids = base.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
-    if empty := [text for text, own in zip(texts, ids, strict=True) if not own]:
-        raise Invalid(f"The text {empty[0]!r} has no tokens to weigh.")
-    return [_windows(base, own) for own in ids]
+    if not texts:
+        return []
+    tokenizer = base.tokenizer
+    begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    nothing = (tokenizer("").input_ids or [tokenizer.eos_token_id]) if base.seq2seq else [begin]
+    prompts = [prompt for prompt, _ in texts if prompt is not None]
+    before = iter(tokenizer(prompts).input_ids if prompts else [])
+    context, found = context_length(base), []
+    for (prompt, text), ids in zip(
+        texts, tokenizer([t for _, t in texts], add_special_tokens=False).input_ids, strict=True
+    ):
+        if prompt is None and not ids:
+            raise Invalid(f"The text {text!r} has no tokens to weigh.")
+        start = nothing if prompt is None else next(before) or nothing
+        found.append(
+            [{"input_ids": start[-context:], "labels": ids}] if base.seq2seq else _windows(start, ids, context)
+        )
+    return found
 
 
-def _windows(base: Base, ids: list[int]) -> list[Row]:
-    if base.seq2seq:
-        return [{"input_ids": base.tokenizer("").input_ids or [base.tokenizer.eos_token_id], "labels": ids}]
-    begin = base.tokenizer.bos_token_id
-    ids = [base.tokenizer.eos_token_id if begin is None else begin, *ids]
-    context, rows = context_length(base), []
-    end = done = 1
-    while done < len(ids):
-        start = 0 if done == 1 else done - context // 2
-        end = min(start + context, len(ids))
-        rows.append({"input_ids": ids[start:end], "labels": [IGNORED] * (done - start) + ids[done:end]})
+def _windows(before: list[int], ids: list[int], context: int) -> list[Row]:
+    every, done, rows = before + ids, len(before), []
+    while done < len(every) or not rows:
+        start = 0 if len(every) <= context else max(0, done - context // 2)
+        end = min(start + context, len(every))
+        rows.append({"input_ids": every[start:end], "labels": [IGNORED] * (done - start) + every[done:end]})
         done = end
     return rows

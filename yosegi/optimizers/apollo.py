@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from yosegi.errors import Invalid, UnknownName
 
 BY = ("channel", "tensor")
-LEAST = 1e-30
+LEAST = 1e-8
+"""Beside the length of a column: one that is as good as dead is not thrown about by what is left of its moments."""
 
 
 def apollo(
@@ -64,7 +65,7 @@ def apollo(
         UnknownName: `by` is none of BY.
     """
     own = {"rank": rank, "update_gap": update_gap, "scale": scale, "by": by, "growth": growth}
-    return Apollo(parameters, {"lr": lr, "weight_decay": weight_decay, "betas": tuple(betas), "eps": eps, **own}, seed)
+    return Apollo(parameters, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps, **own}, seed)
 
 
 class Apollo(torch.optim.Optimizer):
@@ -119,12 +120,12 @@ class Apollo(torch.optim.Optimizer):
             weight.addcdiv_(m.to(weight.dtype), root.to(weight.dtype), value=-group["lr"] * rate)
             return
         axes = (-2 if rows else -1) if group["by"] == "channel" else (-2, -1)
-        s = group["scale"] * rate * _length(m / root, axes) / _length(low, axes).clamp_min(LEAST)
+        s = group["scale"] * rate * _length(m / root, axes) / (_length(low, axes) + LEAST)
         if group["growth"] is not None:
             own = (_length(G, axes) * s).square().sum((-2, -1), keepdim=True).sqrt()
             before = memory.get("length", torch.zeros_like(own))
             before = torch.where(before > 0, before, torch.inf)  # a weight that has not moved may do as it likes
-            shorter = (group["growth"] * before / own.clamp_min(LEAST)).clamp_max(1)
+            shorter = (group["growth"] * before / own.clamp_min(1e-30)).clamp_max(1)
             memory["length"], s = own * shorter, s * shorter
         weight.addcmul_(weight.grad, s.to(weight.dtype), value=-group["lr"])
 
@@ -155,6 +156,14 @@ def _length(x: Tensor, axes: int | tuple[int, int]) -> Tensor:
 
 def _check(group: dict[str, Any]) -> None:
     """A group that cannot be trained is refused before anything moves."""
+    for name in ("lr", "weight_decay", "scale"):
+        if not isinstance(group[name], int | float):
+            raise Invalid(f"{name}={group[name]!r} is not a number.")
+    b1, b2 = pair if isinstance(pair := group["betas"], tuple | list) and len(pair) == 2 else (None, None)
+    if not all(isinstance(b, int | float) and 0 <= b < 1 for b in (b1, b2)) or not isinstance(
+        group["eps"], int | float
+    ):
+        raise Invalid(f"betas={group['betas']!r}, eps={group['eps']!r}: two numbers from 0 to 1, and one.")
     if not (group["lr"] >= 0 and group["weight_decay"] >= 0):
         raise Invalid(f"lr={group['lr']} and weight_decay={group['weight_decay']}: neither can be negative.")
     if group["rank"] is None:
@@ -162,7 +171,7 @@ def _check(group: dict[str, Any]) -> None:
     for name in ("rank", "update_gap"):
         if not isinstance(group[name], int) or group[name] < 1:
             raise Invalid(f"{name}={group[name]!r} has to be a whole number of at least 1.")
-    if group["growth"] is not None and not group["growth"] >= 1:
+    if group["growth"] is not None and not (isinstance(group["growth"], int | float) and group["growth"] >= 1):
         raise Invalid(f"growth={group['growth']} would end with no steps at all: at least 1, or None.")
     if group["by"] not in BY:
         raise UnknownName.among("by", group["by"], BY)

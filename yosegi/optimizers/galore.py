@@ -281,6 +281,9 @@ class GaLore(torch.optim.Optimizer):
 
 def _check(group: dict[str, Any]) -> None:
     """A group that cannot be trained is refused before anything moves."""
+    for name in ("lr", "weight_decay", "scale"):
+        if not isinstance(group[name], int | float):
+            raise Invalid(f"{name}={group[name]!r} is not a number.")
     if not (group["lr"] >= 0 and group["weight_decay"] >= 0):
         raise Invalid(f"lr={group['lr']} and weight_decay={group['weight_decay']}: neither can be negative.")
     if group["rank"] is None:

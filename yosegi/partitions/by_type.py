@@ -48,10 +48,20 @@ class Rule(NamedTuple):
         """Of the value of the field; never of one that is not there."""
         if said is None:
             return False
-        if self.op in ("==", "!=") and number(self.value) is None:
-            return OPERATORS[self.op](str(said), self.value)
         ours, theirs = number(said), number(self.value)
+        if self.op in ("==", "!="):  # the numbers inside of two names do not make them equal: gsm8k is not gsm8k/ja
+            alike = ours is not None and ours == theirs and (_bare(said) or _bare(self.value))
+            return (str(said) == self.value or alike) == (self.op == "==")
         return ours is not None and theirs is not None and OPERATORS[self.op](ours, theirs)
+
+
+def _bare(said: Any) -> bool:
+    """Whether it is a number and nothing else."""
+    try:
+        float(said)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def by_type(data: Data, types: Types | None = None, *, rules: Sequence[str] = (), field: str = "") -> Partition:

@@ -68,6 +68,10 @@ def flops(shape: Shape, job: Job) -> float:
             numbers /= job.experts
         forward, backward = forward + 2 * numbers, backward + (4 + 2 * job.checkpointing) * numbers
     total = job.tokens * (forward + backward)
+    if (
+        job.method == "loramoe" and job.tokens > job.at_once
+    ):  # a step that is cut is read twice: the load is that of all of it
+        total += job.tokens * forward
     if job.method == "grpo":  # log p of where it began, and of the reference
         total += job.tokens * 2 * forward
     if job.method in ("galore", "galore-per-layer"):  # P^T G, and P N back: 4 m r n of every linear, once a step

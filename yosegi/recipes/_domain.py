@@ -118,7 +118,7 @@ def curves(run: Run, config: Any, ways: Sequence[Any]) -> list[dict[str, Any]]:
         ("The domain, at equal tokens", "domain", equal, lambda way, step: step * tokens, "tokens read"),
         ("General texts meanwhile", "general", equal, lambda way, step: step * tokens, "tokens read"),
     ]
-    if pace:
+    if pace and any(way.longer for way in ways):
         slowest = max(pace, key=lambda name: pace[name]["seconds"])
         timed = [way for way in on_domain if way.longer or way.name == slowest]
         timed += [
@@ -145,9 +145,11 @@ def curves(run: Run, config: Any, ways: Sequence[Any]) -> list[dict[str, Any]]:
         }
         text = [f"Loss on validation passages, at the end: {ends}."]
         if x == "seconds":
+            said = ", ".join(f"{name} {of['seconds']:.3f} s" for name, of in pace.items())
+            again = [name for name in pace if f"{name}, equal time" not in [way.name for way in ways]]
             text.append(
-                "Seconds a step were measured before, each way by itself in turn; ways within 2 % of the slowest were not "
-                "trained again: " + ", ".join(f"{name} {of['seconds']:.3f} s" for name, of in pace.items()) + "."
+                f"A step, each way by itself in turn, takes {said}. Within 2 % of the slowest, and so not trained again: "
+                f"{', '.join(again)}."
             )
         found.append({"heading": heading, "text": text, "figure": figure})
     return found
@@ -218,7 +220,9 @@ def changed(config: Any, measured: Mapping[str, Scores], arms: Sequence[str]) ->
             gained, lost, kept = (
                 sum(pair == p for pair in pairs) for p in ((True, False), (False, True), (True, True))
             )
-            first = list(zip(measured[kind][arm][config.seeds[0]], before[config.seeds[0]], strict=True))
+            if not (both := sorted(measured[kind].get(arm, {}).keys() & before.keys())):
+                continue
+            first = list(zip(measured[kind][arm][both[0]], before[both[0]], strict=True))
             p = mcnemar(sum(a == 1 != b for a, b in first), sum(b == 1 != a for a, b in first))
             rows.append([arm, right, gained, lost, kept, len(pairs), round(p, 4)])
     text = [
@@ -243,13 +247,16 @@ def merging(run: Run, config: Any, measured: Mapping[str, Scores], merges: Seque
     n = len(next(iter(next(iter(half.values())).values())))
     text = [
         f"Hand-set weights and TIES were chosen by nobody; asked are the {n} terms of the test half, which no search saw.",
-        "The search adds up logp_mrr of the other half and log p a token of passages of both domains and of none that are "
-        "measured nowhere.",
     ]
     for seed in config.seeds:
         path = run.path / "search" / f"s{seed}" / "chosen.json"
         if path.exists():
             told = files.read_json(path)
+            if seed == config.seeds[0]:
+                text.append(
+                    f"The search adds up {', '.join(told['goals'])}: the other half of the terms, and passages that are measured "
+                    "nowhere (log p a token)."
+                )
             said = ", ".join(f"{part} {weight:.2f}" for part, weight in told["weights"].items())
             text.append(f"Seed {seed}: the search took {told['chosen']} of {told['trials']}: {said}.")
             if not any(told["weights"].values()):

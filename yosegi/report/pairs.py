@@ -145,8 +145,12 @@ def _words(asked: Asked, rows: Sequence[Pair], ranked: Sequence[str]) -> list[st
     n = max(row.n for row in rows)
     said: list[str] = []
     if not apart:
-        what = f"{rows[0].a} and {rows[0].b}" if len(rows) == 1 else f"any two of the {len(ranked)} models"
-        said.append(f"These {n:,} questions do not tell {what} apart: no difference here is a finding.")
+        if len(rows) > 1 and len(ranked) > MODELS:
+            what = f"any of the {len(ranked)} models from the base or from the first; others were not compared"
+            said.append(f"These {n:,} questions do not tell {what}.")
+        else:
+            what = f"{rows[0].a} and {rows[0].b}" if len(rows) == 1 else f"any two of the {len(ranked)} models"
+            said.append(f"These {n:,} questions do not tell {what} apart: no difference here is a finding.")
     else:
         count = f"{len(apart)} of {len(rows)} pairs differ" if len(rows) > 1 else f"{rows[0].a} and {rows[0].b} differ"
         said.append(f"{count} outside the noise{_together(rows)}.")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yosegi import files
-from yosegi.errors import Invalid
+from yosegi.errors import Corrupt, Invalid
 from yosegi.scores import Score, Values
 
 
@@ -53,7 +53,10 @@ def _read(words: str) -> dict[str, float]:
     if not path.is_file():
         raise Invalid(f"keywords: there is no file {words}.")
     if path.suffix == ".txt":
-        return dict.fromkeys(path.read_text(encoding="utf-8-sig").splitlines(), 1.0)
+        try:
+            return dict.fromkeys(path.read_text(encoding="utf-8-sig").splitlines(), 1.0)
+        except UnicodeDecodeError as error:
+            raise Corrupt(f"{path} is not UTF-8 text.") from error
     found = files.read_json(path)
     if isinstance(found, list) and all(isinstance(word, str) for word in found):
         return dict.fromkeys(found, 1.0)

@@ -16,6 +16,7 @@ from torch import Tensor
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.batches import collate
+from yosegi.errors import Invalid
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.train.descent import TOKENS, Place, passes, targets_of
@@ -38,6 +39,10 @@ class Validation:
 
     sets: Mapping[str, Sequence[Example]] = field(default_factory=dict)
     every: int = 50
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise Invalid(f"Validation every {self.every} steps: at least 1.")
 
 
 class Watch:
