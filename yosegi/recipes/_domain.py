@@ -165,7 +165,8 @@ def rates(run: Run, config: Any, costs: Sequence[Any]) -> dict[str, Any]:
         way for way, of in losses.items() if len(of) > 1 and took[way] in (min(map(float, of)), max(map(float, of)))
     ]
     text = [
-        f"Loss on validation texts of the domain after {config.pilot} steps with the first seed; the lowest was taken."
+        f"Loss on validation texts of the domain (of questions, on those) after {config.pilot} steps with the first seed; the "
+        "lowest was taken."
     ]
     if edge:
         text.append(f"At an end of its grid, so that a wider one might do better: {'; '.join(edge)}.")

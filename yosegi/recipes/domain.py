@@ -11,9 +11,9 @@ Run     yosegi run domain                                      house; needs the 
         yosegi run domain --smoke                              seconds; the tests run this
 
 Every way chooses among learning rates of its method's own grid, with the first seed and a short training, by the loss on
-validation texts of the domain. Then all read the same tokens in the same order; and once more, for as long as the slowest took.
-The terms are asked of all; nothing is chosen by them but the weights of the searched merge, by one half of them and by texts that
-are measured nowhere. It is measured on the other half.
+validation texts of what it reads. Then all read the same tokens in the same order; and once more, for as long as the slowest
+took. The terms are asked of all; nothing is chosen by them but the weights of the searched merge, by one half of them and by texts
+that are measured nowhere. It is measured on the other half.
 """
 
 from collections.abc import Callable, Sequence
@@ -192,7 +192,7 @@ class Study:
         if config.second:
             more.append(Way(f"{most.name}, second domain", "lora", most.rank, "second", most.name))
         if config.questions:
-            more.append(Way(f"{lora.name}, questions", "lora", lora.rank, "questions", lora.name))
+            more.append(Way(f"{lora.name}, questions", "lora", lora.rank, "questions"))
         if config.equal_time and config.timed:
             longer = [way for way in found if self.steps(replace(way, longer=True)) > SPARE * config.steps]
             more += [replace(way, name=f"{way.name}, equal time", rate=way.name, longer=True) for way in longer]
@@ -214,22 +214,23 @@ class Study:
         return found
 
     def rates(self) -> dict[str, float]:
-        """Of each way that chooses (`settings.json`): the one whose short training ends lowest on validation texts."""
+        """Of each way that chooses (`settings.json`): the one whose short training ends lowest on validation texts of what it
+        reads. Questions choose for themselves: the rate of long texts can be ruinous for short answers."""
         path, config, pilot = self.run.path / "settings.json", self.config, Run(self.run.path / "pilot")
         losses: dict[str, dict[str, float | None]] = files.read_json(path) if path.exists() else {}
-        for way in self.choosing():
+        for way in [*self.choosing(), *(way for way in self.ways() if way.reads == "questions")]:
             of = losses.setdefault(way.name, {})
             grid: Sequence[float] = getattr(config, f"{way.method}_rates")
             for rate in grid if len(grid) > 1 else ():
                 if f"{rate:g}" not in of:
                     name = f"{way.name} at {rate:g}"
-                    shelf, watch = Library(pilot.path / "library"), Validation(self.watched("domain"), config.pilot)
+                    shelf, watch = Library(pilot.path / "library"), Validation(self.watched(way.reads), config.pilot)
                     tried = self.expert(way, rate, config.pilot, pilot, name, shelf, watch)
                     rows = files.read_jsonl(pilot.path / "metrics.jsonl") if tried else []
                     seen = [
                         row["validation_loss"]
                         for row in rows
-                        if row["expert"] == name and row.get("validation") == "domain"
+                        if row["expert"] == name and row.get("validation") == way.reads
                     ]
                     of[f"{rate:g}"] = seen[-1] if seen else None
                     files.write_json(path, losses)
