@@ -12,8 +12,8 @@ Run     yosegi run domain                                      house; needs the 
 
 Every way chooses among learning rates of its method's own grid, with the first seed and a short training, by the loss on
 validation texts of what it reads. Then all read the same tokens in the same order; and once more, for as long as the slowest
-took. The terms are asked of all; nothing is chosen by them but the weights of the searched merge, by one half of them and by texts
-that are measured nowhere. It is measured on the other half.
+took. The terms are asked of all; nothing is chosen by them but the weights of the searched merge, by one half of them and by
+texts that are measured nowhere. It is measured on the other half.
 """
 
 from collections.abc import Callable, Sequence
