@@ -259,7 +259,7 @@ def merging(run: Run, config: Any, measured: Mapping[str, Scores], merges: Seque
                     "nowhere (log p a token)."
                 )
             said = ", ".join(f"{part} {weight:.2f}" for part, weight in told["weights"].items())
-            text.append(f"Seed {seed}: the search took {told['chosen']} of {told['trials']}: {said}.")
+            text.append(f"Seed {seed}: the search took {told['chosen']}: {said}.")
             if not any(told["weights"].values()):
                 text.append(f"So with seed {seed} the searched weights are the base alone, and say nothing of merging.")
     names = {"domain": "log p, domain", "second": "log p, second domain", "general": "log p, general"}
