@@ -90,7 +90,8 @@ def test_numbers_as_people_write_them():
 
 
 @pytest.mark.parametrize("method", ["galore", "lora"])
-def test_other_texts_under_the_same_name_are_not_taken_for_the_old_ones(yosegi, refused, tmp_path, method):
+def test_other_texts_under_the_same_name_are_not_taken_for_the_old_ones(yosegi, refused, tmp_path, monkeypatch, method):
+    monkeypatch.setenv("YOSEGI_DATA", str(tmp_path))
     rows = [
         {"id": str(n), "split": "train", "text": f"Rule {n}: a train of {n} cars stops at gate {n}."} for n in range(6)
     ]

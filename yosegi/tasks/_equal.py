@@ -12,6 +12,7 @@ a base that is not written (52 for 52_8), since the question names it.
 """
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -164,7 +165,8 @@ class Algebra:
             self.process.wait()
             for pipe in (self.process.stdin, self.process.stdout):
                 if pipe:
-                    pipe.close()
+                    with contextlib.suppress(OSError):  # a question that it died before reading is still in the pipe
+                        pipe.close()
         self.process = None
 
     def _start(self) -> None:
