@@ -49,9 +49,9 @@ def findings(run: Run, config: Any, plan: Plan, base: Base) -> None:
             "heading": "One bank or one LoRA, for easy and hard questions",
             "text": [
                 f"{len(every)} tasks, {len(config.seeds)} seed{'s' * (len(config.seeds) > 1)}, {config.asked} questions a task, "
-                f"{config.steps} steps of {config.batch} questions. Every LoRA has as many parameters as the bank and its routers, "
-                "but the one whose rank is told. Intervals: 95 %, over seeds and questions of these tasks; they do not speak of "
-                "other tasks.",
+                f"{config.steps} steps of {config.batch} questions. Every LoRA has as many parameters as the bank, its routers "
+                "counted, but the one whose rank is told. Intervals: 95 %, over seeds and questions of these tasks; they do not "
+                "speak of other tasks.",
                 *chosen(run, config),
             ],
             "table": {
