@@ -10,7 +10,7 @@ import pytest
 
 from yosegi import registry
 from yosegi.errors import Invalid, NoData, UnknownName, YosegiError
-from yosegi.tasks import Example, Score, load
+from yosegi.tasks import Example, Nats, Score, load
 
 NAMES = registry.names("tasks")
 MADE_UP = ("skills",)  # generated: these need no data
@@ -143,13 +143,18 @@ def test_what_is_weighed_can_be_judged(names):
         for examples in available(task).values():
             for example in examples[:20]:
                 asked = task.candidates(example)
-                level = {key: [-1.0] * len(some.texts) for key, some in asked.items()}
+                level = {key: [Nats(-1.0, 1)] * len(some.texts) for key, some in asked.items()}
                 for some in asked.values():
                     assert some.texts and all(text.strip() for text in some.texts)
-                    assert not some.prompt.endswith((" ", "\n"))
-                found = task.judge(example, level) if asked else {}
-                assert all(isinstance(metric, str) and isinstance(value, float) for metric, value in found.items())
-                assert not set(found) & {task.metric, "logp", *task.score(example, example.target).also}
+                    assert not (some.prompt or "").endswith((" ", "\n"))
+                assert asked or task.writes, "it has to be asked somehow"
+                if not asked:
+                    continue
+                found = task.judge(example, level)
+                assert isinstance(found, Score) and 0 <= found.value <= 1
+                assert all(isinstance(metric, str) and isinstance(value, float) for metric, value in found.also.items())
+                written = task.score(example, example.target).also if task.writes else ()
+                assert not set(found.also) & {task.metric, "logp", *written}
 
 
 def test_another_examples_answer_is_mostly_wrong(names):
