@@ -99,3 +99,36 @@ def test_over_seeds_covers():
         _, low, high = over_seeds(values)
         hit += low <= 0 <= high
     assert hit >= 88, "three seeds"
+
+
+def test_over_seeds_stays_between_nothing_and_all():
+    one = [[0.0] * 49 + [1.0]] * 3
+    mean, low, high = over_seeds(one)
+    assert mean == pytest.approx(0.02) and (low, high) == pytest.approx(wilson(1, 50), abs=0.006)
+    assert over_seeds([[0.0] * 50] * 3) == pytest.approx((0, 0, wilson(0, 50)[1])), (
+        "nobody right: not known for certain"
+    )
+    assert over_seeds([[1.0] * 50])[1:] == (pytest.approx(wilson(50, 50)[0]), 1.0)
+
+
+def test_over_seeds_does_not_swear_that_nothing_changed():
+    same = [[1.0, 0.0] * 25] * 3
+    mean, low, high = over_seeds(same, same)
+    assert mean == 0 and high == -low == pytest.approx(1.96 / 52, rel=1e-4)
+
+
+def test_shares_over_seeds_cover():
+    rng, hit = np.random.default_rng(5), 0
+    for _ in range(200):
+        # Questions differ in how hard they are and seeds in how good: the share over all of both is about .12.
+        hard = rng.beta(0.5, 3.6, 60)
+        values = rng.random((3, 60)) < np.clip(hard[None] * rng.uniform(0.8, 1.2, 3)[:, None], 0, 1)
+        _, low, high = over_seeds(values.astype(float))
+        assert 0 <= low <= high <= 1
+        hit += low <= 0.5 / 4.1 <= high
+    assert hit >= 184
+
+
+def test_wilson_with_another_width():
+    expected = stats.binomtest(3, 10).proportion_ci(confidence_level=0.99, method="wilson")
+    assert wilson(3, 10, float(stats.norm.ppf(0.995))) == pytest.approx((expected.low, expected.high), abs=1e-12)

@@ -9,12 +9,18 @@ Z95 = 1.959963984540054
 """Two-sided 95 %."""
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """A 95 % interval for a share; honest at 0 and at n, where ± a standard error is not."""
+def wilson(right: float, n: float, z: float = Z95) -> tuple[float, float]:
+    """A 95 % interval for a share; honest at 0 and at n, where ± a standard error is not.
+
+    Args:
+        right: how many are right.
+        n: of how many; of how many independent ones, where answers hang together.
+        z: how many standard errors are allowed for.
+    """
     if n == 0:
         return 0.0, 1.0
-    share, z2 = right / n, Z95**2
-    middle, half = share + z2 / (2 * n), Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    share, z2 = right / n, z**2
+    middle, half = share + z2 / (2 * n), z * sqrt(max(0.0, share * (1 - share)) / n + z2 / (4 * n * n))
     return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
 
 
