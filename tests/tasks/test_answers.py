@@ -66,6 +66,13 @@ READ = [
     ("(-2)", "-2"),
     ("- 5 apples", "5"),
     ("-0", "0"),
+    ("答えはマイナス5です", "-5"),
+    ("8マイナス5は3です", "3"),
+    # factors of what is no number here
+    ("x = 2√3", None),
+    (r"The answer is 2\sqrt{3}.", None),
+    ("2π", None),
+    ("√16 = 4", "4"),
     # thousands and lists
     ("1,2,3", "3"),
     ("1, 234", "234"),

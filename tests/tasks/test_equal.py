@@ -1,4 +1,4 @@
-r"""An audit of what a final answer is read as, in English and Japanese, and of what is called the same."""
+r"""An audit of what is called the same, and of the process that says so."""
 
 import io
 import json
@@ -9,121 +9,7 @@ import time
 import pytest
 
 from yosegi.tasks import _equal
-from yosegi.tasks._equal import ALGEBRA, final, same, serve, spelt
-
-FOUND = [
-    # in a box
-    (r"\boxed{12}", "12"),
-    (r"so \boxed{\frac{1}{2}}.", r"\frac{1}{2}"),
-    (r"\boxed{\dfrac{1}{2}}", "0.5"),
-    (r"\boxed{1} no, \boxed{2}", "2"),
-    (r"\boxed{\text{east}}", "east"),
-    (r"\boxed{(1, 2)}", "(1,2)"),
-    (r"\boxed{x = 5}", "5"),
-    (r"\boxed{12", "12"),
-    (r"\boxed{\$1,234.50}", "1234.5"),
-    (r"\boxed{50\%}", "50"),
-    (r"\boxed{5.4 \text{ cents}}", "5.4"),
-    (r"\boxed{.35}", "0.35"),
-    (r"\boxed{12}. Check: 3 + 9 = 12. It took 2 steps.", "12"),
-    (r"答えは\boxed{\frac{3}{4}}です。", "0.75"),
-    (r"したがって、\boxed{12個}です。", "12"),
-    (r"よって \boxed{５} となる。", "5"),
-    (r"\boxed{３万５千}", "35000"),
-    (r"\boxed{x=\frac{1}{3}} The answer is 4.", r"\frac13"),
-    # after ####
-    ("6 * 7 = 42\n#### 42", "42"),
-    ("#### x+1", "x+1"),
-    (r"#### \frac{2}{3}", "2/3"),
-    ("#### 1. First step\nadd\n#### 2. Second step\nThe answer is 7", "7"),
-    ("#### Step 1\nadd\nThe answer is 7", "7"),
-    # announced
-    ("The answer is 42.", "42"),
-    ("The answer is 42 apples.", "42"),
-    ("The answer is $42$.", "42"),
-    ("The answer is **42**.", "42"),
-    (r"The answer is $\frac{1}{2}$, as above.", "0.5"),
-    (r"The answer is \frac{1}{2}.", "0.5"),
-    ("The final answer is (3, 4).", "(3,4)"),
-    ("The answer is x^2 + 1.", "1+x^2"),
-    ("The answer is 1,234.", "1234"),
-    ("The answer is 3.5.", "3.5"),
-    ("The answer is: -7", "-7"),
-    ("The answer is 7. No, the answer is 8.", "8"),
-    ("The answer is east.", "east"),
-    (r"The answer is \(5\).", "5"),
-    ("Answer: 2/3", "2/3"),
-    ("答えは12個です。", "12"),
-    ("答えは12個です", "12"),
-    ("答えは１２個です。", "12"),
-    ("答えは１，２３４円です。", "1234"),
-    ("答えは－７です。", "-7"),
-    ("答え：42", "42"),
-    ("答え：４２。", "42"),
-    ("答えは3万5千円です。", "35000"),
-    ("答えは1億2000万です。", "120000000"),
-    ("答えは十二個です。", "12"),
-    ("答えは4分の3です。", "0.75"),
-    ("答えは3/4です。", "0.75"),
-    ("答えは50%です。", "50"),
-    ("答えは５０％です。", "50"),
-    (r"答えは$\frac{3}{4}$です。", "0.75"),
-    (r"答えは\frac{3}{4}です。", "0.75"),
-    (r"答えは $x=5$ です。", "5"),
-    ("答えは(1,2)です。", "(1,2)"),
-    ("答えはx+1です。", "1+x"),
-    ("答えは2.5時間となります。", "2.5"),
-    ("3+4=7。答えは7です。ちなみに2回計算しました。", "7"),
-    ("したがって答えは12個になる。", "12"),
-    # the last piece of mathematics, or the last number
-    (r"We get $x = 3$ and then $y = 4$.", "4"),
-    (r"so that \[x = \frac{1}{2}\]", "0.5"),
-    (r"よって、$\sqrt{8}$ である。", r"2\sqrt{2}"),
-    ("There are 3 boxes of 4, in all 12.", "12"),
-    ("3つの箱に4個ずつ、全部で12個", "12"),
-    # the whole text
-    (r"\frac{1}{2}", "0.5"),
-    ("p - q", "p-q"),
-    (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
-    (r"(-\infty, 3]", r"(-\infty,3]"),
-]
-
-
-@pytest.mark.parametrize(("text", "gold"), FOUND)
-def test_the_final_answer_is_found_and_is_the_one_meant(text, gold):
-    answer = final(text)
-    assert answer is not None and same([(answer, gold)]) == [True], answer
-
-
-@pytest.mark.parametrize(("text", "gold"), FOUND)
-def test_and_is_no_other(text, gold):
-    assert same([(final(text) or "", "0.987"), (final(text) or "", "123456")]) == [False, False]
-
-
-def test_the_table_is_long():
-    assert len(FOUND) >= 65
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " \n",
-        "I do not know.",
-        "わかりません。",
-        "答え",
-        "答えは",
-        "The answer is",
-        "####",
-        "-",
-        "=",
-        "\0",
-        "\ud800",
-    ],
-)
-def test_where_there_is_no_answer_none_is_found(text):
-    assert final(text) is None
-
+from yosegi.tasks._equal import ALGEBRA, same, serve
 
 SAME = [
     ("0.5", r"\frac12"),
@@ -149,6 +35,9 @@ SAME = [
     (r"\begin{pmatrix}-2\\-14\end{pmatrix}", r"\begin{pmatrix} -2 \\ -14 \end{pmatrix}"),
     ("９", "9"),
     ("½", "0.5"),
+    ("52", "52_8"),
+    ("52_{8}", "52_8"),
+    ("BA", "AB"),
 ]
 OTHER = [
     ("0.33", r"\frac13"),
@@ -159,6 +48,12 @@ OTHER = [
     ("3.14", r"\pi"),
     ("-5", "5"),
     ("51_8", "52_8"),
+    ("52_9", "52_8"),
+    ("52_{10}", "52_8"),
+    ("1001_3", "1001_2"),
+    ("neve", r"\text{even}"),
+    ("Evelny", r"\text{Evelyn}"),
+    ("3以上", "3"),
     ("12", "12x"),
     ("west", r"\text{east}"),
     ("(A)", r"\text{(B)}"),
@@ -176,12 +71,6 @@ def test_equal_as_mathematics(a, b):
 @pytest.mark.parametrize(("a", "b"), OTHER)
 def test_not_equal_as_mathematics(a, b):
     assert same([(a, b)]) == [False]
-
-
-def test_looks_do_not_count():
-    assert spelt(r"\left( 1,\! 2 \right)") == spelt("(1, 2)")
-    assert spelt(r"\text{East}.") == spelt("east")
-    assert spelt("1,234") == "1234" and spelt("1,2") == "1,2" and spelt("(1,234)") == "(1,234)"
 
 
 def test_what_takes_for_ever_is_not_the_same_and_the_next_is_judged_as_before(monkeypatch):
@@ -231,12 +120,3 @@ def test_a_broken_question_is_answered_all_the_same(monkeypatch):
     monkeypatch.setattr("resource.setrlimit", lambda *limits: None)  # or all tests after this one starve
     serve(io.StringIO('["1", "1"]\nnonsense\n["\\\\frac{", "x"]\n'), told)
     assert [json.loads(line) for line in told.getvalue().splitlines()] == [True, False, False]
-
-
-@pytest.mark.parametrize(
-    "babble", [r"\boxed{", "The answer is ", "$", r"\(", "答えは", "#### ", "{", r"\frac", "1 ", "9", r"\text{"]
-)
-def test_a_babbling_model_is_not_slow_to_score(babble):
-    begun = time.monotonic()
-    same([(final(babble * 20_000) or "", "5")])
-    assert time.monotonic() - begun < 10

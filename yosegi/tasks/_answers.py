@@ -35,6 +35,9 @@ NUMBER = re.compile(
     re.VERBOSE,
 )
 ANNOUNCED = re.compile(r"(?i:answer)(?i:\s+(?:is|was|would be|should be)\b|\s*[:=])|答え?\s*(?:は|が|:|=)")
+IRRATIONAL = re.compile(r"\s*(?:√|π|\\sqrt|\\pi\b)")
+"""What stands behind a number that is a factor of another."""
+ROOTS = ("√", r"\sqrt", r"\sqrt{", r"\sqrt {")
 HASHES = re.compile(r"#### *([$¥€£-]{0,2}\.?\d[^\n]*)")
 COUNTER = "(?:[円個人本枚匹冊台回点倍年日歳つ%]|時間|ドル|キロ|メートル)"
 ALONE = re.compile(rf"\s*({NUMERAL}){COUNTER}?(?:です|だ)?[。.]?\s*")
@@ -47,6 +50,7 @@ BEFORE = (
 AFTER = (
     (re.compile("[−–—‐]"), "-"),
     (re.compile("\N{FRACTION SLASH}"), "/"),
+    (re.compile(r"マイナス\s*(?=[\d〇一二三四五六七八九十百千¥$.])"), "-"),
     (re.compile(r"(?<!\d)(\d+)/(\d+)/(\d+)"), r"\1 \2 \3"),  # a date is not a fraction
     (re.compile(r"(?<=\d)(?=\\[dt]?frac)"), " "),
     (re.compile(r"\\[dt]?frac ?\{? ?(-?\d+) ?\}? ?\{? ?(\d+) ?\}?"), r"\1/\2"),
@@ -129,7 +133,12 @@ def _first(segment: str) -> str | None:
 
 
 def _numbers(text: str) -> list[str]:
-    return [number for match in NUMBER.finditer(text) if (number := _read(match)) is not None]
+    return [
+        number for match in NUMBER.finditer(text)
+        if not IRRATIONAL.match(text, match.end())
+        and not text[max(0, match.start() - 8) : match.start()].rstrip().endswith(ROOTS)
+        and (number := _read(match)) is not None
+    ]  # fmt: skip
 
 
 def _read(match: re.Match[str]) -> str | None:

@@ -1,14 +1,10 @@
 r"""Are two mathematical answers the same? \frac12 and 0.5, (1, 2) and \left( 1,2 \right), x+1 and 1+x.
 
-First the final answer is found in a text, in English or Japanese: what is announced wins over what is not (_answers.py):
-
-    \boxed{…}   >   #### …   >   The answer is … / 答えは…です。   >   the last $…$   >   the last number
-
-Then two answers are the same if they are spelt the same once spaces, sizes, units and degree signs are gone, or if math-verify
-(https://github.com/huggingface/Math-Verify) can show it. It builds symbolic expressions, and a model can write one that takes
-for ever (2003^{2002^{2001}}), where no signal is heard. So it runs in a process of its own, one for each process that asks,
-started when first needed, with a limit on time and memory; what it cannot show within the limit is not the same. It forgives
-a base that is not written (52 for 52_8), since the question names it.
+They are if they are spelt the same (_symbols.py), or if math-verify (https://github.com/huggingface/Math-Verify) can show it. It
+builds symbolic expressions, and a model can write one that takes for ever (2003^{2002^{2001}}), where no signal is heard. So it
+runs in a process of its own, one for each process that asks, started when first needed, with a limit on time and memory; what
+it cannot show within the limit is not the same. It forgives a base that is not written (52 for 52_8), since the question names
+it, but not another one; and it would take a word for a product of its letters, so words are only compared as they are spelt.
 """
 
 import atexit
@@ -20,12 +16,11 @@ import subprocess
 import sys
 import threading
 import time
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from yosegi.tasks._answers import ANNOUNCED, BEFORE, boxed, last_number
+from yosegi.tasks._symbols import AWAY, JAPANESE, PLAIN, fold, spelt
 
 SECONDS = 5
 """For one pair, before the process is given up."""
@@ -35,42 +30,9 @@ MEMORY = 4 << 30
 """Address space of the process, in bytes."""
 LONGEST = 400
 """Characters of an answer. What is longer is a text, and only the same if it is spelt the same."""
-READ = 8000
 
-JAPANESE = re.compile(r"[\u3005-\u30ff\u3400-\u9fff]+")
-MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-PLAIN = re.compile(r"[+-]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)")
-AWAY = (  # what does not tell two answers apart, and what stands instead
-    (re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle|[bB]ig[lr]?)(?![a-z])|[!,;: ])"), ""),
-    (re.compile(r"\\[dt]frac"), r"\\frac"),
-    (re.compile(r"\^ ?\{? ?\\circ ?\}?|°"), ""),
-    (re.compile(r"\\?%|\\?\$|\\(?:text|mbox|mathrm) ?\{ ?percent ?\}"), ""),
-    (re.compile(r"(?<=[\d}]) ?\\(?:text|mbox|mathrm) ?\{[^{}\d]*\}(?:\^ ?\{?\d\}?)?$"), ""),  # 5.4 \text{ cents}
-    (re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf) ?\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"(?<=\d),(?=\d{3}(?!\d))(?=[^()\[\]]*$)"), ""),
-    (re.compile(r"\{,\}"), ""),
-    (re.compile(r"\\frac ?(\d) ?(\d)"), r"\\frac{\1}{\2}"),
-)
-
-
-def final(text: str) -> str | None:
-    """The answer a text ends up with, as it is written there; None where none can be found."""
-    text = _fold(text[-READ:])
-    for announced in (boxed, _hashes, _phrases):
-        for segment in announced(text):
-            if answer := _bare(segment):
-                return answer
-    if math := MATH.findall(text):
-        return _bare(next(filter(None, math[-1]))) or None
-    return _bare(text) if _is_math(text.strip()) else last_number(text)
-
-
-def spelt(answer: str) -> str:
-    """One spelling for answers that differ in nothing but looks."""
-    for pattern, instead in AWAY:
-        answer = pattern.sub(instead, answer)
-    answer = re.sub(r"\s+", "", answer).rstrip(".").casefold()
-    return re.sub(r"^[a-z]=(?=[^=]+$)", "", answer)
+WORD = re.compile(r"[^\w\\]*[a-z]{4,}[^\w\\]*")
+BASE = re.compile(r"(?<=\d)_\{?(\d+)\}?$")
 
 
 def same(pairs: Sequence[tuple[str, str]]) -> list[bool]:
@@ -79,61 +41,14 @@ def same(pairs: Sequence[tuple[str, str]]) -> list[bool]:
 
 
 def _same(answer: str, gold: str) -> bool:
-    a, b = spelt(_fold(answer)), spelt(_fold(gold))
+    answer, gold = fold(answer), fold(gold)
+    a, b = spelt(answer), spelt(gold)
     if a == b or PLAIN.fullmatch(a) and PLAIN.fullmatch(b):
         return a == b or float(a.replace(",", "")) == float(b.replace(",", ""))
-    return max(len(answer), len(gold)) <= LONGEST and ALGEBRA.same(_fold(answer), _fold(gold))
-
-
-def _fold(text: str) -> str:
-    for pattern, instead in BEFORE:
-        text = pattern.sub(instead, text)
-    text = unicodedata.normalize("NFKC", text)
-    text = re.sub("[−–—‐]", "-", text).replace("\N{FRACTION SLASH}", "/").replace("{\\,}", "")
-    return re.sub(r"(?<![\d}/^_])(\d+) +(\d+)/(\d+)(?!\d)", r"\1\\frac{\2}{\3}", text)  # 1 4/5
-
-
-def _hashes(text: str) -> list[str]:
-    found = re.findall(r"^\s*#### *(\S.*)$", text, re.MULTILINE)
-    return [line for line in found[::-1] if not re.match(r"\d+[.)]\s+\S|[A-Za-z]+\s+\d+", line)]
-
-
-def _phrases(text: str) -> list[str]:
-    """What stands between an announcement and the end of its sentence; only where that can be mathematics."""
-    found = []
-    for phrase in list(ANNOUNCED.finditer(text))[-20:]:
-        said = re.split(r"。|\n|\.(?=\s|$)", text[phrase.end() :].lstrip(" :=\n"), maxsplit=1)[0]
-        if re.search(r"[\d\\$]", said) or last_number(f"答えは{said}") or re.fullmatch(r"\W*\w+\W*", said):
-            found.append(said)
-    return found[::-1]
-
-
-def _is_math(text: str) -> bool:
-    """Whether a whole text is one line of mathematics: no words in it but LaTeX's own and those in \\text{}."""
-    told = re.sub(r"\\(?:text|mbox|mathrm|textbf) ?\{[^{}]*\}|\\(?:begin|end) ?\{\w+\}|\\[A-Za-z]+", " 0 ", text)
-    return (
-        0 < len(text) <= LONGEST
-        and not re.search(r"\n|[^\W\d_]{3}|[\u3040-\u9fff]", told)
-        and bool(re.search(r"\w", told))
-    )
-
-
-def _bare(segment: str) -> str:
-    """An answer without what stands around it: $…$, 個です, apples, **."""
-    segment = segment.strip()
-    if (math := MATH.findall(segment)) and not segment.startswith("\\$"):
-        return next(filter(None, math[0])).strip()
-    segment = re.sub(r"\*\*|`", "", segment).strip(" 。、,:").rstrip(".")
-    if JAPANESE.search(segment):
-        told = re.sub(r"(?:です|だ|である|になる|となる|になります|となります)$", "", segment)
-        if re.fullmatch(r"[\d,.〇一二三四五六七八九十百千万億兆分の/ -]+\D{0,4}", told) and (
-            number := last_number(told)
-        ):
-            return number
-        segment = JAPANESE.sub(" ", told).strip() or told
-    if found := re.fullmatch(rf"(?:approximately|about|\\approx|=)?\s*(\$?{PLAIN.pattern})(?:\s+[A-Za-z ]+)?", segment):
-        return found[1]
-    return segment
+    if any(JAPANESE.search(one) or WORD.fullmatch(one) for one in (a, b)):
+        return False
+    bases = [found[1] for one in (a, b) if (found := BASE.search(one))]
+    return len(set(bases)) < 2 and max(len(a), len(b)) <= LONGEST and ALGEBRA.same(answer, gold)
 
 
 class Algebra:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from yosegi.errors import NoData
-from yosegi.tasks import Example, Score, Task, _data, _equal, _forms
+from yosegi.tasks import Example, Score, Task, _data, _equal, _final, _forms
 from yosegi.tasks._answers import boxed
 from yosegi.tasks._data import Hub, Row
 
@@ -66,7 +66,7 @@ class Math(Task):
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
         """Many at once."""
-        said = [_equal.final(prediction) for prediction in predictions]
+        said = [_final.final(prediction) for prediction in predictions]
         pairs = [(answer or "", example.answers[0]) for answer, example in zip(said, examples, strict=True)]
         right = _equal.same([pair for pair in pairs if pair[0]])
         return [Score(float(right.pop(0)), answer) if answer else Score(0.0) for answer in said]
