@@ -33,6 +33,70 @@ def test_a_task_that_is_asked_for_anyway_is_measured_once(yosegi):
     assert [row["task"] for row in rows if not row.get("general")] == ["skills/add"]
 
 
+def test_a_general_task_that_is_named_is_asked_as_often_as_the_others(yosegi, monkeypatch, tmp_path):
+    monkeypatch.setattr("yosegi.evaluate.forgetting.MOST", 3)
+    assert (
+        yosegi(
+            "train",
+            "--task",
+            "skills/sort",
+            "--task",
+            "skills/copy",
+            "--library",
+            "shelf",
+            "--max-steps",
+            1,
+            "--rank",
+            1,
+        )[0]
+        == 0
+    )
+    asked = (
+        "--library",
+        "shelf",
+        "--router",
+        "uniform",
+        "--task",
+        "skills/mul",
+        "--forgetting",
+        "--run",
+        "r",
+        "--json",
+    )
+    code, out, err = yosegi("eval", *asked)
+    assert code == 0, err
+    n = {row["task"]: row["n"] for row in json.loads(out) if row["metric"] != "logp"}
+    assert n.pop("skills/mul") == len(tasks.load("skills/mul").examples("test")) > 3 and set(n.values()) == {3}
+    assert all(row["general"] for row in json.loads(out))
+    assert "skills/mul" in json.loads((tmp_path / "r" / "routing.json").read_text())["routers"]["uniform"]["tasks"]
+
+
+def test_a_router_with_other_arguments_has_another_name(yosegi):
+    assert (
+        yosegi(
+            "train",
+            "--task",
+            "skills/sort",
+            "--task",
+            "skills/copy",
+            "--library",
+            "shelf",
+            "--max-steps",
+            1,
+            "--rank",
+            1,
+        )[0]
+        == 0
+    )
+    asked = ("--library", "shelf", "--router", "arrow", "--task", "skills/copy", "--limit", 2, "--run", "r", "--json")
+    names = [{row["model"] for row in json.loads(yosegi("eval", *asked, *more)[1])} for more in ((), ("--top-k", 1))]
+    assert names == [{"base", "arrow"}, {"base", "arrow top_k 1"}]
+
+
+def test_types_are_of_questions_under_a_router(refused):
+    assert "--router and --task" in refused("eval", "--forgetting", "--type", "easy")
+
+
 def test_nothing_to_ask(refused):
     assert "--task" in refused("eval") and "--forgetting" in refused("eval")
 

@@ -339,3 +339,12 @@ def test_it_looks_like_its_base():
     layer = make(Fixed(weights(1, E)))
     assert layer.weight is layer.base.weight and layer.bias is layer.base.bias
     assert (layer.in_features, layer.out_features) == (I, O)
+
+
+def test_tokens_of_a_batch_in_one_row():
+    """OPT's feed-forward reads [B·T, I]: each sequence is routed as it would be alone."""
+    layer, some = make(Fixed(weights(B, 1, 1, E))), x()
+    whole = layer(some)
+    layer.context.mask_BT = torch.ones(B, T)
+    torch.testing.assert_close(layer(some.flatten(0, 1)), whole.flatten(0, 1))
+    assert layer.context.weights["q"].shape == (B, 1, 1, E) and layer.router.seen[-1].shape == (B, T, I)

@@ -96,3 +96,11 @@ def test_labels_of_what_is_not_there(place):
 )  # fmt: skip
 def test_names_with_numbers_in_them_are_names(text, said, holds):
     assert rule(text).holds(said) is holds
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [("1,000", 1000), ("Level-2", 2), ("grade-3", 3), ("10-20", 20), ("-3", -3), ("from -3", -3), ("1,2", 2)],
+)
+def test_thousands_and_hyphens(said, value):
+    assert number(said) == value

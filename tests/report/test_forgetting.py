@@ -99,6 +99,8 @@ def test_a_task_on_which_the_base_is_at_chance_does_not_count(write):
     assert not knows.changes[0].blank and knows.knowledge is not None
     nothing = kept(write({"open": {"base": [1.0] * 4 + [0.0] * 60, "a": [0.0] * 64}}))["a"]
     assert nothing.changes[0].blank
+    few = kept(write({"open": {"base": [1.0] * 4, "a": [0.0, 1.0, 1.0, 1.0]}}))["a"]
+    assert not few.changes[0].blank, "few questions, but the base knows them"
 
 
 def test_seeds_are_paired_with_the_bases_own(write):

@@ -34,6 +34,16 @@ def test_prompt_and_target():
     assert (example.target, example.answers) == (" D", ("D", "Madrid"))
 
 
+def test_spaces_around_questions_and_choices_are_upstreams(monkeypatch):
+    clean = Cities().examples("test")
+    spaced = [
+        {**row, "question": f" {row['question']}\n", "choices": [f"{c} " for c in row["choices"]]}
+        for row in Cities().rows("test")
+    ]
+    monkeypatch.setattr(Cities, "rows", lambda self, split: spaced)
+    assert Cities().examples("test") == clean
+
+
 def test_in_japanese_with_worked_examples():
     (example,) = Cities("ja/1shot").examples("test")
     told, shot, asked = example.prompt.split("\n\n")

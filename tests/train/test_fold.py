@@ -9,6 +9,7 @@ from yosegi.core.model import put
 from yosegi.errors import Invalid
 from yosegi.inits import fresh
 from yosegi.routers.arrow import Arrow
+from yosegi.routers.softmax import Softmax
 from yosegi.routers.static import Static
 from yosegi.routers.uniform import Uniform
 from yosegi.train.fold import fold, static_weights
@@ -81,3 +82,9 @@ def test_what_looks_at_its_input_is_refused():
         fold(experts, {next(iter(experts[0].factors)): [1.0]}, "x")
     with pytest.raises(Invalid, match="name no layer"):
         fold(experts, {"elsewhere": [1.0, 1, 1]}, "x")
+
+
+def test_a_router_of_whole_blocks_is_refused_in_the_same_words():
+    base = tiny_base()
+    with pytest.raises(Invalid, match="looks at its input: it cannot be folded"):
+        static_weights(experts_of(base), Softmax(scope="ffn"), {})

@@ -230,3 +230,20 @@ def test_more_types_than_experts_are_refused(tmp_path):
     data = {str(n): {f"t{n}": some[:4]} for n, some in enumerate([next(iter(DATA["easy"].values()))] * 5)}
     with pytest.raises(Invalid, match="5 types share 4 experts, so that 1 have none"):
         go(tmp_path, data=data)
+
+
+def test_a_model_that_lays_its_tokens_in_one_row(tmp_path):
+    """OPT's feed-forward knows no sequences; types, padding and routers do."""
+    from dataclasses import replace
+
+    from transformers import OPTConfig, OPTForCausalLM
+
+    base = tiny_base()
+    torch.manual_seed(0)
+    config = OPTConfig(
+        vocab_size=base.model.config.vocab_size, hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=64, word_embed_proj_dim=32, dropout=0.0, pad_token_id=base.tokenizer.pad_token_id,
+    )  # fmt: skip
+    made = go(tmp_path / "run", replace(base, model=OPTForCausalLM(config).eval()))
+    assert {name.rpartition(".")[2] for name in made.experts[0].factors} == {"fc1", "fc2"}
+    assert rows_of(tmp_path / "run")[0]["balance"] == pytest.approx(4 * 0.01, abs=1e-5)

@@ -119,6 +119,8 @@ def shape_of(model: str) -> Any:
         if not all(value.isdigit() and int(value) for value in pairs.values()):
             raise Invalid("The sizes of a model are whole numbers above 0.")
         sizes: dict[str, Any] = {name: int(value) for name, value in pairs.items()}
+        if sizes["hidden"] % sizes["heads"] and "head_dim" not in sizes:
+            raise Invalid(f"hidden={sizes['hidden']} is no multiple of heads={sizes['heads']}: say head_dim=… as well.")
         return Shape("a model", **sizes)
     from transformers import AutoConfig
 

@@ -58,7 +58,10 @@ def doctor(
     begin(None, as_json)
     if show_table or plan:
         from yosegi.commands import _plan
+        from yosegi.errors import Invalid
 
+        if tokens and max_steps:
+            raise Invalid("--tokens and --max-steps both say how long the training is: give one of them.")
         if show_table:
             _plan.print_table(as_json, batch_size, max_length, activation_checkpointing)
             return

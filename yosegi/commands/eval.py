@@ -72,6 +72,8 @@ def eval_(
     if "by_request" in (router or []):
         raise Invalid("by_request hears the expert that each request names; to evaluate one expert use --expert NAME.")
     named(mix or "outputs")
+    if type_ and not (router and task):
+        raise Invalid("--type shows whom a router hears on which questions of a task: it needs --router and --task.")
     if type_:
         from yosegi.partitions.by_type import rule
 
@@ -120,10 +122,12 @@ def eval_(
     for name in by_name if "all" in (expert or []) else expert or []:
         arms.append(Arm(name, [by_name[name]]))
     for name in router or []:
+        it = load_router(shelf, name) if name in kept else None
+        given = _arguments(it.router if it else name, top_k, temperature)
         called = name if mix in (None, "outputs") else f"{name}_{mix}"
-        if name in kept:
-            it = load_router(shelf, name)
-            args = {**it.args, **_arguments(it.router, top_k, temperature)}
+        called = " ".join([called, *(f"{key} {value:g}" for key, value in given.items())])
+        if it:
+            args = {**it.args, **given}
             heard = it.experts
             if (
                 registry.find("routers", it.router).learns == "jointly"
@@ -138,31 +142,35 @@ def eval_(
         else:
             if mix == "factors":
                 check_origin(experts, "mixed", "--mix outputs")
-            args = _arguments(name, top_k, temperature)
-            arms.append(Arm(called, experts, name, args, mix=mix or "outputs"))
+            arms.append(Arm(called, experts, name, given, mix=mix or "outputs"))
     arms += [replace(arm, name=f"{arm.name} without {'+'.join(some)}", without=some)
              for arm in arms for some in _silenced(arm, without or [])]  # fmt: skip
     for name in merge or []:
         arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
-    general = []
+    general, known = [], []
     if forgetting:
         general, missing = probes(beside, arms)
         print(*missing, sep="\n", end="\n" * bool(missing), file=sys.stderr)
-        tasks = [t for t in tasks if (t.name, split) not in [(probe.name, of) for probe, of in general]]
+        known = [t for t in tasks if (t.name, split) in [(probe.name, of) for probe, of in general]]
+        tasks = [t for t in tasks if t not in known]
+        general = [(probe, of) for probe, of in general if (probe.name, of) not in [(t.name, split) for t in known]]
     groups = {}
     if type_:
         from yosegi.partitions.by_type import by_type, typed
 
-        asked = {t.name: t.examples(split)[:limit] for t in tasks}
+        asked = {t.name: t.examples(split)[:limit] for t in (*tasks, *known)}
         groups = typed(by_type(asked, rules=type_), asked)
     where = Run(
         run or Path("runs") / "-".join(filter(None, ["eval", library.name if library else Path(names[0]).name, load_in])),
         {"command": "eval", "base": names[0], "load_in": beside.load_in, "library": library and str(library),
-         "tasks": [t.name for t in tasks], **({"general": [t.name for t, _ in general]} if general else {}),
+         "tasks": [t.name for t in tasks],
+         **({"general": [*(t.name for t in known), *(t.name for t, _ in general)]} if forgetting else {}),
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
     )  # fmt: skip
     how = {"limit": limit, "seed": seed, "batch_size": batch_size}
     rows = evaluate(beside, arms, tasks, where, split=split, **how) if tasks else []
+    if known:  # general, but asked for by name: as many questions as of the others, and traced
+        rows += evaluate(beside, arms, known, where, split=split, general=True, **how)
     if general:
         rows += measure_forgetting(beside, arms, where, general, **how)
     for arm in arms if groups else ():
@@ -174,7 +182,7 @@ def eval_(
         say(rows, True)
     else:
         leaderboard(rows)
-        if general:
+        if forgetting:
             from yosegi.report.forgetting import say_kept
 
             say_kept(where.path)

@@ -26,6 +26,12 @@ class Context:
     muted_E: Tensor | None = None  # True for experts that nobody hears for now (`Banks.without`)
     once: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])  # worked out once a batch, not in each layer
 
+    @property
+    def sequences(self) -> int | None:
+        """How many sequences the batch has, where something was said of them."""
+        said = (self.task_B, self.expert_B, self.mask_BT, self.features_BF)
+        return next((len(one) for one in said if one is not None), None)
+
     def record(self, layer: str, w_HE: Tensor) -> Tensor:
         """Keyed by layer, so the second forward of activation checkpointing overwrites and never doubles."""
         if self.weights is not None:

@@ -87,6 +87,12 @@ class ExpertLinear(nn.Module):
         """[..., I] -> [..., O]."""
         if self.silent:
             return self.base(x_I)
+        B = self.context.sequences if x_I.dim() == 2 else None
+        if B and len(x_I) % B == 0:  # OPT lays all tokens of a batch in one row, but routers think of sequences
+            return self._heard(x_I.unflatten(0, (B, -1))).flatten(0, 1)
+        return self._heard(x_I)
+
+    def _heard(self, x_I: Tensor) -> Tensor:
         A_ERI, B_EOR = (factor.to(x_I.dtype) for factor in self.bank.stacked())
         w_HE = self._route(x_I)
         if self.context.muted_E is not None:

@@ -139,13 +139,13 @@ def rule(text: str) -> Rule:
 
 
 def number(said: Any) -> float | None:
-    """A number, or the last one in a text: that of "Level 2" is 2."""
+    """A number, or the last one in a text: that of "Level 2" and of "grade-2" is 2, that of "1,000 m" is 1000."""
     if isinstance(said, bool) or said is None:
         return None
     if isinstance(said, int | float):
         return float(said)
-    found = re.findall(r"-?\d+(?:\.\d+)?", str(said))
-    return float(found[-1]) if found else None
+    found = re.findall(r"(?:(?<!\S)-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?", str(said))
+    return float(found[-1].replace(",", "")) if found else None
 
 
 def _say(

@@ -67,7 +67,7 @@ def published(name: str, bf16: bool = True, count: int = 1) -> Machine:
     """A GPU by its name, or one of so many "48GB", about which nothing else is known."""
     key = re.sub(r"^(nvidia|geforce|tesla|rtx)-(?=[ahltv])", "", re.sub(r"[\s_]+", "-", name.strip().lower()))
     key = re.sub(r"^rtx-", "rtx", key)
-    if size := re.fullmatch(r"(\d+(?:\.\d+)?)-?gi?b?", key):
+    if (size := re.fullmatch(r"(\d+(?:\.\d+)?)-?gi?b?", key)) and float(size[1]) > 0:
         return Machine(name, float(size[1]) * 2**30, 0.0, 0.0, "cuda", count)
     if key not in PUBLISHED:
         raise UnknownName.among("GPU", name, [*PUBLISHED, "48GB"])

@@ -85,7 +85,7 @@ def load(config: Any, plan: Plan, told: Told) -> dict[str, Any]:
         "In training, by the batches that were learnt: the load's coefficient of variation (mean over the layers) is 0 where all "
         f"experts are heard alike, as they are at first, and √{n - 1} = {sqrt(n - 1):.2f} where one of {n} is heard alone. "
         "“Bearing”: how many experts alike would be as uneven, N / (1 + CV²). “Own type”: the weight that a question gives the "
-        "experts of its type; a half says that the types do nothing.",
+        "experts of its type; as much as their share of all experts says that the types do nothing.",
         *collapse(config, plan, told),
     ]
     found: dict[str, Any] = {
@@ -168,8 +168,8 @@ def heard(config: Any, plan: Plan, kept: Mapping[int, Mapping[str, Any]]) -> lis
             )
     top = bank(config.betas[-1], plan.whole)
     text = [
-        "Test questions with their gold answers, read by each bank; the weight of the first half of the experts (those of the "
-        "first type: easy, or the first language), the load's CV, and how sure a token's choice is.",
+        "Test questions with their gold answers, read by each bank; the weight of the experts of the first type "
+        "(easy, or the first language), the load's CV, and how sure a token's choice is.",
         *differ(plan, kept, types, top),
     ]
     found: list[dict[str, Any]] = [
@@ -177,7 +177,7 @@ def heard(config: Any, plan: Plan, kept: Mapping[int, Mapping[str, Any]]) -> lis
             "heading": "Who is heard for easy and for hard questions",
             "text": text,
             "table": {
-                "columns": ["", "questions", "weight of the first half", "load CV", "entropy, nats"],
+                "columns": ["", "questions", "weight of the first type", "load CV", "entropy, nats"],
                 "rows": rows,
                 "note": "Means over layers; intervals over seeds alone (t).",
             },

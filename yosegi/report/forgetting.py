@@ -19,7 +19,7 @@ BITS = "bits_per_character"
 LETTER = "letter"
 """Of tasks with choices the metric that asks for knowledge alone, not for the form of an answer."""
 FEW = 5
-"""An open question task of which the base has fewer right is one that it knows nothing of."""
+"""An open question task of which the base has fewer right (and fewer than half) is one that it knows nothing of."""
 LISTED = 40
 
 
@@ -178,7 +178,7 @@ def _is_blank(base: Measurement, rows: Sequence[Row], level: float, n: int) -> b
         len(row["meta"]["choices"]) for row in rows if isinstance(row.get("meta"), dict) and row["meta"].get("choices")
     ]
     if not counts:
-        return level * n < FEW
+        return level * n < min(FEW, n / 2)
     chance = sum(1 / count for count in counts) / len(counts)
     return (base.low if base.low is not None else level) <= chance
 

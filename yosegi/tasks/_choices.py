@@ -60,7 +60,7 @@ class Choices(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The questions of a split, in upstream order."""
-        return [self._example(row) for row in self.rows(split)]
+        return [self._example(_tidy(row)) for row in self.rows(split)]
 
     def score(self, example: Example, prediction: str) -> Score:
         """1 if the letter that the prediction ends up with is the right one."""
@@ -106,13 +106,18 @@ class Choices(Task):
         if not self.form.shots:
             return []
         if self._pool is None:
-            self._pool = _forms.ranked(self.shots())
+            self._pool = _forms.ranked([_tidy(row) for row in self.shots()])
         return _forms.shown(self._pool, self.form.shots, without)
+
+
+def _tidy(row: _data.Row) -> _data.Row:
+    """Some of upstream's questions and choices begin or end with a space, which would tell the choices apart."""
+    return {**row, "question": row["question"].strip(), "choices": [choice.strip() for choice in row["choices"]]}
 
 
 def _listed(row: _data.Row) -> str:
     lines = [f"\n{letter}. {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=False)]
-    return row["question"].strip() + "".join(lines)
+    return row["question"] + "".join(lines)
 
 
 def _sound(example: Example) -> bool:

@@ -4,8 +4,8 @@ The chain-of-thought-ja-dataset of Waseda University (https://github.com/nlp-was
 after Koncel-Kedziorski et al. 2016, "MAWPS: A Math Word Problem Repository", doi:10.18653/v1/N16-1136.
 Data, in the data folder only: math_ja/mawps_ja_test and math_ja/mawps_ja_exemplars. There is only a test split.
 
-Parts: `en` (told in English), `Kshot`: up to eight worked examples, the authors' own, solved in words. Fourteen questions come
-twice upstream. Decimals that were cut count as the fraction they stand for, if six places or more are left.
+Parts: `en` (told in English), `Kshot`: up to eight worked examples, the authors' own, solved in words. Twelve questions come
+twice upstream and one three times. Decimals that were cut count as the fraction they stand for, if six places or more are left.
 """
 
 from yosegi.tasks import _data

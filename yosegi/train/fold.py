@@ -84,12 +84,12 @@ def static_weights(
         O, I = next((len(f.B_OR), f.A_RI.shape[1]) for f in factors if f)
         bank = Bank([e.name for e in experts], [e.tasks for e in experts], factors, (O, I))
         router.attach(bank)
+        if router.hears or router(torch.randn(2, 3, I), Context()).shape[:-1].numel() != 1:
+            raise Invalid(f"The router {type(router).__name__.lower()} looks at its input: it cannot be folded.")
         own = {key.rpartition("|")[2]: v for key, v in (learnt or {}).items() if key.rpartition("|")[0] in (layer, "")}
         try:
             router.load_state_dict(own)
         except RuntimeError as error:
             raise Invalid(f"What was learnt does not fit the router of layer {layer}: {error}") from None
-        if router.hears or (w_HE := router(torch.randn(2, 3, I), Context())).shape[:-1].numel() != 1:
-            raise Invalid(f"The router {type(router).__name__.lower()} looks at its input: it cannot be folded.")
-        found[layer] = w_HE.flatten().tolist()
+        found[layer] = router(torch.randn(2, 3, I), Context()).flatten().tolist()
     return found
