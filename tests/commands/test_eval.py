@@ -33,64 +33,32 @@ def test_a_task_that_is_asked_for_anyway_is_measured_once(yosegi):
     assert [row["task"] for row in rows if not row.get("general")] == ["skills/add"]
 
 
-def test_a_general_task_that_is_named_is_asked_as_often_as_the_others(yosegi, monkeypatch, tmp_path):
+@pytest.fixture
+def asked(yosegi):
+    """asked(words): what `eval` says of two experts."""
+    words = "train --task skills/sort --task skills/copy --library shelf --max-steps 1 --rank 1"
+    assert yosegi(*words.split())[0] == 0
+
+    def ask(words):
+        code, out, err = yosegi("eval", "--library", "shelf", "--run", "r", "--json", *words.split())
+        assert code == 0, err
+        return json.loads(out)
+
+    return ask
+
+
+def test_a_general_task_that_is_named_is_asked_as_a_named_one(asked, monkeypatch, tmp_path):
     monkeypatch.setattr("yosegi.evaluate.forgetting.MOST", 3)
-    assert (
-        yosegi(
-            "train",
-            "--task",
-            "skills/sort",
-            "--task",
-            "skills/copy",
-            "--library",
-            "shelf",
-            "--max-steps",
-            1,
-            "--rank",
-            1,
-        )[0]
-        == 0
-    )
-    asked = (
-        "--library",
-        "shelf",
-        "--router",
-        "uniform",
-        "--task",
-        "skills/mul",
-        "--forgetting",
-        "--run",
-        "r",
-        "--json",
-    )
-    code, out, err = yosegi("eval", *asked)
-    assert code == 0, err
-    n = {row["task"]: row["n"] for row in json.loads(out) if row["metric"] != "logp"}
+    rows = asked("--router uniform --task skills/mul --forgetting")
+    n = {row["task"]: row["n"] for row in rows if row["metric"] != "logp"}
     assert n.pop("skills/mul") == len(tasks.load("skills/mul").examples("test")) > 3 and set(n.values()) == {3}
-    assert all(row["general"] for row in json.loads(out))
-    assert "skills/mul" in json.loads((tmp_path / "r" / "routing.json").read_text())["routers"]["uniform"]["tasks"]
+    assert all(row["general"] for row in rows)
+    assert "skills/mul" in files.read_json(tmp_path / "r" / "routing.json")["routers"]["uniform"]["tasks"]
 
 
-def test_a_router_with_other_arguments_has_another_name(yosegi):
-    assert (
-        yosegi(
-            "train",
-            "--task",
-            "skills/sort",
-            "--task",
-            "skills/copy",
-            "--library",
-            "shelf",
-            "--max-steps",
-            1,
-            "--rank",
-            1,
-        )[0]
-        == 0
-    )
-    asked = ("--library", "shelf", "--router", "arrow", "--task", "skills/copy", "--limit", 2, "--run", "r", "--json")
-    names = [{row["model"] for row in json.loads(yosegi("eval", *asked, *more)[1])} for more in ((), ("--top-k", 1))]
-    assert names == [{"base", "arrow"}, {"base", "arrow top_k 1"}]
+def test_a_router_with_other_arguments_has_another_name(asked):
+    rows = [asked(f"--router arrow --task skills/copy --limit 2 {more}") for more in ("", "--top-k 1")]
+    assert [{row["model"] for row in some} for some in rows] == [{"base", "arrow"}, {"base", "arrow top_k 1"}]
 
 
 def test_types_are_of_questions_under_a_router(refused):
