@@ -30,7 +30,7 @@ class UnknownName(YosegiError, LookupError):
     @classmethod
     def among(cls, what: str, name: str, known: Iterable[str]) -> "UnknownName":
         """The error for `name`, with the nearest of the `known` names and all of them (the first forty)."""
-        known = sorted(known)
+        known = sorted(set(known))
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         there = ", ".join(known[:40]) + (f", … ({len(known)} in all)" if len(known) > 40 else "")

@@ -48,3 +48,14 @@ def test_run_a_recipe_with_fields(yosegi, tmp_path):
     config = json.loads((tmp_path / "d" / "config.json").read_text())
     assert config["steps"] == 2 and config["skills"] == ["sort", "succ"] and (tmp_path / "d" / "report.html").exists()
     assert (tmp_path / "d" / "env.json").exists()
+
+
+def test_the_version(yosegi):
+    import yosegi as package
+
+    assert yosegi("--version") == (0, f"yosegi {package.__version__}\n", "")
+
+
+def test_a_file_that_is_named_as_a_task_is_pointed_to(refused):
+    assert "jsonl/data/mine.jsonl" in refused("train", "--task", "data/mine.jsonl")
+    assert refused("train", "--task", "jsonl").endswith("as in jsonl/NAME.")

@@ -61,6 +61,16 @@ def test_a_router_with_other_arguments_has_another_name(asked):
     assert [{row["model"] for row in some} for some in rows] == [{"base", "arrow"}, {"base", "arrow top_k 1"}]
 
 
+def test_routers_and_merges_have_the_originals_or_whom_one_names(asked, yosegi, tmp_path):
+    assert yosegi(*"merge --library shelf --name both".split())[0] == 0
+    heard = "--router uniform --merge linear --expert both --task skills/copy --limit 2"
+    for more, experts in (("", ["copy", "sort"]), ("--among sort --among both", ["both", "sort"])):
+        rows = {row["model"]: row for row in asked(f"{heard} {more}") if row["metric"] != "logp"}
+        assert rows.keys() == {"base", "both", "uniform", "linear merge"}
+        routed = files.read_json(tmp_path / "r" / "routing.json")["routers"]["uniform"]
+        assert sorted(routed.get("experts", files.read_json(tmp_path / "r" / "routing.json")["experts"])) == experts
+
+
 def test_types_are_of_questions_under_a_router(refused):
     assert "--router and --task" in refused("eval", "--forgetting", "--type", "easy")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from yosegi.evaluate.statistics import bootstrap, compare, interval, mcnemar, over_seeds, wilson
+from yosegi.evaluate.statistics import compare, interval, mcnemar, over_seeds, wilson
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (10, 10), (2, 100), (500, 990)])
@@ -22,18 +22,22 @@ def test_wilson_of_nothing_is_everything():
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-def test_the_bootstrap_covers_the_mean_about_as_often_as_it_says():
-    generator = np.random.default_rng(0)
-    hits = 0
-    for trial in range(200):
-        low, high = bootstrap(generator.exponential(1.0, 60).tolist(), seed=trial, draws=400)
-        hits += low <= 1.0 <= high
-    assert 0.86 < hits / 200 < 0.99
+@pytest.mark.parametrize("n", [3, 5, 10, 60])
+def test_intervals_of_few_scores_are_wide_enough(n):
+    generator, hits = np.random.default_rng(0), 0
+    for _ in range(300):
+        low, high = interval(generator.beta(2, 3, n).tolist())
+        assert 0 <= low < high <= 1
+        hits += low <= 0.4 <= high
+    assert hits / 300 > 0.92
 
 
 def test_the_interval_knows_shares_from_scores():
     assert interval([0, 1, 1, 0]) == wilson(2, 4)
-    assert interval([0.2, 0.9, 1.0]) == bootstrap([0.2, 0.9, 1.0])
+    low, high = interval([0.2, 0.9, 1.0])
+    assert low < 0.2 and high > 0.9
+    assert interval([0.5] * 3) == wilson(1.5, 3), "equal scores are no certainty"
+    assert interval([0.5]) == (0, 1) and interval([-2.5]) == (-2.5, -2.5)
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (5, 1), (7, 7), (30, 12)])
@@ -58,13 +62,30 @@ def test_a_large_gain_is_no_noise_and_no_gain_is():
     assert found.diff == 1 and not found.inside_noise and found.p_value < 1e-9
 
 
-def test_the_paired_bootstrap_is_rarely_wrong_when_nothing_differs():
+@pytest.mark.parametrize("n", [2, 3, 6, 12, 40])
+def test_a_comparison_is_rarely_wrong_when_nothing_differs(n):
     rng = np.random.default_rng(1)
-    wrong = 0
-    for trial in range(120):
-        a, b = rng.normal(0.5, 0.1, (2, 40))
-        wrong += compare(a.tolist(), b.tolist(), seed=trial).p_value <= 0.05
-    assert wrong / 120 < 0.15
+    wrong = covered = 0
+    for _ in range(300):
+        a, b = rng.normal(0.5, 0.1, (2, n))
+        found = compare(a.tolist(), b.tolist())
+        wrong += not found.inside_noise
+        covered += found.diff_low <= 0 <= found.diff_high
+    assert wrong / 300 <= 0.08 and covered / 300 >= 0.92
+
+
+def test_three_questions_tell_nothing_apart():
+    for after, before in (([0.9, 0.8, 0.7], [0.1, 0.2, 0.1]), ([0.5] * 3, [0.2] * 3), ([0.4], [0.3])):
+        found = compare(after, before)
+        assert found.inside_noise and found.diff_low <= 0 <= found.diff_high
+    assert compare([0.9, 0.8, 0.7], [0.1, 0.2, 0.1]).p_value == 0.25
+
+
+def test_the_sign_test_is_scipys():
+    rng = np.random.default_rng(7)
+    a, b = rng.random((2, 9))
+    expected = stats.permutation_test((a - b,), np.mean, permutation_type="samples").pvalue
+    assert compare(a.tolist(), b.tolist()).p_value == pytest.approx(expected)
 
 
 def test_over_seeds_is_wider_when_seeds_disagree():
@@ -89,7 +110,8 @@ def test_over_seeds_may_speak_of_tasks():
 
 def test_over_seeds_pairs_items():
     before = np.random.default_rng(2).normal(0, 5, (3, 50))
-    assert over_seeds(before + 0.5, before) == pytest.approx((0.5, 0.5, 0.5))
+    mean, low, high = over_seeds(before + 0.5, before)
+    assert mean == pytest.approx(0.5) and 0.4 < low < 0.5 < high < 0.6
 
 
 def test_over_seeds_covers():
@@ -114,7 +136,7 @@ def test_over_seeds_stays_between_nothing_and_all():
 def test_over_seeds_does_not_swear_that_nothing_changed():
     same = [[1.0, 0.0] * 25] * 3
     mean, low, high = over_seeds(same, same)
-    assert mean == 0 and high == -low == pytest.approx(1.96 / 52, rel=1e-4)
+    assert mean == 0 and high == -low == pytest.approx(wilson(0, 50)[1])
 
 
 def test_shares_over_seeds_cover():

@@ -549,3 +549,14 @@ def test_files_are_written_for_others_to_read(library):
     assert (library.path / "x").stat().st_mode & 0o777 == 0o755
     assert all(p.stat().st_mode & 0o044 == 0o044 for p in (library.path / "x").iterdir())
     assert files.read_json(library.path / "x" / "adapter_config.json")["peft_type"] == "LORA"
+
+
+def test_originals_are_not_made_of_others_that_are_here(library):
+    for name in "ab":
+        library.add(expert(name))
+    made = {"merge": "svd"}, {"fold": {}}, {"subtract": "a"}, {"merge": "cat", "search": {}}
+    for number, recipe in enumerate(made):
+        library.add(expert(f"made{number}", parents=["a", "b"], recipe=recipe))
+    library.add(expert("foreign", parents=["a", "elsewhere"], recipe={"merge": "svd"}))
+    library.add(expert("further", parents=["a"], recipe={"max_steps": 3}))
+    assert library.originals() == ["a", "b", "foreign", "further"]

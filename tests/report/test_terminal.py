@@ -28,3 +28,12 @@ def test_of_several_metrics_the_tasks_own_is_shown(capsys):
     ]
     leaderboard(rows)
     assert "0.25" in (out := capsys.readouterr().out) and "0.75" not in out
+
+
+def test_few_questions_and_cut_answers_are_said(capsys):
+    row = {"task": "t", "metric": "rougeL", "value": 0.5, "n": 3, "ci_low": 0.06, "ci_high": 0.94}
+    leaderboard([{**row, "model": "base", "truncated": 1.0}, {**row, "model": "a", "value": 1.0, "truncated": 0.25}])
+    out = capsys.readouterr().out
+    assert "rougeL" in out and ".06–.94" in out and "±" not in out
+    assert "Few questions, so that little can be told apart: t (3)." in out
+    assert "Cut off at the limit of new tokens: a · t 25% of the answers." in out

@@ -124,8 +124,10 @@ def test_rouge_gives_part_marks(write):
 def test_generation_ends_where_the_answers_do(write):
     short = Jsonl(str(write("a.jsonl", pairs(3))))
     long = Jsonl(str(write("b.jsonl", [{"prompt": "?", "completion": "line\n" * 500}])))
-    assert (short.max_new_tokens, short.stop) == (16, ("\n",))
-    assert (long.max_new_tokens, long.stop) == (512, ("\n\nUser:",))
+    assert (short.max_new_tokens, short.stop) == (17, ("\n",))
+    assert (long.max_new_tokens, long.stop) == (1024, ("\n\nUser:",))
+    bytes_ = Jsonl(str(write("d.jsonl", [{"prompt": "?", "completion": "鬱😀" * 9}])))
+    assert bytes_.max_new_tokens == 9 * 7 + 16, "a tokenizer that knows neither spells them in bytes"
     led = Jsonl(str(write("c.jsonl", [{"prompt": "?", "completion": "\nParis"}])))
     assert "\n" not in led.stop
 
@@ -134,8 +136,6 @@ NO_SHAPE = [
     {"question": "?", "answer": "!"},
     {"prompt": "?"},
     {"prompt": "?", "completion": ["!"]},
-    {"prompt": "?", "completion": " "},
-    {"text": ""},
     {"messages": []},
     {"messages": [{"role": "user", "content": "?"}]},
     {"messages": [{"role": "user"}, {"role": "assistant", "content": "!"}]},
@@ -150,6 +150,32 @@ def test_a_row_of_no_known_shape_is_named(write, row):
     path = write("x.jsonl", [*pairs(1), row])
     with pytest.raises(Invalid, match=r'x\.jsonl, line 2, has none of the accepted shapes: \{"prompt", "completion"\}'):
         Jsonl(str(path))
+
+
+@pytest.mark.parametrize("row", [{"prompt": "?", "completion": " "}, {"text": ""}])
+def test_an_empty_answer_is_named(write, row):
+    with pytest.raises(Invalid, match=r"x\.jsonl, line 2: the answer is empty"):
+        Jsonl(str(write("x.jsonl", [*pairs(1), row])))
+
+
+def test_what_a_row_has_instead_is_said(write):
+    with pytest.raises(Invalid, match=r"It has prompt \(str\), completion \(int\)\."):
+        Jsonl(str(write("x.jsonl", [{"prompt": "?", "completion": 3}])))
+
+
+def test_a_turn_may_come_in_parts(write):
+    parts = [{"type": "text", "text": "Hello"}, {"type": "text", "text": " there"}]
+    rows = [{"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": [parts[0]]}]}]
+    (example,) = Jsonl(str(write("x.jsonl", rows))).examples("train")
+    assert (example.prompt, example.target) == ("User: Hello there\n\nAssistant:", " Hello")
+
+
+def test_splits_may_be_written_large_and_what_is_held_out_is_said(write):
+    rows = [{**pair, "split": split} for pair, split in zip(pairs(4), ("Train", "TEST", "Dev", "train"), strict=True)]
+    task = Jsonl(str(write("x.jsonl", rows)))
+    assert {name: len(some) for name, some in task.splits.items()} == {"train": 2, "test": 1, "validation": 1}
+    assert task.remark("train").startswith("2 rows to learn from; held out are 1 for test and 1 for validation")
+    assert task.remark("test") is None and Jsonl(str(write("y.jsonl", pairs(2)))).remark("train") is None
 
 
 def test_what_cannot_be_read_is_named(write, tmp_path):

@@ -76,6 +76,8 @@ def load(name: str, load_in: str = "fp32", device: str | None = None) -> Base:
         config = AutoConfig.from_pretrained(folder)
         make = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = make.from_pretrained(folder, use_safetensors=True, **how)
+        if Path(folder).is_dir() and not any(Path(folder).glob("*token*")):
+            raise Corrupt(f"The base in {folder} has no tokenizer: save one beside it (tokenizer.save_pretrained).")
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         if Path(folder).is_dir():

@@ -8,10 +8,11 @@ import importlib
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+import yosegi
 from yosegi.errors import YosegiError
 
 HELP = "Train many small LoRA experts, keep them in a library, let them answer together, and know whether it worked."
@@ -29,6 +30,15 @@ def app() -> typer.Typer:
         else:
             function = getattr(verb, module.name, None) or getattr(verb, f"{module.name}_")
             every.command(module.name, context_settings=getattr(verb, "CONTEXT", None))(function)
+
+    @every.callback()
+    def about(
+        version: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version, and end.")
+        ] = False,
+    ) -> None:
+        pass
+
     return every
 
 
@@ -57,6 +67,12 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"yosegi {yosegi.__version__}")
+        raise typer.Exit
+
+
 def _stop(message: str, code: int = 2) -> NoReturn:
     print(f"yosegi: {message}", file=sys.stderr)
     sys.exit(code)
@@ -65,4 +81,5 @@ def _stop(message: str, code: int = 2) -> NoReturn:
 def _usage(error: Any) -> str:
     message = " ".join(error.format_message().split())
     where = getattr(error, "ctx", None)
-    return message.rstrip(".") + (f". See: {where.command_path} --help" if where is not None else ".")
+    stop = "" if message.endswith("?") else "."
+    return message.rstrip(".") + stop + (f" See: {where.command_path} --help" if where is not None else "")

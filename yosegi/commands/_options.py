@@ -30,6 +30,12 @@ def begin(data: Path | None = None, as_json: bool = False) -> None:
 
     Bar.quiet = as_json
     warnings.filterwarnings("ignore", category=FutureWarning)
+    plain = warnings.formatwarning
+
+    def one_line(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:
+        return f"Mind: {message}\n" if "yosegi" in filename else plain(message, category, filename, lineno, line)
+
+    warnings.formatwarning = one_line
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if data is not None:

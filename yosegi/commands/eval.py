@@ -26,6 +26,10 @@ def eval_(
     router: Annotated[
         list[str] | None, typer.Option(help="All experts under a router, or one that `fit` made.")
     ] = None,
+    among: Annotated[
+        list[str] | None,
+        typer.Option(help="Whom routers and merges have; by default all that were not made of others here."),
+    ] = None,
     without: Annotated[
         list[str] | None, typer.Option(help="A router again, without this expert; a,b without both; 'all': one by one.")
     ] = None,
@@ -36,7 +40,7 @@ def eval_(
     mix: Annotated[str | None, typer.Option(help="outputs (the default) or factors, for routers.")] = None,
     top_k: Annotated[int | None, typer.Option(help="For routers that choose.")] = None,
     temperature: Annotated[float | None, typer.Option(help="For routers that have one.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Of the merged expert, for merges that cut.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Of the merged expert, for merges that cut.", min=1)] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     limit: Annotated[int | None, typer.Option(help="At most so many examples a task.", min=1)] = None,
     forgetting: Annotated[
@@ -72,12 +76,14 @@ def eval_(
     if "by_request" in (router or []):
         raise Invalid("by_request hears the expert that each request names; to evaluate one expert use --expert NAME.")
     named(mix or "outputs")
-    if type_ and not (router and task):
-        raise Invalid("--type shows whom a router hears on which questions of a task: it needs --router and --task.")
     if type_:
         from yosegi.partitions.by_type import rule
 
         [rule(text) for text in type_]
+        if not (router and task):
+            raise Invalid("--type shows whom a router hears on which questions of a task: it needs --router and --task.")
+    if among and not (router or merge):
+        raise Invalid("--among says which experts a --router or a --merge has.")
     if without and not router:
         raise Invalid("--without leaves experts of a router out, and needs --router.")
     if split not in ("train", "validation", "test"):
@@ -111,16 +117,11 @@ def eval_(
         _several(names, tasks, run, split, limit, seed, batch_size, as_json)
         return
     beside = load(names[0], load_in or "fp32")
-    experts, shelf = [], Library(library or "", beside.hash, beside.name)
+    experts, arms, shelf = [], [Arm("base")], Library(library or "", beside.hash, beside.name)
     if library is not None:
-        experts = shelf.load(None if router or merge or "all" in (expert or []) else expert)
-        for name in expert or []:
-            if name != "all":
-                shelf.card(name)  # says what is near if there is none
-    by_name = {e.name: e for e in experts}
-    arms = [Arm("base")]
-    for name in by_name if "all" in (expert or []) else expert or []:
-        arms.append(Arm(name, [by_name[name]]))
+        for one in shelf.load(None if "all" in (expert or []) else dict.fromkeys(expert or [])):
+            arms.append(Arm(one.name, [one]))
+        experts = shelf.load(dict.fromkeys(among) if among else shelf.originals()) if router or merge else []
     for name in router or []:
         it = load_router(shelf, name) if name in kept else None
         given = _arguments(it.router if it else name, top_k, temperature)
@@ -134,9 +135,9 @@ def eval_(
             ):  # its table may be about other tasks than its experts
                 heard = [replace(e, card={**e.card, "task": list(it.tasks)}) for e in it.experts]
             arms.append(Arm(called, heard, it.router, args, it.learnt, mix or it.mix, it.heads))
-            if len(it.experts) < len(by_name):
+            if len(it.experts) < len(experts):
                 print(
-                    f"{name} routes the {len(it.experts)} experts it learnt beside, not all {len(by_name)}.",
+                    f"{name} routes the {len(it.experts)} experts it learnt beside, not all {len(experts)}.",
                     file=sys.stderr,
                 )
         else:

@@ -96,7 +96,7 @@ def fit(
         raise Invalid(f"A router cannot be called {name!r}: `eval` means another one by it.")
     if name in routers(Library(library)) and not overwrite:
         raise Invalid(f"{library} has a router called {name!r} already: --overwrite replaces it, --name avoids it.")
-    asked = expert or list(Library(library))
+    asked = expert or Library(library).originals()
     own = sorted({t for one in asked for t in Library(library).card(one).get("task") or []})
     if not asked:
         raise Invalid(f"{library} has no experts yet.")

@@ -1,6 +1,5 @@
 """`yosegi library …`: the experts on disk."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -241,7 +240,8 @@ def cluster(
     from yosegi.partitions import by_cluster as mbc
 
     ks = None if sweep is None else _numbers(sweep)
-    experts = Library(library).load(names)
+    shelf = Library(library)
+    experts = shelf.load(names or shelf.originals())
     how: dict[str, Any] = {"space": space, "sparsity": sparsity, "components": components, "seed": seed}
     said: dict[str, Any] = {}
     if k is not None or figure is not None or ks is None:
@@ -305,7 +305,7 @@ def subtract(
     shelf, other = Library(library), Library(to or library)
     after = suffix if suffix is not None else "" if to else f"-minus-{general}"
     taken_out = shelf[general]
-    experts = shelf.load(names) if names else [e for e in shelf.load() if e.name != general and not _subtracted(e.card)]
+    experts = shelf.load(names or [name for name in shelf.originals() if name != general])
     if not experts:
         raise Invalid(f"{library} has no expert to take {general!r} out of.")
     results = [without(expert, taken_out, mode, expert.name + after) for expert in experts]
@@ -358,7 +358,3 @@ def fold(
     card = shelf.card(name)
     words = f"{name}: {len(it.experts)} experts as {router} hears them, rank {card['rank']}"
     say(card, as_json, f"{words}, relative error {card['relative_error']:.4f}, in {library}")
-
-
-def _subtracted(card: Mapping[str, Any]) -> bool:
-    return isinstance(card.get("recipe"), Mapping) and "subtract" in card["recipe"]

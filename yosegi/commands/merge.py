@@ -56,7 +56,7 @@ def merge(
         asked, shares = _by_name(shelf, asked, shares)
     if called in shelf and not overwrite:
         raise Invalid(f"{library} has an expert {called!r} already: --overwrite, or another --name.")
-    loaded = shelf.load(asked)
+    loaded = shelf.load(asked or shelf.originals())
     result = merge_experts(loaded, by, _numbers(shares), called, **said)
     shelf.add(result, overwrite=overwrite)
     card = shelf.card(called)
@@ -64,7 +64,7 @@ def merge(
     say(
         card,
         as_json,
-        f"{called}: {len(loaded)} experts by {by}, rank {card['rank']}, "
+        f"{called}: {len(loaded)} expert{'s' * (len(loaded) > 1)} by {by}, rank {card['rank']}, "
         f"relative error {card['relative_error']:.4f}{cut}",
     )
 

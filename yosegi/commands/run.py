@@ -19,7 +19,7 @@ def run(
     context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="As `yosegi ls recipes` names it.")],
     config: Annotated[Path | None, typer.Option(help="A YAML file with the recipe's fields.")] = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="The smallest version: CPU, under a minute.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="The smallest version, on a CPU: seconds to minutes.")] = False,
     folder: RunDir = None,
     data: Data = None,
     as_json: Json = False,

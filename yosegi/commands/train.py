@@ -1,6 +1,7 @@
 """`yosegi train`: experts into a library, one or a fleet, built one of seven ways."""
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -163,6 +164,9 @@ def train(
     data_of = {t.name: getattr(t, reads)("train") for t in loaded.values()}
     held_out = {t.name: getattr(t, reads)("validation") for t in map(yosegi.tasks.load, validate or ())}
     validation = Validation(held_out, validate_every)
+    for one in loaded.values():
+        if first_process() and (said_of := one.remark("train")):
+            print(f"{one.name}: {said_of}", file=sys.stderr)
     from yosegi.bases import load
 
     beside = load(base, settings.load_in)
@@ -211,9 +215,24 @@ def train(
                         f", {row['documents']:,} documents ({row['characters']:,} characters) in {row['rows']:,} rows"
                     )
                 kept = f", {row['energy_kept']:.1%} of the change" if "energy_kept" in row else ""
-                print(f"{row['name']}: rank {row['rank']}{kept}{learnt}, {row.get('steps')} steps")
+                steps = row.get("steps")
+                learnt += f", {steps} step{'s' * (steps != 1)}{_losses(where, row['name'])}"
+                print(f"{row['name']}: rank {row['rank']}{kept}{learnt}")
             print(f"{len(done)} expert{'s' if len(done) > 1 else ''} in {library}, {done[0].get('wall_s', 0):.0f} s")
         say(done, as_json, f"See them: yosegi library ls {library}")
+
+
+def _losses(run: Any, expert: str) -> str:
+    """From where to where the loss went; nothing where this run has not trained it."""
+    from yosegi.files import read_jsonl
+
+    path = run.path / "metrics.jsonl"
+    rows = [row for row in read_jsonl(path) if row.get("expert") == expert and "loss" in row] if path.exists() else []
+    rows = rows[
+        max((n for n, row in enumerate(rows) if row.get("step") == 1), default=0) :
+    ]  # of several trainings the last
+    last = rows[-max(1, len(rows) // 10) :]
+    return f", loss {rows[0]['loss']:.3g} to {sum(row['loss'] for row in last) / len(last):.3g}" if rows else ""
 
 
 def _one(

@@ -1,31 +1,29 @@
 """How sure one can be: intervals for one model, paired tests for two models on the same questions.
 
-Bootstrap: Efron 1979. What is counted and not drawn is in `exact.py`.
+Few questions say little: three of them, whatever their scores, cannot tell two models apart (p is 1/4 at least), and a
+bootstrap of three would swear that they can. What is counted is in `exact.py`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
-from yosegi.evaluate.exact import Z95, mcnemar, wilson
+from yosegi.evaluate.exact import mcnemar, wilson
 
-BLOCK = 1_000_000
-"""Numbers that the bootstrap draws at once: one by one it would take ten times as long."""
+ALPHA = 0.05
+ENUMERATED = 12
+"""Differences whose signs are all tried out; of more than that the t test says the same."""
 
 
-def interval(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """A 95 % interval for the mean: Wilson's where every score is 0 or 1, the bootstrap's elsewhere."""
+def interval(scores: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the mean: Wilson's where every score is 0 or 1, that of `over_seeds` elsewhere."""
     if all(score in (0, 1) for score in scores):
         return wilson(sum(map(int, scores)), len(scores))
-    return bootstrap(scores, seed)
-
-
-def bootstrap(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-    """A 95 % interval for the mean, by drawing the items again (percentile method)."""
-    means = _means(np.asarray(values, float), seed, draws)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    if len(scores) < 2:
+        return (0.0, 1.0) if 0 <= scores[0] <= 1 else (scores[0], scores[0])
+    return over_seeds([scores])[1:]
 
 
 @dataclass(frozen=True)
@@ -42,27 +40,39 @@ class Comparison:
     @property
     def inside_noise(self) -> bool:
         """Whether a difference of this size is what chance gives more often than once in twenty."""
-        return self.p_value > 0.05
+        return self.p_value > ALPHA
 
 
-def compare(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Comparison:
-    """Paired: McNemar's exact test where scores are 0 or 1, else the sign-symmetric share of bootstrap means."""
+def compare(after: Sequence[float], before: Sequence[float]) -> Comparison:
+    """Paired: McNemar's exact test where scores are 0 or 1; else Fisher's sign test of all differences (1935), or the t test.
+
+    The interval is that of `over_seeds`, Student's where there is one training.
+    """
     a, b = np.asarray(after, float), np.asarray(before, float)
-    means = _means(a - b, seed, 2000)
-    low, high = np.quantile(means, [0.025, 0.975])
-    gained, lost = int((a > b).sum()), int((a < b).sum())
-    if bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
-        p = mcnemar(gained, lost)
-    else:
-        p = float(min(1.0, 2 * min((means <= 0).mean() + 1 / len(means), (means >= 0).mean() + 1 / len(means))))
-    return Comparison(float((a - b).mean()), float(low), float(high), gained, lost, p)
+    d_N, gained, lost = a - b, int((a > b).sum()), int((a < b).sum())
+    bounded = min(a.min(), b.min()) >= 0 and max(a.max(), b.max()) <= 1
+    diff, low, high = over_seeds([after], [before])
+    if bounded or len(d_N) < 2:
+        low, high = max(low, -1.0 if bounded else diff), min(high, 1.0 if bounded else diff)
+    counted = bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all())
+    p = mcnemar(gained, lost) if counted else _by_signs(d_N)
+    if p > ALPHA:  # Student trusts three differences that happen to be alike; their signs do not
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Comparison(diff, low, high, gained, lost, p)
 
 
-def _means(values: np.ndarray, seed: int, draws: int) -> np.ndarray:
-    generator, N = np.random.default_rng(seed), len(values)
-    at_once = max(1, BLOCK // max(N, 1))
-    parts = [min(at_once, draws - done) for done in range(0, draws, at_once)]
-    return np.concatenate([values[generator.integers(0, N, (part, N))].mean(1) for part in parts])
+def _by_signs(d_N: np.ndarray) -> float:
+    """Two-sided p: were each difference as likely the other way round, how often would their sum be as far from 0?"""
+    moved = d_N[d_N != 0]
+    if not len(moved):
+        return 1.0
+    if len(moved) <= ENUMERATED:
+        signs = np.array(list(product((-1.0, 1.0), repeat=len(moved))))
+        return float((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-12).mean())
+    from scipy.stats import t
+
+    spread = float(d_N.std(ddof=1)) / len(d_N) ** 0.5
+    return float(2 * t.sf(abs(float(d_N.mean())) / spread, len(d_N) - 1)) if spread > 1e-12 else 2.0 ** (1 - len(d_N))
 
 
 def over_seeds(
@@ -112,9 +122,12 @@ def _unmoved(
     mean: float, N: int, after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None
 ) -> tuple[float, float]:
     """Where all is alike: that nobody was right, or changed, was seen on N questions only, whatever the number of seeds."""
-    if not all(np.isin(np.asarray(some, float), (0, 1)).all() for some in (after, before) if some is not None):
-        return mean, mean
     if before is None:
-        return wilson(mean * N, N)
-    half = Z95 / (N + 2)  # Agresti and Min 2005: half an observation more of each kind
+        return wilson(mean * N, N) if 0 <= mean <= 1 else (mean, mean)
+    if not all(np.isin(np.asarray(some, float), (0, 1)).all() for some in (after, before) if some is not None):
+        from scipy.stats import t
+
+        half = abs(mean) * (1 + float(t.ppf(0.975, N))) / (N + 1)  # as if nothing had changed on one question more
+    else:
+        half = wilson(0, N)[1]
     return mean - half, mean + half

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yosegi import __version__, files
+from yosegi import __version__, files, registry
 from yosegi.core.expert import Expert
 from yosegi.errors import Corrupt, Invalid, WrongBase
 
@@ -153,7 +153,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         "made": f"{card['created']}, yosegi {card['yosegi_version']}",
     }
     metrics = dict(card["metrics"]) if isinstance(card["metrics"], Mapping) else {"metrics": card["metrics"]}
-    auto = "Seq2SeqLM" if seq2seq else "CausalLM"
+    auto, own = "Seq2SeqLM" if seq2seq else "CausalLM", base in registry.names("bases")
     return "\n".join(
         [
             "---",
@@ -177,8 +177,9 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
             "```python",
             "from peft import PeftModel",
             f"from transformers import AutoModelFor{auto}",
+            *([f"from yosegi.bases import where  # the folder of the base {base}"] if own else []),
             "",
-            f"base = AutoModelFor{auto}.from_pretrained({base or 'path/to/its/base'!r})",
+            f"base = AutoModelFor{auto}.from_pretrained({f'where({base!r})' if own else repr(base or 'path/to/its/base')})",
             f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",
             "```",
             "",

@@ -89,6 +89,15 @@ class Library(Mapping[str, Expert]):
         with self._locked(fcntl.LOCK_SH):
             return [self._read(name) for name in (self if names is None else names)]
 
+    def originals(self) -> list[str]:
+        """The experts that were not merged, folded or subtracted out of others that stand here: nobody is heard twice."""
+        made = {"merge", "fold", "subtract", "search"}
+        cards = self.cards()
+        return [
+            name for name, card in cards.items()
+            if not (made & set(card.get("recipe") or ()) and set(card.get("parents") or ()) <= cards.keys())
+        ]  # fmt: skip
+
     def card(self, name: str) -> dict[str, Any]:
         """What is known of one expert; its tensors are not looked at."""
         with self._locked(fcntl.LOCK_SH):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
-from yosegi.evaluate.exact import Z95
+from yosegi.evaluate.exact import Z95, wilson
 from yosegi.report.format import known, number, signed
 from yosegi.report.read import Found, Measurement, Row, read
 
@@ -207,8 +207,9 @@ def _interval(
 ) -> tuple[float, float, float]:
     """The mean change and its interval; where answers are right or wrong, never so narrow as to be proof.
 
-    That no question of 300 changed does not show that none ever will: with half an observation more of each kind (Agresti and
-    Min 2005, "Simple improved confidence intervals for comparing matched proportions") it is at most 0.007.
+    That no question of 300 changed does not show that none ever will: it may be 0.013 (Wilson 1927). Of a few that changed, half
+    an observation more of each kind is added (Agresti and Min 2005, "Simple improved confidence intervals for comparing matched
+    proportions").
     """
     from yosegi.evaluate.statistics import over_seeds  # numpy: only where it is needed
 
@@ -217,6 +218,9 @@ def _interval(
         if any(value not in (0, 1) for some in (*after, *before) for value in some):
             return mean, low, high
         moved = sum(a != b for a, b in zip(after[0], before[0], strict=True))
+    if not moved:  # what was never seen in n questions may still be this often
+        half = wilson(0, len(after[0]))[1]
+        return mean, min(low, mean - half), max(high, mean + half)
     n = len(after[0]) + 2
     half = Z95 * sqrt(max(moved + 1 - mean * mean * n, 0)) / n
     return mean, min(low, mean - half), max(high, mean + half)

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+FEW = 20
+"""Questions. Of fewer the leaderboard says so."""
+
 
 def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
-    """Print result rows: the task's own metric with ± half its interval, then the log-likelihood of the gold answer."""
+    """Print result rows: the task's own metric with its interval, then the log-likelihood of the gold answer."""
     from rich.console import Console
     from rich.table import Table
 
@@ -21,13 +24,19 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
         values_of = {task: [r["value"] for (_, t), r in chosen.items() if t == task] for task in tasks}
         best = {task: max(v) if min(v) < max(v) or len(v) == 1 else None for task, v in values_of.items()}
         asked = {task: next(r.get("n", "?") for (_, t), r in chosen.items() if t == task) for task in tasks}
+        metric = {task: f"{next(r['metric'] for (_, t), r in chosen.items() if t == task)}\n" for task in tasks}
         guessed = {task: _chance(next(r for (_, t), r in chosen.items() if t == task)) for task in tasks}
         title = (
-            "score (± half the 95 % interval; * best)" if own else "mean log p of the gold answer, per token (* best)"
+            "score, and its 95 % interval (* highest)"
+            if own
+            else "mean log p of the gold answer, per token (* highest)"
         )
         table = Table(
             "",
-            *(f"{_short(task)}\nn={asked[task]}{guessed[task] if own else ''}" for task in tasks),
+            *(
+                f"{_short(task)}\n{metric[task] if own else ''}n={asked[task]}{guessed[task] if own else ''}"
+                for task in tasks
+            ),
             "mean",
             title=title,
             title_justify="left",
@@ -42,14 +51,28 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
                     continue
                 values.append(row["value"])
                 star = "*" if row["value"] == best[task] else " "
-                half = (row["ci_high"] - row["ci_low"]) / 2
-                cells.append(f"{row['value']:.2f}{star}±{half:.2f}" if own else f"{row['value']:.2f}{star}")
+                about = f" {_digits(row['ci_low'])}–{_digits(row['ci_high'])}" if own else ""
+                cells.append(f"{row['value']:.2f}{star}{about}")
             whole = len(values) == len(tasks)
             table.add_row(model, *cells, f"{sum(values) / len(values):.2f}" if whole else "–")
         console = Console(highlight=False)
         if not console.is_terminal:
             console = Console(highlight=False, width=max(120, 16 * (len(tasks) + 2)))
         console.print(table)
+        if own and (few := [f"{_short(task)} ({asked[task]})" for task in tasks if asked[task] in range(1, FEW)]):
+            console.print(f"Few questions, so that little can be told apart: {', '.join(few)}.", soft_wrap=True)
+        cut = {
+            f"{model} · {_short(task)} {row['truncated']:.0%}": row["truncated"]
+            for (model, task), row in chosen.items()
+            if own and model != "base" and row.get("truncated")
+        }
+        if cut:
+            console.print(f"Cut off at the limit of new tokens: {', '.join(cut)} of the answers.", soft_wrap=True)
+
+
+def _digits(value: float) -> str:
+    """.08, 1.0, 12.3: three characters are enough for the ends of an interval."""
+    return f"{value:.2f}"[1:] if 0 <= value < 0.995 else f"{value:.1f}"
 
 
 def _short(task: str) -> str:

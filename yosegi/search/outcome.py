@@ -152,7 +152,7 @@ def describe(best: Tried, opened: Opened, name: str = "searched") -> dict[str, A
 
 def write(best: Tried, opened: Opened, folder: Path, name: str = "searched") -> Path:
     """`best.yaml` in the folder of the run."""
-    how = "yosegi merge --config best.yaml"
+    how = f"yosegi merge --library {opened.plan.library} --config {folder / FILE}"
     if best.recipe.kind == "routers":
         how = "yosegi eval --router and these settings"
     elif not any(any(w_E) for w_E in best.recipe.weights_GE):

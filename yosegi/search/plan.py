@@ -145,11 +145,8 @@ class Plan:
         return Space(tuple(names), kind, args, () if arm else labels, low, self.cap)
 
     def _load(self, shelf: Library) -> list[Expert]:
-        """What a search kept is left out unless it is named: it is a blend of the others, and it would change the search."""
-        if self.experts:
-            return shelf.load(dict.fromkeys(self.experts))
-        cards = shelf.cards()
-        return shelf.load(name for name, card in cards.items() if "search" not in (card.get("recipe") or {}))
+        """What was made of the others is left out unless it is named: what a search kept would change the search."""
+        return shelf.load(dict.fromkeys(self.experts) if self.experts else shelf.originals())
 
     def _arm(self, shelf: Library) -> Arm:
         """The router with its experts, as `yosegi eval` would have it."""

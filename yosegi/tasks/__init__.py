@@ -120,6 +120,8 @@ def load(name: str) -> Task:
     kind, _, part = name.partition("/")
     if ":" in kind:
         return registry.find("tasks", name)()
+    if kind not in registry.names("tasks") and name.endswith((".jsonl", ".jsonl.gz", ".txt")):
+        raise Invalid(f"A file of your own is the task jsonl/PATH: jsonl/{name}")
     make: Callable[..., Task] = registry.find("tasks", kind)
     parts = [p for p in inspect.signature(make).parameters.values() if p.name == "part"]
     if part and not parts:
@@ -127,5 +129,6 @@ def load(name: str) -> Task:
     if part:
         return make(part)
     if parts and parts[0].default is inspect.Parameter.empty:
-        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME: {', '.join(make.parts()[:40])}.")  # type: ignore[attr-defined]
+        there: list[str] = make.parts()[:40]  # type: ignore[attr-defined]
+        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(there)}{', '.join(there)}.")
     return make()

@@ -13,12 +13,15 @@ two sides unless you put it there. Fewer than three prompts all go to train; ask
 
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from yosegi.errors import Invalid, NoData, UnknownName
 from yosegi.tasks import Example, Score, Task, _data, _rouge
 
 SHAPES = '{"prompt", "completion"} (texts or chats), {"messages"} that end with the assistant, or {"text"}'
-SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"}
+SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"} | {
+    name: name for name in ("train", "validation", "test")
+}
 
 
 class Jsonl(Task):
@@ -38,7 +41,8 @@ class Jsonl(Task):
             self.splits.setdefault(place, []).append(example)
         targets = [example.target for example, _ in rows]
         self.metric = metric or ("exact_match" if median(map(_rouge.words, targets)) <= 5 else "rougeL")
-        self.max_new_tokens = min(512, max(16, *map(len, targets)))
+        # No tokenizer needs more tokens than bytes; whoever has ended an answer stops before that.
+        self.max_new_tokens = min(1024, max(len(target.encode()) for target in targets) + 16)
         self.stop = ("\n\nUser:",) if any("\n" in target.rstrip() for target in targets) else ("\n",)
 
     def examples(self, split: str) -> list[Example]:
@@ -47,6 +51,14 @@ class Jsonl(Task):
             there = ", ".join(f"{name} ({len(rows)})" for name, rows in self.splits.items())
             raise Invalid(f'{self.path} has no rows for {split}, only: {there}. Add rows, or give rows a "split".')
         return list(self.splits[split])
+
+    def remark(self, split: str) -> str | None:
+        """How the rows were dealt out, to whoever learns from them."""
+        there = {name: len(rows) for name, rows in self.splits.items()}
+        others = [f"{n} for {name}" for name, n in there.items() if name != "train"]
+        if split != "train" or not others:
+            return None
+        return f'{there.get("train", 0)} rows to learn from; held out are {" and ".join(others)} ("split" in a row decides).'
 
     def score(self, example: Example, prediction: str) -> Score:
         """Exact match or Rouge-L, whichever is the metric."""
@@ -65,11 +77,16 @@ def _read(path: Path) -> list[tuple[Example, str]]:
     found: dict[str, tuple[Example, str]] = {}
     for number, row in _data.paragraphs(path) if path.suffix == ".txt" else _data.lines(path):
         pair, name, split = _pair(row), str(row.get("id", number)), str(row.get("split") or "")
-        if not pair or not pair[1].strip():
-            raise Invalid(f"{path}, line {number}, has none of the accepted shapes: {SHAPES}.")
+        if not pair:
+            kinds = ", ".join(f"{key} ({type(value).__name__})" for key, value in list(row.items())[:6])
+            raise Invalid(
+                f"{path}, line {number}, has none of the accepted shapes: {SHAPES}. It has {kinds or 'nothing'}."
+            )
+        if not pair[1].strip():
+            raise Invalid(f"{path}, line {number}: the answer is empty.")
         if name in found:
             raise Invalid(f"{path}, line {number}: the id {name!r} is taken by an earlier row.")
-        found[name] = Example(name, *pair, (pair[1],)), SPLITS.get(split, split)
+        found[name] = Example(name, *pair, (pair[1],)), SPLITS.get(split.casefold(), split)
     return list(found.values())
 
 
@@ -81,10 +98,20 @@ def _pair(row: _data.Row) -> tuple[str, str] | None:
             return "", target
         case {"prompt": [*turns], "completion": [answer]} | {"messages": [*turns, answer]}:
             if all(map(_is_turn, [*turns, answer])) and answer["role"] == "assistant":
-                chat = "".join(f"{turn['role'].capitalize()}: {turn['content']}\n\n" for turn in turns)
-                return f"{chat}Assistant:", f" {answer['content']}"
+                chat = "".join(f"{turn['role'].capitalize()}: {_said(turn['content'])}\n\n" for turn in turns)
+                return f"{chat}Assistant:", f" {_said(answer['content'])}"
     return None
 
 
 def _is_turn(turn: _data.Row) -> bool:
-    return isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("role", "content"))
+    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and _said(turn.get("content")) is not None
+
+
+def _said(content: Any) -> str | None:
+    """The text of a turn, which may come in parts, as the OpenAI format has it; None where a part is no text."""
+    match content:
+        case str():
+            return content
+        case [*parts] if parts and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
+            return "".join(part["text"] for part in parts)
+    return None
