@@ -62,7 +62,7 @@ def test_a_router_with_other_arguments_has_another_name(asked):
 
 
 def test_routers_and_merges_have_the_originals_or_whom_one_names(asked, yosegi, tmp_path):
-    assert yosegi(*"merge --library shelf --name both".split())[0] == 0
+    assert yosegi(*["merge", "--library", "shelf", "--name", "both"])[0] == 0
     heard = "--router uniform --merge linear --expert both --task skills/copy --limit 2"
     for more, experts in (("", ["copy", "sort"]), ("--among sort --among both", ["both", "sort"])):
         rows = {row["model"]: row for row in asked(f"{heard} {more}") if row["metric"] != "logp"}

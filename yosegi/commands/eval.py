@@ -81,7 +81,9 @@ def eval_(
 
         [rule(text) for text in type_]
         if not (router and task):
-            raise Invalid("--type shows whom a router hears on which questions of a task: it needs --router and --task.")
+            raise Invalid(
+                "--type shows whom a router hears on which questions of a task: it needs --router and --task."
+            )
     if among and not (router or merge):
         raise Invalid("--among says which experts a --router or a --merge has.")
     if without and not router:
