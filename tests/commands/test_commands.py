@@ -59,3 +59,13 @@ def test_the_version(yosegi):
 def test_a_file_that_is_named_as_a_task_is_pointed_to(refused):
     assert "jsonl/data/mine.jsonl" in refused("train", "--task", "data/mine.jsonl")
     assert refused("train", "--task", "jsonl").endswith("as in jsonl/NAME.")
+
+
+def test_our_own_warnings_are_one_line():
+    from yosegi.commands import _options
+    from yosegi.commands._options import _one_line
+
+    assert _one_line("look", UserWarning, _options.__file__, 3) == "Mind: look\n"
+    assert _one_line("look", UserWarning, "/elsewhere/yosegi/torch.py", 3).startswith(
+        "/elsewhere/yosegi/torch.py:3: UserW"
+    )

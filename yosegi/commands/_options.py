@@ -30,18 +30,19 @@ def begin(data: Path | None = None, as_json: bool = False) -> None:
 
     Bar.quiet = as_json
     warnings.filterwarnings("ignore", category=FutureWarning)
-    plain = warnings.formatwarning
-
-    def one_line(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:
-        return f"Mind: {message}\n" if "yosegi" in filename else plain(message, category, filename, lineno, line)
-
-    warnings.formatwarning = one_line
+    warnings.formatwarning = _one_line
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if data is not None:
         from yosegi.tasks import _data
 
         _data.set_folder(data)
+
+
+def _one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """Our own warnings are for whoever typed the command; where in the code they arose is not."""
+    own = Path(filename).is_relative_to(Path(__file__).parents[1])
+    return f"Mind: {message}\n" if own else f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def say(value: Any, as_json: bool, text: str | None = None) -> None:
