@@ -26,8 +26,9 @@ SIGNS = str.maketrans(
 ROOT = re.compile(r"([√∛]) ?(?:\{([^{}]*)\}|\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))")
 MIXED = re.compile(r"(?<![\d}/^_])(\d+) +(\d+)/(\d+)(?!\d)")
 
-OR = "または|又は|あるいは|もしくは|および|及び|と|や|か|、|or|and"
-JOINED = re.compile(r"\s*(?:または|又は|あるいは|もしくは|および|及び|と|や|か|、|,?\s*\b(?:or|and)\b)\s*")
+OR_JA = "または|又は|あるいは|もしくは|および|及び|と|や|か|、"
+OR = rf"{OR_JA}|or|and"
+JOINED = re.compile(rf"\s*(?:{OR_JA}|,?\s*\b(?:or|and)\b)\s*")
 SAID = (  # words of mathematics, and the symbols for them
     (re.compile(rf"{TEXT}\{{\s*((?:{OR})|[^{{}}A-Za-z\d]*)\s*\}}"), r" \1 "),
     (re.compile(r"(?:マイナス|負の)\s*(?=[\d\\.($A-Za-z〇一二三四五六七八九十百千])"), "-"),
@@ -42,9 +43,7 @@ SAID = (  # words of mathematics, and the symbols for them
 )
 COPULA = re.compile(r"です|でした|でしょう|である|であり|であって|だ(?=$|[、。])|[にと]なる|[にと]なり|で、")
 UNIT = r"(?:[\u3005-\u30ff\u3400-\u9fff]{1,8}|km/h|m/s|[ckm]?m(?:\^?\{?[23]\}?)?|[km]?g|m?[lL])"
-NO_UNIT = (
-    "以上|以下|以外|以内|未満|超|より|から|まで|ダース|割|分の|乗|進"  # 3ダース is 36, 5より大きい is no number at all
-)
+NO_UNIT = "以上|以下|以外|以内|未満|超|より|から|まで|ダース|割|の|乗|進"  # 3ダース is 36, 3の倍数 is no number at all
 MEASURED = re.compile(rf"(?<=[\dA-Za-z}})\]!]) ?(?!.*(?:{NO_UNIT})){UNIT}$")
 IN_KANJI = re.compile(
     rf"-?(?:{NUMERAL}(?:分の{NUMERAL}|{COUNTER})?|(?=\d[^a-zA-Z]*[十百千万億兆])[\d,.十百千万億兆]+(?!.*(?:{NO_UNIT})){UNIT}?)"
@@ -110,10 +109,8 @@ def _measured(piece: str) -> str:
 
 def _of_one_letter(told: str) -> str:
     """x = 1, x = -2 as 1, -2."""
-    named = [re.fullmatch(r"\s*([A-Za-z])\s*=([^=]+)", piece) for piece in told.split(",")]
-    one = [found for found in named if found is not None]
-    return (
-        ", ".join(found[2].strip() for found in one)
-        if len(one) == len(named) > 1 and len({f[1] for f in one}) == 1
-        else told
-    )
+    named = [re.fullmatch(r"\s*([A-Za-z])\s*=\s*([^=]+?)\s*", piece) for piece in told.split(",")]
+    letters = {found and found[1] for found in named}
+    if len(named) < 2 or len(letters) > 1 or None in letters:
+        return told
+    return ", ".join(found[2] for found in named if found)
