@@ -32,8 +32,9 @@ def test_of_several_metrics_the_tasks_own_is_shown(capsys):
 
 def test_few_questions_and_cut_answers_are_said(capsys):
     row = {"task": "t", "metric": "rougeL", "value": 0.5, "n": 3, "ci_low": 0.06, "ci_high": 0.94}
-    leaderboard([{**row, "model": "base", "truncated": 1.0}, {**row, "model": "a", "value": 1.0, "truncated": 0.25}])
+    others = [{**row, "model": model, "value": 1.0, "truncated": share} for model, share in (("a", 0.25), ("b", 0.5))]
+    leaderboard([{**row, "model": "base", "truncated": 1.0}, *others])
     out = capsys.readouterr().out
     assert "rougeL" in out and ".06–.94" in out and "±" not in out
     assert "Few questions, so that little can be told apart: t (3)." in out
-    assert "Cut off at the limit of new tokens: a · t 25% of the answers." in out
+    assert "Cut off at the limit of new tokens: t 25% to 50% of the answers." in out

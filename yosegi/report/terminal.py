@@ -1,6 +1,6 @@
 """The leaderboard as text: models down, tasks across, the best of each column marked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 FEW = 20
@@ -61,13 +61,17 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
         console.print(table)
         if own and (few := [f"{_short(task)} ({asked[task]})" for task in tasks if asked[task] in range(1, FEW)]):
             console.print(f"Few questions, so that little can be told apart: {', '.join(few)}.", soft_wrap=True)
-        cut = {
-            f"{model} · {_short(task)} {row['truncated']:.0%}": row["truncated"]
-            for (model, task), row in chosen.items()
-            if own and model != "base" and row.get("truncated")
-        }
-        if cut:
+        if own and (cut := [said for task in tasks if (said := _cut(task, chosen))]):
             console.print(f"Cut off at the limit of new tokens: {', '.join(cut)} of the answers.", soft_wrap=True)
+
+
+def _cut(task: str, chosen: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """How many answers of a task were cut off, by the fewest and the most of all models; a base that never ends is no news."""
+    shares = [row.get("truncated") or 0.0 for (model, of), row in chosen.items() if of == task and model != "base"]
+    if not any(shares):
+        return ""
+    least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    return f"{_short(task)} {most if least == most else f'{least} to {most}'}"
 
 
 def _digits(value: float) -> str:
