@@ -2,8 +2,8 @@
 
 Peer      galore-torch 1.0 and apollo-torch 1.0.3, the authors' own, and AdamW as torch has it. They are no dependencies of ours
           (they ask for bitsandbytes, 125 MB, which these do not use). Beside this environment they are found by
-              pip install --no-deps --target /tmp/peer galore-torch==1.0 apollo-torch==1.0.3
-              PYTHONPATH=/tmp/peer python benchmarks/bench_galore.py
+              pip install --no-deps --target .peer galore-torch==1.0 apollo-torch==1.0.3
+              PYTHONPATH=.peer python benchmarks/bench_galore.py
           Without them their rows are left out, and ours are held against the algorithm written down plainly. APOLLO draws its
           directions by lot, so two of them are never equal: tests/optimizers/test_apollo.py holds ours against the plain loop.
 Equality  the loss of every step of a training until the second look at the gradients, to 1e-3 of itself.

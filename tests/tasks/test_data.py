@@ -95,9 +95,8 @@ def test_a_damaged_file_is_named_with_its_line(write, tmp_path, monkeypatch, con
         _data.rows("x")
 
 
-CUT = gzip.compress(b'{"id": "1"}\n' * 99, mtime=0)[
-    :-9
-]  # with the time of day in it, no two processes would have the same test
+# With the time of day in it, no two processes would have the same test.
+CUT = gzip.compress(b'{"id": "1"}\n' * 99, mtime=0)[:-9]
 
 
 @pytest.mark.parametrize("content", [b"not gzip at all", CUT], ids=["no gzip", "cut off"])

@@ -124,19 +124,20 @@ def eval_(
         for one in shelf.load(None if "all" in (expert or []) else dict.fromkeys(expert or [])):
             arms.append(Arm(one.name, [one]))
         experts = shelf.load(dict.fromkeys(among) if among else shelf.originals()) if router or merge else []
+    heard = f" among {'+'.join(among)}" if among else ""
     for name in router or []:
         it = load_router(shelf, name) if name in kept else None
         given = _arguments(it.router if it else name, top_k, temperature)
         called = name if mix in (None, "outputs") else f"{name}_{mix}"
-        called = " ".join([called, *(f"{key} {value:g}" for key, value in given.items())])
+        called = " ".join([called, *(f"{key} {value:g}" for key, value in given.items())]) + heard * (it is None)
         if it:
             args = {**it.args, **given}
-            heard = it.experts
+            own = it.experts
             if (
                 registry.find("routers", it.router).learns == "jointly"
             ):  # its table may be about other tasks than its experts
-                heard = [replace(e, card={**e.card, "task": list(it.tasks)}) for e in it.experts]
-            arms.append(Arm(called, heard, it.router, args, it.learnt, mix or it.mix, it.heads))
+                own = [replace(e, card={**e.card, "task": list(it.tasks)}) for e in it.experts]
+            arms.append(Arm(called, own, it.router, args, it.learnt, mix or it.mix, it.heads))
             if len(it.experts) < len(experts):
                 print(
                     f"{name} routes the {len(it.experts)} experts it learnt beside, not all {len(experts)}.",
@@ -149,7 +150,7 @@ def eval_(
     arms += [replace(arm, name=f"{arm.name} without {'+'.join(some)}", without=some)
              for arm in arms for some in _silenced(arm, without or [])]  # fmt: skip
     for name in merge or []:
-        arms.append(Arm(f"{name} merge", experts, merge=name, merge_args={"rank": rank} if rank else {}))
+        arms.append(Arm(f"{name} merge{heard}", experts, merge=name, merge_args={"rank": rank} if rank else {}))
     general, known = [], []
     if forgetting:
         general, missing = probes(beside, arms)

@@ -228,9 +228,8 @@ def _losses(run: Any, expert: str) -> str:
 
     path = run.path / "metrics.jsonl"
     rows = [row for row in read_jsonl(path) if row.get("expert") == expert and "loss" in row] if path.exists() else []
-    rows = rows[
-        max((n for n, row in enumerate(rows) if row.get("step") == 1), default=0) :
-    ]  # of several trainings the last
+    # Of several trainings under one name the last.
+    rows = rows[max((n for n, row in enumerate(rows) if row.get("step") == 1), default=0) :]
     last = rows[-max(1, len(rows) // 10) :]
     return f", loss {rows[0]['loss']:.3g} to {sum(row['loss'] for row in last) / len(last):.3g}" if rows else ""
 

@@ -112,8 +112,8 @@ def over_seeds(
     freedom = square**2 / (of_seeds**2 / max(S - 1, 1) + of_items**2 / (N - 1) + of_rest**2 / (max(S - 1, 1) * (N - 1)))
     wide, variance = float(t.ppf(0.975, freedom)), square / (S * N)
     if before is None and values_SN.min() >= 0 and values_SN.max() <= 1:
-        alike = mean * (1 - mean) / variance
-        return mean, *wilson(mean * alike, alike, wide)
+        independent = mean * (1 - mean) / variance
+        return mean, *wilson(mean * independent, independent, wide)
     half = wide * variance**0.5
     return mean, mean - half, mean + half
 
@@ -124,7 +124,7 @@ def _unmoved(
     """Where all is alike: that nobody was right, or changed, was seen on N questions only, whatever the number of seeds."""
     if before is None:
         return wilson(mean * N, N) if 0 <= mean <= 1 else (mean, mean)
-    if not all(np.isin(np.asarray(some, float), (0, 1)).all() for some in (after, before) if some is not None):
+    if not all(np.isin(np.asarray(some, float), (0, 1)).all() for some in (after, before)):
         from scipy.stats import t
 
         half = abs(mean) * (1 + float(t.ppf(0.975, N))) / (N + 1)  # as if nothing had changed on one question more

@@ -113,7 +113,7 @@ def pair(asked: Asked, a: str, b: str) -> Pair | None:
     each_a, each_b = asked.scores(a, ids), asked.scores(b, ids)
     if len(each_a) == len(each_b) == 1:
         whole = all(score in (0, 1) for score in (*of_a, *of_b))
-        p = mcnemar(higher, lower) if whole else _bootstrap(of_b, of_a)
+        p = mcnemar(higher, lower) if whole else _by_signs(of_b, of_a)
         noise = p >= ALPHA
     else:  # one seed (a base has no more) stands against each of the other's
         count = max(len(each_a), len(each_b)) if min(len(each_a), len(each_b)) == 1 else min(len(each_a), len(each_b))
@@ -128,7 +128,7 @@ def pair(asked: Asked, a: str, b: str) -> Pair | None:
     )  # fmt: skip
 
 
-def _bootstrap(after: list[float], before: list[float]) -> float:
+def _by_signs(after: list[float], before: list[float]) -> float:
     from yosegi.evaluate.statistics import compare
 
     return compare(after, before).p_value
