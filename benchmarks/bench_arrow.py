@@ -17,7 +17,7 @@ from peft import ArrowConfig, create_arrow_model
 from side_by_side import Row, agree, difference, interleaved, options, peak_bytes, tell
 from torch import Tensor, nn
 
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.routers.arrow import Arrow
 
 TOP_K = 4
@@ -61,7 +61,7 @@ def sides(case: Case) -> tuple[Side, Side, nn.Linear]:
     with exported(experts) as paths:
         peer = create_arrow_model(nn.ModuleDict({"linear": base}), [*map(str, paths)], ArrowConfig(top_k=TOP_K)).eval()
     theirs, names = peer.base_model.model["linear"], [f"task_{e}" for e in range(E)]
-    banks = put(model := nn.ModuleDict({"linear": base}), experts, Arrow(TOP_K))
+    banks = attach(model := nn.ModuleDict({"linear": base}), experts, Arrow(TOP_K))
     theirs(torch.zeros(1, 1, D))  # only now it makes its prototypes
     theirs.lora_arrow["arrow_router"].prototypes.copy_(banks.layers["linear"].router.prototype_EI)
     A, B = ([getattr(theirs, f"lora_{letter}")[name].weight.requires_grad_() for name in names] for letter in "AB")

@@ -36,17 +36,17 @@ from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer
 from trl import SFTConfig, SFTTrainer
 
 from yosegi.bases import Base, load
-from yosegi.batches import order, tokenise
 from yosegi.core.expert import Expert
+from yosegi.engine.rows import order, tokenise
 from yosegi.inits import fresh
 from yosegi.library.interchange import read_peft, write_peft
 from yosegi.library.store import Library
 from yosegi.objectives.lm import lm
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.train.descent import TOKENS
-from yosegi.train.fleet import fleet
-from yosegi.train.settings import Settings
+from yosegi.training.descent import TOKENS
+from yosegi.training.fleet import fleet
+from yosegi.training.settings import Settings
 
 SHARED = {"max_steps", "per_device_train_batch_size", "learning_rate", "lr_scheduler_type"}
 SHARED |= {"weight_decay", "max_grad_norm"}

@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from yosegi.bases import Base
-from yosegi.batches import collate
-from yosegi.core.model import put
+from yosegi.core.model import attach
+from yosegi.engine.rows import collate
 from yosegi.inits import fresh
 from yosegi.masks import Seen, hold
 from yosegi.masks._select import prefix
 from yosegi.objectives.sft import sft
 from yosegi.optimizers.adamw import adamw
 from yosegi.routers.uniform import Uniform
-from yosegi.train import importance as machine
-from yosegi.train.importance import importance
+from yosegi.training import importance as machine
+from yosegi.training.importance import importance
 
 
 class Case(NamedTuple):
@@ -82,7 +82,7 @@ def gradients(case: Case) -> Row:
 
 def one_by_one(base: Base, expert: object, rows: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
     """A batch of one, a backward pass, two sums; for every example."""
-    banks = put(base.model, [expert], Uniform())  # type: ignore[list-item]
+    banks = attach(base.model, [expert], Uniform())  # type: ignore[list-item]
     for bank in banks.values():
         bank.set_origin()
     parameters = {f"{n}|{k}": p for n, b in banks.items() for k, p in (("A", b.A_ERI), ("B", b.B_EOR))}
@@ -98,7 +98,7 @@ def one_by_one(base: Base, expert: object, rows: Sequence[dict[str, list[int]]])
             F[name] += p.grad.square() / len(rows)
             p.grad = None
     found = {n: (g[n] * p - 0.5 * F[n] * p.square()).abs().detach()[0] for n, p in parameters.items()}
-    banks.take()
+    banks.detach()
     return found
 
 

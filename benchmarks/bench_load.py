@@ -20,7 +20,7 @@ from peft import PeftModel
 from side_by_side import Row, agree, clock, difference, options, tell
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from yosegi.core.model import linears, put, shape
+from yosegi.core.model import attach, linears, shape
 from yosegi.library.store import Library
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.by_request import ByRequest
@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
                 ("all", names, ByRequest()),
                 ("arrow", names, Arrow()),
             ):
-                spent[key].append(clock(lambda some=some, router=router: put(model, library.load(some), router).take()))
+                spent[key].append(
+                    clock(lambda some=some, router=router: attach(model, library.load(some), router).detach())
+                )
 
         ours()
         PeftModel.from_pretrained(bases[0], paths[0], low_cpu_mem_usage=True)
@@ -67,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             if n % (measured // 4) == 0:
                 ours()  # in turns
         asked, ids_BT = [names[0], names[1], names[measured - 1]], torch.randint(101, (3, 16))
-        banks = put(model, library.load(), ByRequest())
-        banks.hear(experts=asked)
+        banks = attach(model, library.load(), ByRequest())
+        banks.set_batch(experts=asked)
         with torch.no_grad():
             for name, ids_T, logits in zip(asked, ids_BT, model(ids_BT).logits, strict=True):
                 peer.set_adapter(name)

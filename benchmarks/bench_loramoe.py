@@ -21,7 +21,7 @@ from peft.tuners.xlora.layer import XLoraLinearLayer
 from side_by_side import Row, agree, difference, interleaved, options, peak_bytes, tell
 from torch import Tensor, nn
 
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.routers.softmax import Softmax
 
 
@@ -66,7 +66,7 @@ def sides(case: Case) -> tuple[dict[str, Side], nn.Linear]:
     their_A, their_B = (
         [getattr(target, f"lora_{letter}")[e.name].weight.requires_grad_() for e in experts] for letter in "AB"
     )
-    banks = put(model := nn.ModuleDict({"linear": base}), experts, Softmax())
+    banks = attach(model := nn.ModuleDict({"linear": base}), experts, Softmax())
     bank, row_EI = banks["linear"], model["linear"].router.row_EI
     row_EI.data.normal_(std=D**-0.5)
 

@@ -26,15 +26,15 @@ from side_by_side import Row, clock, options, peak_bytes, tell
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from yosegi.core.model import put
+from yosegi.core.model import attach
+from yosegi.estimate import memory, pace
+from yosegi.estimate.machines import Machine, here
+from yosegi.estimate.memory import WHOLE, Job
+from yosegi.estimate.shapes import FFN, Shape, of_config
+from yosegi.estimate.table import table
 from yosegi.inits import fresh
 from yosegi.objectives.lm import lm
 from yosegi.optimizers.adamw import adamw
-from yosegi.plan import memory, pace
-from yosegi.plan.machines import Machine, here
-from yosegi.plan.memory import WHOLE, Job
-from yosegi.plan.shapes import FFN, Shape, of_config
-from yosegi.plan.table import table
 from yosegi.routers.by_request import ByRequest
 from yosegi.routers.softmax import Softmax
 from yosegi.routers.uniform import Uniform
@@ -78,9 +78,9 @@ class Training:
             start = fresh(model, "e", rank=job.rank, alpha=8, targets=FFN if job.targets == "ffn" else job.targets)
             experts = [dataclasses.replace(start, name=f"e{e}") for e in range(job.experts)]
             router = {"loramoe": Softmax, "fleet": ByRequest}.get(job.method, Uniform)()
-            banks = put(model, experts, router, dropout=job.dropout)
+            banks = attach(model, experts, router, dropout=job.dropout)
             asked = [f"e{row * job.experts // job.rows}" for row in range(job.rows)] if job.method == "fleet" else None
-            banks.hear(mask_BT=self.batch["attention_mask"], experts=asked)
+            banks.set_batch(mask_BT=self.batch["attention_mask"], experts=asked)
         if job.checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         self.model = model.train()

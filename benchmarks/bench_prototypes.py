@@ -96,7 +96,7 @@ def row(case: Case) -> Row:
             theirs._protos_ready = False
             theirs.build_prototypes(A, B)
 
-        times, _ = interleaved(case.rounds, theirs=power, ours=lambda router=router, bank=bank: router.attach(bank))
+        times, _ = interleaved(case.rounds, theirs=power, ours=lambda router=router, bank=bank: router.bind(bank))
         spent = {side: spent[side] + times[side] for side in spent}
         exact_EI = by_qr(bank.A_ERI.detach(), bank.B_EOR.detach(), 1)[1][:, 0]
         ours_off.append(degrees(router.prototype_EI, exact_EI))

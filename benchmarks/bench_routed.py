@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from yosegi.core import layer as layers
 from yosegi.core.context import Context
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.core.router import Router
 from yosegi.routers.by_request import ByRequest
 
@@ -95,8 +95,8 @@ def ways(case: Case) -> Row:
     x = torch.randn(case.B, case.T, case.D)
     model["linear"].answer = torch.randn(case.B, case.T, case.D)
     experts = [random_expert(f"e{e}", {"linear": (case.D, case.D)}, case.R) for e in range(case.E)]
-    banks = put(model, experts, (Given if case.top_k else GivenOne)(w_HE))
-    banks.hear(experts=asked)
+    banks = attach(model, experts, (Given if case.top_k else GivenOne)(w_HE))
+    banks.set_batch(experts=asked)
     choose, arguments = layers.cheapest, []
     times_each = 1 + 256 // (case.B * case.T)
 
@@ -152,8 +152,8 @@ def peer(case: Case) -> Row:
     their_A, their_B = (
         [getattr(theirs, f"lora_{letter}")[e.name].weight.requires_grad_() for e in experts] for letter in "AB"
     )
-    banks = put(model := nn.ModuleDict({"linear": base}), experts, ByRequest())
-    banks.hear(experts=asked)
+    banks = attach(model := nn.ModuleDict({"linear": base}), experts, ByRequest())
+    banks.set_batch(experts=asked)
     our_A, our_B = banks["linear"].A_ERI, banks["linear"].B_EOR
     x, g = torch.randn(case.B, case.T, case.D, requires_grad=True), torch.randn(case.B, case.T, case.D)
 

@@ -26,7 +26,7 @@ from side_by_side import Row, agree, clock, difference, interleaved, options, te
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from yosegi.bases import Base
-from yosegi.core.model import linears, put, shape
+from yosegi.core.model import attach, linears, shape
 from yosegi.routers.uniform import Uniform
 from yosegi.search.live import Live, fold
 from yosegi.search.space import Recipe, Space
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     @torch.no_grad()
     def row(method: str, args: dict[str, Any], live: Live, **more: Any) -> Row:
         def fresh() -> None:
-            put(model, [fold(experts, Recipe("merges", method, (weights(),), args), groups)], Uniform()).take()
+            attach(model, [fold(experts, Recipe("merges", method, (weights(),), args), groups)], Uniform()).detach()
 
         w_E = weights()
         live.write(Recipe("merges", method, (w_E,), args))
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             ours=lambda: live.write(Recipe("merges", method, (weights(),), args)),
         )
         evaluation = statistics.median(clock(lambda: model(ids_BT)) for _ in range(max(rounds // 3, 1)))
-        live.take()
+        live.detach()
         fresh()
         put_ms = 1e3 * statistics.median(clock(fresh) for _ in range(rounds))
         params = study_ms(Space(tuple(names), "merges", {method: {}}), 4 if chosen.quick else 60)

@@ -24,14 +24,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer
 from trl import SFTConfig, SFTTrainer
 
 from yosegi.bases import Base, load
-from yosegi.batches import order, tokenise
+from yosegi.engine.rows import order, tokenise
 from yosegi.inits import fresh
 from yosegi.library.interchange import write_peft
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.tasks.skills import Skills
-from yosegi.train.settings import Settings
-from yosegi.train.sft import train
+from yosegi.training.settings import Settings
+from yosegi.training.sft import train
 
 SHARED = {"max_steps", "per_device_train_batch_size", "learning_rate", "lr_scheduler_type"}
 SHARED |= {"weight_decay", "max_grad_norm"}

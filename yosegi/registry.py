@@ -32,10 +32,14 @@ KINDS = (
     "teachers",
 )
 
+ROOMS = {"readers"}
+"""Folders inside a drawer that hold what its methods share."""
+
 
 def names(kind: str) -> list[str]:
-    """Every method of one kind, built in or installed. A file that begins with "_" is not a method."""
+    """Every method of one kind, built in or installed. A file that begins with "_" and a room that methods share are none."""
     ours = [module.name for module in pkgutil.iter_modules([str(HERE / kind)]) if module.name[0] != "_"]
+    ours = [name for name in ours if name not in ROOMS]
     return sorted({*ours, *(plugin.name for plugin in _plugins(kind))})
 
 

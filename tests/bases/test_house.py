@@ -8,7 +8,7 @@ import pytest
 
 from yosegi.bases import house
 from yosegi.errors import NoData
-from yosegi.tasks import _data
+from yosegi.tasks.readers import data as readers_data
 
 FORBIDDEN = (
     "math_en/gsm8k_train", "math_en/gsm8k_test", "math_en/gsm_hard_test", "math_en/math_train", "math_ja/gsm8k_ja_train",
@@ -143,7 +143,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.mark.data
 def test_nothing_held_out_comes_through_from_the_real_data():
-    data = _data.folder()
+    data = readers_data.folder()
     if data is None:
         pytest.skip("no data folder")
     documents = list(house.documents(data))
@@ -159,7 +159,7 @@ def test_nothing_held_out_comes_through_from_the_real_data():
 def forbidden_lines(data: Path, path: Path) -> list[str]:
     """What is said in a file by the rows that the base must not read."""
     source = str(path.relative_to(data)).split(".jsonl")[0]
-    rows = [row for _, row in _data.lines(path)]
+    rows = [row for _, row in readers_data.lines(path)]
     if not source.endswith("_tasks"):
         rows = [row for row in rows if house.kept_out(source) or row.get("split") not in house.TRAINING or held(row)]
     else:

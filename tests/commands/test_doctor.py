@@ -6,7 +6,7 @@ import json
 import pytest
 
 from yosegi.commands._plan import DEFAULTS
-from yosegi.plan.memory import Job
+from yosegi.estimate.memory import Job
 
 
 def test_a_plan_for_this_machine(yosegi):
@@ -65,8 +65,8 @@ def test_what_it_cannot_know_is_refused(refused, words, said):
 def test_defaults_are_those_of_a_training():
     from yosegi.optimizers.apollo import apollo
     from yosegi.optimizers.galore import galore
-    from yosegi.train.loramoe import EXPERTS, FFN, LoraMoeSettings
-    from yosegi.train.settings import Settings
+    from yosegi.training.loramoe import EXPERTS, FFN, LoraMoeSettings
+    from yosegi.training.settings import Settings
 
     own = {
         name: inspect.signature(make).parameters["rank"].default

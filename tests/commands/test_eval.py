@@ -48,7 +48,7 @@ def asked(yosegi):
 
 
 def test_a_general_task_that_is_named_is_asked_as_a_named_one(asked, monkeypatch, tmp_path):
-    monkeypatch.setattr("yosegi.evaluate.forgetting.MOST", 3)
+    monkeypatch.setattr("yosegi.evaluation.forgetting.MOST", 3)
     rows = asked("--router uniform --task skills/mul --forgetting")
     n = {row["task"]: row["n"] for row in rows if row["metric"] != "logp"}
     assert n.pop("skills/mul") == len(tasks.load("skills/mul").examples("test")) > 3 and set(n.values()) == {3}

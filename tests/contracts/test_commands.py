@@ -11,7 +11,20 @@ import typer
 from yosegi import commands, registry
 
 ROOT = Path(commands.__file__).parents[2]
-VERBS = {"doctor", "eval", "fit", "label", "library", "ls", "merge", "report", "run", "search", "show", "train"}
+VERBS = {
+    "doctor",
+    "eval",
+    "train-router",
+    "label",
+    "library",
+    "ls",
+    "merge",
+    "report",
+    "run",
+    "search",
+    "show",
+    "train",
+}
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "accelerate", "numpy", "sklearn", "optuna", "matplotlib"}
 
 
@@ -152,18 +165,18 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("eval --task skills/add --library nowhere --router arow", "Did you mean 'arrow'"),
         (
             "eval --task skills/add --library nowhere --router centroid",
-            "yosegi fit --library nowhere --router centroid",
+            "yosegi train-router --library nowhere --router centroid",
         ),
         ("eval --task skills/add --library nowhere --router task_table", "it learns together with its experts"),
-        ("fit", "--router"),
-        ("fit --router centroyd", "Did you mean 'centroid'"),
-        ("fit --router arrow", "arrow has nothing to learn"),
-        ("fit --router task_table", "it learns together with its experts"),
-        ("fit --router centroid --library nowhere", "nowhere"),
-        ("fit --router centroid --name a/b", "path separator"),
-        ("fit --router centroid --name arrow", "A router cannot be called 'arrow'"),
-        ("fit --router centroid --mix output", "Did you mean 'outputs'"),
-        ("fit --router centroid --encoder x", "No argument of centroid is called 'encoder'"),
+        ("train-router", "--router"),
+        ("train-router --router centroyd", "Did you mean 'centroid'"),
+        ("train-router --router arrow", "arrow has nothing to learn"),
+        ("train-router --router task_table", "it learns together with its experts"),
+        ("train-router --router centroid --library nowhere", "nowhere"),
+        ("train-router --router centroid --name a/b", "path separator"),
+        ("train-router --router centroid --name arrow", "A router cannot be called 'arrow'"),
+        ("train-router --router centroid --mix output", "Did you mean 'outputs'"),
+        ("train-router --router centroid --encoder x", "No argument of centroid is called 'encoder'"),
         ("eval --task skills/add --library nowhere --merge svdd", "Did you mean 'svd'"),
         ("eval --task skills/add --mix output", "Did you mean 'outputs'"),
         ("eval --task skills/add --split tset", "Did you mean 'test'"),

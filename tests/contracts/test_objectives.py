@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from yosegi import registry
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.objectives.sft import sft
 from yosegi.routers.softmax import Softmax
 
@@ -25,7 +25,7 @@ def module(request):
 
 
 def batch_of(module, rows, seq2seq, length=None):
-    """As train/batches.py makes it: decoders read prompt and answer, encoder-decoders read the prompt alone."""
+    """As training/batches.py makes it: decoders read prompt and answer, encoder-decoders read the prompt alone."""
     ids = [p if seq2seq else p + a for p, a in rows]
     labels = [a if seq2seq else module.targets(p, a) for p, a in rows]
 
@@ -49,7 +49,7 @@ def count(module, rows, seq2seq):
 def measure(objective, model, batches, tokens):
     """The loss of an optimiser step made of several micro-batches, and its gradient.
 
-    What is not a sum over sequences looks at the whole step first (`totals`), as train/descent.py lets it.
+    What is not a sum over sequences looks at the whole step first (`totals`), as training/descent.py lets it.
     """
     module = sys.modules[objective.__module__]
     if hasattr(module, "totals"):
@@ -68,7 +68,7 @@ def measure(objective, model, batches, tokens):
 @pytest.mark.parametrize("routed", [False, True])
 def test_padding_and_cutting_change_nothing(module, any_model, experts, routed):
     if routed:
-        put(any_model, experts(any_model, 3), Softmax())
+        attach(any_model, experts(any_model, 3), Softmax())
         for name, parameter in any_model.named_parameters():
             parameter.data.add_(0.1 * torch.randn_like(parameter) if name.endswith("row_EI") else 0)
     objective = getattr(module, module.__name__.rpartition(".")[2])

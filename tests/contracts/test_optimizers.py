@@ -41,7 +41,7 @@ def step(optimizer, ps, t):
 
 
 def through_safetensors(state):
-    """As train/checkpoint.py keeps it: one contiguous tensor a value."""
+    """As training/checkpoint.py keeps it: one contiguous tensor a value."""
     tensors = {
         f"{index}.{key}": torch.as_tensor(value).contiguous()
         for index, memory in state["state"].items()

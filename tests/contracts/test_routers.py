@@ -40,11 +40,11 @@ def knowing():
 
 
 ALONE = ("inputs", "prompts", "gates")
-"""Ways to learn beside experts that are finished (train/fit.py): until then, such a router has nothing to say."""
+"""Ways to learn beside experts that are finished (training/routers.py): until then, such a router has nothing to say."""
 
 
 def teach(router, bank):
-    """Let a router learn something from random data, as train/fit.py would from real data."""
+    """Let a router learn something from random data, as training/routers.py would from real data."""
     E = len(bank.names)
     if router.learns == "inputs":
         router.fit(torch.randn(E, I))
@@ -56,10 +56,10 @@ def teach(router, bank):
     return router
 
 
-def attached(make, bank):
+def bound(make, bank):
     """A router that has looked at the experts, and learnt if it has to."""
     router = make()
-    router.attach(bank)
+    router.bind(bank)
     return teach(router, bank)
 
 
@@ -82,11 +82,11 @@ def test_it_is_a_router_made_of_hyper_parameters_alone(make):
     router = make()
     again = make(**router.config())
     assert again.config() == router.config()
-    assert not list(router.parameters())  # what depends on the experts comes with `attach`
+    assert not list(router.parameters())  # what depends on the experts comes with `bind`
 
 
 def test_the_weights_broadcast_and_are_finite(make):
-    router = attached(make, make_bank())
+    router = bound(make, make_bank())
     x = torch.randn(B, T, I)
     w = router(x, knowing())
     assert w.shape[-1] == E
@@ -97,30 +97,30 @@ def test_the_weights_broadcast_and_are_finite(make):
 def test_attaching_again_is_safe(make):
     bank, x = make_bank(), torch.randn(B, T, I)
     torch.manual_seed(1)
-    router = attached(make, bank).eval()  # some draw their weights in training
+    router = bound(make, bank).eval()  # some draw their weights in training
     once = router(x, knowing())
-    router.attach(bank)
+    router.bind(bank)
     assert torch.equal(router(x, knowing()), once)  # the second time, nothing learnt is forgotten
 
 
 def test_attaching_follows_the_bank(make):
-    router, x = attached(make, make_bank()), torch.randn(B, T, I)
+    router, x = bound(make, make_bank()), torch.randn(B, T, I)
     fewer = Bank("ab", TASKS[:2], [Factors(torch.randn(2, I), torch.randn(O, 2))] * 2, (O, I))
-    router.attach(fewer)
+    router.bind(fewer)
     context = Context(torch.tensor([0, 1, 1]), torch.tensor([1, -1, 0]), features_BF=torch.randn(B, F))
     if router.learns in ALONE:  # what it learnt beside other experts is nothing beside these
-        with pytest.raises(Invalid, match="has learnt nothing yet: yosegi fit"):
+        with pytest.raises(Invalid, match="has learnt nothing yet: yosegi train-router"):
             router(x, context)
     assert teach(router, fewer)(x, context).shape[-1] == 2
 
 
 def test_one_that_has_learnt_nothing_says_so(make):
     router = make()
-    router.attach(make_bank())
+    router.bind(make_bank())
     if router.learns not in ALONE:
         assert router(torch.randn(B, T, I), knowing()).isfinite().all()
         return
-    with pytest.raises(Invalid, match="has learnt nothing yet: yosegi fit") as raised:
+    with pytest.raises(Invalid, match="has learnt nothing yet: yosegi train-router") as raised:
         router(torch.randn(B, T, I), knowing())
     assert "\n" not in str(raised.value)
 
@@ -128,9 +128,9 @@ def test_one_that_has_learnt_nothing_says_so(make):
 @pytest.mark.parametrize("name", [name for name in ROUTERS if registry.find("routers", name).learns in ALONE])
 def test_what_was_learnt_beside_other_experts_is_refused(name):
     make = registry.find("routers", name)
-    state = attached(make, make_bank()).state_dict()
+    state = bound(make, make_bank()).state_dict()
     other = make()
-    other.attach(Bank("ab", TASKS[:2], [Factors(torch.randn(2, I), torch.randn(O, 2))] * 2, (O, I)))
+    other.bind(Bank("ab", TASKS[:2], [Factors(torch.randn(2, I), torch.randn(O, 2))] * 2, (O, I)))
     with pytest.raises(RuntimeError, match="learnt"):
         other.load_state_dict(state)
 
@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_weights(make):
     bank, x, found = make_bank(), torch.randn(B, T, I), []
     for _ in range(2):
         torch.manual_seed(3)
-        router = attached(make, bank)
+        router = bound(make, bank)
         found.append(router(x, knowing()))
     assert torch.equal(*found)
 
@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_weights(make):
 def test_the_bank_is_only_looked_at(make):
     bank = make_bank()
     before = {name: tensor.clone() for name, tensor in bank.state_dict().items()}
-    router = attached(make, bank)
+    router = bound(make, bank)
     router(torch.randn(B, T, I), knowing())
     assert all(torch.equal(tensor, before[name]) for name, tensor in bank.state_dict().items())
     assert not any(parameter is own for own in router.parameters() for parameter in bank.parameters())
@@ -199,7 +199,7 @@ def test_it_saves_and_reloads(make):
             parameter.add_(torch.randn_like(parameter))
     again = ExpertLinear(copy.deepcopy(layer.base), make_bank(), make(), context=knowing())
     again.load_state_dict(layer.state_dict())
-    again.router.attach(again.bank)
+    again.router.bind(again.bank)
     x = torch.randn(B, T, I)
     layer.eval(), again.eval()
     assert torch.equal(again(x), layer(x))

@@ -30,7 +30,7 @@ def bank(given):
 def test_stacks_and_pads_with_zeros(bank, given):
     assert bank.A_ERI.shape == (3, 3, I) and bank.B_EOR.shape == (3, O, 3)
     assert bank.names == ("a", "b", "c") and bank.rank_E == (2, 0, 3)
-    assert bank.heard_E.tolist() == [True, False, True]
+    assert bank.present_E.tolist() == [True, False, True]
     assert bank.scale_E.tolist() == pytest.approx([1 / 2, 0, 1 / 3])
     for e, f in enumerate(given):
         R = bank.rank_E[e]

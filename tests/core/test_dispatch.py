@@ -8,7 +8,7 @@ from yosegi.core import layer as layers
 from yosegi.core.dispatch import cheapest, gathered, grouped
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import factors
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.core.router import Router
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.by_request import ByRequest
@@ -54,8 +54,8 @@ def test_grouped_is_the_loop(dtype, R):
 )
 def test_the_layer_says_the_same_either_way(router, way, monkeypatch):
     model, experts = many()
-    banks = put(model, experts, router)
-    banks.hear(experts=["7", None, "95"])
+    banks = attach(model, experts, router)
+    banks.set_batch(experts=["7", None, "95"])
     x, said = torch.randn(3, 40, I), {}
     with torch.no_grad():
         for name in ("dense", way):
@@ -69,8 +69,8 @@ def taken(router, x, asked=None, mix=layers.outputs, count=E, grad=False, autoca
     """The way that the layer takes, and what it says."""
     model, experts = many()
     experts = experts[:count] if mix is layers.outputs else [e.pad(R) for e in experts[:count]]
-    banks = put(model, experts, router, mix)
-    banks.hear(experts=asked)
+    banks = attach(model, experts, router, mix)
+    banks.set_batch(experts=asked)
     way = "dense"
     with pytest.MonkeyPatch.context() as patch, torch.set_grad_enabled(grad):
         for name, function in (("grouped", grouped), ("gathered", gathered)):
@@ -121,9 +121,9 @@ def test_autocast(router, asked):
 
 def test_an_expert_that_diverges_is_heard_by_nobody_else():
     model, experts = many()
-    banks = put(model, experts[:2], ByRequest())
+    banks = attach(model, experts[:2], ByRequest())
     banks["q"].A_ERI.data[1] = torch.inf
-    banks.hear(experts=["0", "1"])
+    banks.set_batch(experts=["0", "1"])
     y = model["q"](torch.randn(2, 1, I))
     y.sum().backward()
     assert y[0].isfinite().all() and not y[1].isfinite().any()
@@ -147,9 +147,9 @@ def test_what_was_counted():
 @pytest.mark.parametrize("asked", [["3", "3", "9", "9"], ["3", None, "3", "0"], ["5"], list(map(str, range(E)))])
 def test_each_sequence_with_its_own_expert(asked):
     model, experts = many()
-    banks = put(model, experts, ByRequest())
+    banks = attach(model, experts, ByRequest())
     x = torch.randn(len(asked), 7, I)
-    banks.hear(experts=asked)
+    banks.set_batch(experts=asked)
     together = model["q"](x)
     together.square().sum().backward()
     fast = [p.grad for p in banks.parameters().values()]
@@ -166,7 +166,7 @@ def test_each_sequence_with_its_own_expert(asked):
 
 
 def test_runs_are_found():
-    banks = put(*(lambda m, e: (m, e[:3]))(*many()), ByRequest())
+    banks = attach(*(lambda m, e: (m, e[:3]))(*many()), ByRequest())
     for asked, runs, every in (
         (["0", "0", "1", "1", "2", "2"], [0, 1, 2], True),
         (["0", "0", "2", "2", "2", "2"], [0, 2, 2], False),
@@ -174,5 +174,5 @@ def test_runs_are_found():
         ([None, "1", "2"], [-1, 1, 2], False),
         (["0"], [0], False),
     ):
-        banks.hear(experts=asked)
+        banks.set_batch(experts=asked)
         assert banks.context.run_K.tolist() == runs and banks.context.every == every

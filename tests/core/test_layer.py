@@ -32,7 +32,7 @@ class Fixed(Router):
 class Learnt(Router):
     """A softmax over a linear: something with parameters of its own."""
 
-    def attach(self, bank):
+    def bind(self, bank):
         if not hasattr(self, "gate"):
             self.gate = nn.Linear(bank.A_ERI.shape[2], len(bank.names), dtype=bank.A_ERI.dtype)
 

@@ -10,7 +10,7 @@ from torch import nn
 from yosegi.core.expert import Expert
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.mix import factors
-from yosegi.core.model import linears, put, shape, weight
+from yosegi.core.model import attach, linears, shape, weight
 from yosegi.core.router import Router
 from yosegi.errors import Invalid, UnknownName
 from yosegi.routers.arrow import Arrow
@@ -54,7 +54,7 @@ def test_experts_are_added_to_the_weights(any_model, experts):
     ids, given = tokens(), experts(any_model, 3, rank=(1, 3, 2), size=SMALL)
     base = logits(any_model, ids)
     want = logits(merged(any_model, given, [1 / 3] * 3), ids)
-    put(any_model, given, Uniform())
+    attach(any_model, given, Uniform())
     close(logits(any_model, ids), want)
     assert (want - base).abs().max() > 0.01
 
@@ -64,8 +64,8 @@ def test_each_sequence_hears_the_expert_it_asks_for(any_model, experts):
     ids, given = tokens(batch=3), experts(any_model, 2, size=SMALL)
     wants = [any_model, merged(any_model, given, [0, 1]), merged(any_model, given, [1, 0])]
     want = torch.cat([logits(model, ids[i : i + 1]) for i, model in enumerate(wants)])
-    banks = put(any_model, given, ByRequest())
-    banks.hear(experts=[None, "b", "a"])
+    banks = attach(any_model, given, ByRequest())
+    banks.set_batch(experts=[None, "b", "a"])
     close(logits(any_model, ids), want)
 
 
@@ -74,8 +74,8 @@ def test_generate(any_model, experts):
     ids, given = tokens(batch=2), experts(any_model, 2, size=0.3)
     how = {"max_new_tokens": 5, "do_sample": False}
     want = merged(any_model, given, [0, 1]).generate(ids, **how)
-    banks = put(any_model, given, ByRequest())
-    banks.hear(experts=["b", "b"])
+    banks = attach(any_model, given, ByRequest())
+    banks.set_batch(experts=["b", "b"])
     assert torch.equal(any_model.generate(ids, **how), want)
     banks.route(Arrow(top_k=1))
     assert any_model.generate(ids, **how).shape[0] == 2
@@ -91,7 +91,7 @@ def test_what_is_taken_out_is_what_went_in(any_model, experts):
     state = {name: tensor.clone() for name, tensor in any_model.state_dict().items()}
     before = logits(any_model, ids)
 
-    banks = put(any_model, experts(any_model, 2), Uniform(), dropout=0.1)
+    banks = attach(any_model, experts(any_model, 2), Uniform(), dropout=0.1)
     assert all(isinstance(any_model.get_submodule(name), ExpertLinear) for name in banks)
     assert not any(p.requires_grad for n, p in any_model.named_parameters() if ".bank." not in n)
     optimizer = torch.optim.AdamW(banks.parameters().values(), lr=0.1)
@@ -100,7 +100,7 @@ def test_what_is_taken_out_is_what_went_in(any_model, experts):
     optimizer.step()
     any_model.eval()
     assert (logits(any_model, ids) - before).abs().max() > 0.1
-    banks.take()
+    banks.detach()
 
     after = dict(any_model.named_modules())
     assert list(after) == list(modules) and all(after[name] is modules[name] for name in modules)
@@ -111,24 +111,24 @@ def test_what_is_taken_out_is_what_went_in(any_model, experts):
 
 
 def test_taken_out_is_taken_out(llama, experts):
-    banks = put(llama, experts(llama, 1), Uniform())
-    banks.take()
-    again = put(llama, experts(llama, 2), Uniform())
-    banks.take()  # nothing is left to take; the new experts stay
+    banks = attach(llama, experts(llama, 1), Uniform())
+    banks.detach()
+    again = attach(llama, experts(llama, 2), Uniform())
+    banks.detach()  # nothing is left to take; the new experts stay
     assert len(banks) == 0 and len(again.names) == 2 and llama.get_submodule(next(iter(again))).bank is not None
     with pytest.raises(Invalid, match="taken out"):
-        banks.hear(tasks=["task_a"])
+        banks.set_batch(tasks=["task_a"])
 
 
 def test_what_trains(llama, experts):
     layers = linears(llama)
-    banks = put(llama, experts(llama, 2), Uniform())
+    banks = attach(llama, experts(llama, 2), Uniform())
     assert set(banks.parameters()) == {f"{layer}.bank.{factor}" for layer in layers for factor in ("A_ERI", "B_EOR")}
 
 
 def test_a_mapping_of_banks(llama, experts):
     layers = linears(llama)
-    banks = put(llama, experts(llama, 2), Uniform())
+    banks = attach(llama, experts(llama, 2), Uniform())
     assert list(banks) == layers and len(banks) == 14
     assert banks.names == ("a", "b") and banks.tasks == ["task_a", "task_b"]
     assert all(bank.names == ("a", "b") for bank in banks.values())
@@ -136,7 +136,7 @@ def test_a_mapping_of_banks(llama, experts):
 
 def test_experts_come_out_as_they_stand(llama, experts):
     given = experts(llama, 2, rank=(1, 3))
-    banks = put(llama, given, Uniform(), rank=4)
+    banks = attach(llama, given, Uniform(), rank=4)
     for want, got in zip(given, banks.experts(), strict=True):
         assert got.name == want.name and got.tasks == want.tasks and got.rank == want.rank
         for layer in want.factors:
@@ -148,13 +148,13 @@ def test_an_expert_is_not_heard_in_a_layer_it_does_not_have(llama, experts):
     ids = tokens()
     queries = Expert("q", {n: f for n, f in experts(llama, 1, size=SMALL)[0].factors.items() if n.endswith("q_proj")})
     rest = experts(llama, 1, targets=["q_proj", "down_proj"], size=SMALL)[0]
-    banks = put(llama, [queries, rest], Uniform())
+    banks = attach(llama, [queries, rest], Uniform())
     assert len(banks) == 4
     down = next(n for n in banks if n.endswith("down_proj"))
-    assert banks[down].heard_E.tolist() == [False, True]
+    assert banks[down].present_E.tolist() == [False, True]
     assert banks.experts()[0].factors.keys() == queries.factors.keys()
     said = logits(llama, ids)
-    banks.take()
+    banks.detach()
     # Uniform shares a layer among those that have it: both in q_proj, one alone in down_proj.
     halves = [Expert(e.name, {n: f for n, f in e.factors.items() if n.endswith("q_proj")}) for e in (queries, rest)]
     alone = Expert("d", {n: f for n, f in rest.factors.items() if n.endswith("down_proj")})
@@ -163,9 +163,9 @@ def test_an_expert_is_not_heard_in_a_layer_it_does_not_have(llama, experts):
 
 def test_put_twice_is_refused(llama, experts):
     given = experts(llama, 2)
-    banks = put(llama, given[:1], Uniform())
+    banks = attach(llama, given[:1], Uniform())
     with pytest.raises(Invalid, match="already has experts"):
-        put(llama, given[1:], Uniform())
+        attach(llama, given[1:], Uniform())
     assert banks.names == ("a",)
 
 
@@ -186,7 +186,7 @@ def test_put_twice_is_refused(llama, experts):
 def test_a_put_that_fails_leaves_the_model_alone(llama, experts, spoil, options, message):
     modules = dict(llama.named_modules())
     with pytest.raises((Invalid, UnknownName), match=message):
-        put(llama, spoil(experts(llama, 2, rank=(2, 3))), Uniform(), **options)
+        attach(llama, spoil(experts(llama, 2, rank=(2, 3))), Uniform(), **options)
     assert dict(llama.named_modules()) == modules
     assert all(parameter.requires_grad for parameter in llama.parameters())
 
@@ -198,12 +198,12 @@ def _misfit(expert):
 
 
 def test_hear(llama, experts):
-    banks = put(llama, experts(llama, 3), Uniform())
+    banks = attach(llama, experts(llama, 3), Uniform())
     mask = torch.ones(2, 4)
-    banks.hear(tasks=["task_c", "task_a"], experts=["b", None], mask_BT=mask)
+    banks.set_batch(tasks=["task_c", "task_a"], experts=["b", None], mask_BT=mask)
     assert banks.context.task_B.tolist() == [2, 0] and banks.context.expert_B.tolist() == [1, -1]
     assert banks.context.mask_BT is mask
-    banks.hear()
+    banks.set_batch()
     assert (banks.context.task_B, banks.context.expert_B, banks.context.mask_BT) == (None, None, None)
 
 
@@ -215,10 +215,10 @@ def test_hear(llama, experts):
     ],
 )
 def test_hear_of_the_unknown(llama, experts, said, message):
-    banks = put(llama, experts(llama, 2), Uniform())
-    banks.hear(tasks=["task_a"])
+    banks = attach(llama, experts(llama, 2), Uniform())
+    banks.set_batch(tasks=["task_a"])
     with pytest.raises(UnknownName, match=message):
-        banks.hear(**said)
+        banks.set_batch(**said)
     assert banks.context.task_B.tolist() == [0]  # what was heard before still holds
 
 
@@ -230,7 +230,7 @@ class Noisy(Router):
 
 
 def test_route_gives_every_layer_its_own_router(llama, experts):
-    banks = put(llama, experts(llama, 2), Uniform())
+    banks = attach(llama, experts(llama, 2), Uniform())
     router = Arrow(top_k=1)
     banks.route(router)
     routers = [layer.router for layer in banks.layers.values()]
@@ -244,21 +244,21 @@ def test_route_gives_every_layer_its_own_router(llama, experts):
 @torch.no_grad()
 def test_route_changes_the_mix_only_when_told(llama, experts):
     ids = tokens()
-    banks = put(llama, experts(llama, 2), Uniform(), mix=factors)
+    banks = attach(llama, experts(llama, 2), Uniform(), mix=factors)
     said = logits(llama, ids)
     banks.route(Uniform())
     assert torch.equal(logits(llama, ids), said)
 
 
 def test_route_refuses_factors_among_mixed_ranks(llama, experts):
-    banks = put(llama, experts(llama, 2, rank=(2, 3)), Uniform())
+    banks = attach(llama, experts(llama, 2, rank=(2, 3)), Uniform())
     with pytest.raises(Invalid, match="same rank"):
         banks.route(Oracle(), factors)
     assert all(isinstance(layer.router, Uniform) and layer.mix is not factors for layer in banks.layers.values())
 
 
 def test_routing_is_recorded_by_layer_name(llama, experts):
-    banks = put(llama, experts(llama, 3), Arrow(top_k=2))
+    banks = attach(llama, experts(llama, 3), Arrow(top_k=2))
     banks.context.weights = {}
     logits(llama, tokens())
     assert list(banks.context.weights) == list(banks)
@@ -267,7 +267,7 @@ def test_routing_is_recorded_by_layer_name(llama, experts):
 
 def test_activation_checkpointing_changes_nothing(llama, experts):
     ids = tokens()
-    banks = put(llama, experts(llama, 2, size=SMALL), Arrow(top_k=1)).context
+    banks = attach(llama, experts(llama, 2, size=SMALL), Arrow(top_k=1)).context
     llama.train()
 
     def gradients():
@@ -293,7 +293,7 @@ def test_activation_checkpointing_changes_nothing(llama, experts):
 @pytest.mark.parametrize("router", [Uniform(), Arrow(top_k=1)])
 def test_a_model_that_changes_its_dtype_with_experts_in_it(any_model, experts, router):
     ids = tokens()
-    put(any_model, experts(any_model, 2, size=SMALL), router)
+    attach(any_model, experts(any_model, 2, size=SMALL), router)
     want = logits(any_model, ids)
     got = logits(any_model.to(torch.bfloat16), ids)
     assert got.dtype == torch.bfloat16 and got.isfinite().all()
@@ -302,10 +302,10 @@ def test_a_model_that_changes_its_dtype_with_experts_in_it(any_model, experts, r
 
 
 def test_training_mode_follows_the_model(llama, experts):
-    banks = put(llama.train(), experts(llama, 1), Uniform(), dropout=0.5)
+    banks = attach(llama.train(), experts(llama, 1), Uniform(), dropout=0.5)
     assert all(layer.training and layer.dropout.training for layer in banks.layers.values())
-    banks.take()
-    banks = put(llama.eval(), experts(llama, 1), Uniform(), dropout=0.5)
+    banks.detach()
+    banks = attach(llama.eval(), experts(llama, 1), Uniform(), dropout=0.5)
     assert not any(layer.training or layer.dropout.training for layer in banks.layers.values())
 
 
@@ -349,29 +349,29 @@ def test_shape_and_weight_see_through_the_transposed_conv1d(gpt2):
 
 
 def test_what_was_learnt_has_to_be_of_these_layers(any_model, experts):
-    banks = put(any_model, experts(any_model, 2), TaskTable())
-    learnt = {key: value.clone() for key, value in banks.learnt().items()}
-    banks.remember(learnt)
+    banks = attach(any_model, experts(any_model, 2), TaskTable())
+    learnt = {key: value.clone() for key, value in banks.router_state().items()}
+    banks.load_router_state(learnt)
     first = next(iter(learnt))
     with pytest.raises(Invalid, match="is of layer elsewhere"):
-        banks.remember({**learnt, f"elsewhere|{first.rpartition('|')[2]}": learnt[first]})
+        banks.load_router_state({**learnt, f"elsewhere|{first.rpartition('|')[2]}": learnt[first]})
     with pytest.raises(Invalid, match=f"of layer {re.escape(first.rpartition('|')[0])}"):
-        banks.remember({key: value for key, value in learnt.items() if key != first})
+        banks.load_router_state({key: value for key, value in learnt.items() if key != first})
 
 
 @torch.no_grad()
 def test_experts_left_out_for_a_while(llama, experts):
     ids, given = tokens(), experts(llama, 3, size=SMALL)
     want = logits(merged(llama, given, [1 / 3, 0, 1 / 3]), ids)
-    banks = put(llama, given, Uniform())
+    banks = attach(llama, given, Uniform())
     whole = logits(llama, ids)
-    with banks.without(["b"]):
+    with banks.ablated(["b"]):
         close(logits(llama, ids), want)
-        with banks.without([]):
+        with banks.ablated([]):
             close(logits(llama, ids), whole)
         close(logits(llama, ids), want)
     assert torch.equal(logits(llama, ids), whole)
-    with pytest.raises(UnknownName, match="expert of this bank"), banks.without(["d"]):
+    with pytest.raises(UnknownName, match="expert of this bank"), banks.ablated(["d"]):
         pass
 
 
@@ -385,7 +385,7 @@ class Placed(Uniform):
 def test_routers_hear_where_they_stand_in_the_order_of_the_model(llama, experts):
     (expert,) = experts(llama, 1, targets=["gate_proj", "down_proj", "up_proj"])
     turned = Expert(expert.name, dict(reversed(expert.factors.items())), expert.card)
-    banks = put(llama, [turned], Placed())
+    banks = attach(llama, [turned], Placed())
     ordered = [name for name in linears(llama_again(banks)) if ".mlp." in name]
     for _ in range(2):
         for name, layer in banks.layers.items():
@@ -402,22 +402,22 @@ def llama_again(banks):
 
 def test_one_decision_a_block_is_saved_once_and_comes_back(llama, experts):
     given, ids = experts(llama, 3, targets=["gate_proj", "up_proj", "down_proj"]), tokens()
-    banks = put(llama, given, Softmax(scope="ffn"))
+    banks = attach(llama, given, Softmax(scope="ffn"))
     for parameter in banks.parameters().values():
         torch.nn.init.normal_(parameter)
     for expert_bank in banks.values():
         expert_bank.requires_grad_(False)
-    learnt, want = {k: v.clone() for k, v in banks.learnt().items()}, logits(llama, ids)
+    learnt, want = {k: v.clone() for k, v in banks.router_state().items()}, logits(llama, ids)
     given = banks.experts()
     assert len(learnt) == 2 and all("gate_proj" in key for key in learnt)
-    banks.take()
-    again = put(llama, given, Softmax(scope="ffn"))
-    again.remember(learnt)
+    banks.detach()
+    again = attach(llama, given, Softmax(scope="ffn"))
+    again.load_router_state(learnt)
     close(logits(llama, ids), want)
-    again.take()
-    other = put(llama, given, Softmax())
+    again.detach()
+    other = attach(llama, given, Softmax())
     with pytest.raises(Invalid, match="does not say the row_EI of layer"):
-        other.remember(learnt)
+        other.load_router_state(learnt)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -32,5 +32,5 @@ def test_a_router_has_to_say_something():
         Silent()(torch.zeros(1, 2), Context())
 
 
-def test_attach_is_optional():
-    assert Silent().attach(None) is None
+def test_bind_is_optional():
+    assert Silent().bind(None) is None

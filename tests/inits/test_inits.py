@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from yosegi import registry
-from yosegi.core.model import linears, put, weight
+from yosegi.core.model import attach, linears, weight
 from yosegi.errors import Invalid, UnknownName
 from yosegi.inits import fresh
 from yosegi.routers.uniform import Uniform
@@ -61,7 +61,7 @@ def test_nothing_changes_at_step_0_and_an_ordinary_expert_comes_out(any_model, i
     ids = torch.randint(3, 100, (2, 7))
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if any_model.config.is_encoder_decoder else {})
     before = any_model(**inputs).logits
-    banks = put(any_model, [fresh(any_model, "a", rank=4, alpha=8, init=init)], Uniform())
+    banks = attach(any_model, [fresh(any_model, "a", rank=4, alpha=8, init=init)], Uniform())
     for bank in banks.values():
         bank.set_origin()
     torch.testing.assert_close(any_model(**inputs).logits, before, atol=1e-5, rtol=1e-4)
@@ -70,9 +70,9 @@ def test_nothing_changes_at_step_0_and_an_ordinary_expert_comes_out(any_model, i
         bank.B_EOR += 0.02 * torch.randn_like(bank.B_EOR)
     trained, expert = any_model(**inputs).logits, banks.experts()[0]
     assert (trained - before).abs().max() > 0.01
-    banks.take()
+    banks.detach()
     assert torch.equal(any_model(**inputs).logits, before)
-    put(any_model, [expert], Uniform())  # beside the pristine base, as anyone else would use it
+    attach(any_model, [expert], Uniform())  # beside the pristine base, as anyone else would use it
     torch.testing.assert_close(any_model(**inputs).logits, trained, atol=1e-5, rtol=1e-4)
 
 

@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from yosegi import registry
 from yosegi.core.expert import Expert, Factors
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Corrupt, Invalid, NoData, Refused
 from yosegi.inits import fresh
 from yosegi.library.interchange import as_peft, read_peft, write_peft
@@ -31,9 +31,9 @@ def logits(model, x):
 
 
 def ours(model, expert, x):
-    banks = put(model, [expert], Uniform())
+    banks = attach(model, [expert], Uniform())
     y = logits(model, x)
-    banks.take()
+    banks.detach()
     return y
 
 
@@ -395,7 +395,7 @@ def test_damaged_and_missing_files_are_named(llama, tmp_path):
 
 def trained(model, inits, **arguments):
     """An expert of each initialiser, trained beside the model as `train` would: put, remember the origin, move, take out."""
-    banks = put(model, [fresh(model, init, init=init, **arguments) for init in inits], Uniform())
+    banks = attach(model, [fresh(model, init, init=init, **arguments) for init in inits], Uniform())
     for bank in banks.values():
         bank.set_origin()
         with torch.no_grad():
@@ -411,7 +411,7 @@ def test_every_initialiser_says_the_same_in_peft(any_model, tmp_path, init):
     banks = trained(any_model, [init], rank=4, alpha=6)
     wanted = logits(any_model, x)
     (expert,) = banks.experts()
-    banks.take()
+    banks.detach()
     differ(wanted, base)
     assert expert.rank == (4 if init in ("kaiming", "gaussian") else 8)
 

@@ -66,7 +66,9 @@ def test_an_expert_that_is_gone_or_changed_is_said(library, trained):
     library.add(dataclasses.replace(expert("b")), overwrite=True)  # not one of its own
     load_router(library, "cm")
     library.add(expert("a"), overwrite=True)
-    with pytest.raises(Invalid, match="'cm' learnt beside another expert 'a' than .*: yosegi fit --router centroid"):
+    with pytest.raises(
+        Invalid, match="'cm' learnt beside another expert 'a' than .*: yosegi train-router --router centroid"
+    ):
         load_router(library, "cm")
     library.remove("a")
     with pytest.raises(Invalid, match="'cm' learnt beside expert 'a', which is not in"):

@@ -12,7 +12,7 @@ import torch
 
 from yosegi import files
 from yosegi.core.expert import Expert, Factors
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Corrupt, Invalid, NoData, Refused, UnknownName, WrongBase
 from yosegi.library.store import Library
 from yosegi.routers.uniform import Uniform
@@ -518,12 +518,12 @@ def test_only_pickles_there_is_refused(library):
 def test_a_library_stands_in_a_model_as_the_experts_did(library, llama, experts):
     made = experts(llama, 3, rank=[2, 4, 3])
     x = torch.randint(3, 100, (2, 7))
-    banks = put(llama, made, Uniform())
+    banks = attach(llama, made, Uniform())
     wanted = llama(x).logits
-    banks.take()
+    banks.detach()
     for e in made:
         library.add(e)
-    banks = put(llama, library.load(), Uniform())
+    banks = attach(llama, library.load(), Uniform())
     torch.testing.assert_close(llama(x).logits, wanted, rtol=0, atol=0)
     assert banks.tasks == ["task_a", "task_b", "task_c"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from yosegi.core.expert import Expert, Factors
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.merges import arguments_of, merge
 from yosegi.routers.uniform import Uniform
@@ -101,10 +101,10 @@ def test_zero_weights_lose_nothing():
 @torch.no_grad()
 def test_a_merged_expert_answers_as_its_parents_together(llama, experts):
     ids, given = torch.randint(3, 100, (2, 7)), experts(llama, 3, rank=(1, 2, 3), size=0.02)
-    banks = put(llama, given, Uniform())
+    banks = attach(llama, given, Uniform())
     want = llama(ids).logits
-    banks.take()
-    put(llama, [merge(given, "cat")], Uniform())
+    banks.detach()
+    attach(llama, [merge(given, "cat")], Uniform())
     torch.testing.assert_close(llama(ids).logits, want, atol=1e-5, rtol=1e-4)
 
 

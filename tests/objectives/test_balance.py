@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.objectives.test_objectives import ROWS, TOKENS, labelled
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid, UnknownName
 from yosegi.objectives.balance import Constraint, balance, listening, totals, unevenness
 from yosegi.objectives.sft import sft
@@ -24,7 +24,7 @@ def batch_of(model, rows=ROWS, length=None, types=TYPES):
 
 
 def routed(model, experts, n=4, scope="projection", targets=MLP, size=1.0):
-    banks = put(model, experts(model, n, targets=targets), Softmax(scope=scope))
+    banks = attach(model, experts(model, n, targets=targets), Softmax(scope=scope))
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in (p for layer in banks.layers.values() for p in layer.router.parameters()):
@@ -78,14 +78,14 @@ def test_is_the_loop(llama, experts, how):
 def test_nothing_to_say(llama, experts):
     plain = sft(llama, batch_of(llama), TOKENS)
     assert torch.equal(balance(llama, batch_of(llama), TOKENS), plain), "no experts"
-    banks = put(llama, experts(llama, 4, targets=MLP), Softmax())
+    banks = attach(llama, experts(llama, 4, targets=MLP), Softmax())
     even = balance(llama, batch_of(llama), TOKENS, Constraint(beta=1e3, delta=0, expert_types=[0, 0, 1, 1]))
     torch.testing.assert_close(even, sft(llama, batch_of(llama), TOKENS), atol=1e-3, rtol=0)
     typed = balance(llama, batch_of(llama), TOKENS, Constraint(beta=1, delta=0.1, expert_types=[0, 0, 1, 1]))
     # at even weights Z is 1 ± δ times 1/4, half of each: σ²/μ² = δ² in each of the six layers
     torch.testing.assert_close(typed - sft(llama, batch_of(llama), TOKENS), torch.tensor(6 * 0.01), atol=1e-4, rtol=0)
-    banks.take()
-    alone = put(llama, experts(llama, 1, targets=MLP), Uniform())
+    banks.detach()
+    alone = attach(llama, experts(llama, 1, targets=MLP), Uniform())
     assert len(alone) == 6
     one = balance(llama, batch_of(llama), TOKENS, Constraint(beta=1e3, delta=0))
     torch.testing.assert_close(one, sft(llama, batch_of(llama), TOKENS), atol=1e-3, rtol=0)
@@ -119,7 +119,7 @@ def test_the_equilibrium(match, lbc, expert_types):
 
 def test_the_objective_itself_comes_to_rest_there(llama, experts):
     """The same by way of the model: only the routers move, and two prompts of two types are all there is."""
-    banks = put(llama, experts(llama, 4, targets=["gate_proj"]), Softmax())
+    banks = attach(llama, experts(llama, 4, targets=["gate_proj"]), Softmax())
     rows, types = [([5, 6], [8]), ([40, 41], [42])], torch.tensor([0, 1])
     batch, how = batch_of(llama, rows, types=types), Constraint(delta=0.2, expert_types=[0, 0, 1, 1])
     routers = [p for layer in banks.layers.values() for p in layer.router.parameters()]

@@ -198,7 +198,7 @@ def test_a_damaged_folder_is_named(kept):
 def test_labels_can_be_trained_on(kept):
     """A partition's groups are what `fleet` takes: names to examples."""
     from yosegi.bases import load as load_base
-    from yosegi.batches import tokenise
+    from yosegi.engine.rows import tokenise
 
     base = load_base("nano")
     for examples in room.read(kept[0]).groups.values():

@@ -23,9 +23,9 @@ def bank_of(experts):
     return Bank([str(e) for e in range(len(experts))], [()] * len(experts), experts, (O, I))
 
 
-def attached(experts, **options):
+def bound(experts, **options):
     router = Arrow(**options)
-    router.attach(bank_of(experts))
+    router.bind(bank_of(experts))
     return router
 
 
@@ -36,7 +36,7 @@ def top_direction(f):
 @pytest.mark.parametrize("ranks", [(R,) * E, (1, 4, 2, 8), (10, 12, 1, 1)])
 def test_the_prototype_is_the_top_right_singular_vector(ranks):
     experts = given(ranks)
-    router = attached(experts)
+    router = bound(experts)
     for f, prototype in zip(experts, router.prototype_EI, strict=True):
         torch.testing.assert_close(
             (top_direction(f) @ prototype.double()).abs(), torch.tensor(1.0).double(), atol=1e-6, rtol=0
@@ -46,7 +46,7 @@ def test_the_prototype_is_the_top_right_singular_vector(ranks):
 
 def test_it_is_the_direction_the_delta_stretches_most():
     experts = given()
-    for f, v in zip(experts, attached(experts).prototype_EI, strict=True):
+    for f, v in zip(experts, bound(experts).prototype_EI, strict=True):
         others = nn.functional.normalize(torch.randn(1000, I), dim=-1)
         delta = f.B_OR @ f.A_RI
         assert (delta @ v).norm() >= (others @ delta.T).norm(dim=-1).max()
@@ -58,14 +58,14 @@ def test_weights_do_not_depend_on_how_a_delta_is_factored():
     for f in experts:
         G = torch.randn(R, R) + 2 * torch.eye(R)
         turned.append(Factors(G @ f.A_RI, f.B_OR @ torch.linalg.inv(G), f.scale))
-    one, other = (attached(e, top_k=2)(x, Context()) for e in (experts, turned))
+    one, other = (bound(e, top_k=2)(x, Context()) for e in (experts, turned))
     torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
 def test_nor_on_the_sign_of_a_factor_or_the_size_of_the_delta():
     experts, x = given(), torch.randn(2, 5, I)
     flipped = [Factors(-f.A_RI, 7 * f.B_OR, 3.0) for f in experts]
-    torch.testing.assert_close(attached(experts)(x, Context()), attached(flipped)(x, Context()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(bound(experts)(x, Context()), bound(flipped)(x, Context()), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("small", [1e-3, 1e-6, 0.0])
@@ -74,7 +74,7 @@ def test_a_nearly_rank_deficient_expert(small):
     A[1] = A[0] + small * torch.randn(I)
     A[2] = 0.5 * A[0] - small * torch.randn(I)
     f = Factors(A, torch.randn(O, R))
-    prototype = attached([f]).prototype_EI[0]
+    prototype = bound([f]).prototype_EI[0]
     assert prototype.isfinite().all()
     torch.testing.assert_close(
         (top_direction(f) @ prototype.double()).abs(), torch.tensor(1.0).double(), atol=1e-4, rtol=0
@@ -85,7 +85,7 @@ def test_a_nearly_rank_deficient_expert(small):
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
 def test_is_the_loop_over_tokens(top_k, temperature):
     experts, x = given(), torch.randn(2, 5, I)
-    w = attached(experts, top_k=top_k, temperature=temperature)(x, Context())
+    w = bound(experts, top_k=top_k, temperature=temperature)(x, Context())
     assert w.shape == (2, 5, 1, E)
     directions = [top_direction(f).float() for f in experts]
     for b in range(2):
@@ -101,7 +101,7 @@ def test_temperature_spreads_and_sharpens():
     experts, x = given(), torch.randn(2, 50, I)
 
     def largest(temperature):
-        return float(attached(experts, top_k=4, temperature=temperature)(x, Context()).amax(-1).mean())
+        return float(bound(experts, top_k=4, temperature=temperature)(x, Context()).amax(-1).mean())
 
     assert 0.25 < largest(100) < 0.27 < largest(1) < 0.99 < largest(0.001)
 
@@ -109,7 +109,7 @@ def test_temperature_spreads_and_sharpens():
 @pytest.mark.parametrize("top_k", [1, 3, 4])
 def test_an_absent_expert_is_never_chosen(top_k):
     ranks, x = (R, None, R, None), 100 * torch.randn(2, 50, I)
-    w = attached(given(ranks), top_k=top_k)(x, Context())
+    w = bound(given(ranks), top_k=top_k)(x, Context())
     assert w.isfinite().all() and not w[..., [1, 3]].any()
     torch.testing.assert_close(w.sum(-1), torch.ones(2, 50, 1))
     assert int((w > 0).sum(-1).max()) == min(top_k, 2)
@@ -141,7 +141,7 @@ def test_it_reads_the_delta_from_the_origin_and_not_the_raw_factors():
         bank.A_ERI.add_(0.3 * torch.randn_like(bank.A_ERI))
         bank.B_EOR.add_(0.3 * torch.randn_like(bank.B_EOR))
     router = Arrow()
-    router.attach(bank)
+    router.bind(bank)
     delta = bank.B_EOR[0].detach() @ bank.A_ERI[0].detach() - B0 @ A0
     v = torch.linalg.svd(delta.double()).Vh[0]
     torch.testing.assert_close(

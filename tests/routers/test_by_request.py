@@ -23,7 +23,7 @@ def bank():
 
 def test_one_hot_and_silence(bank):
     router = ByRequest()
-    router.attach(bank)
+    router.bind(bank)
     w = router(torch.randn(4, 3, I), Context(expert_B=torch.tensor([2, -1, 0, 2])))
     assert w.shape == (4, 1, 1, E)
     assert w[:, 0, 0].tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0], [0, 0, 1]]
@@ -42,6 +42,6 @@ def test_each_sequence_is_answered_as_if_alone(bank, mix):
 
 def test_it_has_to_hear_the_request(bank):
     router = ByRequest()
-    router.attach(bank)
+    router.bind(bank)
     with pytest.raises(Invalid, match="by_request needs to hear which expert"):
         router(torch.zeros(1, 1, I), Context(task_B=torch.tensor([0])))

@@ -15,10 +15,10 @@ from yosegi.routers.centroid import Centroid
 I, O, E = 12, 10, 4
 
 
-def attached(present=(1,) * E, **options):
+def bound(present=(1,) * E, **options):
     given = [Factors(torch.randn(2, I), torch.randn(O, 2)) if p else None for p in present]
     router = Centroid(**options)
-    router.attach(Bank("abcd", [()] * E, given, (O, I)))
+    router.bind(Bank("abcd", [()] * E, given, (O, I)))
     return router
 
 
@@ -27,7 +27,7 @@ def attached(present=(1,) * E, **options):
 @pytest.mark.parametrize("present", [(1, 1, 1, 1), (0, 1, 0, 1)])
 def test_is_the_loop_over_tokens(present, temperature, top_k):
     router, mean, x = (
-        attached(present, top_k=top_k, temperature=temperature),
+        bound(present, top_k=top_k, temperature=temperature),
         3 * torch.randn(E, I),
         torch.randn(2, 5, I),
     )
@@ -51,7 +51,7 @@ def test_the_default_temperature_is_nearly_even_and_a_small_one_chooses():
     x, mean = torch.randn(1, 30, I), torch.randn(E, I)
     found = {}
     for temperature in (None, 0.01):
-        router = attached(temperature=temperature)
+        router = bound(temperature=temperature)
         router.fit(mean)
         found[temperature] = router(x, Context()).amax(-1).mean()
     assert found[None] < 0.3 and found[0.01] > 0.9
@@ -60,7 +60,7 @@ def test_the_default_temperature_is_nearly_even_and_a_small_one_chooses():
 @pytest.mark.parametrize("over", ["last", "mean"])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_on_either_side_is_not_read(over, side):
-    router, lengths = attached(over=over), (3, 6, 1)
+    router, lengths = bound(over=over), (3, 6, 1)
     rows = [torch.randn(n, I) for n in lengths]
     x, mask = torch.full((3, 6, I), 1e6), torch.zeros(3, 6, dtype=torch.long)
     for b, (row, n) in enumerate(zip(rows, lengths, strict=True)):
@@ -72,7 +72,7 @@ def test_padding_on_either_side_is_not_read(over, side):
 
 
 def test_prototypes_are_unit():
-    router = attached()
+    router = bound()
     router.fit(5 * torch.randn(E, I))
     torch.testing.assert_close(router.learnt.get("prototype_EI").norm(dim=-1), torch.ones(E))
     with pytest.raises(Invalid, match="prototype_EI is"):
@@ -80,7 +80,7 @@ def test_prototypes_are_unit():
 
 
 def test_a_size_means_nothing():
-    router, x, mean = attached(), torch.randn(2, 5, I), torch.randn(E, I)
+    router, x, mean = bound(), torch.randn(2, 5, I), torch.randn(E, I)
     router.fit(mean)
     w = router(x, Context())
     router.fit(mean * torch.tensor([1.0, 9, 0.1, 3])[:, None])

@@ -17,7 +17,7 @@ LEARNT = [("math",), ("law", "math"), ("law",), ("food",), ()]
 def router():
     given = [Factors(torch.randn(2, I), torch.randn(O, 2)) for _ in LEARNT]
     router = Oracle()
-    router.attach(Bank("abcde", LEARNT, given, (O, I)))
+    router.bind(Bank("abcde", LEARNT, given, (O, I)))
     return router
 
 
@@ -39,13 +39,13 @@ def test_it_has_to_hear_the_task(router):
 
 def test_experts_of_no_task():
     router = Oracle()
-    router.attach(Bank("a", [()], [Factors(torch.randn(2, I), torch.randn(O, 2))], (O, I)))
+    router.bind(Bank("a", [()], [Factors(torch.randn(2, I), torch.randn(O, 2))], (O, I)))
     assert router.table_KE.shape == (1, 1), "the row of silence alone"
 
 
 def test_a_task_that_nobody_learnt_hears_the_base():
     bank = Bank("ab", [("x",), ("y",)], [Factors(torch.randn(1, 4), torch.randn(3, 1))] * 2, (3, 4))
     router = Oracle()
-    router.attach(bank)
+    router.bind(bank)
     w = router(torch.randn(2, 5, 4), Context(torch.tensor([1, -1])))
     assert w[:, 0, 0].tolist() == [[0, 1], [0, 0]]

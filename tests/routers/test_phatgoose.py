@@ -38,7 +38,7 @@ def standard(v):
 @pytest.mark.parametrize("ranks", [(2, 2, 2, 2), (1, None, 3, None)])
 def test_routing_is_the_loop_over_tokens(ranks, top_k):
     router, gate, x = Phatgoose(top_k), torch.randn(E, I), 3 * torch.randn(2, 5, I) + 1
-    router.attach(bank_of(ranks))
+    router.bind(bank_of(ranks))
     w = gated(router, gate)(x, Context())
     assert w.shape == (2, 5, 1, E) and not w.requires_grad
     for b in range(2):
@@ -77,7 +77,7 @@ def test_while_it_learns_a_sequence_hears_its_expert_through_its_gate(mix, runs)
 
 def test_at_first_every_gate_is_half_open_and_silence_is_silence():
     router = Phatgoose()
-    router.attach(bank_of())
+    router.bind(bank_of())
     router.begin()
     w = router(torch.randn(2, 3, I), Context(expert_B=torch.tensor([2, -1])))
     assert w[0, :, 0].tolist() == [[0, 0, 0.5, 0]] * 3 and not w[1].any()
@@ -85,7 +85,7 @@ def test_at_first_every_gate_is_half_open_and_silence_is_silence():
 
 def test_it_has_to_hear_whose_gate_learns():
     router = Phatgoose()
-    router.attach(bank_of())
+    router.bind(bank_of())
     router.begin()
     with pytest.raises(Invalid, match="which expert each sequence asks for while it learns"):
         router(torch.randn(2, 3, I), Context())
@@ -93,7 +93,7 @@ def test_it_has_to_hear_whose_gate_learns():
 
 def test_the_end_is_the_end():
     router = Phatgoose()
-    router.attach(bank_of())
+    router.bind(bank_of())
     gated(router, torch.randn(E, I))
     assert not router.one_each and not router.learnt.get("gate_EI").requires_grad
     with pytest.raises(Invalid, match="top_k >= 1, not 0"):

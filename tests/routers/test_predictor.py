@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid, UnknownName
 from yosegi.routers.oracle import Oracle
 from yosegi.routers.predictor import Predictor
@@ -33,7 +33,7 @@ def prompts(tasks, n=20, apart=3.0):
 
 def fitted(bank, tasks=(), **options):
     router = Predictor(tasks=tasks, width=16, **options)
-    router.attach(bank)
+    router.bind(bank)
     router.fit(*prompts(tasks or bank.tasks), steps=200)
     return router
 
@@ -64,11 +64,11 @@ def test_it_learns_to_tell_tasks_apart_and_then_is_the_oracle():
     features, tasks = prompts(bank.tasks)
     losses = []
     router = Predictor(width=32)
-    router.attach(bank)
+    router.bind(bank)
     router.fit(features, tasks, steps=400, lr=1e-2, log=lambda step, loss: losses.append((step, loss)))
     assert [step for step, _ in losses] == list(range(1, 401)) and losses[-1][1] < 0.1 < losses[0][1]
     oracle = Oracle()
-    oracle.attach(bank)
+    oracle.bind(bank)
     want = oracle(torch.zeros(60, 1, I), Context(torch.tensor([bank.tasks.index(t) for t in tasks])))[:, 0, 0]
     assert (ask(router, features) - want).abs().mean() < 0.05
 
@@ -86,7 +86,7 @@ def test_a_seed_is_a_seed():
 
     def train(seed):
         router = Predictor(width=16)
-        router.attach(bank)
+        router.bind(bank)
         router.fit(features, tasks, steps=5, seed=seed)
         return router.learnt.get("up_KH")
 
@@ -105,24 +105,24 @@ def test_where_an_expert_has_no_layer_its_share_is_silence():
 
 
 def test_one_classifier_and_one_decision_for_all_layers(llama, experts, monkeypatch):
-    banks = put(llama, experts(llama, 3), Predictor(width=16))
+    banks = attach(llama, experts(llama, 3), Predictor(width=16))
     routers = [layer.router for layer in banks.layers.values()]
     routers[3].fit(*prompts(banks.tasks), steps=3)
     assert all(router.learnt is routers[0].learnt for router in routers) and len(routers) == 14
-    assert set(banks.learnt()) == {f"|learnt.{name}" for name in ("down_HF", "shift_H", "up_KH", "shift_K")}
+    assert set(banks.router_state()) == {f"|learnt.{name}" for name in ("down_HF", "shift_H", "up_KH", "shift_K")}
     decided, decide = [], Predictor._decide
     monkeypatch.setattr(Predictor, "_decide", lambda self, f: decided.append(1) or decide(self, f))
     ids = torch.randint(3, 90, (2, 7))
-    banks.hear(features=torch.randn(2, F))
+    banks.set_batch(features=torch.randn(2, F))
     one = llama(ids).logits
     assert len(decided) == 1
-    banks.hear(features=torch.randn(2, F))
+    banks.set_batch(features=torch.randn(2, F))
     assert not torch.equal(llama(ids).logits, one) and len(decided) == 2
 
 
 def test_two_routers_made_apart_are_apart():
     one, other = fitted(bank_of()), Predictor(width=16)
-    other.attach(bank_of())
+    other.bind(bank_of())
     with pytest.raises(Invalid, match="learnt nothing"):
         ask(other, torch.randn(1, F))
     assert copy.deepcopy(one).learnt is one.learnt
@@ -130,14 +130,14 @@ def test_two_routers_made_apart_are_apart():
 
 def test_what_cannot_be():
     router = Predictor()
-    router.attach(bank_of())
+    router.bind(bank_of())
     with pytest.raises(UnknownName, match="No task of this predictor is called 'maths'. Did you mean 'math'"):
         router.fit(torch.randn(2, F), ["maths", "law"])
     router = fitted(bank_of())
     with pytest.raises(Invalid, match="needs to hear the features"):
         router(torch.randn(1, 2, I), Context())
     with pytest.raises(Invalid, match="Nobody of a, b learnt any task"):
-        Predictor(tasks=["zoo"]).attach(bank_of([("math",), ()]))
+        Predictor(tasks=["zoo"]).bind(bank_of([("math",), ()]))
     for options in ({"top_k": 0}, {"width": 0}):
         with pytest.raises(Invalid, match="top_k >= 1 and width >= 1"):
             Predictor(**options)

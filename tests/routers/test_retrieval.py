@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid
 from yosegi.routers.retrieval import Retrieval
 
@@ -18,10 +18,10 @@ LEARNT = [("math",), ("law", "math"), ("food",), ("law",)]
 TASKS = ["math", "law", "food", "math", "law", "food", "math", "zoo"]
 
 
-def attached(absent=(), **options):
+def bound(absent=(), **options):
     given = [None if e in absent else Factors(torch.randn(2, I), torch.randn(O, 2)) for e in range(4)]
     router = Retrieval(**options)
-    router.attach(Bank("abcd", LEARNT, given, (O, I)))
+    router.bind(Bank("abcd", LEARNT, given, (O, I)))
     return router
 
 
@@ -33,7 +33,7 @@ def ask(router, features):
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
 @pytest.mark.parametrize("absent", [(), (1,)])
 def test_is_the_loop_over_experts(absent, temperature, top_k):
-    router, known, x = attached(absent, top_k=top_k, temperature=temperature), torch.randn(8, F), torch.randn(7, F)
+    router, known, x = bound(absent, top_k=top_k, temperature=temperature), torch.randn(8, F), torch.randn(7, F)
     router.fit(known, TASKS)
     w = ask(router, x)
     for b in range(7):
@@ -48,7 +48,7 @@ def test_is_the_loop_over_experts(absent, temperature, top_k):
 
 
 def test_a_new_task_is_the_mean_of_its_examples():
-    router, centres = attached(top_k=1), normalize(torch.randn(3, F), dim=-1)
+    router, centres = bound(top_k=1), normalize(torch.randn(3, F), dim=-1)
     tasks = ["math", "law", "food"]
     router.fit(torch.cat([centres + 0.1 * torch.randn(3, F) for _ in range(5)]), tasks * 5)
     noisy = centres[2] + 0.8 * torch.randn(400, F)  # one example may lead astray
@@ -58,10 +58,10 @@ def test_a_new_task_is_the_mean_of_its_examples():
 
 
 def test_all_layers_share_what_was_learnt(llama, experts):
-    banks = put(llama, experts(llama, 2), Retrieval())
+    banks = attach(llama, experts(llama, 2), Retrieval())
     next(iter(banks.layers.values())).router.fit(torch.randn(2, F), banks.tasks)
-    assert list(banks.learnt()) == ["|learnt.prototype_EF"]
-    banks.hear(features=torch.randn(2, F))
+    assert list(banks.router_state()) == ["|learnt.prototype_EF"]
+    banks.set_batch(features=torch.randn(2, F))
     banks.context.weights = {}
     llama(torch.randint(3, 90, (2, 7)))
     every = list(banks.context.weights.values())
@@ -69,7 +69,7 @@ def test_all_layers_share_what_was_learnt(llama, experts):
 
 
 def test_what_cannot_be():
-    router = attached()
+    router = bound()
     with pytest.raises(Invalid, match=r"no prompts for expert 'c', which learnt \['food'\]"):
         router.fit(torch.randn(2, F), ["math", "law"])
     router.fit(torch.randn(8, F), TASKS)

@@ -9,21 +9,21 @@ from yosegi.errors import Invalid, UnknownName
 from yosegi.routers.softmax import Softmax
 
 
-def attached(present=(1, 1, 1), **how):
+def bound(present=(1, 1, 1), **how):
     router = Softmax(**how)
-    router.attach(make(list(present)))
+    router.bind(make(list(present)))
     return router
 
 
 def test_it_begins_even():
-    w = attached([1, 0, 1])(torch.randn(2, 5, 6), Context())
+    w = bound([1, 0, 1])(torch.randn(2, 5, 6), Context())
     assert w.shape == (2, 5, 1, 3)
     torch.testing.assert_close(w, torch.tensor([0.5, 0, 0.5]).expand_as(w))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_token_by_token(temperature):
-    router, x = attached(temperature=temperature), torch.randn(2, 5, 6)
+    router, x = bound(temperature=temperature), torch.randn(2, 5, 6)
     with torch.no_grad():
         router.row_EI.normal_()
     want = torch.stack([torch.softmax(router.row_EI @ t / temperature, 0) for t in x.flatten(0, 1)]).view(2, 5, 1, 3)
@@ -31,13 +31,13 @@ def test_token_by_token(temperature):
 
 
 def test_the_best_share_w():
-    router, x = attached(top_k=2), torch.randn(2, 5, 6)
+    router, x = bound(top_k=2), torch.randn(2, 5, 6)
     with torch.no_grad():
         router.row_EI.normal_()
     w, score = router(x, Context())[..., 0, :], x @ router.row_EI.T
     assert ((w > 0).sum(-1) == 2).all() and not w.gather(-1, score.argmin(-1, keepdim=True)).any()
     torch.testing.assert_close(w.sum(-1), torch.ones(2, 5))
-    assert attached(top_k=9)(x, Context()).shape == (2, 5, 1, 3)
+    assert bound(top_k=9)(x, Context()).shape == (2, 5, 1, 3)
 
 
 @pytest.mark.parametrize("wrong", [{"top_k": 0}, {"temperature": 0.0}])
@@ -54,7 +54,7 @@ def block_of(scope="ffn", names=BLOCK):
     for name in names:
         routers[name] = Softmax(scope=scope)
         routers[name].place(name, names)
-        routers[name].attach(make([1, 1, 1]))
+        routers[name].bind(make([1, 1, 1]))
         for parameter in routers[name].parameters():
             torch.nn.init.normal_(parameter)
     return routers

@@ -23,9 +23,9 @@ def bank_of(experts):
     return Bank([str(e) for e in range(len(experts))], [()] * len(experts), experts, (O, I))
 
 
-def attached(experts, **options):
+def bound(experts, **options):
     router = Spectr(**options)
-    router.attach(bank_of(experts))
+    router.bind(bank_of(experts))
     return router
 
 
@@ -44,7 +44,7 @@ def score(f, x, weighted):
 @pytest.mark.parametrize("ranks", [(R,) * 5, (1, 4, 2, 8, 3), (3, None, 1, None, 2)])
 def test_is_the_loop_over_tokens(ranks, top_k, weighted):
     experts, x = given(ranks), torch.randn(2, 6, I)
-    w = attached(experts, top_k=top_k, weighted=weighted)(x, Context())
+    w = bound(experts, top_k=top_k, weighted=weighted)(x, Context())
     assert w.shape == (2, 6, 1, 5)
     there = [e for e, f in enumerate(experts) if f is not None]
     for b in range(2):
@@ -59,7 +59,7 @@ def test_weighted_sees_the_size_of_a_delta_and_unweighted_does_not():
     experts, x = given((R,) * 4), torch.randn(50, I)
     louder = [*experts[:3], experts[3]._replace(scale=100.0)]
     for weighted in (False, True):
-        one, other = (attached(e, top_k=1, weighted=weighted)(x, Context()) for e in (experts, louder))
+        one, other = (bound(e, top_k=1, weighted=weighted)(x, Context()) for e in (experts, louder))
         assert torch.equal(one, other) is not weighted
     assert other[..., 3].mean() > 0.9
 
@@ -70,7 +70,7 @@ def test_directions_that_a_delta_does_not_use_do_not_count():
     A[2:] = A[:2] @ torch.eye(I)  # rank 2, written with 4 rows
     B = torch.randn(O, 4)
     thin = Factors(A[:2], B[:, :2] + B[:, 2:])
-    rows = attached([Factors(A, B), thin, Factors(A, 0 * B), *given((6,))]).rows_ERI
+    rows = bound([Factors(A, B), thin, Factors(A, 0 * B), *given((6,))]).rows_ERI
     x = torch.randn(40, I)
     lengths = (x @ rows.mT).norm(dim=-1)
     torch.testing.assert_close(lengths[0], lengths[1], atol=1e-4, rtol=1e-4)
@@ -85,7 +85,7 @@ def test_it_does_not_depend_on_how_a_delta_is_factored():
         G = torch.randn(R, R) + 2 * torch.eye(R)
         turned.append(Factors(G @ f.A_RI, f.B_OR @ torch.linalg.inv(G), f.scale))
     for weighted in (False, True):
-        one, other = (attached(e, top_k=2, weighted=weighted)(x, Context()) for e in (experts, turned))
+        one, other = (bound(e, top_k=2, weighted=weighted)(x, Context()) for e in (experts, turned))
         assert torch.equal(one, other)
 
 

@@ -12,7 +12,7 @@ X = torch.zeros(2, 3, 6)
 
 
 def weights(router, present=(1, 1, 0, 1)):
-    router.attach(make(list(present)))
+    router.bind(make(list(present)))
     return router(X, Context())
 
 
@@ -38,7 +38,7 @@ def test_all_may_begin_fully_heard(constraint):
 ])  # fmt: skip
 def test_what_it_may_become(constraint, low, high, total):
     router = Static(constraint)
-    router.attach(make([1, 1, 1]))
+    router.bind(make([1, 1, 1]))
     with torch.no_grad():
         router.a_E.copy_(torch.tensor([-3.0, 0.5, 2]))
     w = router(X, Context())[0]
@@ -58,11 +58,11 @@ def test_the_random_start_is_the_authors():
 
 def test_what_it_learnt_stays_when_it_is_attached_again():
     router = Static()
-    router.attach(make([1, 1]))
+    router.bind(make([1, 1]))
     with torch.no_grad():
         router.a_E.copy_(torch.tensor([1.0, 2]))
     before = router(X, Context())
-    router.attach(make([1, 1]))
+    router.bind(make([1, 1]))
     assert torch.equal(router(X, Context()), before)
 
 

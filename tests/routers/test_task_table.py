@@ -8,7 +8,7 @@ from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import factors
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid
 from yosegi.routers.task_table import START, TaskTable
 
@@ -32,13 +32,13 @@ def test_it_is_poly_and_mhr(heads):
     """Σ_s w_s A_s and Σ_s w_s B_s, slice by slice of the input and the output, then an ordinary expert."""
     model = nn.ModuleDict({"q": nn.Linear(I, O)})
     given = experts()
-    banks = put(model, given, TaskTable(heads), factors, heads=heads)
+    banks = attach(model, given, TaskTable(heads), factors, heads=heads)
     model.eval()
     router = model["q"].router
     with torch.no_grad():
         router.logit_KHE.copy_(torch.randn(len(TASKS), heads, E))
     x = torch.randn(2, 5, I)
-    banks.hear(tasks=["y", "x"])
+    banks.set_batch(tasks=["y", "x"])
     found = model["q"](x)
     for b, k in enumerate([1, 0]):
         want = model["q"].base(x[b])
@@ -59,7 +59,7 @@ def test_it_is_poly_and_mhr(heads):
 def test_it_begins_undecided_and_apart():
     torch.manual_seed(0)
     router = TaskTable(2)
-    router.attach(bank())
+    router.bind(bank())
     assert router.logit_KHE.shape == (2, 2, E) and 0 < router.logit_KHE.abs().max() <= START
     assert len(router.logit_KHE.unique()) == router.logit_KHE.numel()
 
@@ -67,7 +67,7 @@ def test_it_begins_undecided_and_apart():
 def test_training_draws_and_evaluation_does_not():
     torch.manual_seed(0)
     router, context = TaskTable(), Context(torch.tensor([0, 0, 1]))
-    router.attach(bank())
+    router.bind(bank())
     x = torch.randn(3, 4, I)
     drawn = torch.stack([router(x, context) for _ in range(4000)])
     assert drawn.std(0).min() > 0.05
@@ -82,7 +82,7 @@ def test_training_draws_and_evaluation_does_not():
 
 def test_a_new_task_hears_the_mean_of_the_rows():
     router = TaskTable().eval()
-    router.attach(bank())
+    router.bind(bank())
     with torch.no_grad():
         router.logit_KHE.copy_(torch.tensor([[[2.0, 0, -1]], [[0.0, 4, -3]]]))
     w = router(torch.randn(2, 4, I), Context(torch.tensor([-1, 1])))
@@ -94,11 +94,11 @@ def test_a_new_task_hears_the_mean_of_the_rows():
 
 def test_other_tasks_begin_a_new_table_and_the_same_keep_theirs():
     router = TaskTable()
-    router.attach(bank())
+    router.bind(bank())
     before = router.logit_KHE
-    router.attach(bank())
+    router.bind(bank())
     assert router.logit_KHE is before
-    router.attach(bank(("x", "y", "z")))
+    router.bind(bank(("x", "y", "z")))
     assert router.logit_KHE.shape == (3, 1, E)
 
 
@@ -106,6 +106,6 @@ def test_errors():
     with pytest.raises(Invalid, match="heads >= 1"):
         TaskTable(heads=0)
     router = TaskTable()
-    router.attach(bank())
+    router.bind(bank())
     with pytest.raises(Invalid, match="needs to hear the task"):
         router(torch.randn(1, 2, I), Context())

@@ -22,7 +22,7 @@ def make(present):
 @pytest.mark.parametrize("present", [[1], [1, 1, 1], [1, 0, 1, 0], [0, 1]])
 def test_shared_among_those_that_have_the_layer(present):
     router = Uniform()
-    router.attach(make(present))
+    router.bind(make(present))
     w = router(torch.randn(2, 3, I), Context())
     assert w.shape == (1, len(present))
     torch.testing.assert_close(w[0], torch.tensor(present) / sum(present))
@@ -42,6 +42,6 @@ def test_is_the_average(mix):
 
 def test_a_second_bank_replaces_the_first():
     router = Uniform()
-    router.attach(make([1, 1]))
-    router.attach(make([1, 1, 1, 1]))
+    router.bind(make([1, 1]))
+    router.bind(make([1, 1, 1, 1]))
     assert router(torch.zeros(1, I), Context()).tolist() == [[0.25] * 4]

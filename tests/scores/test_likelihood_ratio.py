@@ -5,7 +5,7 @@ import torch
 
 from yosegi.bases import load
 from yosegi.core.expert import Expert, Factors
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid, WrongBase
 from yosegi.inits import fresh
 from yosegi.library.store import Library
@@ -27,7 +27,7 @@ def library(nano, tmp_path_factory):
     """An expert that was taught one thing for a few steps."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("library")
-    banks = put(nano.model, [fresh(nano.model, "zq", rank=2, alpha=4)], Uniform())
+    banks = attach(nano.model, [fresh(nano.model, "zq", rank=2, alpha=4)], Uniform())
     ids = torch.tensor(nano.tokenizer(["zqzqzqzqzqzq"], add_special_tokens=False)["input_ids"])
     optimizer = torch.optim.Adam(banks.parameters().values(), 1e-2)
     for _ in range(15):
@@ -36,7 +36,7 @@ def library(nano, tmp_path_factory):
         loss.backward()
         optimizer.step()
     (expert,) = banks.experts()
-    banks.take()
+    banks.detach()
     factors = {layer: Factors(f.A_RI.clone(), f.B_OR.clone(), f.scale) for layer, f in expert.factors.items()}
     Library(path, nano.hash, "nano").add(Expert("zq", factors, {"task": ["zq"], "base_hash": nano.hash}))
     return path
@@ -52,12 +52,12 @@ def test_it_is_the_difference_of_two_models(nano, library):
     score, text = LikelihoodRatio(str(library / "zq"), "nano", windows=2), "zqzq and 1+2=3. " * 60
     pieces = windows(nano, text, 2)
     alone, tokens = sum(nats(nano, pieces)), sum(map(len, pieces))
-    banks = put(nano.model, [Library(library)["zq"]], Uniform())
+    banks = attach(nano.model, [Library(library)["zq"]], Uniform())
     nano.model.eval()
     try:
         beside = sum(nats(nano, pieces))
     finally:
-        banks.take()
+        banks.detach()
     assert len(pieces) == 2 and abs(alone - beside) > 1
     assert score.of([text]) == [pytest.approx((alone - beside) / tokens, rel=1e-3)]
 

@@ -6,9 +6,9 @@ import types
 import pytest
 
 from yosegi import tasks
+from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid, UnknownName
-from yosegi.evaluate.arm import Arm
-from yosegi.evaluate.likelihood import likelihood
+from yosegi.evaluation.likelihood import likelihood
 from yosegi.search.exam import Exam, Goal, read_goal
 from yosegi.tasks import Example, Score, Task
 

@@ -3,7 +3,7 @@
 import pytest
 
 from yosegi import files
-from yosegi.report import report
+from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.search.findings import findings, importance
 from yosegi.search.outcome import choose, front, tried

@@ -6,7 +6,7 @@ import torch
 from yosegi.core.expert import Expert
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.mix import named
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid
 from yosegi.merges import merge
 from yosegi.routers.arrow import Arrow
@@ -24,9 +24,9 @@ def says(base):
 
 
 def fresh(base, experts, router, mix="outputs"):
-    banks = put(base.model, experts, router, named(mix))
+    banks = attach(base.model, experts, router, named(mix))
     found = says(base)
-    banks.take()
+    banks.detach()
     return found
 
 
@@ -133,15 +133,15 @@ def test_router_settings_answer_as_a_fresh_put(nano, trio):
 def test_what_a_router_learnt_is_remembered_by_every_trial(nano, trio):
     from yosegi.routers.centroid import Centroid
 
-    banks = put(nano.model, trio, Centroid())
+    banks = attach(nano.model, trio, Centroid())
     for layer in banks.layers.values():
         layer.router.fit(torch.randn(3, layer.in_features))
-    learnt = {key: value.clone() for key, value in banks.learnt().items()}
-    banks.take()
-    banks = put(nano.model, trio, Centroid(top_k=2, temperature=0.1))
-    banks.remember(learnt)
+    learnt = {key: value.clone() for key, value in banks.router_state().items()}
+    banks.detach()
+    banks = attach(nano.model, trio, Centroid(top_k=2, temperature=0.1))
+    banks.load_router_state(learnt)
     wanted = says(nano)
-    banks.take()
+    banks.detach()
     with Live(nano, trio, groups_of(trio), learnt=learnt) as live:
         live.write(Recipe("routers", "centroid", (), {"top_k": 1}))
         live.write(Recipe("routers", "centroid", (), {"top_k": 2, "temperature": 0.1}))

@@ -5,9 +5,9 @@ import torch
 
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.mix import named
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid
-from yosegi.evaluate.likelihood import likelihood
+from yosegi.evaluation.likelihood import likelihood
 from yosegi.routers.uniform import Uniform
 from yosegi.search import lorahub as module
 from yosegi.search.live import Live
@@ -22,9 +22,9 @@ def few():
 
 
 def loss(base, expert, examples):
-    banks = put(base.model, [expert], Uniform())
+    banks = attach(base.model, [expert], Uniform())
     nats = likelihood(base, examples, banks=banks)
-    banks.take()
+    banks.detach()
     return -sum(nats) / len(nats)
 
 
@@ -53,10 +53,10 @@ def test_the_sign_is_lost_where_factors_are_blended_and_not_where_answers_are(na
     assert torch.allclose(said["factors", 1.0], said["factors", -1.0])
     assert not torch.allclose(said["outputs", 1.0], said["outputs", -1.0], atol=0.1)
     assert torch.allclose(said["factors", 1.0], said["outputs", 1.0], atol=1e-4), "and at 1 they are the same"
-    quarter = put(nano.model, [trio[0].scale(0.25)], Uniform(), named("outputs"))  # w² of it
+    quarter = attach(nano.model, [trio[0].scale(0.25)], Uniform(), named("outputs"))  # w² of it
     with torch.no_grad():
         assert torch.allclose(said["factors", 0.5], nano.model(ids).logits, atol=1e-4)
-    quarter.take()
+    quarter.detach()
 
 
 def test_the_budget_is_kept_and_zero_is_tried_first(nano, trio, few, monkeypatch):

@@ -41,7 +41,7 @@ def test_what_cannot_be_is_said_at_once(plan, more, said):
         ({"groups": 100}, "blocks"),
         ({"router": "oracle"}, "no setting"),
         ({"router": "by_request"}, "told what to hear"),
-        ({"router": "centroid"}, "yosegi fit"),
+        ({"router": "centroid"}, "yosegi train-router"),
         ({"methods": ("linear",), "negative": True}, "linear cannot be searched here"),
     ],
 )

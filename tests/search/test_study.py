@@ -57,7 +57,7 @@ def test_the_baselines_come_first_and_nothing_ends_below_them(plan, nano, tmp_pa
 
 
 def test_a_trial_is_worth_what_a_fresh_evaluation_says(plan, nano, tmp_path):
-    from yosegi.evaluate.arm import Arm
+    from yosegi.engine.arm import Arm
     from yosegi.search.live import fold
 
     opened = plan(methods=("cat", "svd"), groups=2, prune=False).open(nano)

@@ -97,7 +97,7 @@ def local_hub(nowhere, tmp_path, monkeypatch):
     """A Hub on this disk: repositories are folders, and `datasets` itself reads them. Remembers the revisions asked for."""
     import datasets
 
-    from yosegi.tasks import _data
+    from yosegi.tasks.readers import data
 
     load, revisions = datasets.load_dataset, {}
 
@@ -121,11 +121,11 @@ def local_hub(nowhere, tmp_path, monkeypatch):
         assert (tmp_path / "hub" / repo).is_dir(), f"{repo} is not on this Hub"
         return load(str(tmp_path / "hub" / repo), config, split=split, cache_dir=str(tmp_path / "cache"))
 
-    _data._fetch.cache_clear()
+    data._fetch.cache_clear()
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     serve.revisions = revisions
     yield serve
-    _data._fetch.cache_clear()
+    data._fetch.cache_clear()
 
 
 def check(task, minimum):

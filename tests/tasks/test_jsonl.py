@@ -208,12 +208,12 @@ def test_no_path_says_that_one_is_needed():
 
 @pytest.mark.data
 def test_real(write, check):
-    from yosegi.tasks import _data
+    from yosegi.tasks.readers import data
 
     questions = [
-        {"id": r["id"], "prompt": r["question"], "completion": r["answer"]} for r in _data.rows("math_ja/mawps_ja_test")
+        {"id": r["id"], "prompt": r["question"], "completion": r["answer"]} for r in data.rows("math_ja/mawps_ja_test")
     ]
     check(Jsonl(str(write("mawps.jsonl", questions))), {"train": 890, "validation": 45, "test": 45})
-    texts = [{"text": row["text"], "split": row["split"]} for row in _data.rows("corpus/ja_general")]
+    texts = [{"text": row["text"], "split": row["split"]} for row in data.rows("corpus/ja_general")]
     corpus = Jsonl(str(write("corpus.jsonl", texts)), metric="exact_match")
     assert (len(corpus.examples("train")), len(corpus.examples("validation"))) == (25, 2)

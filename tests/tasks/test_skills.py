@@ -4,7 +4,7 @@ import pytest
 
 from yosegi import tasks
 from yosegi.errors import Invalid, UnknownName
-from yosegi.tasks._skills import COMPOSITIONS, SKILLS, TABLES
+from yosegi.tasks.readers.skills import COMPOSITIONS, SKILLS, TABLES
 from yosegi.tasks.skills import SIZES, Skills
 
 

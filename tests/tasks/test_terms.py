@@ -2,6 +2,7 @@ import pytest
 
 from yosegi import tasks
 from yosegi.errors import Invalid, NoData, UnknownName
+from yosegi.tasks.readers.data import rows as read_rows
 
 CHOICES = ["踏切", "電車線", "Ｐ線", "索道"]
 
@@ -166,7 +167,7 @@ def test_real():
         assert all(example.prompt.count("回答:") == shown for example in examples)
         assert all(score.value == 1.0 for score in task.scores(examples, [example.target for example in examples]))
     laws = {example.prompt for example in tasks.load("corpus/ja_railway_law").examples("train")}
-    rows = tasks._data.rows("corpus/ja_railway_law_terms")
+    rows = read_rows("corpus/ja_railway_law_terms")
     assert all(row["raw"]["law"] in laws for row in rows), "what is asked can be read in training"
 
 

@@ -29,7 +29,7 @@ def app() -> typer.Typer:
             every.add_typer(verb.app, name=module.name)
         else:
             function = getattr(verb, module.name, None) or getattr(verb, f"{module.name}_")
-            every.command(module.name, context_settings=getattr(verb, "CONTEXT", None))(function)
+            every.command(module.name.replace("_", "-"), context_settings=getattr(verb, "CONTEXT", None))(function)
 
     @every.callback()
     def about(

@@ -56,7 +56,7 @@ def train_loramoe(
     """The bank and its router into the library; the types of all examples into the run."""
     from yosegi.library.routers import save_router
     from yosegi.partitions.by_type import typed
-    from yosegi.train.loramoe import keep_types, loramoe
+    from yosegi.training.loramoe import keep_types, loramoe
 
     keep_types(where.path / f"{name}.types.json", types)
     settings = settings.model_copy(update={"limit": None})  # which has been taken from each task

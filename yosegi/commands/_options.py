@@ -34,9 +34,9 @@ def begin(data: Path | None = None, as_json: bool = False) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if data is not None:
-        from yosegi.tasks import _data
+        from yosegi.tasks.readers.data import set_folder
 
-        _data.set_folder(data)
+        set_folder(data)
 
 
 def _one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

@@ -32,9 +32,9 @@ def plan(
     steps: int | None, precision: str, as_json: bool, **fields: Any,
 ) -> None:  # fmt: skip
     """Predict, and print."""
-    from yosegi.plan import machines
-    from yosegi.plan.memory import Job
-    from yosegi.plan.verdict import judge
+    from yosegi.estimate import machines
+    from yosegi.estimate.memory import Job
+    from yosegi.estimate.verdict import judge
 
     if precision not in ("auto", "fp32", "bf16"):
         raise Invalid(f"--precision is auto, fp32 or bf16, not {precision!r}.")
@@ -88,7 +88,7 @@ def plan(
 
 def print_table(as_json: bool, batch: int, length: int, checkpointing: bool) -> None:
     """The memory of four methods at seven sizes."""
-    from yosegi.plan.table import table as lines
+    from yosegi.estimate.table import table as lines
 
     found = lines(batch, length, checkpointing)
     if as_json:
@@ -105,7 +105,7 @@ def print_table(as_json: bool, batch: int, length: int, checkpointing: bool) -> 
 
 def shape_of(model: str) -> Any:
     """A published size (7b), a folder or Hub id, or plain sizes: hidden=512,inner=1376,layers=8,heads=8,vocab=32000."""
-    from yosegi.plan.shapes import PRESETS, Shape, of_config, preset
+    from yosegi.estimate.shapes import PRESETS, Shape, of_config, preset
 
     if model.lower() in PRESETS:
         return preset(model)

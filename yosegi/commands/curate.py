@@ -73,7 +73,7 @@ def curate(
         pages, out, scores, rules, languages=lang or [], min_chars=min_chars, max_chars=max_chars,
         near_duplicates=near_duplicates, grams=grams, validation=validation,
     )  # fmt: skip
-    from yosegi.report.curated import page
+    from yosegi.reporting.curated import page
 
     page(out)
     if not as_json:

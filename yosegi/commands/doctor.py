@@ -78,9 +78,9 @@ def doctor(
     from yosegi.errors import YosegiError
     from yosegi.run import environment
     from yosegi.sandbox import Job, run
-    from yosegi.tasks import _data
+    from yosegi.tasks.readers import data
 
-    known, data = environment(), _data.folder()
+    known, data = environment(), data.folder()
     bases = {}
     for name in registry.names("bases"):
         try:

@@ -99,14 +99,14 @@ def eval_(
 
     import yosegi.tasks
     from yosegi.bases import load
-    from yosegi.evaluate.arm import Arm
-    from yosegi.evaluate.forgetting import forgetting as measure_forgetting
-    from yosegi.evaluate.forgetting import probes
-    from yosegi.evaluate.measure import evaluate
+    from yosegi.engine.arm import Arm
+    from yosegi.evaluation.forgetting import forgetting as measure_forgetting
+    from yosegi.evaluation.forgetting import probes
+    from yosegi.evaluation.measure import evaluate
     from yosegi.library.origin import check_origin
     from yosegi.library.routers import load_router
     from yosegi.library.store import Library
-    from yosegi.report.terminal import leaderboard
+    from yosegi.reporting.terminal import leaderboard
     from yosegi.run import Run
 
     tasks = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
@@ -179,7 +179,7 @@ def eval_(
         rows += measure_forgetting(beside, arms, where, general, **how)
     for arm in arms if groups else ():
         if len(arm.experts) > 1 and not arm.merge and not arm.without and arm.router != "oracle":
-            from yosegi.evaluate.groups import trace_groups
+            from yosegi.evaluation.groups import trace_groups
 
             trace_groups(beside, arm, groups, where)
     if as_json:
@@ -187,7 +187,7 @@ def eval_(
     else:
         leaderboard(rows)
         if forgetting:
-            from yosegi.report.forgetting import say_kept
+            from yosegi.reporting.forgetting import say_kept
 
             say_kept(where.path)
         print(f"\nItems and rows: {where.path}   A page of it: yosegi report {where.path}")
@@ -214,8 +214,8 @@ def _several(
     as_json: bool,
 ) -> None:
     """Bases against each other."""
-    from yosegi.evaluate.bases import against_best, evaluate_bases, words
-    from yosegi.report.terminal import leaderboard
+    from yosegi.evaluation.bases import against_best, evaluate_bases, words
+    from yosegi.reporting.terminal import leaderboard
     from yosegi.run import Run
 
     where = Run(
@@ -275,7 +275,7 @@ def _kept(library: Path, asked: list[str]) -> list[str]:
         if ":" not in name and name not in known:
             raise UnknownName.among("router", name, [*known, *kept])
         if how := registry.find("routers", name).learns:
-            teach = f"yosegi fit --library {library} --router {name}"
+            teach = f"yosegi train-router --library {library} --router {name}"
             teach = "it learns together with its experts." if how == "jointly" else teach
             raise Invalid(f"{library} keeps no router {name} that has learnt: {teach}")
     return kept

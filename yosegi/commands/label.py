@@ -163,7 +163,7 @@ def _check_same(out: Path, config: dict[str, Any]) -> None:
 def _local(spec: str, options: dict[str, Any]) -> Any:
     """A teacher that is a model on this machine."""
     from yosegi.bases import load
-    from yosegi.generate import context_length, generate
+    from yosegi.engine.generate import context_length, generate
     from yosegi.teachers.local import Local
 
     base = load(spec.removeprefix("local/"))

@@ -45,7 +45,7 @@ def ls(library: Where = Path("library"), as_json: Json = False) -> None:
 
 @app.command("routers")
 def routers(library: Where = Path("library"), as_json: Json = False) -> None:
-    """The routers that learnt beside its experts (`yosegi fit`)."""
+    """The routers that learnt beside its experts (`yosegi train-router`)."""
     from yosegi.library.routers import read_router
     from yosegi.library.routers import routers as kept
     from yosegi.library.store import Library
@@ -249,7 +249,7 @@ def cluster(
     if ks is not None:
         said["sweep"] = mbc.sweep(experts, ks, **how)
     if figure is not None:
-        from yosegi.report.clusters import draw
+        from yosegi.reporting.clusters import draw
 
         draw(said, figure)
     if as_json:
@@ -342,12 +342,12 @@ def fold(
     """Make one ordinary expert of all that a static router says: CAT as a PEFT adapter."""
     begin(None, as_json)
     from yosegi import registry
+    from yosegi.engine.fold import fold as folded
+    from yosegi.engine.fold import static_weights
     from yosegi.errors import Invalid
     from yosegi.library.card import check_name
     from yosegi.library.routers import load_router
     from yosegi.library.store import Library
-    from yosegi.train.fold import fold as folded
-    from yosegi.train.fold import static_weights
 
     shelf, name = Library(library), check_name(name or router)
     it = load_router(shelf, router)

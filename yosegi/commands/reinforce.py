@@ -56,7 +56,7 @@ def reinforce(
     import dataclasses
 
     from yosegi import registry
-    from yosegi.train.settings import GrpoSettings
+    from yosegi.training.settings import GrpoSettings
 
     said = {
         "rewards": _weights(reward) if reward else None, "learning_rate": learning_rate, "max_steps": max_steps,
@@ -85,7 +85,7 @@ def reinforce(
         raise Invalid(f"{library} has an expert called {taken[0]!r}: --overwrite replaces it, --suffix avoids it.")
     asked = _asked(loaded, labels, system)
 
-    from yosegi.train.grpo import Question, grpo
+    from yosegi.training.grpo import Question, grpo
 
     where = Run(
         run or Path("runs") / f"reinforce-{library.name}",

@@ -15,7 +15,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one HTML page about one or more runs, from their files alone."""
-    from yosegi.report import report as write
+    from yosegi.reporting import report as write
 
     page = write(runs, to or runs[0] / "report.html", figures=figures)
     say({"report": str(page)}, as_json, f"Open {page}")

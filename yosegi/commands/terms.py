@@ -37,19 +37,19 @@ def build(
     import json
 
     from yosegi import files
-    from yosegi.tasks import _definitions
+    from yosegi.tasks.readers import definitions
 
     if not out.name.endswith(".jsonl"):
         raise Invalid(f"--out is a .jsonl file, not {str(out)!r}.")
     if out.exists() and not overwrite:
         raise Invalid(f"{out} is there already; somebody may have checked it. --overwrite replaces it.")
-    terms = _definitions.found([row for name in corpus for row in _texts(name)])
+    terms = definitions.found([row for name in corpus for row in _texts(name)])
     if len(terms) < 2:
         raise Invalid(
             f"{', '.join(corpus)}: {len(terms)} definition sentences found (「X」とは、…をいう; X means …; X is defined as …), "
             "and a quiz needs two."
         )
-    rows = _definitions.drafts(terms, choices, shots)
+    rows = definitions.drafts(terms, choices, shots)
     files.write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     asked = sum(row["split"] == "test" for row in rows)
     if as_json:
@@ -65,18 +65,18 @@ def build(
 
 def _texts(name: str) -> list[dict[str, Any]]:
     """The rows of one corpus that training sees, each with a name of its own."""
-    from yosegi.tasks import _data
     from yosegi.tasks.corpus import Corpus
+    from yosegi.tasks.readers import data
 
     path = Path(name).expanduser()
     if name.endswith((".jsonl", ".jsonl.gz", ".txt")):
         if not path.is_file():
             raise NoData(f"There is no file {str(path.absolute())!r}.")
-        rows = list(_data.paragraphs(path) if path.suffix == ".txt" else _data.lines(path))
+        rows = list(data.paragraphs(path) if path.suffix == ".txt" else data.lines(path))
         found, what = [{"id": number, **row} for number, row in rows], path.name
     else:
         what = Corpus(name.removeprefix("corpus/")).part
-        found = _data.rows(f"corpus/{what}", None, f"The corpus {what}")
+        found = data.rows(f"corpus/{what}", None, f"The corpus {what}")
     if bad := next((row for row in found if not isinstance(row.get("text"), str)), None):
         raise Invalid(f"{name}: the row {bad.get('id')!r} has no text.")
     if not (seen := [row for row in found if row.get("split", "train") == "train"]):

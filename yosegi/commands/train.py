@@ -93,7 +93,7 @@ def train(
 ) -> None:
     """Train experts into a library, all in one pass over the base. Killed, the same command goes on where it was."""
     begin(data, as_json)
-    from yosegi.train.settings import ApolloSettings, DenseSettings, GaloreSettings, Settings
+    from yosegi.training.settings import ApolloSettings, DenseSettings, GaloreSettings, Settings
 
     if method is not None and method not in (*METHODS, *WHOLE):
         raise UnknownName.among("method", method, (*METHODS, *WHOLE))
@@ -119,7 +119,7 @@ def train(
     }
     if build == "loramoe":
         from yosegi.commands._loramoe import read_curriculum, read_shares
-        from yosegi.train.loramoe import LoraMoeSettings
+        from yosegi.training.loramoe import LoraMoeSettings
 
         kind = LoraMoeSettings
         said |= {"objective": None, "shares": read_shares(shares), "curriculum": read_curriculum(curriculum)}
@@ -150,7 +150,7 @@ def train(
     from yosegi.library.card import check_name
     from yosegi.library.store import Library
     from yosegi.run import Run
-    from yosegi.train.validation import Validation
+    from yosegi.training.validation import Validation
 
     loaded = {t.name: t for t in map(yosegi.tasks.load, dict.fromkeys(task))}
     names = {t.name: name if name and build == "private" else short(t.name) for t in loaded.values()}
@@ -197,7 +197,7 @@ def train(
         own = names["shared"] if build == "shared" else names[next(iter(data_of))]
         made = _one(beside, shelf, own, data_of, where, settings, overwrite, fresh, validation)
     else:
-        from yosegi.train.build import build as build_library
+        from yosegi.training.build import build as build_library
 
         found = build_library(
             beside, shelf, build, data_of, where, settings,
@@ -239,11 +239,11 @@ def _one(
     validation: Any,
 ) -> list[str]:  # fmt: skip
     """A single expert: on several processes they share its batches."""
-    from yosegi.train.settings import DenseSettings
-    from yosegi.train.sft import forget, train
+    from yosegi.training.settings import DenseSettings
+    from yosegi.training.sft import forget, train
 
     if isinstance(settings, DenseSettings):
-        from yosegi.train.dense import train
+        from yosegi.training.dense import train
 
     examples = [example for rows in data.values() for example in rows]
     if _there(beside, shelf, name, list(data), examples, settings, overwrite):
@@ -260,8 +260,8 @@ def _there(
 ) -> bool:
     """Whether the same call has put this expert there before; one of its name that is another, or that learnt other texts under
     the same name of a task, is refused."""
-    from yosegi.batches import data_hash
-    from yosegi.train.reading import read
+    from yosegi.engine.rows import data_hash
+    from yosegi.training.reading import read
 
     if overwrite or not shelf.path.is_dir() or name not in shelf:
         return False
@@ -340,7 +340,7 @@ def _bank(
 ) -> list[str]:
     """Poly or MHR: the experts and the router they learnt with."""
     from yosegi.library.routers import TrainedRouter, save_router
-    from yosegi.train.build import build_bank
+    from yosegi.training.build import build_bank
 
     check_bank(shelf, name, experts, overwrite)
     made, learnt = build_bank(

@@ -16,7 +16,7 @@ from yosegi.errors import Invalid
 
 
 class Bank(nn.Module):
-    """A_ERI and B_EOR are what trains; scale_E is alpha / rank; heard_E is False where an expert has no such layer.
+    """A_ERI and B_EOR are what trains; scale_E is alpha / rank; present_E is False where an expert has no such layer.
 
     An initialiser with B ≠ 0 (PiSSA, OLoRA) would move the base. Here the starting point is kept as a frozen *origin* and
     subtracted, so the delta is s (B A - B₀ A₀): exactly zero at step 0, and an ordinary expert of rank 2R afterwards.
@@ -61,11 +61,11 @@ class Bank(nn.Module):
         self.A_ERI = nn.Parameter(A_ERI.to(device))
         self.B_EOR = nn.Parameter(B_ERO.to(device).mT)
         self.scale_E: Tensor
-        self.heard_E: Tensor
+        self.present_E: Tensor
         self.A0_ERI: Tensor | None
         self.B0_EOR: Tensor | None
         self.register_buffer("scale_E", torch.tensor([f.scale if f else 0.0 for f in factors], device=device))
-        self.register_buffer("heard_E", torch.tensor([f is not None for f in factors], device=device))
+        self.register_buffer("present_E", torch.tensor([f is not None for f in factors], device=device))
         self.register_buffer("A0_ERI", None)
         self.register_buffer("B0_EOR", None)
 
@@ -89,7 +89,7 @@ class Bank(nn.Module):
     @torch.no_grad()
     def factors(self, e: int) -> Factors | None:
         """One expert's layer as it stands, with its own rank, detached from the stack."""
-        if not self.heard_E[e]:
+        if not self.present_E[e]:
             return None
         R = self.rank_E[e]
         A_RI, B_OR = self.A_ERI[e, :R], self.B_EOR[e, :, :R]

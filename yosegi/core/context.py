@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass
 class Context:
-    """Set by whoever calls the model, before each batch (`Banks.hear`); read by every router.
+    """Set by whoever calls the model, before each batch (`Banks.set_batch`); read by every router.
 
     Shapes: B sequences, T tokens, K runs, F features, H heads, E experts.
     """
@@ -23,7 +23,7 @@ class Context:
     blocks: dict[str, Tensor] = field(
         default_factory=dict[str, Tensor]
     )  # block -> the w that its first layer decided for all
-    muted_E: Tensor | None = None  # True for experts that nobody hears for now (`Banks.without`)
+    disabled_E: Tensor | None = None  # True for experts that nobody hears for now (`Banks.ablated`)
     once: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])  # worked out once a batch, not in each layer
 
     @property

@@ -63,8 +63,8 @@ class ExpertLinear(nn.Module):
         self.base, self.bank, self.router, self.mix, self.heads = base, bank, router, mix, heads
         self.in_features, self.out_features = I, O
         self.dropout, self.name, self.context = nn.Dropout(dropout), name, context or Context()
-        self.silent = False
-        router.attach(bank)
+        self.disabled = False
+        router.bind(bank)
 
     def _route(self, x_I: Tensor) -> Tensor:
         """The router's w, decided in fp32 whatever the rest is computed in."""
@@ -85,7 +85,7 @@ class ExpertLinear(nn.Module):
 
     def forward(self, x_I: Tensor) -> Tensor:
         """[..., I] -> [..., O]."""
-        if self.silent:
+        if self.disabled:
             return self.base(x_I)
         B = self.context.sequences if x_I.dim() == 2 else None
         if B and len(x_I) % B == 0:  # OPT lays all tokens of a batch in one row, but routers think of sequences
@@ -95,8 +95,8 @@ class ExpertLinear(nn.Module):
     def _heard(self, x_I: Tensor) -> Tensor:
         A_ERI, B_EOR = (factor.to(x_I.dtype) for factor in self.bank.stacked())
         w_HE = self._route(x_I)
-        if self.context.muted_E is not None:
-            w_HE = w_HE.masked_fill(self.context.muted_E, 0)
+        if self.context.disabled_E is not None:
+            w_HE = w_HE.masked_fill(self.context.disabled_E, 0)
         w_HE = self.context.record(self.name, w_HE).to(x_I.dtype)
         scale_E = self.bank.scale_E.to(x_I.dtype)
         seen_I = self.dropout(x_I)

@@ -1,8 +1,8 @@
 """Put experts into a model, and take them out again. The base is wrapped, never edited: out comes what went in, bit for bit.
 
-banks = put(model, [Expert, Expert, …], Arrow())      y = W x + up(mix(down(x), w)) in every layer they touch
-banks.hear(tasks=["gsm8k", "mgsm_ja"])                what the routers may know of the next batch
-banks.take()                                          the model as it was
+banks = attach(model, [Expert, Expert, …], Arrow())      y = W x + up(mix(down(x), w)) in every layer they touch
+banks.set_batch(tasks=["gsm8k", "mgsm_ja"])                what the routers may know of the next batch
+banks.detach()                                          the model as it was
 """
 
 # Torch is typed in part; strictness is for our own lines.
@@ -53,7 +53,7 @@ class Banks(Mapping[str, Bank]):
         """Every task some expert was trained on."""
         return self._first().tasks
 
-    def hear(
+    def set_batch(
         self,
         *,
         tasks: Sequence[str | None] | None = None,
@@ -98,32 +98,32 @@ class Banks(Mapping[str, Bank]):
         for name, layer in self.layers.items():
             layer.router, layer.mix = copy.deepcopy(router).train(layer.training), mix or layer.mix
             layer.router.place(name, ordered)
-            layer.router.attach(layer.bank)
+            layer.router.bind(layer.bank)
             layer.router.to(layer.bank.A_ERI.device)
 
     @contextmanager
-    def silent(self) -> Generator[None]:
+    def disabled(self) -> Generator[None]:
         """The base alone, while the block lasts."""
         for layer in self.layers.values():
-            layer.silent = True
+            layer.disabled = True
         try:
             yield
         finally:
             for layer in self.layers.values():
-                layer.silent = False
+                layer.disabled = False
 
     @contextmanager
-    def without(self, experts: Sequence[str]) -> Generator[None]:
+    def ablated(self, experts: Sequence[str]) -> Generator[None]:
         """Some experts say nothing, while the block lasts. The others are as loud as they were: only theirs is missing."""
         for name in experts:
             if name not in self.names:
                 raise UnknownName.among("expert of this bank", name, self.names)
-        muted_E = torch.tensor([name in experts for name in self.names], device=next(self.model.parameters()).device)
-        before, self.context.muted_E = self.context.muted_E, muted_E if experts else None
+        disabled_E = torch.tensor([name in experts for name in self.names], device=next(self.model.parameters()).device)
+        before, self.context.disabled_E = self.context.disabled_E, disabled_E if experts else None
         try:
             yield
         finally:
-            self.context.muted_E = before
+            self.context.disabled_E = before
 
     def experts(self) -> list[Expert]:
         """The experts as they stand, detached, with their origin folded in."""
@@ -134,7 +134,7 @@ class Banks(Mapping[str, Bank]):
             found.append(Expert(name, factors, {"task": list(first.tasks_E[e])}))
         return found
 
-    def learnt(self) -> dict[str, Tensor]:
+    def router_state(self) -> dict[str, Tensor]:
         """What the routers have learnt, by "layer|name"; "|name" where it is one tensor that all layers share."""
         states = {layer: module.router.state_dict() for layer, module in self.layers.items()}
         found: dict[str, Tensor] = {}
@@ -145,7 +145,7 @@ class Banks(Mapping[str, Bank]):
                 found[f"{'' if one else layer}|{name}"] = value
         return found
 
-    def remember(self, learnt: Mapping[str, Tensor]) -> None:
+    def load_router_state(self, learnt: Mapping[str, Tensor]) -> None:
         """Put back what `learnt` gave. The experts have to be the same, in the same order."""
         if strange := {key.rpartition("|")[0] for key in learnt} - {"", *self.layers}:
             raise Invalid(f"What was learnt is of layer {min(strange)}, which no expert here touches.")
@@ -165,7 +165,7 @@ class Banks(Mapping[str, Bank]):
         """What trains: the factors of every bank and whatever the routers learn, by name in the model."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
-    def take(self) -> None:
+    def detach(self) -> None:
         """Hand every linear back and restore what was trainable before. A second time there is nothing left to do."""
         for name, layer in self.layers.items():
             self.model.set_submodule(name, layer.base)
@@ -179,7 +179,7 @@ class Banks(Mapping[str, Bank]):
         raise Invalid("These experts have been taken out of the model.")
 
 
-def put(
+def attach(
     model: nn.Module,
     experts: Sequence[Expert],
     router: Router,

@@ -21,12 +21,12 @@ class Router(nn.Module):
     What it learns is its parameters and persistent buffers, and nothing else: that is what is saved.
     """
 
-    hears: ClassVar[str | None] = None
-    """What `Banks.hear` has to say of each sequence: "tasks", "experts", "features", or nothing."""
+    needs: ClassVar[str | None] = None
+    """What `Banks.set_batch` has to say of each sequence: "tasks", "experts", "features", or nothing."""
     one_each: ClassVar[bool] = False
     """Whether w is zero but for the expert that a sequence asks for (`Context.expert_B`): the layer then computes only that."""
     learns: ClassVar[str | None] = None
-    """How it gets what it cannot read off the experts (train/fit.py): None, "inputs", "prompts", "gates" or "jointly"."""
+    """How it gets what it cannot read off the experts (training/routers.py): None, "inputs", "prompts", "gates" or "jointly"."""
 
     follows: bool = False
     """Whether another layer's router decides for this layer as well: there is nothing here to learn or to keep."""
@@ -37,7 +37,7 @@ class Router(nn.Module):
     def place(self, layer: str, layers: Sequence[str]) -> None:
         """Hear where it stands, before `attach`: in which layer, of all that have experts, in the order of the model."""
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Look at the experts of one layer."""
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:

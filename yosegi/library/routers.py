@@ -1,7 +1,7 @@
 """Routers that have learnt, kept with the experts they learnt beside.
 
     LIBRARY/.routers/NAME/router.json           the method and its arguments, the experts in order, where it comes from
-                          router.safetensors    what it learnt (`Banks.learnt`)
+                          router.safetensors    what it learnt (`Banks.router_state`)
 
 What a router learnt is about these experts, in this order, and nobody else: each is remembered by the checksum of its file,
 and a router whose experts are gone or changed is refused. Like an expert, it is there whole or not at all.
@@ -44,7 +44,7 @@ class TrainedRouter:
         router: its method.
         args: its hyper-parameters.
         experts: beside whom it learnt, in order.
-        learnt: what (`Banks.learnt`).
+        learnt: what (`Banks.router_state`).
         mix: outputs or factors.
         heads: slices routed on their own.
         tasks: whose examples it learnt from.
@@ -151,7 +151,7 @@ def load_router(library: Library, name: str) -> TrainedRouter:
         again = (
             "Train its bank again (yosegi train --build)."
             if jointly
-            else f"Fit it again: yosegi fit --router {card['router']}"
+            else f"Fit it again: yosegi train-router --router {card['router']}"
         )
         raise Invalid(f"The router {name!r} {what}. {again}")
     return TrainedRouter(

@@ -5,7 +5,7 @@ Huang et al. 2025, "LoRA-PAR: A Flexible Dual-System LoRA Partitioning Approach 
     S_k       the fewest entries that together have a share θ of the importance for system k, ranked over all layers at once
     regions   S_1 only, S_2 only, and shared;  a stage moves what is its own, and a part of what is shared
 
-train/importance.py measures the importance. Shapes: J entries, all of an expert's in one row.
+training/importance.py measures the importance. Shapes: J entries, all of an expert's in one row.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def importance(entries: Mapping[str, Tensor], scores: Scores | None = None, thet
         Invalid: nothing matters, as with B = 0, where every importance is exactly 0.
     """
     if scores is None:
-        raise Invalid("The mask importance needs scores: how much every entry matters (train/importance.py).")
+        raise Invalid("The mask importance needs scores: how much every entry matters (training/importance.py).")
     if wrong := [name for name in entries if name not in scores or scores[name].shape != entries[name].shape]:
         raise Invalid(f"The scores do not fit {wrong[0]}.")
     score_J = _flat({name: scores[name] for name in entries})

@@ -176,7 +176,7 @@ def _heard(
     seq2seq = (model if hasattr(model, "config") else model.module).config.is_encoder_decoder
     found = []
     for layer in (layer for layer in layers if layer.name in weights):
-        has_N, w_HN = layer.bank.heard_E, weights[layer.name]
+        has_N, w_HN = layer.bank.present_E, weights[layer.name]
         counted_BT = _counted(layer.name, batch, how.counted, seq2seq)
         w_BTHN = (w_HN.float() * has_N).expand(*counted_BT.shape, *w_HN.shape[-2:])
         share_BT = counted_BT / counted_BT.sum(1, keepdim=True).clamp(min=1)

@@ -1,13 +1,13 @@
 """What several recipes do with their items: numbers with intervals, and claims that are held against them.
 
-An interval speaks of other seeds and other tasks (evaluate/statistics.py).
+An interval speaks of other seeds and other tasks (evaluation/statistics.py).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yosegi import files
-from yosegi.evaluate.statistics import over_seeds
+from yosegi.evaluation.statistics import over_seeds
 from yosegi.run import Run
 
 Scores = dict[str, dict[int, list[float]]]

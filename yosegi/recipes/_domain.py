@@ -1,7 +1,7 @@
 """What `domain` says of its numbers: every way, its curves and its memory, terms gained and lost, merges, claims held against
 their sources.
 
-Intervals are over seeds and over the questions or passages of this domain (evaluate/statistics.py); they speak of no other.
+Intervals are over seeds and over the questions or passages of this domain (evaluation/statistics.py); they speak of no other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from typing import Any
 from yosegi import files, tasks
 from yosegi.bases import Base
 from yosegi.errors import Invalid
-from yosegi.evaluate.exact import mcnemar
-from yosegi.evaluate.statistics import over_seeds
-from yosegi.plan.memory import Job, predict
-from yosegi.plan.shapes import of_config
+from yosegi.estimate.memory import Job, predict
+from yosegi.estimate.shapes import of_config
+from yosegi.evaluation.exact import mcnemar
+from yosegi.evaluation.statistics import over_seeds
 from yosegi.recipes._claims import Scores, cell, dots, scores, verdict
 from yosegi.run import Run
 
@@ -24,7 +24,7 @@ MB = 2**20
 
 
 def findings(run: Run, config: Any, base: Base, ways: Sequence[Any]) -> None:
-    """Write `findings.json` (report/findings.py)."""
+    """Write `findings.json` (reporting/findings.py)."""
     kinds = {
         "QA_exact": ([config.quiz], "score"),
         "logp_mrr": ([f"{config.quiz}/rank"], "score"),

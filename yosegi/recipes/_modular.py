@@ -26,7 +26,7 @@ CLAIMS = (
 
 
 def findings(run: Run, config: Any, seen: Sequence[str], unseen: Sequence[str]) -> None:
-    """Write `findings.json` (report/findings.py) from the rows and items of the run."""
+    """Write `findings.json` (reporting/findings.py) from the rows and items of the run."""
     metrics = {row["metric"] for row in run.results() if "against" not in row} - {"logp"}
     own = " / ".join(sorted(metrics))
     score = {"seen": scores(run, seen, "score"), "new": scores(run, unseen, "score")}

@@ -7,8 +7,8 @@ from typing import Any
 
 from yosegi import files
 from yosegi.bases import Base
-from yosegi.evaluate.statistics import mcnemar, wilson
-from yosegi.generate import rooms
+from yosegi.engine.generate import rooms
+from yosegi.evaluation.statistics import mcnemar, wilson
 from yosegi.recipes._claims import Scores, cell, dots, judge, labels, paragraph, scores
 from yosegi.recipes._moe_data import KEEPS, KINDS, LONGER, OFF, Plan, bank, lora
 from yosegi.recipes._moe_routes import routes
@@ -23,7 +23,7 @@ LEAST = 6
 
 
 def findings(run: Run, config: Any, plan: Plan, base: Base) -> None:
-    """Write `findings.json` (report/findings.py) from the rows, items and traces of the run."""
+    """Write `findings.json` (reporting/findings.py) from the rows, items and traces of the run."""
     every = plan.some("both", plan.whole)
     kinds = {"all": [task.name for task in every]}
     kinds |= {kind: [task.name for task in plan.some(kind, plan.whole)] for kind in KINDS}

@@ -9,7 +9,7 @@ from yosegi import files
 from yosegi.recipes._claims import cell
 from yosegi.recipes._moe_data import LONGER, OTHERS, Plan, bank, lora
 from yosegi.run import Run
-from yosegi.train.loramoe import share_out
+from yosegi.training.loramoe import share_out
 
 POINTS = 20
 """Of a curve."""

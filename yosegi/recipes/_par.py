@@ -43,7 +43,7 @@ def findings(
     jobs: Sequence[Any],
     slow: set[str],
 ) -> None:
-    """Write `findings.json` (report/findings.py) from the rows and items of the run."""
+    """Write `findings.json` (reporting/findings.py) from the rows and items of the run."""
     kinds = {
         "System 2": [tasks.load(name).name for name in config.tasks if tasks.load(name).name in slow],
         "System 1": [tasks.load(name).name for name in config.tasks if tasks.load(name).name not in slow],

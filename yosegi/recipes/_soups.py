@@ -6,13 +6,13 @@ from statistics import fmean
 from typing import Any
 
 from yosegi import files, tasks
-from yosegi.evaluate.statistics import over_seeds
+from yosegi.evaluation.statistics import over_seeds
 from yosegi.library.routers import read_router, routers
 from yosegi.library.store import Library
 from yosegi.recipes._claims import Scores, cell, dots, judge, labels, paragraph, scores
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.tasks._skills import COMPOSITIONS
+from yosegi.tasks.readers.skills import COMPOSITIONS
 
 MERGES = ("linear on factors", "svd", "TIES", "DARE", "DARE-TIES", "magnitude prune", "KnOTS-TIES", "SLERP")
 """Model merging with weights that nobody learnt."""
@@ -70,7 +70,7 @@ PAIRS: dict[str, Callable[[], list[Pair]]] = {"skills": compositions, "real": re
 
 
 def findings(run: Run, config: Any, pairs: Sequence[Pair]) -> None:
-    """Write `findings.json` (report/findings.py) from the rows and items of the run."""
+    """Write `findings.json` (reporting/findings.py) from the rows and items of the run."""
     asked = [pair.test for pair in pairs]
     own = " / ".join(sorted({row["metric"] for row in run.results() if "against" not in row} - {"logp"}))
     score, logp, whose = scores(run, asked, "score"), scores(run, asked, "logp"), labels(run, asked)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from yosegi import tasks
 from yosegi.bases import load
-from yosegi.evaluate.arm import Arm
-from yosegi.evaluate.measure import evaluate
+from yosegi.engine.arm import Arm
+from yosegi.evaluation.measure import evaluate
 from yosegi.library.store import Library
-from yosegi.report import report
-from yosegi.report.terminal import leaderboard
+from yosegi.reporting import report
+from yosegi.reporting.terminal import leaderboard
 from yosegi.run import Run
-from yosegi.train.fleet import fleet
-from yosegi.train.settings import Settings
+from yosegi.training.fleet import fleet
+from yosegi.training.settings import Settings
 
 
 @dataclass(frozen=True)

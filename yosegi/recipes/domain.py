@@ -25,23 +25,23 @@ from typing import Any
 from yosegi import files, tasks
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
+from yosegi.engine.arm import Arm
 from yosegi.errors import Diverged, Invalid
-from yosegi.evaluate.arm import Arm
-from yosegi.evaluate.measure import evaluate
+from yosegi.evaluation.measure import evaluate
 from yosegi.library.store import Library
 from yosegi.recipes._domain import findings
 from yosegi.recipes._domain_texts import MADE_UP, Texts, made_up, spread
 from yosegi.recipes._moe_data import SPARE, Pace
-from yosegi.report import report
+from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.search import outcome
 from yosegi.search.exam import Exam, Goal
 from yosegi.search.live import fold
 from yosegi.search.plan import Plan
 from yosegi.search.study import search
-from yosegi.train import dense, sft
-from yosegi.train.settings import DenseSettings, GaloreSettings, Settings
-from yosegi.train.validation import Validation
+from yosegi.training import dense, sft
+from yosegi.training.settings import DenseSettings, GaloreSettings, Settings
+from yosegi.training.validation import Validation
 
 SEARCHED = "searched weights"
 

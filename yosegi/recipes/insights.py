@@ -22,22 +22,22 @@ from torch import Tensor
 
 from yosegi import files, tasks
 from yosegi.bases import Base, load
-from yosegi.batches import collate, tokenise
 from yosegi.core.expert import Expert
-from yosegi.core.model import put
-from yosegi.evaluate.likelihood import likelihood
+from yosegi.core.model import attach
+from yosegi.engine.rows import collate, tokenise
+from yosegi.evaluation.likelihood import likelihood
 from yosegi.library.similarity import similarity
 from yosegi.library.store import Library
 from yosegi.progress import progress
 from yosegi.recipes._insights import arrow_finding, clusters_finding, ratio_finding, similarity_finding
-from yosegi.report import report
+from yosegi.reporting import report
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.train.build import build
-from yosegi.train.fleet import fleet
-from yosegi.train.settings import Settings
+from yosegi.training.build import build
+from yosegi.training.fleet import fleet
+from yosegi.training.settings import Settings
 
 Data = Mapping[str, Sequence[Example]]
 
@@ -115,7 +115,7 @@ def names(data: Data, suffix: str) -> dict[str, str]:
 
 def mean_logp(base: Base, experts: Sequence[Expert], asked: Sequence[tuple[str, Sequence[Example]]]) -> list[float]:
     """Mean log p of the gold answers, for each (expert, examples): all experts stand in the base at once."""
-    banks = put(base.model, experts, ByRequest())
+    banks = attach(base.model, experts, ByRequest())
     base.model.eval()
     try:
         examples = [example for _, some in asked for example in some]
@@ -123,7 +123,7 @@ def mean_logp(base: Base, experts: Sequence[Expert], asked: Sequence[tuple[str, 
         values = iter(likelihood(base, examples, banks=banks, known={"experts": who}, batch_size=256))
         return [float(np.mean([next(values) for _ in some])) for _, some in asked]
     finally:
-        banks.take()
+        banks.detach()
 
 
 def own_logp(base: Base, private: Mapping[str, Expert], asked: Data) -> dict[str, float]:
@@ -164,7 +164,7 @@ def norm_ratios(base: Base, experts: Sequence[Expert], asked: Data) -> dict[str,
     a geometric mean. "raw" is that; "equal size" divides each ΔW by its Frobenius norm first: a large delta moves everything.
     """
     device = next(base.model.parameters()).device
-    banks = put(base.model, experts, ByRequest())
+    banks = attach(base.model, experts, ByRequest())
     through: dict[str, Tensor] = {}
     size: dict[str, Tensor] = {}
     for layer, bank in banks.items():
@@ -185,7 +185,7 @@ def norm_ratios(base: Base, experts: Sequence[Expert], asked: Data) -> dict[str,
     hooks = [module.register_forward_pre_hook(listen(layer)) for layer, module in banks.layers.items()]
     found: dict[str, list[float]] = {"raw": [], "equal size": []}
     try:
-        with banks.silent(), progress("norms", len(asked)) as bar:
+        with banks.disabled(), progress("norms", len(asked)) as bar:
             for own, some in enumerate(asked.values()):
                 rows = tokenise(some, base.tokenizer, 1024, "sft", base.seq2seq)
                 batch = {k: v.to(device) for k, v in collate(base.tokenizer.pad_token_id)(rows).items()}
@@ -202,13 +202,13 @@ def norm_ratios(base: Base, experts: Sequence[Expert], asked: Data) -> dict[str,
     finally:
         for hook in hooks:
             hook.remove()
-        banks.take()
+        banks.detach()
     return found
 
 
 def arrow_logp(base: Base, experts: Sequence[Expert], asked: Data, alone: Mapping[str, float]) -> list[dict[str, Any]]:
     """Insight (c): Arrow over all experts, beside each task's own."""
-    banks = put(base.model, experts, Arrow())
+    banks = attach(base.model, experts, Arrow())
     base.model.eval()
     try:
         rows = []
@@ -217,7 +217,7 @@ def arrow_logp(base: Base, experts: Sequence[Expert], asked: Data, alone: Mappin
             rows.append({"task": task, "oracle": alone[task], "arrow": value})
         return rows
     finally:
-        banks.take()
+        banks.detach()
 
 
 def by_number(

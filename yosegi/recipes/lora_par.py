@@ -22,10 +22,10 @@ from torch import Tensor
 from yosegi import files, tasks
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
-from yosegi.core.model import put, weight
+from yosegi.core.model import attach, weight
+from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid
-from yosegi.evaluate.arm import Arm
-from yosegi.evaluate.measure import evaluate
+from yosegi.evaluation.measure import evaluate
 from yosegi.inits import fresh
 from yosegi.library.store import Library
 from yosegi.masks.importance import importance as keep
@@ -33,15 +33,15 @@ from yosegi.masks.importance import regions, share_of
 from yosegi.masks.random import random
 from yosegi.partitions.by_system import by_system
 from yosegi.recipes._par import Measured, findings
-from yosegi.report import report
+from yosegi.reporting import report
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.teachers import load as teacher
-from yosegi.train.fleet import fleet
-from yosegi.train.grpo import Question, grpo
-from yosegi.train.importance import importance, null
-from yosegi.train.settings import GrpoSettings, Settings
+from yosegi.training.fleet import fleet
+from yosegi.training.grpo import Question, grpo
+from yosegi.training.importance import importance, null
+from yosegi.training.settings import GrpoSettings, Settings
 
 QKV = ("q_proj", "k_proj", "v_proj")
 GUD = ("gate_proj", "up_proj", "down_proj")
@@ -352,13 +352,13 @@ class Study:
         )  # fmt: skip
         if not origin:
             return start
-        banks = put(self.base.model, [start], ByRequest())
+        banks = attach(self.base.model, [start], ByRequest())
         try:
             for bank in banks.values():
                 bank.set_origin()
             return replace(banks.experts()[0], card=start.card)
         finally:
-            banks.take()
+            banks.detach()
 
     def _score(self, data: str, job: Job | None = None) -> dict[str, Tensor]:
         """The importance for a hundred examples of these."""

@@ -26,22 +26,22 @@ from typing import Any
 
 from yosegi import files
 from yosegi.bases import Base, load
+from yosegi.engine.arm import Arm
 from yosegi.errors import Diverged, Invalid, UnknownName
-from yosegi.evaluate.arm import Arm
-from yosegi.evaluate.likelihood import likelihood
-from yosegi.evaluate.measure import evaluate
-from yosegi.evaluate.routing import trace
+from yosegi.evaluation.likelihood import likelihood
+from yosegi.evaluation.measure import evaluate
+from yosegi.evaluation.routing import trace
 from yosegi.library.routers import load_router, routers, save_router
 from yosegi.library.store import Library
 from yosegi.progress import progress
 from yosegi.recipes._moe import findings
 from yosegi.recipes._moe_data import KEEPS, LONGER, OFF, Pace, Plan, bank, equal_rank, keeper, lora, read, typed_rows
-from yosegi.report import report
+from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.train.fleet import fleet
-from yosegi.train.loramoe import EXPERTS, FFN, LoraMoeSettings, loramoe
-from yosegi.train.settings import Settings
+from yosegi.training.fleet import fleet
+from yosegi.training.loramoe import EXPERTS, FFN, LoraMoeSettings, loramoe
+from yosegi.training.settings import Settings
 
 CONTROLS = ("random types", "types by language", "attract", "router off")
 

@@ -19,21 +19,21 @@ from torch import Tensor
 from yosegi import tasks
 from yosegi.bases import Base, house, load
 from yosegi.core.expert import Expert
+from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid, NoData
-from yosegi.evaluate.arm import Arm
-from yosegi.evaluate.measure import evaluate
+from yosegi.evaluation.measure import evaluate
 from yosegi.library.routers import TrainedRouter, load_router, routers, save_router
 from yosegi.library.store import Library
 from yosegi.merges import merge
 from yosegi.recipes._modular import findings
-from yosegi.report import report
+from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.tasks.natural_instructions import NaturalInstructions
-from yosegi.train.build import build, build_bank, take_up
-from yosegi.train.fit import fit
-from yosegi.train.fleet import fleet
-from yosegi.train.settings import Settings
+from yosegi.training.build import build, build_bank, take_up
+from yosegi.training.fleet import fleet
+from yosegi.training.routers import fit
+from yosegi.training.settings import Settings
 
 SKILLS = "reverse,sort,succ,chain,wp_en,wp_ja,double,shift,upper,last,add,max"
 COMPOSITIONS = "reverse+sort,upper+shift,reverse+double,chain+wp_en,upper+last,sort+double,janum+add,shift+last"

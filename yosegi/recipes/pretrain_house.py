@@ -20,11 +20,11 @@ from transformers.utils import logging
 from yosegi import files
 from yosegi.bases import house
 from yosegi.bases.house import Document
+from yosegi.engine.packing import blocks
 from yosegi.errors import NoData
-from yosegi.packing import blocks
 from yosegi.run import Run
-from yosegi.tasks import _data
-from yosegi.train.pretrain import mean_loss, pretrain
+from yosegi.tasks.readers import data
+from yosegi.training.pretrain import mean_loss, pretrain
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def main(config: Config, run: Run) -> None:
 
 def read(config: Config) -> list[Document]:
     """The documents of the data folder; a trial takes one in fifty, and without a folder makes do with sums."""
-    if (data := _data.folder()) is not None:
-        return list(house.documents(data))[:: 1 if config.publish else 50]
+    if (where := data.folder()) is not None:
+        return list(house.documents(where))[:: 1 if config.publish else 50]
     if config.publish:
         raise NoData("No data folder to pre-train on. Set YOSEGI_DATA or --data to a folder of JSONL files.")
     sums = [(a, b) for a in range(20) for b in range(20)]
@@ -142,7 +142,7 @@ def split(documents: list[Document]) -> tuple[list[Document], list[Document]]:
     training: list[Document] = []
     validation: list[Document] = []
     for document in documents:
-        (validation if _data.hashed(document.text) % 50 == 0 else training).append(document)
+        (validation if data.hashed(document.text) % 50 == 0 else training).append(document)
     return training, validation
 
 

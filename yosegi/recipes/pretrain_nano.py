@@ -27,7 +27,7 @@ from yosegi import files
 from yosegi.bases import nano
 from yosegi.run import Run
 from yosegi.tasks.skills import Skills
-from yosegi.train.pretrain import pretrain
+from yosegi.training.pretrain import pretrain
 
 MIX = {"add": 3.0, "sub": 2.0, "mul": 1.0, "copy": 0.5, "upper": 0.5, "last": 0.4, "max": 0.4}
 MIX |= {"capital": 0.3, "unit": 0.4, "binary": 0.4, "janum": 0.3, "ennum": 0.3}

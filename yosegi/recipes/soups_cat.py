@@ -25,22 +25,22 @@ from torch import Tensor
 from yosegi import files, tasks
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
+from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid
-from yosegi.evaluate.arm import Arm
-from yosegi.evaluate.likelihood import likelihood
-from yosegi.evaluate.measure import evaluate
+from yosegi.evaluation.likelihood import likelihood
+from yosegi.evaluation.measure import evaluate
 from yosegi.library.routers import TrainedRouter, load_router, routers, save_router
 from yosegi.library.store import Library
 from yosegi.progress import progress
 from yosegi.recipes._soups import PAIRS, Pair, findings
 from yosegi.registry import find
-from yosegi.report import report
+from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.search.lorahub import lorahub
 from yosegi.tasks import Example
-from yosegi.train.cat import begin, cat, moved
-from yosegi.train.fleet import fleet
-from yosegi.train.settings import Settings
+from yosegi.training.cat import begin, cat, moved
+from yosegi.training.fleet import fleet
+from yosegi.training.settings import Settings
 
 RATES = ({"lr": 1e-2}, {"lr": 5e-2})
 HALF, WHOLE = {"weight": 0.5}, {"weight": 1.0}

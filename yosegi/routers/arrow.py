@@ -29,11 +29,11 @@ class Arrow(Router):
         self.top_k, self.temperature = top_k, temperature
 
     @torch.no_grad()
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Find the prototypes [E, I], exactly."""
         _, V_ERI = spectra(*bank.stacked(), top=1)
         self.register_buffer("prototype_EI", V_ERI[:, 0].contiguous(), persistent=False)
-        self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
+        self.register_buffer("silent_E", ~bank.present_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[..., 1, E]: token by token."""

@@ -15,10 +15,10 @@ from yosegi.errors import Invalid
 class ByRequest(Router):
     """w is one-hot at `context.expert_B`; a sequence that asks for nobody (-1) hears the base alone."""
 
-    hears = "experts"
+    needs = "experts"
     one_each = True
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """One row an expert, and a last row of silence for -1."""
         rows_EE = torch.eye(len(bank.names) + 1, len(bank.names), device=bank.A_ERI.device)
         self.register_buffer("rows_EE", rows_EE, persistent=False)

@@ -38,11 +38,11 @@ class Centroid(Router):
         self.top_k, self.temperature, self.over = top_k, temperature, over
         self.learnt = Learnt("centroid", "prototype_EI")
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Make room for the prototypes."""
         E, I = len(bank.names), bank.A_ERI.shape[-1]
         self.learnt.belong(bank.names, bank.A_ERI.device, prototype_EI=(E, I))
-        self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
+        self.register_buffer("silent_E", ~bank.present_E, persistent=False)
 
     def read(self, x_BTI: Tensor, mask_BT: Tensor) -> Tensor:
         """[B, I]: what is remembered of each sequence, wherever its padding is."""

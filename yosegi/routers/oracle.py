@@ -16,9 +16,9 @@ from yosegi.errors import Invalid
 class Oracle(Router):
     """w is shared evenly by the experts that learnt `context.task_B`; a task that nobody learnt (-1) hears the base."""
 
-    hears = "tasks"
+    needs = "tasks"
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Who learnt what, and a last row of silence for -1."""
         tasks = bank.tasks
         table_KE = torch.tensor([[float(task in learnt) for learnt in bank.tasks_E] for task in tasks])

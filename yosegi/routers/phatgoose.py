@@ -39,13 +39,13 @@ class Phatgoose(Router):
         """While it learns, a sequence hears its own expert and no other."""
         return self.gating
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Make room for the gates."""
         E, I = len(bank.names), bank.A_ERI.shape[-1]
         self.learnt.belong(bank.names, bank.A_ERI.device, gate_EI=(E, I))
         rows_EE = torch.eye(E + 1, E, device=bank.A_ERI.device)  # the last is silence, for -1
         self.register_buffer("rows_EE", rows_EE, persistent=False)
-        self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
+        self.register_buffer("silent_E", ~bank.present_E, persistent=False)
 
     def begin(self) -> Tensor:
         """Gates [E, I] of zero, for an optimizer. Until `end`, sequences hear the expert they ask for through its gate."""

@@ -33,7 +33,7 @@ class Predictor(Router):
     encoder: of the features; none for the base itself.
     """
 
-    hears = "features"
+    needs = "features"
     learns = "prompts"
 
     def __init__(self, tasks: Sequence[str] = (), top_k: int | None = None, width: int = 768, encoder: str = ""):
@@ -43,7 +43,7 @@ class Predictor(Router):
         self.tasks, self.top_k, self.width, self.encoder = tuple(tasks), top_k, width, encoder
         self.learnt = Shared("predictor", *NAMES)
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Who learnt which of the tasks."""
         known, device = self.tasks or tuple(bank.tasks), bank.A_ERI.device
         H, K = self.width, len(known)
@@ -52,7 +52,7 @@ class Predictor(Router):
         if not who_KE.any():
             raise Invalid(f"Nobody of {', '.join(bank.names)} learnt any task that the predictor tells apart.")
         self.register_buffer("who_KE", who_KE.to(device), persistent=False)
-        self.register_buffer("heard_E", bank.heard_E.float(), persistent=False)
+        self.register_buffer("present_E", bank.present_E.float(), persistent=False)
 
     def fit(
         self,
@@ -107,7 +107,7 @@ class Predictor(Router):
         w_BE = context.once.get(self.learnt)
         if w_BE is None:
             w_BE = context.once[self.learnt] = self._decide(context.features_BF)
-        return (w_BE * torch.as_tensor(self.heard_E).float())[:, None, None]
+        return (w_BE * torch.as_tensor(self.present_E).float())[:, None, None]
 
     @torch.no_grad()
     def _decide(self, features_BF: Tensor | None) -> Tensor:

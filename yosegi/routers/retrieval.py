@@ -31,7 +31,7 @@ class Retrieval(Router):
     encoder: of the features; none for the base itself.
     """
 
-    hears = "features"
+    needs = "features"
     learns = "prompts"
 
     def __init__(self, top_k: int = 3, temperature: float = 0.02, encoder: str = ""):
@@ -42,11 +42,11 @@ class Retrieval(Router):
         self.tasks_E: tuple[tuple[str, ...], ...] = ()
         self.learnt = Shared("retrieval", "prototype_EF")
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Who learnt what."""
         self.tasks_E = bank.tasks_E
         self.learnt.belong(bank.names, bank.A_ERI.device, prototype_EF=(len(bank.names), None))
-        self.register_buffer("heard_E", bank.heard_E.float(), persistent=False)
+        self.register_buffer("present_E", bank.present_E.float(), persistent=False)
 
     def fit(self, features_NF: Tensor, tasks: Sequence[str]) -> None:
         """Keep what the prompts of each expert have in common. `tasks` are those of the prompts."""
@@ -63,7 +63,7 @@ class Retrieval(Router):
         w_BE = context.once.get(self.learnt)
         if w_BE is None:
             w_BE = context.once[self.learnt] = self._decide(context.features_BF)
-        return (w_BE * torch.as_tensor(self.heard_E).float())[:, None, None]
+        return (w_BE * torch.as_tensor(self.present_E).float())[:, None, None]
 
     @torch.no_grad()
     def _decide(self, features_BF: Tensor | None) -> Tensor:

@@ -47,12 +47,12 @@ class Softmax(Router):
         first = next((other for other in layers if other.rpartition(".")[0] == self.block), layer)
         self.follows = self.scope == "ffn" and first != layer
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """A row for each expert."""
         shape = len(bank.names), bank.A_ERI.shape[-1]
         if not self.follows and getattr(self, "row_EI", torch.empty(0)).shape != shape:
             self.row_EI = nn.Parameter(torch.zeros(shape, device=bank.A_ERI.device))
-        self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
+        self.register_buffer("silent_E", ~bank.present_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[..., 1, E]: token by token."""

@@ -35,7 +35,7 @@ class Spectr(Router):
         self.top_k, self.weighted = top_k, weighted
 
     @torch.no_grad()
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Find the rows [E, R, I] whose product with x is measured."""
         S_ER, V_ERI = spectra(*bank.stacked())
         used_ER = S_ER.gt(NOTHING * S_ER[:, :1]).to(S_ER)
@@ -44,7 +44,7 @@ class Spectr(Router):
         else:
             each_ER = used_ER / used_ER.sum(-1, keepdim=True).clamp(min=1).sqrt()
         self.register_buffer("rows_ERI", each_ER[..., None] * V_ERI, persistent=False)
-        self.register_buffer("silent_E", ~bank.heard_E, persistent=False)
+        self.register_buffer("silent_E", ~bank.present_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[..., 1, E]: token by token."""

@@ -2,7 +2,7 @@
 
 Prabhakar et al. 2024, "LoRA Soups: Merging LoRAs for Practical Skill Composition Tasks", arXiv:2410.13025.
 
-    w_e = α_e(a),   y = W x + Σ_e α_e s_e B_e A_e x        only a learns; afterwards it folds into one expert (train/fold.py)
+    w_e = α_e(a),   y = W x + Σ_e α_e s_e B_e A_e x        only a learns; afterwards it folds into one expert (engine/fold.py)
 
 Their code draws a from N(0, 1) and takes the softmax over the experts, so that no two skills are ever fully heard at once, and
 trains it with steps so small that it stays where it began. Here a begins even, and the other constraints are at hand.
@@ -44,29 +44,29 @@ class Static(Router):
             raise Invalid(f"static cannot start at {start} under the constraint {constraint}.")
         self.constraint, self.start = constraint, start
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """A number for each expert."""
-        self.register_buffer("heard_E", bank.heard_E, persistent=False)
-        if getattr(self, "a_E", torch.empty(0)).shape == bank.heard_E.shape:
+        self.register_buffer("present_E", bank.present_E, persistent=False)
+        if getattr(self, "a_E", torch.empty(0)).shape == bank.present_E.shape:
             return
         if self.start == "random":
-            a_E = torch.randn(bank.heard_E.shape)
+            a_E = torch.randn(bank.present_E.shape)
         else:
             a_E = torch.full(
-                bank.heard_E.shape, self._inverse(1.0 if self.start == "one" else 1 / int(bank.heard_E.sum()))
+                bank.present_E.shape, self._inverse(1.0 if self.start == "one" else 1 / int(bank.present_E.sum()))
             )
         self.a_E = nn.Parameter(a_E.to(bank.A_ERI.device))
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[1, E]: α, the same for every token."""
-        a_E, heard_E = self.a_E.float(), torch.as_tensor(self.heard_E)
+        a_E, present_E = self.a_E.float(), torch.as_tensor(self.present_E)
         if self.constraint == "softmax":
-            return a_E.masked_fill(~heard_E, -torch.inf).softmax(-1)[None]
+            return a_E.masked_fill(~present_E, -torch.inf).softmax(-1)[None]
         if self.constraint == "sigmoid":
             a_E = a_E.sigmoid()
         elif self.constraint == "nonneg":
             a_E = softplus(a_E)
-        return (a_E * heard_E)[None]
+        return (a_E * present_E)[None]
 
     def _inverse(self, alpha: float) -> float:
         """The a at which α is this."""

@@ -24,11 +24,11 @@ class TaskTable(Router):
     divided by its sum. A task that is not in the table (-1) has the mean of its rows.
 
     Args:
-        heads: rows a task and layer; as many as the layer has (`put(heads=…)`).
+        heads: rows a task and layer; as many as the layer has (`attach(heads=…)`).
         temperature: of the relaxed draw.
     """
 
-    hears = "tasks"
+    needs = "tasks"
     learns = "jointly"
 
     def __init__(self, heads: int = 1, temperature: float = 1.0):
@@ -37,12 +37,12 @@ class TaskTable(Router):
             raise Invalid(f"task_table needs heads >= 1 and temperature > 0, not {heads} and {temperature}.")
         self.heads, self.temperature = heads, temperature
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """A logit for each task, head and expert."""
         shape = len(bank.tasks), self.heads, len(bank.names)
         if getattr(self, "logit_KHE", torch.empty(0)).shape != shape:
             self.logit_KHE = nn.Parameter(torch.empty(shape, device=bank.A_ERI.device).uniform_(-START, START))
-        self.register_buffer("heard_E", bank.heard_E, persistent=False)
+        self.register_buffer("present_E", bank.present_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[B, 1, H, E]: the same for every token of a sequence."""
@@ -55,5 +55,5 @@ class TaskTable(Router):
             chosen_BHE = RelaxedBernoulli(temperature, logits=logit_BHE).rsample()
         else:
             chosen_BHE = logit_BHE.sigmoid()
-        chosen_BHE = chosen_BHE * torch.as_tensor(self.heard_E)
+        chosen_BHE = chosen_BHE * torch.as_tensor(self.present_E)
         return (chosen_BHE / (chosen_BHE.sum(-1, keepdim=True) + EPS))[:, None]

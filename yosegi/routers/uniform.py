@@ -15,10 +15,10 @@ from yosegi.core.router import Router
 class Uniform(Router):
     """w = 1 / (the experts that have this layer)."""
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Count the experts."""
-        heard_E = bank.heard_E.float()
-        self.register_buffer("w_HE", (heard_E / heard_E.sum().clamp(min=1))[None], persistent=False)
+        present_E = bank.present_E.float()
+        self.register_buffer("w_HE", (present_E / present_E.sum().clamp(min=1))[None], persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[1, E]: the same for every token."""

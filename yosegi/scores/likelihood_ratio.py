@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yosegi import bases, registry
-from yosegi.core.model import put
+from yosegi.core.model import attach
 from yosegi.errors import Invalid
 from yosegi.library.store import Library
 from yosegi.scores import Score, Values
@@ -37,7 +37,7 @@ class LikelihoodRatio(Score):
             folder = Path(domain)
             expert = Library(folder.parent, self.base.hash, self.base.name)[folder.name]
             self._mark = str(expert.card.get("sha256"))
-            self._banks = put(self.base.model, [expert], registry.find("routers", "uniform")())
+            self._banks = attach(self.base.model, [expert], registry.find("routers", "uniform")())
             self.base.model.eval()
             self._adapted = self.base
         else:
@@ -54,7 +54,7 @@ class LikelihoodRatio(Score):
         if self._banks is None:
             alone = iter(nats(self.base, pieces))
         else:
-            with self._banks.silent():
+            with self._banks.disabled():
                 alone = iter(nats(self.base, pieces))
         found: Values = []
         for of_text in cut:

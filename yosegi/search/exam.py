@@ -11,11 +11,11 @@ from typing import Any
 from yosegi import registry, tasks
 from yosegi.bases import Base
 from yosegi.core.model import Banks
+from yosegi.engine.arm import Arm
+from yosegi.engine.generate import generate
 from yosegi.errors import Invalid, UnknownName
-from yosegi.evaluate.arm import Arm
-from yosegi.evaluate.likelihood import likelihood
-from yosegi.evaluate.weigh import weigh
-from yosegi.generate import generate
+from yosegi.evaluation.likelihood import likelihood
+from yosegi.evaluation.weigh import weigh
 from yosegi.tasks import Task
 
 SPLIT = "validation"

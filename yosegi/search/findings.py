@@ -1,4 +1,4 @@
-"""What a search tells on the page of its run: `findings.json`, as report/findings.py reads it."""
+"""What a search tells on the page of its run: `findings.json`, as reporting/findings.py reads it."""
 
 import math
 import warnings

@@ -20,7 +20,7 @@ from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import named
-from yosegi.core.model import Banks, put
+from yosegi.core.model import Banks, attach
 from yosegi.core.router import Router
 from yosegi.errors import Invalid
 from yosegi.merges import merge
@@ -39,7 +39,7 @@ class Live:
         experts: in the order that weights count them.
         groups: the group of each layer (layers.py).
         mix: outputs or factors.
-        learnt: what the router learnt (`Banks.learnt`), for those that do.
+        learnt: what the router learnt (`Banks.router_state`), for those that do.
         heads: slices routed on their own (MHR).
     """
 
@@ -61,12 +61,12 @@ class Live:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.take()
+        self.detach()
 
-    def take(self) -> None:
+    def detach(self) -> None:
         """The base as it was."""
         if self.banks is not None:
-            self.banks.take()
+            self.banks.detach()
         self.banks, self._stands = None, ""
 
     def write(self, recipe: Recipe) -> Banks:
@@ -78,8 +78,8 @@ class Live:
     def _stand(self, what: str, experts: Sequence[Expert], router: Router) -> Banks:
         """Experts beside the base, unless these are there already."""
         if self.banks is None or self._stands != what:
-            self.take()
-            self.banks, self._stands = put(self.base.model, experts, router, self.mix, heads=self.heads), what
+            self.detach()
+            self.banks, self._stands = attach(self.base.model, experts, router, self.mix, heads=self.heads), what
             self.base.model.eval()
             if what == "blend":
                 device = next(iter(self.banks.values())).A_ERI.device
@@ -108,7 +108,7 @@ class Live:
         if already:
             banks.route(router)
         if self.learnt:
-            banks.remember(self.learnt)
+            banks.load_router_state(self.learnt)
         return banks
 
     def _nothing(self) -> Expert:
@@ -125,7 +125,7 @@ class _Written(Router):
 
     w_HE: Tensor
 
-    def attach(self, bank: Bank) -> None:
+    def bind(self, bank: Bank) -> None:
         """Silence, until then."""
         self.register_buffer("w_HE", torch.zeros(1, len(bank.names), device=bank.A_ERI.device), persistent=False)
 

@@ -22,7 +22,7 @@ from yosegi.bases import Base
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import named
 from yosegi.errors import Invalid
-from yosegi.evaluate.likelihood import likelihood
+from yosegi.evaluation.likelihood import likelihood
 from yosegi.library.origin import check_origin
 from yosegi.merges import merge
 from yosegi.progress import progress

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from yosegi import files
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid
-from yosegi.evaluate.statistics import Comparison, compare
+from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.search.live import fold
 from yosegi.search.plan import Opened
 from yosegi.search.space import Recipe, Space

@@ -11,8 +11,8 @@ from yosegi import registry
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
 from yosegi.core.mix import named
+from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid, UnknownName
-from yosegi.evaluate.arm import Arm
 from yosegi.library.origin import check_origin
 from yosegi.library.routers import load_router, routers
 from yosegi.library.store import Library
@@ -160,8 +160,8 @@ class Plan:
                 experts = [replace(e, card={**e.card, "task": list(it.tasks)}) for e in experts]
             return Arm(name, experts, it.router, dict(it.args), it.learnt, it.mix, it.heads)
         make = registry.find("routers", name)
-        if make.learns or make.hears == "experts":
-            how = f"fit it first (yosegi fit --router {name})" if make.learns else "it is told what to hear"
+        if make.learns or make.needs == "experts":
+            how = f"fit it first (yosegi train-router --router {name})" if make.learns else "it is told what to hear"
             raise Invalid(f"The router {name} cannot be searched: {how}.")
         experts = self._load(shelf)
         if self.mix == "factors":

@@ -35,7 +35,7 @@ from yosegi.search.cma import Evolution
 from yosegi.search.live import Live
 from yosegi.search.plan import Opened, Plan
 from yosegi.search.space import Range, Recipe
-from yosegi.train.interrupt import interruptible
+from yosegi.training.interrupt import interruptible
 
 FILE, NAME = "study.db", "search"
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -5,16 +5,16 @@ Data: math_en/aqua_test (test) and math_en/aqua_dev in the data folder, else dee
 training set (97,467 rows) is not in the folder: the 254 development rows are the training split (204) and the validation (50).
 
 A model learns to write the rationale as people wrote it, and "The answer is B." at the end. Some rationales are scrap
-("ANSWER:E"); one of the test names another letter than the key. Beside `accuracy`, `letter` and `likelihood` (_choices.py)
+("ANSWER:E"); one of the test names another letter than the key. Beside `accuracy`, `letter` and `likelihood` (choices.py)
 are measured without a rationale. Parts: `ja` (told in Japanese), `Kshot` (at most 8).
 """
 
 from functools import partial
 
-from yosegi.tasks import _data, _forms
-from yosegi.tasks._choices import Choices
-from yosegi.tasks._data import Hub, Row
-from yosegi.tasks._letters import LETTERS
+from yosegi.tasks.readers import data, forms
+from yosegi.tasks.readers.choices import Choices
+from yosegi.tasks.readers.data import Hub, Row
+from yosegi.tasks.readers.letters import LETTERS
 
 FIELDS = ("id", "question", "choices", "answer_index", "solution")
 VALIDATION = 50
@@ -32,13 +32,13 @@ class Aqua(Choices):
     told = TOLD
     most_shots = 8
     max_new_tokens = 400
-    stop = _forms.NEXT
+    stop = forms.NEXT
 
     def rows(self, split: str) -> list[Row]:
         """The problems of a split, in upstream order."""
-        file = "test" if _data.known(split) == "test" else "dev"
-        rows = _data.rows(f"math_en/aqua_{file}", HUB[file], f"AQuA ({file})", FIELDS)
-        return rows if file == "test" else _data.carve(rows, VALIDATION)[split == "validation"]
+        file = "test" if data.known(split) == "test" else "dev"
+        rows = data.rows(f"math_en/aqua_{file}", HUB[file], f"AQuA ({file})", FIELDS)
+        return rows if file == "test" else data.carve(rows, VALIDATION)[split == "validation"]
 
     def target(self, row: Row) -> str:
         """The rationale and the letter."""

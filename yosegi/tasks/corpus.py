@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 
 from yosegi.errors import Invalid, UnknownName
-from yosegi.tasks import Candidates, Example, Nats, Score, Task, _data, _rouge
+from yosegi.tasks import Candidates, Example, Nats, Score, Task
+from yosegi.tasks.readers import data, rouge
 
 PASSAGE = 400  # characters
 WRITTEN = 100  # characters of it that are scored: about what is generated
@@ -40,7 +41,7 @@ class Corpus(Task):
     @classmethod
     def parts(cls) -> list[str]:
         """The corpora in the data folder."""
-        here = _data.folder()
+        here = data.folder()
         names = {file.name.split(".jsonl")[0] for file in (here / "corpus").glob("*.jsonl*")} if here else set()
         return sorted(name for name in names if not name.endswith("_terms"))
 
@@ -52,16 +53,16 @@ class Corpus(Task):
         """The whole texts of a split, in order."""
         return [Example(str(row["id"]), _title(row), f"\n{row['text'].strip()}") for row in self._rows(split)]
 
-    def _rows(self, split: str) -> list[_data.Row]:
-        wanted = SPLITS[_data.known(split, SPLITS)]
-        rows = _data.rows(f"corpus/{self.part}", None, f"The corpus {self.part}", ("id", "split", "text"))
+    def _rows(self, split: str) -> list[data.Row]:
+        wanted = SPLITS[data.known(split, SPLITS)]
+        rows = data.rows(f"corpus/{self.part}", None, f"The corpus {self.part}", ("id", "split", "text"))
         if not (rows := [row for row in rows if row["split"] == wanted]):
             raise Invalid(f"{self.name} has no {split} rows here.")
         return rows
 
     def score(self, example: Example, prediction: str) -> Score:
         """Rouge-L F1 of the beginning of a written continuation."""
-        return _rouge.score(prediction.strip()[:WRITTEN], [answer[:WRITTEN] for answer in example.answers])
+        return rouge.score(prediction.strip()[:WRITTEN], [answer[:WRITTEN] for answer in example.answers])
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
         """The passage as it is."""
@@ -74,11 +75,11 @@ class Corpus(Task):
         return Score(exp(own.sum / own.tokens), example.id, {"bits_per_character": bits})
 
 
-def _title(row: _data.Row) -> str:
+def _title(row: data.Row) -> str:
     return (row.get("title") or re.sub(r"\s\S*$", "", row["text"].strip()[:40])).strip()  # else its first words
 
 
-def _examples(row: _data.Row) -> list[Example]:
+def _examples(row: data.Row) -> list[Example]:
     return [
         Example(f"{row['id']}/{number}", _title(row), f"\n{passage}", (passage,))
         for number, passage in enumerate(passages(row["text"]))

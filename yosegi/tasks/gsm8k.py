@@ -9,9 +9,10 @@ A model learns to write the official solution without its <<48/2=24>> calculator
 import re
 from functools import partial
 
-from yosegi.tasks import Example, Score, Task, _data
-from yosegi.tasks._answers import last_number, same_number
-from yosegi.tasks._data import Hub, Row
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.answers import last_number, same_number
+from yosegi.tasks.readers.data import Hub, Row
 
 FIELDS = ("id", "question", "solution", "answer")
 VALIDATION = 200  # training rows, those whose ids hash highest, that are the validation split and never trained on
@@ -26,10 +27,10 @@ class Gsm8K(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The problems of a split, in upstream order."""
-        file = "test" if _data.known(split) == "test" else "train"
-        rows = _data.rows(f"math_en/gsm8k_{file}", HUB[file], f"GSM8K ({file})", FIELDS)
+        file = "test" if data.known(split) == "test" else "train"
+        rows = data.rows(f"math_en/gsm8k_{file}", HUB[file], f"GSM8K ({file})", FIELDS)
         if file == "train":
-            rows = _data.carve(rows, VALIDATION)[split == "validation"]
+            rows = data.carve(rows, VALIDATION)[split == "validation"]
         return [_example(row) for row in rows]
 
     def score(self, example: Example, prediction: str) -> Score:

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from math import inf, isfinite
 
 from yosegi.errors import UnknownName
-from yosegi.tasks import Example, Score, Task, _data
-from yosegi.tasks._programs import CLOSE, OPEN, bare, outcomes
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.programs import CLOSE, OPEN, bare, outcomes
 
 FIELDS = ("id", "question", "answer", "code")
 WORDS = "Write a Python function solution() that returns the answer."
@@ -47,8 +48,8 @@ class GsmHard(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The problems, in the order of GSM8K's test set. There is only a test split."""
-        _data.known(split, ("test",))
-        rows = _data.rows("math_en/gsm_hard_test", None, "GSM-Hard", FIELDS)
+        data.known(split, ("test",))
+        rows = data.rows("math_en/gsm_hard_test", None, "GSM-Hard", FIELDS)
         return [self._example(row) for row in rows]
 
     def score(self, example: Example, prediction: str) -> Score:
@@ -60,7 +61,7 @@ class GsmHard(Task):
         found = outcomes(predictions, [""] * len(predictions), "solution()")
         return [_score(example, outcome.value) for example, outcome in zip(examples, found, strict=True)]
 
-    def _example(self, row: _data.Row) -> Example:
+    def _example(self, row: data.Row) -> Example:
         code = bare(row["code"])
         return Example(row["id"], self.head + _prompt(row["question"]), f"\n{code}", (code,), {"answer": row["answer"]})
 

@@ -4,11 +4,11 @@ Kurihara et al. 2022, "JGLUE: Japanese General Language Understanding Evaluation
 Data, in the data folder only: knowledge_ja/{jcommonsenseqa_train, jcommonsenseqa_valid}. Upstream's validation set is the test
 here, as everywhere; the validation split is carved out of the training set.
 
-Measured three ways (`accuracy`, `letter`, `likelihood`: _choices.py). Parts: `en` (told in English), `Kshot` (at most 20).
+Measured three ways (`accuracy`, `letter`, `likelihood`: choices.py). Parts: `en` (told in English), `Kshot` (at most 20).
 """
 
-from yosegi.tasks import _data
-from yosegi.tasks._choices import Choices
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.choices import Choices
 
 FIELDS = ("id", "question", "choices", "answer_index")
 VALIDATION = 300
@@ -21,8 +21,8 @@ class Jcommonsenseqa(Choices):
     language = "ja"
     most_shots = 20
 
-    def rows(self, split: str) -> list[_data.Row]:
+    def rows(self, split: str) -> list[data.Row]:
         """The questions of a split."""
-        file = "valid" if _data.known(split) == "test" else "train"
-        rows = _data.rows(f"knowledge_ja/jcommonsenseqa_{file}", None, f"JCommonsenseQA ({file})", FIELDS)
-        return rows if file == "valid" else _data.carve(rows, VALIDATION)[split == "validation"]
+        file = "valid" if data.known(split) == "test" else "train"
+        rows = data.rows(f"knowledge_ja/jcommonsenseqa_{file}", None, f"JCommonsenseQA ({file})", FIELDS)
+        return rows if file == "valid" else data.carve(rows, VALIDATION)[split == "validation"]

@@ -16,7 +16,8 @@ from statistics import median
 from typing import Any
 
 from yosegi.errors import Invalid, NoData, UnknownName
-from yosegi.tasks import Example, Score, Task, _data, _rouge
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data, rouge
 
 SHAPES = '{"prompt", "completion"} (texts or chats), {"messages"} that end with the assistant, or {"text"}'
 SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"} | {
@@ -35,12 +36,12 @@ class Jsonl(Task):
             raise UnknownName.among("metric of a file", metric, ("exact_match", "rougeL"))
         self.name, self.path = f"jsonl/{part}", Path(part).expanduser()
         rows = _read(self.path)
-        places = _data.deal([(example.prompt or example.target, split) for example, split in rows])
+        places = data.deal([(example.prompt or example.target, split) for example, split in rows])
         self.splits: dict[str, list[Example]] = {}
         for (example, _), place in zip(rows, places, strict=True):
             self.splits.setdefault(place, []).append(example)
         targets = [example.target for example, _ in rows]
-        self.metric = metric or ("exact_match" if median(map(_rouge.words, targets)) <= 5 else "rougeL")
+        self.metric = metric or ("exact_match" if median(map(rouge.words, targets)) <= 5 else "rougeL")
         # No tokenizer needs more tokens than bytes; whoever has ended an answer stops before that.
         self.max_new_tokens = min(1024, max(len(target.encode()) for target in targets) + 16)
         self.stop = ("\n\nUser:",) if any("\n" in target.rstrip() for target in targets) else ("\n",)
@@ -63,9 +64,9 @@ class Jsonl(Task):
     def score(self, example: Example, prediction: str) -> Score:
         """Exact match or Rouge-L, whichever is the metric."""
         if self.metric == "rougeL":
-            return _rouge.score(prediction, example.answers)
-        answer = _rouge.fold(prediction)
-        return Score(float(answer in map(_rouge.fold, example.answers)), answer or None)
+            return rouge.score(prediction, example.answers)
+        answer = rouge.fold(prediction)
+        return Score(float(answer in map(rouge.fold, example.answers)), answer or None)
 
 
 def _read(path: Path) -> list[tuple[Example, str]]:
@@ -75,7 +76,7 @@ def _read(path: Path) -> list[tuple[Example, str]]:
     if not path.is_file():
         raise NoData(f"There is no file {str(path.absolute())!r}.")
     found: dict[str, tuple[Example, str]] = {}
-    for number, row in _data.paragraphs(path) if path.suffix == ".txt" else _data.lines(path):
+    for number, row in data.paragraphs(path) if path.suffix == ".txt" else data.lines(path):
         pair, name, split = _pair(row), str(row.get("id", number)), str(row.get("split") or "")
         if not pair:
             kinds = ", ".join(f"{key} ({type(value).__name__})" for key, value in list(row.items())[:6])
@@ -90,7 +91,7 @@ def _read(path: Path) -> list[tuple[Example, str]]:
     return list(found.values())
 
 
-def _pair(row: _data.Row) -> tuple[str, str] | None:
+def _pair(row: data.Row) -> tuple[str, str] | None:
     match row:
         case {"prompt": str(prompt), "completion": str(target)}:
             return prompt, target
@@ -103,7 +104,7 @@ def _pair(row: _data.Row) -> tuple[str, str] | None:
     return None
 
 
-def _is_turn(turn: _data.Row) -> bool:
+def _is_turn(turn: data.Row) -> bool:
     return isinstance(turn, dict) and isinstance(turn.get("role"), str) and _said(turn.get("content")) is not None
 
 

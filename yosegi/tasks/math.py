@@ -7,16 +7,17 @@ Data: math_en/math500_test and math_en/math_train in the data folder, else Huggi
 on the Hub. The folder's training set is of MATH's own test set without those 500, the Hub's is upstream's: both stay clear of it.
 
 `math/level1` … `math/level5` and the subjects (`math/geometry`) are parts; so are `ja` (told in Japanese) and `Kshot` (at most 8,
-from the training split): `math/level5/ja/4shot`. An answer is right if it is equal as mathematics (_equal.py).
+from the training split): `math/level5/ja/4shot`. An answer is right if it is equal as mathematics (equal.py).
 """
 
 from collections.abc import Sequence
 from functools import partial
 
 from yosegi.errors import NoData
-from yosegi.tasks import Example, Score, Task, _data, _equal, _final, _forms
-from yosegi.tasks._answers import boxed
-from yosegi.tasks._data import Hub, Row
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data, equal, final, forms
+from yosegi.tasks.readers.answers import boxed
+from yosegi.tasks.readers.data import Hub, Row
 
 FIELDS = ("id", "question", "answer", "solution", "level", "subject")
 VALIDATION = 200
@@ -43,21 +44,21 @@ class Math(Task):
     """
 
     max_new_tokens = 768
-    stop = _forms.NEXT
+    stop = forms.NEXT
 
     def __init__(self, part: str = ""):
-        self.form = _forms.read("math", part, [*LEVELS, *SUBJECTS], "en", SHOTS)
+        self.form = forms.read("math", part, [*LEVELS, *SUBJECTS], "en", SHOTS)
         self.name = f"math/{part}" if part else "math"
 
     @classmethod
     def parts(cls) -> list[str]:
         """Levels, subjects, languages, and four worked examples."""
-        return [*LEVELS, *SUBJECTS, *_forms.LABELS, "4shot"]
+        return [*LEVELS, *SUBJECTS, *forms.LABELS, "4shot"]
 
     def examples(self, split: str) -> list[Example]:
         """The problems of a split, in upstream order."""
         rows = _rows(split)
-        pool = _forms.ranked(_rows("train")) if self.form.shots else []
+        pool = forms.ranked(_rows("train")) if self.form.shots else []
         return [self._example(row, pool) for row in rows if self.form.subset in ("", *_kinds(row))]
 
     def score(self, example: Example, prediction: str) -> Score:
@@ -66,21 +67,21 @@ class Math(Task):
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
         """Many at once."""
-        said = [_final.final(prediction) for prediction in predictions]
+        said = [final.final(prediction) for prediction in predictions]
         pairs = [(answer or "", example.answers[0]) for answer, example in zip(said, examples, strict=True)]
-        right = _equal.same([pair for pair in pairs if pair[0]])
+        right = equal.same([pair for pair in pairs if pair[0]])
         return [Score(float(right.pop(0)), answer) if answer else Score(0.0) for answer in said]
 
     def _example(self, row: Row, pool: Sequence[Row]) -> Example:
-        shown = [self._pair(shot) for shot in _forms.shown(pool, self.form.shots, row["id"])]
+        shown = [self._pair(shot) for shot in forms.shown(pool, self.form.shots, row["id"])]
         asked = self._pair(row)
-        prompt = _forms.after(TOLD[self.form.language], shown, asked.prompt)
+        prompt = forms.after(TOLD[self.form.language], shown, asked.prompt)
         return Example(
             row["id"], prompt, asked.target, (row["answer"],), {"level": row["level"], "subject": row["subject"]}
         )
 
     def _pair(self, row: Row) -> Example:
-        return Example(row["id"], self.form.put(row["question"].strip()), self.form.answer(row["solution"].strip()))
+        return Example(row["id"], self.form.render(row["question"].strip()), self.form.answer(row["solution"].strip()))
 
 
 def _kinds(row: Row) -> tuple[str, str]:
@@ -89,13 +90,13 @@ def _kinds(row: Row) -> tuple[str, str]:
 
 
 def _rows(split: str) -> list[Row]:
-    if _data.known(split) == "test":
-        return _data.rows("math_en/math500_test", TEST, "MATH-500", FIELDS)
+    if data.known(split) == "test":
+        return data.rows("math_en/math500_test", TEST, "MATH-500", FIELDS)
     try:
-        rows = _data.rows("math_en/math_train", None, "MATH (train)", FIELDS)
+        rows = data.rows("math_en/math_train", None, "MATH (train)", FIELDS)
     except NoData:
-        rows = [row for hub in TRAIN for row in _data.rows("math_en/math_train", hub, "MATH (train)", FIELDS)]
-    return _data.carve(rows, VALIDATION)[split == "validation"]
+        rows = [row for hub in TRAIN for row in data.rows("math_en/math_train", hub, "MATH (train)", FIELDS)]
+    return data.carve(rows, VALIDATION)[split == "validation"]
 
 
 def _from_test(number: int, raw: Row) -> Row:

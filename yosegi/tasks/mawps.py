@@ -8,9 +8,9 @@ Parts: `addsub`, `singleeq`, `singleop`, `multiarith` (the collections), `ja` (t
 examples, written for this file. Decimals that upstream cut after six places count as the fraction they stand for.
 """
 
-from yosegi.tasks import _data
-from yosegi.tasks._data import Hub, Row
-from yosegi.tasks._numbers import Numbers
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.data import Hub, Row
+from yosegi.tasks.readers.numbers import Numbers
 
 FIELDS = ("id", "question", "answer")
 
@@ -24,7 +24,7 @@ class Mawps(Numbers):
 
     def rows(self) -> list[Row]:
         """The problems."""
-        return _data.rows("math_en/mawps_test", HUB, "MAWPS", FIELDS)
+        return data.rows("math_en/mawps_test", HUB, "MAWPS", FIELDS)
 
     def shots(self) -> list[Row]:
         """Four problems that are in no collection."""

@@ -8,8 +8,8 @@ Parts: `en` (told in English), `Kshot`: up to eight worked examples, the authors
 twice upstream and one three times. Decimals that were cut count as the fraction they stand for, if six places or more are left.
 """
 
-from yosegi.tasks import _data
-from yosegi.tasks._numbers import Numbers
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.numbers import Numbers
 
 FIELDS = ("id", "question", "answer")
 
@@ -20,12 +20,12 @@ class MawpsJa(Numbers):
     kind = "mawps_ja"
     language = "ja"
 
-    def rows(self) -> list[_data.Row]:
+    def rows(self) -> list[data.Row]:
         """The problems."""
-        return _data.rows("math_ja/mawps_ja_test", None, "The Japanese MAWPS", FIELDS)
+        return data.rows("math_ja/mawps_ja_test", None, "The Japanese MAWPS", FIELDS)
 
-    def shots(self) -> list[_data.Row]:
+    def shots(self) -> list[data.Row]:
         """The authors' eight."""
-        return _data.rows(
+        return data.rows(
             "math_ja/mawps_ja_exemplars", None, "The examples of the Japanese MAWPS", (*FIELDS, "solution")
         )

@@ -11,9 +11,10 @@ word in the test are left out. The base `house` has read none of it.
 from collections.abc import Sequence
 from functools import partial
 
-from yosegi.tasks import Example, Score, Task, _data
-from yosegi.tasks._data import Hub, Row
-from yosegi.tasks._programs import CLOSE, OPEN, passed
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.data import Hub, Row
+from yosegi.tasks.readers.programs import CLOSE, OPEN, passed
 
 FIELDS = ("id", "split", "instruction", "solution", "tests")
 
@@ -28,7 +29,7 @@ class Mbpp(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The problems of a split, in upstream order."""
-        rows = _rows(_data.known(split))
+        rows = _rows(data.known(split))
         if split != "test":
             asked = {row["instruction"] for row in _rows("test")}
             rows = [row for row in rows if row["instruction"] not in asked]
@@ -45,7 +46,7 @@ class Mbpp(Task):
 
 def _rows(split: str) -> list[Row]:
     file = f"code/mbpp_{'test' if split == 'test' else 'train'}"
-    return [row for row in _data.rows(file, HUB[split], f"MBPP ({split})", FIELDS) if row["split"] == split]
+    return [row for row in data.rows(file, HUB[split], f"MBPP ({split})", FIELDS) if row["split"] == split]
 
 
 def _example(row: Row) -> Example:

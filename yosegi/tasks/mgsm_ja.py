@@ -12,9 +12,10 @@ The validation split holds the questions that validate GSM8K in English, so trai
 
 import re
 
-from yosegi.tasks import Example, Score, Task, _data
-from yosegi.tasks._answers import last_number, same_number
-from yosegi.tasks._data import Hub, Row
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.answers import last_number, same_number
+from yosegi.tasks.readers.data import Hub, Row
 
 VALIDATION = 200  # as in gsm8k.py; a few of these have no translation
 
@@ -28,11 +29,11 @@ class MgsmJa(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The problems of a split, in upstream order."""
-        if _data.known(split) == "test":
+        if data.known(split) == "test":
             return [_example(row) for row in _rows("math_ja/mgsm_ja_test", HUB)]
         english = _rows("math_en/gsm8k_train", None, "solution")
         marks = {row["id"]: re.findall(r"<<(.+?=.+?)>>", row["solution"]) for row in english}
-        held = {row["id"] for row in _data.carve(english, VALIDATION)[1]}
+        held = {row["id"] for row in data.carve(english, VALIDATION)[1]}
         rows = _rows("math_ja/gsm8k_ja_train", None, "gsm8k_train_index")
         pairs = [(row, f"gsm8k/train/{row['gsm8k_train_index']}") for row in rows]
         return [_example(row, marks.get(twin)) for row, twin in pairs if (twin in held) == (split == "validation")]
@@ -48,7 +49,7 @@ class MgsmJa(Task):
 
 
 def _rows(name: str, hub: Hub | None, *more: str) -> list[Row]:
-    return _data.rows(name, hub, f"A part of the Japanese MGSM ({name})", ("id", "question", "answer", *more))
+    return data.rows(name, hub, f"A part of the Japanese MGSM ({name})", ("id", "question", "answer", *more))
 
 
 def _example(row: Row, marks: list[str] | None = None) -> Example:

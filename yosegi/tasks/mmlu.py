@@ -7,7 +7,7 @@ folder, else cais/mmlu ("all") on the Hub, which marks no errors.
 
 `mmlu` is all subjects in turn, in an order drawn by hash (errors crowd at the beginning of upstream's files), so that the first
 few hundred questions are a fair sample; `mmlu/anatomy` is one; `ja` tells it
-in Japanese. Each of the three metrics (_choices.py) has a twin over the questions that were read and found without error:
+in Japanese. Each of the three metrics (choices.py) has a twin over the questions that were read and found without error:
 `accuracy_ok`, `letter_ok`, `likelihood_ok`. Of the data folder's 4,300 questions, 230 have a known error and 29 no verdict.
 
 It is for measuring, so there is no training split. Validation questions that the test repeats are left out.
@@ -16,9 +16,9 @@ It is for measuring, so there is no training split. Validation questions that th
 from functools import partial
 
 from yosegi.errors import NoData
-from yosegi.tasks import _data
-from yosegi.tasks._choices import Choices
-from yosegi.tasks._data import Hub, Row
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.choices import Choices
+from yosegi.tasks.readers.data import Hub, Row
 
 FIELDS = ("id", "question", "choices", "answer_index", "subject")
 FILES = {"test": "knowledge_en/mmlu_redux_test", "validation": "knowledge_en/mmlu_val"}
@@ -34,17 +34,17 @@ class Mmlu(Choices):
     def subsets(cls) -> list[str] | None:
         """The subjects in the data folder."""
         try:
-            return sorted({row["subject"] for row in _data.rows(FILES["test"], None, "", FIELDS)})
+            return sorted({row["subject"] for row in data.rows(FILES["test"], None, "", FIELDS)})
         except NoData:
             return None
 
     def rows(self, split: str) -> list[Row]:
         """The questions of a split: one of each subject, then another of each …"""
-        rows = _rows(_data.known(split, FILES))
+        rows = _rows(data.known(split, FILES))
         if split == "validation":
             asked = {row["question"].strip() for row in _rows("test")}
             rows = [row for row in rows if row["question"].strip() not in asked]
-        return _data.in_turn([row for row in rows if self.form.subset in ("", row["subject"])], "subject")
+        return data.in_turn([row for row in rows if self.form.subset in ("", row["subject"])], "subject")
 
     def shots(self) -> list[Row]:
         """Validation questions: of the subject itself, where it is one."""
@@ -52,7 +52,7 @@ class Mmlu(Choices):
 
 
 def _rows(split: str) -> list[Row]:
-    return _data.rows(FILES[split], HUB[split], f"MMLU ({split})", FIELDS)
+    return data.rows(FILES[split], HUB[split], f"MMLU ({split})", FIELDS)
 
 
 def _from_hub(split: str, number: int, raw: Row) -> Row:

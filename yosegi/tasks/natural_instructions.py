@@ -8,7 +8,7 @@ outputs); else Muennighoff/natural-instructions on the Hub. Of these last two a 
 A name is `natural_instructions/task073_commonsenseqa_answer_generation`. A tenth of the training rows, by hash, is the
 validation split. A model learns the first accepted output; the score takes the best of all of them.
 
-With "/FORMAT" after the name the same examples are asked in other words (`_formats.py`): definition (as without one),
+With "/FORMAT" after the name the same examples are asked in other words (`formats.py`): definition (as without one),
 instruction and chat are for training; question, brackets, exercise and plain share no label with those, and are for
 asking whether an expert has learnt the task or its form. The base `house` has read its half of the tasks in the first.
 """
@@ -17,9 +17,10 @@ import re
 from contextlib import suppress
 
 from yosegi.errors import Invalid, NoData, UnknownName
-from yosegi.tasks import Example, Score, Task, _data, _rouge
-from yosegi.tasks._data import Hub, Row
-from yosegi.tasks._formats import FORMATS
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data, rouge
+from yosegi.tasks.readers.data import Hub, Row
+from yosegi.tasks.readers.formats import FORMATS
 
 FIELDS = ("id", "input", "outputs")
 DEFINITION = 2000  # characters; a longer definition is cut there (of the 47 in the data folder none is)
@@ -53,22 +54,22 @@ class NaturalInstructions(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The instances of a split, in upstream order."""
-        test = _data.known(split) == "test"
+        test = data.known(split) == "test"
         if self.version:
             file = f"instruct/{self.version}_{'test' if test else 'train'}"
-            rows = [row for row in _data.rows(file, fields=(*FIELDS, "task")) if row["task"] == self.part]
+            rows = [row for row in data.rows(file, fields=(*FIELDS, "task")) if row["task"] == self.part]
         else:
             rows = self._alone()
-            rows = _data.carve(rows, len(rows) // 10)[test]
+            rows = data.carve(rows, len(rows) // 10)[test]
         if not test:
-            rows = _data.carve(rows, len(rows) // 10)[split == "validation"]
+            rows = data.carve(rows, len(rows) // 10)[split == "validation"]
         if not rows:
             raise Invalid(f"{self.name} has no {split} rows here.")
         return [self._example(row) for row in rows]
 
     def score(self, example: Example, prediction: str) -> Score:
         """Rouge-L F1 against the nearest accepted output."""
-        return _rouge.score(prediction, example.answers)
+        return rouge.score(prediction, example.answers)
 
     def _example(self, row: Row) -> Example:
         definition = self.definition.strip()[:DEFINITION]
@@ -81,17 +82,17 @@ class NaturalInstructions(Task):
         hub = Hub("Muennighoff/natural-instructions", revision, _from_hub, files=files)
         hub = hub if re.fullmatch(r"task\w+", self.part) else None
         found: dict[str, Row] = {}
-        for row in _data.rows(f"instruct/{self.part}", hub, self.name, (*FIELDS, "definition")):
+        for row in data.rows(f"instruct/{self.part}", hub, self.name, (*FIELDS, "definition")):
             found.setdefault(row["input"], row | {"outputs": []})["outputs"] += row["outputs"]
         return list(found.values())
 
 
 def _tasks() -> dict[str, tuple[str, str]]:
-    _data.folder()  # a folder that was asked for and is not there is an error, not an empty list
+    data.folder()  # a folder that was asked for and is not there is an error, not an empty list
     found = {}
     for version in ("ni_v1", "sni_v2"):
         with suppress(NoData):
-            rows = _data.rows(f"instruct/{version}_tasks", fields=("task", "definition"))
+            rows = data.rows(f"instruct/{version}_tasks", fields=("task", "definition"))
             found |= {row["task"]: (version, row["definition"]) for row in rows}
     return found
 

@@ -9,7 +9,8 @@ what the model knows. Of several answers each one counts, also where upstream wa
 has no answer ("-") are left out.
 """
 
-from yosegi.tasks import Example, Score, Task, _data, _spans
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data, spans
 
 FIELDS = ("id", "question", "answers")
 
@@ -24,17 +25,17 @@ class Niilc(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The questions of a split, in upstream order."""
-        test = _data.known(split) == "test"
-        rows = _data.rows("knowledge_ja/niilc_dev", None, "NIILC", FIELDS)
-        rows = _data.carve(rows, len(rows) // 10)[test]
+        test = data.known(split) == "test"
+        rows = data.rows("knowledge_ja/niilc_dev", None, "NIILC", FIELDS)
+        rows = data.carve(rows, len(rows) // 10)[test]
         if not test:
-            rows = _data.carve(rows, len(rows) // 9)[split == "validation"]
+            rows = data.carve(rows, len(rows) // 9)[split == "validation"]
         rows = [row for row in rows if row["answers"] != ["-"]]
         return [
-            Example(row["id"], _spans.prompt(row["question"]), row["answers"][0], tuple(row["answers"])) for row in rows
+            Example(row["id"], spans.prompt(row["question"]), row["answers"][0], tuple(row["answers"])) for row in rows
         ]
 
     def score(self, example: Example, prediction: str) -> Score:
         """Exact match; F1 comes along."""
-        found = _spans.exact(prediction, example.answers)
-        return Score(found.value, found.answer, {"f1": _spans.f1(prediction, example.answers)})
+        found = spans.exact(prediction, example.answers)
+        return Score(found.value, found.answer, {"f1": spans.f1(prediction, example.answers)})

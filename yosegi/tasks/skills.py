@@ -11,7 +11,7 @@ from random import Random
 
 from yosegi.errors import Invalid, UnknownName
 from yosegi.tasks import Example, Score, Task
-from yosegi.tasks._skills import COMPOSITIONS, SKILLS, TABLES, Pair
+from yosegi.tasks.readers.skills import COMPOSITIONS, SKILLS, TABLES, Pair
 
 SIZES = {"train": 4000, "validation": 200, "test": 200, "rl": 1000}
 BUCKETS = ("test",) * 2 + ("validation",) + ("rl",) * 2 + ("train",) * 15

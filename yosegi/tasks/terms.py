@@ -1,9 +1,9 @@
 """Terms of a field, asked closed-book: a definition is given, the term is wanted. Did reading the corpus teach anything?
 
 The two measures of the domain experts. `terms/NAME` is QA_exact: the examples, then the question, generation to the end of the
-line, exact match with any accepted term after a numbered normalisation (`_spans.normalise`). `terms/NAME/rank` is logp_mrr:
+line, exact match with any accepted term after a numbered normalisation (`spans.normalise`). `terms/NAME/rank` is logp_mrr:
 each candidate is put into a sentence, the sentences are ranked by their likelihood, and a question is worth 1 / the rank of the
-right one (`_ranking.py`: the sum over the sentence; also by mean and pmi; chance is H_c / c, said beside every result).
+right one (`ranking.py`: the sum over the sentence; also by mean and pmi; chance is H_c / c, said beside every result).
 `terms/NAME/choices` shows the candidates and wants the letter.
 With `/halved` at the end (`terms/NAME/rank/halved`) half of the questions are for validation, by the hash of their ids, and the
 others are the test: something may be chosen by the one half and measured on the other.
@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from yosegi.errors import Invalid, NoData, UnknownName
-from yosegi.tasks import Candidates, Example, Nats, Score, Task, _data, _ranking, _spans
+from yosegi.tasks import Candidates, Example, Nats, Score, Task
+from yosegi.tasks.readers import data, ranking, spans
 
 FIELDS = ("id", "split", "question", "answer", "choices", "answer_index", "statement_template")
 LETTERS = "ABCDEFGHIJ"
@@ -48,7 +49,7 @@ class Terms(Task):
     metric = "exact_match"
     max_new_tokens = 32
     stop = ("\n",)
-    rule = _spans.RULE
+    rule = spans.RULE
 
     def __init__(self, part: str):
         self.name, self.halved = f"terms/{part}", part.endswith(HALVED)
@@ -70,14 +71,14 @@ class Terms(Task):
     @classmethod
     def parts(cls) -> list[str]:
         """Each quiz in the data folder: open, with choices, and ranked."""
-        here = _data.folder()
+        here = data.folder()
         files = sorted((here / "corpus").glob("*_terms.jsonl*")) if here else []
         names = [file.name.split("_terms.jsonl")[0] for file in files]
         return [f"{name}{form}" for name in names for form in ("", "/choices", "/rank")]
 
     def examples(self, split: str) -> list[Example]:
         """The questions, in the order of the file. There is only a test split, unless it is halved."""
-        _data.known(split, ("validation", "test") if self.halved else ("test",))
+        data.known(split, ("validation", "test") if self.halved else ("test",))
         rows = self._rows()
         if not (asked := [row for row in rows if row["split"] == split]):
             raise Invalid(f"{self.name} has no {split} rows here.")
@@ -87,12 +88,12 @@ class Terms(Task):
     def score(self, example: Example, prediction: str) -> Score:
         """1 if it is the term, or the letter. The term itself is right where the letter was wanted, too."""
         if self.form == "rank":  # said in words: as if it had been ranked first, or not at all
-            found = _spans.exact(prediction, example.answers)
+            found = spans.exact(prediction, example.answers)
             return Score(found.value, found.answer, dict.fromkeys(("logp_mrr_mean", "logp_mrr_pmi"), found.value))
-        letter = _spans.normalise(prediction)[:2]
+        letter = spans.normalise(prediction)[:2]
         if self.choices and letter and letter[0] in LETTERS and not letter[1:].isalpha():
             return Score(float(letter[0] == example.target.strip()), letter[0])
-        return _spans.exact(prediction, example.answers)
+        return spans.exact(prediction, example.answers)
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
         """The statement with each candidate, the right one first; and each candidate in the neutral sentence."""
@@ -107,15 +108,15 @@ class Terms(Task):
     def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
         """1 / the rank of the right sentence, by its sum; by mean and pmi besides."""
         words = example.meta["candidates"]
-        by = {way: _ranking.scores(nats["statement"], nats["neutral"], way) for way in _ranking.WAYS}
-        worth = {way: 1 / _ranking.rank(values) for way, values in by.items()}
+        by = {way: ranking.scores(nats["statement"], nats["neutral"], way) for way in ranking.WAYS}
+        worth = {way: 1 / ranking.rank(values) for way, values in by.items()}
         first = max(range(len(words)), key=lambda i: (by["sum"][i], -i))
-        return Score(worth["sum"], words[first], {f"logp_mrr_{way}": worth[way] for way in _ranking.WAYS[1:]})
+        return Score(worth["sum"], words[first], {f"logp_mrr_{way}": worth[way] for way in ranking.WAYS[1:]})
 
     def chance(self, example: Example) -> float | None:
         """H_c / c of c candidates ranked, 1 / c of c letters."""
         if self.form == "rank":
-            return _ranking.chance(len(example.meta["candidates"]))
+            return ranking.chance(len(example.meta["candidates"]))
         return 1 / len(example.meta["choices"]) if self.choices else None
 
     def remark(self, split: str) -> str | None:
@@ -124,20 +125,20 @@ class Terms(Task):
         drafts = sum(row.get("checked") is False for row in rows)
         return f"{drafts} of {len(rows)} questions are drafts that nobody has checked." if drafts else None
 
-    def _rows(self) -> list[_data.Row]:
+    def _rows(self) -> list[data.Row]:
         """The rows with what they may leave out; what is wrong with one is said with its line."""
         if self.file is None:
-            rows = [(row["id"], row) for row in _data.rows(f"corpus/{self.source}_terms", None, self.name, FIELDS)]
+            rows = [(row["id"], row) for row in data.rows(f"corpus/{self.source}_terms", None, self.name, FIELDS)]
         else:
-            rows = [(f"{self.file}, line {number}", row) for number, row in _data.lines(self.file)]
+            rows = [(f"{self.file}, line {number}", row) for number, row in data.lines(self.file)]
         needs = {"choices": ("choices",), "rank": ("choices", "statement_template")}.get(self.form, ())
         found = []
         for n, (where, row) in enumerate(rows, 1):
             row = {"split": "test", "choices": [], "lang": _language(row), **row, "id": str(row.get("id", n))}
             if missing := [key for key in ("question", "answer", *needs) if not row.get(key)]:
                 raise Invalid(f"{self.name}: {where} has no {missing[0]}.")
-            if row["lang"] not in _spans.FORMS:
-                raise Invalid(f"{self.name}: {where} is in {row['lang']!r}; there are {', '.join(_spans.FORMS)}.")
+            if row["lang"] not in spans.FORMS:
+                raise Invalid(f"{self.name}: {where} is in {row['lang']!r}; there are {', '.join(spans.FORMS)}.")
             if needs and row["answer"] not in row["choices"]:
                 raise Invalid(f"{self.name}: {where}: the answer is not among the choices.")
             if self.form == "rank" and GAP not in row["statement_template"]:
@@ -149,19 +150,19 @@ class Terms(Task):
             raise Invalid(f"{self.name}: two rows have the id {sorted(twice)[0]!r}.")
         return _halved(found) if self.halved else found
 
-    def _ask(self, row: _data.Row, before: str = "") -> str:
+    def _ask(self, row: data.Row, before: str = "") -> str:
         lines = [f"\n{letter}. {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=False)]
-        return _spans.prompt(row["question"] + "".join(lines if self.choices else []), before, row["lang"])
+        return spans.prompt(row["question"] + "".join(lines if self.choices else []), before, row["lang"])
 
-    def _answer(self, row: _data.Row) -> str:
+    def _answer(self, row: data.Row) -> str:
         space = "" if row["lang"] == "ja" else " "
         return space + (LETTERS[row["choices"].index(row["answer"])] if self.choices else row["answer"])
 
-    def _example(self, row: _data.Row, shots: str) -> Example:
+    def _example(self, row: data.Row, shots: str) -> Example:
         answers = tuple(dict.fromkeys((row["answer"], *row.get("answers", ()))))
         meta: dict[str, Any] = {key: row.get(key) for key in ("choices", "answer_index", "statement_template")}
         if self.form == "rank":
-            words = _ranking.candidates(row["answer"], answers, row["choices"])
+            words = ranking.candidates(row["answer"], answers, row["choices"])
             if len(words) < 2:
                 raise Invalid(f"{self.name}: {row['id']} has one candidate only: there is nothing to rank.")
             meta |= {"candidates": words, "neutral_template": row.get("neutral_template") or NEUTRAL[row["lang"]]}
@@ -172,13 +173,13 @@ class Terms(Task):
         return Example(row["id"], self._ask(row, shots), self._answer(row), (*letter, *answers), meta)
 
 
-def _halved(rows: list[_data.Row]) -> list[_data.Row]:
+def _halved(rows: list[data.Row]) -> list[data.Row]:
     """The half of the test rows whose ids hash lowest are for validation: the same half on every machine."""
-    asked = sorted((row["id"] for row in rows if row["split"] == "test"), key=_data.hashed)
+    asked = sorted((row["id"] for row in rows if row["split"] == "test"), key=data.hashed)
     early = set(asked[: len(asked) // 2])
     return [row | {"split": "validation"} if row["id"] in early else row for row in rows]
 
 
-def _language(row: _data.Row) -> str:
+def _language(row: data.Row) -> str:
     """Japanese where there are kana or kanji in the question."""
     return "ja" if re.search(r"[぀-ヿ一-鿿]", str(row.get("question"))) else "en"

@@ -13,8 +13,9 @@ functions, and so has any base trained on public code. Programs are measured on 
 import ast
 from collections.abc import Sequence
 
-from yosegi.tasks import Example, Score, Task, _data
-from yosegi.tasks._programs import CLOSE, OPEN, bare, passed
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.programs import CLOSE, OPEN, bare, passed
 
 FIELDS = ("id", "prompt", "solution", "entry_point", "raw")
 
@@ -38,10 +39,10 @@ class Thealgorithms(Task):
 
     def examples(self, split: str) -> list[Example]:
         """The functions of a split, in upstream order."""
-        _data.known(split, ("train", "validation"))
-        rows = _data.rows("code/thealgorithms_py", None, "TheAlgorithms", FIELDS)
+        data.known(split, ("train", "validation"))
+        rows = data.rows("code/thealgorithms_py", None, "TheAlgorithms", FIELDS)
         rows = [row for row in rows if "import numpy" not in row["prompt"]]
-        held = {path for path in (row["raw"]["path"] for row in rows) if _data.hashed(path) % 10 == 0}
+        held = {path for path in (row["raw"]["path"] for row in rows) if data.hashed(path) % 10 == 0}
         return [_example(row) for row in rows if (row["raw"]["path"] in held) == (split == "validation")]
 
     def score(self, example: Example, prediction: str) -> Score:
@@ -54,7 +55,7 @@ class Thealgorithms(Task):
         return passed(predictions, checks)
 
 
-def _example(row: _data.Row) -> Example:
+def _example(row: data.Row) -> Example:
     whole = f"{row['prompt']}\n{row['solution']}"
     function = next(node for node in ast.parse(whole).body if isinstance(node, ast.FunctionDef))
     code = bare(whole)

@@ -1,0 +1,153 @@
+"""A router learns beside a library, is kept there, and answers: `yosegi train-router`, `yosegi eval --router NAME`."""
+
+import json
+
+import pytest
+
+from yosegi import files
+
+TRAIN = ("train", "--library", "shelf", "--run", "t", "--max-steps", 3, "--limit", 20, "--learning-rate", "5e-3")
+FIT = ("train-router", "--library", "shelf", "--run", "f")
+EVAL = ("eval", "--library", "shelf", "--task", "skills/sort", "--limit", 4, "--run", "e", "--json")
+
+
+@pytest.mark.slow
+def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_path):
+    assert yosegi(*TRAIN, "--task", "skills/sort", "--task", "skills/reverse")[0] == 0
+    assert yosegi(*TRAIN, "--task", "skills/succ", "--rank", 3)[0] == 0
+    assert "yosegi train-router --library shelf --router centroid" in refused(*EVAL, "--router", "centroid")
+
+    code, out, _ = yosegi(*FIT, "--router", "centroid", "--limit", 3)
+    assert code == 0 and "centroid: learnt beside 3 experts from 3 tasks" in out
+    assert "has a router called 'centroid'" in refused(*FIT, "--router", "centroid")
+    assert yosegi(*FIT, "--router", "centroid", "--limit", 3, "--overwrite", "--temperature", "0.1")[0] == 0
+    assert yosegi(*FIT, "--router", "phatgoose", "--steps", 2, "--batch-size", 2)[0] == 0
+    assert yosegi(*FIT, "--router", "predictor", "--steps", 20, "--limit", 5)[0] == 0
+    two = ("--expert", "sort", "--expert", "succ")
+    code, out, _ = yosegi(*FIT, "--router", "retrieval", "--name", "near", *two, "--limit", 5, "--json")
+    assert code == 0 and json.loads(out)["experts"] == ["sort", "succ"]
+    more = ("--task", "skills/sort", "--task", "skills/succ", "--task", "skills/add", *two)
+    assert yosegi(*FIT, "--router", "predictor", "--name", "wider", "--steps", 2, "--limit", 2, *more)[0] == 0
+
+    card = files.read_json(tmp_path / "shelf" / ".routers" / "centroid" / "router.json")
+    assert card["args"] == {"temperature": 0.1} and card["recipe"]["limit"] == 3 and len(card["data_hash"]) == 12
+    assert card["tasks"] == ["skills/reverse", "skills/sort", "skills/succ"]
+    wider = files.read_json(tmp_path / "shelf" / ".routers" / "wider" / "router.json")
+    assert wider["args"]["tasks"] == ["skills/sort", "skills/succ", "skills/add"]
+    metrics = files.read_jsonl(tmp_path / "f" / "metrics.jsonl")
+    assert {row["expert"] for row in metrics} == {
+        "predictor",
+        "wider",
+        *(f"phatgoose {e}" for e in ("sort", "reverse", "succ")),
+    }
+
+    code, out, _ = yosegi("library", "routers", "shelf")
+    assert code == 0 and "5 routers" in out and "retrieval" in out and "gone" not in out
+
+    names = ["centroid", "phatgoose", "predictor", "near", "wider"]
+    arms = [word for name in [*names, "spectr"] for word in ("--router", name)]
+    code, out, err = yosegi(*EVAL, *arms)
+    assert code == 0, err
+    rows = json.loads(out)
+    by_name = {row["model"]: row for row in rows if row["metric"] == "accuracy"}
+    assert list(by_name) == ["base", *names, "spectr"]
+    assert (
+        by_name["near"]["router"] == "retrieval"
+        and by_name["near"]["trainable_params"] < by_name["predictor"]["trainable_params"]
+    )
+    routing = files.read_json(tmp_path / "e" / "routing.json")["routers"]
+    assert {"centroid", "phatgoose", "predictor", "spectr"} <= set(routing)
+    assert json.loads(yosegi(*EVAL, *arms)[1]) == rows, "nothing is measured twice"
+
+    assert "No router is called 'nearr'. Did you mean 'near'" in refused(*EVAL, "--router", "nearr")
+    assert yosegi("library", "verify", "shelf")[:2] == (0, "3 experts, 0 problems\n")
+    assert yosegi(*TRAIN, "--task", "skills/sort", "--overwrite", "--max-steps", 4)[0] == 0
+    assert "'near' learnt beside another expert 'sort'" in refused(*EVAL, "--router", "near")
+    assert yosegi("library", "rm", "shelf", "succ")[0] == 0
+    assert "yosegi train-router --router" in refused(*EVAL, "--router", "wider")
+    assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid", "--router")
+    assert yosegi("library", "rm", "shelf", "centroid", "--router")[0] == 0
+    assert "centroid" not in yosegi("library", "routers", "shelf")[1]
+    assert "succ (gone)" in yosegi("library", "routers", "shelf")[1]
+    assert json.loads(yosegi("library", "routers", "shelf", "--json")[1])["near"]["router"] == "retrieval"
+
+
+@pytest.mark.slow
+def test_what_cannot_be_fitted_leaves_nothing_behind(yosegi, refused, tmp_path):
+    assert yosegi(*TRAIN, "--task", "skills/sort")[0] == 0
+    assert "'skills/sort', and there are none" in refused(*FIT, "--router", "centroid", "--task", "skills/succ")
+    assert "Did you mean 'sort'" in refused(*FIT, "--router", "centroid", "--expert", "sotr")
+    assert "nothing" in refused(*FIT, "--router", "phatgoose", "--steps", 0)
+    assert not (tmp_path / "shelf" / ".routers").exists()
+
+
+@pytest.mark.slow
+def test_a_bank_takes_up_a_new_task(yosegi, refused, tmp_path):
+    train = (
+        "train",
+        "--build",
+        "poly",
+        "--experts",
+        2,
+        "--library",
+        "shelf",
+        "--max-steps",
+        3,
+        "--limit",
+        16,
+        "--run",
+        "r",
+    )
+    assert yosegi(*train, "--task", "skills/reverse", "--task", "skills/sort")[0] == 0
+    assert "name the new tasks" in refused("train-router", "--library", "shelf", "--router", "poly")
+    fit = (
+        "train-router",
+        "--library",
+        "shelf",
+        "--router",
+        "poly",
+        "--task",
+        "skills/succ",
+        "--steps",
+        3,
+        "--limit",
+        16,
+        "--run",
+        "r",
+    )
+    assert "poly is a bank" in (said := refused(*fit, "--temperature", 2)) and "--temperature says nothing" in said
+    code, out, _ = yosegi(*fit)
+    assert code == 0 and "poly-new: poly has taken up 1 tasks" in out
+    ask = ("eval", "--library", "shelf", "--limit", 4, "--run", "e")
+    code, out, _ = yosegi(
+        *ask, "--router", "poly", "--router", "poly-new", "--task", "skills/succ", "--task", "skills/sort"
+    )
+    assert code == 0 and "poly-new" in out
+    rows = files.read_jsonl(tmp_path / "e" / "results.jsonl")
+    assert {row["mix"] for row in rows if row["model"] == "poly-new"} == {"factors"}
+
+
+@pytest.mark.slow
+def test_cat_is_fitted_folded_and_answers_the_same(yosegi, refused, tmp_path):
+    assert yosegi(*TRAIN, "--task", "skills/sort", "--task", "skills/reverse")[0] == 0
+    fit = (*FIT, "--router", "static", "--name", "soup", "--steps", 4, "--limit", 8, "--learning-rate", "0.05")
+    assert "No granularity is called 'word'" in refused(*fit, "--granularity", "word")
+    code, out, _ = yosegi(*fit, "--constraint", "free", "--granularity", "layer", "--json")
+    assert code == 0 and json.loads(out)["moved"] > 0
+    card = files.read_json(tmp_path / "shelf" / ".routers" / "soup" / "router.json")
+    assert (
+        card["args"] == {"constraint": "free"}
+        and card["recipe"]["granularity"] == "layer"
+        and card["recipe"]["moved"] > 0
+    )
+    assert "looks at its input" in _unfoldable(yosegi, refused)
+    code, out, _ = yosegi("library", "fold", "shelf", "soup")
+    assert code == 0 and "soup: 2 experts as soup hears them, rank 16, relative error 0.0000" in out
+    assert yosegi("library", "fold", "shelf", "soup", "--name", "cut", "--rank", 4)[0] == 0
+    rows = json.loads(yosegi(*EVAL, "--router", "soup", "--expert", "cut")[1])
+    assert {"soup", "cut"} <= {row["model"] for row in rows}
+
+
+def _unfoldable(yosegi, refused):
+    assert yosegi(*FIT, "--router", "softmax", "--steps", 2, "--limit", 4, "--learning-rate", "0.05")[0] == 0
+    return refused("library", "fold", "shelf", "softmax")

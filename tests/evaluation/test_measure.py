@@ -1,0 +1,167 @@
+"""Arms x tasks -> rows and items that agree with each other, and nothing measured twice."""
+
+import json
+
+import pytest
+
+from yosegi import files
+from yosegi.engine.arm import Arm
+from yosegi.errors import Invalid
+from yosegi.evaluation import measure
+from yosegi.evaluation.measure import evaluate
+from yosegi.evaluation.statistics import compare, wilson
+from yosegi.reporting.forgetting import forgetting
+from yosegi.reporting.read import read
+from yosegi.run import Run
+from yosegi.tasks import Candidates, Score, Task, load
+
+
+@pytest.fixture
+def asked():
+    return [load("skills/add"), load("skills/mul")]
+
+
+def test_rows_are_what_the_items_say(nano, pair, asked, tmp_path):
+    run = Run(tmp_path)
+    arms = [Arm("base"), Arm("adder", pair[:1]), Arm("oracle", pair, "oracle"), Arm("arrow", pair, "arrow")]
+    rows = evaluate(nano, arms, asked, run, limit=12, seed=3)
+    assert run.results() == json.loads(json.dumps(rows))
+    measured = {(r["model"], r["task"], r["metric"]): r for r in rows}
+    assert ("oracle", "skills/mul", "accuracy") not in measured, "nobody learnt it"
+    for (model, task, metric), row in measured.items():
+        items = files.read_jsonl(tmp_path / row["items"])
+        assert row["n"] == len(items) == 12 and row["seed"] == 3 and row["base_hash"] == nano.hash
+        scores = [item["score"] for item in items]
+        if metric == "accuracy":
+            assert row["value"] == sum(scores) / 12 and (row["ci_low"], row["ci_high"]) == wilson(int(sum(scores)), 12)
+            assert row["parse_failures"] == sum(not item["parsed"] for item in items) / 12
+            assert row["truncated"] == sum(item["truncated"] for item in items) / 12
+        if metric == "logp":
+            assert row["value"] == pytest.approx(sum(item["logp"] for item in items) / 12) and row["value"] < 0
+        if metric == "accuracy_diff":
+            first = files.read_jsonl(tmp_path / measured["base", task, "accuracy"]["items"])
+            expected = compare(scores, [item["score"] for item in first])
+            assert (row["gained"], row["lost"], row["p_value"]) == (expected.gained, expected.lost, expected.p_value)
+            assert row["against"] == "base" != model
+    routing = files.read_json(tmp_path / "routing.json")
+    assert routing["experts"] == ["adder", "turner"] and set(routing["routers"]) == {"oracle", "arrow"}
+    assert files.read_json(tmp_path / "similarity.json")["cosine"][0][0] == pytest.approx(1)
+
+
+def test_an_interrupted_evaluation_goes_on(nano, pair, asked, tmp_path, monkeypatch):
+    run, arms = Run(tmp_path), [Arm("base"), Arm("adder", pair[:1])]
+    answer, calls = measure.answer, []
+
+    def stops_at_the_third(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return answer(*arguments, **named)
+
+    monkeypatch.setattr(measure, "answer", stops_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(nano, arms, asked, run, limit=4)
+    rows = evaluate(nano, arms, asked, run, limit=4)
+    assert len(calls) == 5, "two before, one broken off, two that were missing"
+    whole = evaluate(nano, arms, asked, Run(tmp_path / "whole"), limit=4)
+    same = [{k: v for k, v in row.items() if k not in ("wall_s", "peak_mem_mb", "run")} for row in rows]
+    assert same == [{k: v for k, v in row.items() if k not in ("wall_s", "peak_mem_mb", "run")} for row in whole]
+    assert len(run.results()) == len(rows)
+
+
+def test_two_arms_of_one_name_are_refused(nano, asked, tmp_path):
+    with pytest.raises(Invalid, match="'base'"):
+        evaluate(nano, [Arm("base"), Arm("base")], asked, Run(tmp_path))
+
+
+class Wordy(Task):
+    """One question that `nano` answers in a few tokens, under limits that are enough and not enough."""
+
+    name, metric = "wordy", "exact_match"
+
+    def __init__(self, limit, stop=()):
+        self.max_new_tokens, self.stop, self.asked = limit, stop, []
+
+    def examples(self, split):
+        return load("skills/add").examples(split)[:6]
+
+    def scores(self, examples, predictions):
+        self.asked.append(len(predictions))
+        return [Score(1.0, text, {"length": float(len(text))}) for text in predictions]
+
+
+def test_answers_that_ran_into_the_limit_are_counted(nano, tmp_path):
+    def share(task, folder):
+        row = evaluate(nano, [Arm("base")], [task], Run(tmp_path / folder))[0]
+        assert [item["truncated"] for item in files.read_jsonl(tmp_path / folder / row["items"])].count(True) == round(
+            6 * row["truncated"]
+        )
+        return row["truncated"]
+
+    assert share(Wordy(24), "enough") == 0.0
+    assert share(Wordy(1), "short") == 1.0
+    digits = tuple("0123456789")
+    assert share(Wordy(1, digits), "stopped") < 1.0, "a stop string is an end"
+
+
+def test_a_task_may_score_all_at_once_and_by_more_than_one_metric(nano, tmp_path):
+    task = Wordy(24)
+    rows = {row["metric"]: row for row in evaluate(nano, [Arm("base")], [task], Run(tmp_path))}
+    assert task.asked == [6] and set(rows) == {"exact_match", "length", "logp"}
+    items = files.read_jsonl(tmp_path / rows["length"]["items"])
+    assert rows["length"]["value"] == sum(item["length"] for item in items) / 6 > 0
+
+
+class Marked(Task):
+    """Three questions: one is known to be faulty, and all have something to weigh."""
+
+    name, metric = "marked", "exact_match"
+
+    def examples(self, split):
+        return load("skills/add").examples(split)[:3]
+
+    def score(self, example, prediction):
+        ok = {} if example == self.examples("test")[0] else {"exact_match_ok": 1.0}
+        return Score(1.0, "x", ok)
+
+    def candidates(self, example):
+        return {"sum": Candidates((example.target, "nothing"), example.prompt)}
+
+    def judge(self, example, nats):
+        return Score(0.0, None, {"likelier": float(nats["sum"][0].sum > nats["sum"][1].sum)})
+
+
+def test_a_metric_is_over_the_examples_that_have_it(nano, tmp_path):
+    rows = {row["metric"]: row for row in evaluate(nano, [Arm("base")], [Marked()], Run(tmp_path))}
+    assert {name: row["n"] for name, row in rows.items()} == {
+        "exact_match": 3, "exact_match_ok": 2, "likelier": 3, "logp": 3,
+    }  # fmt: skip
+    assert rows["likelier"]["value"] == 1.0 and rows["exact_match_ok"]["value"] == 1.0
+    items = files.read_jsonl(tmp_path / rows["likelier"]["items"])
+    assert ["exact_match_ok" in item for item in items] == [False, True, True]
+    assert all(item["likelier"] == 1.0 for item in items) and "general" not in rows["logp"]
+
+
+def test_other_questions_of_a_task_have_items_of_their_own(nano, pair, tmp_path):
+    run, capital = Run(tmp_path), [load("skills/capital")]
+    few, more, again = (
+        evaluate(nano, [Arm("base"), *arms], capital, run, limit=limit)
+        for limit, arms in ((4, []), (7, []), (4, [Arm("adder", pair[:1])]))
+    )
+    for rows, n in ((few, 4), (more, 7), (again, 4)):
+        assert all(
+            len(files.read_jsonl(tmp_path / row["items"])) == row["n"] == n for row in rows if row["model"] == "base"
+        )
+
+
+def test_what_was_asked_before_is_general_when_it_is_asked_as_such(nano, pair, tmp_path):
+    run, arms, asked = Run(tmp_path), [Arm("base"), Arm("adder", pair[:1])], [load("skills/mul")]
+    plain = evaluate(nano, arms, asked, run, limit=6)
+    for _ in range(2):
+        rows = evaluate(nano, arms, asked, run, limit=6, general=True)
+        assert [row["general"] for row in rows] == [True] * len(plain)
+        assert len(run.results()) == 2 * len(plain), "written once more, and not a third time"
+    evaluate(nano, arms, asked, run, limit=3)
+    found = read([tmp_path])
+    (adder,) = forgetting(found, found.models)
+    assert [change.questions for change in adder.changes] == [6], "asking it once more for itself takes nothing away"

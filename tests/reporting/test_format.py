@@ -1,0 +1,52 @@
+import math
+
+import pytest
+
+from yosegi.reporting import format
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.7125, "0.713"),
+        (-1.5, "−1.500"),
+        (-0.0001, "0.000"),
+        (3, "3"),
+        (1234567, "1,234,567"),
+        (12345.6, "12,346"),
+        (None, "–"),
+    ],
+)
+def test_numbers(value, text):
+    assert format.number(value) == text
+
+
+def test_differences_have_a_sign_unless_they_are_none():
+    assert [format.signed(v) for v in (0.25, -0.25, 0.0, 0.0001, None)] == ["+0.250", "−0.250", "0.000", "0.000", "–"]
+
+
+def test_a_p_value_is_never_a_bare_zero():
+    assert [format.probability(p) for p in (0.0, 0.00099, 0.012, 0.0499, 0.05, 0.5, 1.0)] == [
+        "< 0.001", "< 0.001", "0.012", "0.050", "0.050", "0.50", "1.00",
+    ]  # fmt: skip
+
+
+def test_times_and_sizes():
+    assert [format.seconds(s) for s in (1.25, 90, 7260, None)] == ["1.2 s", "1 min 30 s", "2 h 01 min", "–"]
+    assert [format.size(b) for b in (7, 1536, 2_500_000, 10**16)] == ["7 B", "1.5 kB", "2.5 MB", "10000.0 TB"]
+
+
+def test_only_finite_numbers_are_known():
+    assert [format.known(v) for v in (1, 0.5, True, "1", None, math.nan, math.inf)] == [
+        1,
+        0.5,
+        None,
+        None,
+        None,
+        None,
+        None,
+    ]
+
+
+def test_a_cut_is_seen():
+    assert format.cut("abcdef", 6) == "abcdef" and format.cut("abcdefg", 6) == "abcde…"

@@ -1,0 +1,40 @@
+from yosegi.files import read_jsonl
+from yosegi.reporting.terminal import leaderboard
+
+
+def test_the_table_shows_every_model_and_the_best_of_a_task(run, capsys):
+    rows = read_jsonl(run / "results.jsonl")
+    leaderboard(rows)
+    out = capsys.readouterr().out
+    assert all(model in out for model in ("base", "arrow", "linear merge", "oracle")) and "log p" in out
+    best = max(r["value"] for r in rows if r["task"] == "mgsm_ja" and r["metric"] == "accuracy")
+    assert f"{best:.2f}*" in out
+
+
+def test_a_model_that_did_not_do_a_task_has_no_mean(capsys):
+    rows = [
+        {"model": m, "task": t, "metric": "accuracy", "value": 0.25, "ci_low": 0.2, "ci_high": 0.3}
+        for m, t in (("base", "a"), ("base", "b"), ("half", "a"))
+    ]
+    leaderboard(rows)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["half"])
+    assert line.split()[-2:] == ["–", "–"]
+
+
+def test_of_several_metrics_the_tasks_own_is_shown(capsys):
+    rows = [
+        {"model": "base", "task": "a", "metric": metric, "value": value, "ci_low": 0.0, "ci_high": 1.0}
+        for metric, value in (("accuracy", 0.25), ("letter", 0.75))
+    ]
+    leaderboard(rows)
+    assert "0.25" in (out := capsys.readouterr().out) and "0.75" not in out
+
+
+def test_few_questions_and_cut_answers_are_said(capsys):
+    row = {"task": "t", "metric": "rougeL", "value": 0.5, "n": 3, "ci_low": 0.06, "ci_high": 0.94}
+    others = [{**row, "model": model, "value": 1.0, "truncated": share} for model, share in (("a", 0.25), ("b", 0.5))]
+    leaderboard([{**row, "model": "base", "truncated": 1.0}, *others])
+    out = capsys.readouterr().out
+    assert "rougeL" in out and ".06–.94" in out and "±" not in out
+    assert "Few questions, so that little can be told apart: t (3)." in out
+    assert "Cut off at the limit of new tokens: t 25% to 50% of the answers." in out

@@ -1,0 +1,121 @@
+r"""An audit of what is called the same, and of the process that says so."""
+
+import io
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from yosegi.tasks.readers.equal import ALGEBRA, same, serve
+
+SAME = [
+    ("0.5", r"\frac12"),
+    ("1/2", r"\dfrac{1}{2}"),
+    (r"\tfrac{2}{4}", r"\frac12"),
+    ("(x+1)^2", "x^2+2x+1"),
+    (r"\sqrt{8}", r"2\sqrt{2}"),
+    ("(1,2)", r"\left( 1, 2 \right)"),
+    ("5", "x = 5"),
+    (r"10,\!080", "10080"),
+    (r"1{,}000", "1000"),
+    ("12 cm", r"12\text{ cm}"),
+    (r"30^\circ", "30"),
+    ("30°", "30"),
+    (r"\text{(B)}", "(B)"),
+    ("270/7", "\\frac{270}7\\text{ degrees}"),
+    ("2x+3=y", "y = 2x + 3"),
+    (r"\{2,1\}", r"\{1,2\}"),
+    (r"1+\sqrt{19},1-\sqrt{19}", r"1 \pm \sqrt{19}"),
+    ("1 4/5", r"1\frac{4}{5}"),
+    ("1.8", r"1\frac{4}{5}"),
+    ("864", r"864 \mbox{ inches}^2"),
+    (r"\begin{pmatrix}-2\\-14\end{pmatrix}", r"\begin{pmatrix} -2 \\ -14 \end{pmatrix}"),
+    ("９", "9"),
+    ("½", "0.5"),
+    ("52", "52_8"),
+    ("52_{8}", "52_8"),
+    ("BA", "AB"),
+]
+OTHER = [
+    ("0.33", r"\frac13"),
+    ("(2,1)", "(1,2)"),
+    ("x+1", "x-1"),
+    (r"[0,\infty)", r"(0,\infty)"),
+    ("1", "1,2"),
+    ("3.14", r"\pi"),
+    ("-5", "5"),
+    ("51_8", "52_8"),
+    ("52_9", "52_8"),
+    ("52_{10}", "52_8"),
+    ("1001_3", "1001_2"),
+    ("neve", r"\text{even}"),
+    ("Evelny", r"\text{Evelyn}"),
+    ("3以上", "3"),
+    ("12", "12x"),
+    ("west", r"\text{east}"),
+    ("(A)", r"\text{(B)}"),
+    (r"\frac{1}{0}", "0"),
+    ("", "0"),
+    ("12", "1"),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), SAME)
+def test_equal_as_mathematics(a, b):
+    assert same([(a, b)]) == [True]
+
+
+@pytest.mark.parametrize(("a", "b"), OTHER)
+def test_not_equal_as_mathematics(a, b):
+    assert same([(a, b)]) == [False]
+
+
+def test_what_takes_for_ever_is_not_the_same_and_the_next_is_judged_as_before(monkeypatch):
+    monkeypatch.setattr("yosegi.tasks.readers.equal.SECONDS", 2)
+    begun, started = time.monotonic(), ALGEBRA.restarts
+    assert same([("2003^{2002^{2001}}", "7"), ("2+x", "x+2")]) == [False, True]
+    assert time.monotonic() - begun < 60 and ALGEBRA.restarts > started
+
+
+def test_a_process_that_died_is_started_again():
+    assert same([("2+x", "x+2")]) == [True]
+    ALGEBRA.process.kill()
+    assert same([("y+x", "x+y")]) == [True]
+
+
+def test_threads_take_turns():
+    """math-verify's own limit on time works in the main thread only."""
+    verdicts = {}
+
+    def ask(n):
+        verdicts[n] = same([(f"{n}+x", f"x+{n}"), (f"{n}+x", f"x+{n + 1}")])
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert verdicts == {n: [True, False] for n in range(4)}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_asks_a_process_of_its_own():
+    assert same([("z+x", "x+z")]) == [True]
+    before, (read, write) = ALGEBRA.process.pid, os.pipe()
+    child = os.fork()
+    if not child:
+        said = same([("w+x", "x+w")]) == [True] and ALGEBRA.process.pid != before
+        ALGEBRA.close()
+        os.write(write, b"1" if said else b"0")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 1) == b"1"
+    assert same([("v+x", "x+v")]) == [True] and ALGEBRA.process.pid == before, "the parent's is left alone"
+
+
+def test_a_broken_question_is_answered_all_the_same(monkeypatch):
+    told = io.StringIO()
+    monkeypatch.setattr("resource.setrlimit", lambda *limits: None)  # or all tests after this one starve
+    serve(io.StringIO('["1", "1"]\nnonsense\n["\\\\frac{", "x"]\n'), told)
+    assert [json.loads(line) for line in told.getvalue().splitlines()] == [True, False, False]

@@ -1,0 +1,146 @@
+"""Six ways to fill a library, with the budget of each."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from tests.training.conftest import sums, tiny_base
+from tests.training.test_sft import flat
+from yosegi import files
+from yosegi.errors import Invalid, UnknownName, WrongBase
+from yosegi.library.store import Library
+from yosegi.run import Run
+from yosegi.training.build import build, build_bank, take_up
+from yosegi.training.settings import Settings
+
+QUICK = Settings(num_train_epochs=5, per_device_train_batch_size=4, learning_rate=5e-3, dropout=0, rank=2)
+DATA = {f"t/{k}": sums()[20 * k : 20 * k + 20] for k in range(4)}
+
+
+@pytest.fixture
+def made(tmp_path):
+    def make(way, settings=QUICK, **more):
+        base = tiny_base()
+        library = Library(tmp_path / way, base.hash, base.name)
+        return library, build(base, library, way, DATA, Run(tmp_path / "run"), settings, **more)
+
+    return make
+
+
+def steps(library):
+    return {name: card["metrics"]["steps"] for name, card in library.cards().items()}
+
+
+def test_private_and_shared_read_everything_as_often(made):
+    library, found = made("private")
+    assert steps(library) == dict.fromkeys("0123", 25) and found.tasks["2"] == ("t/2",)
+    library, found = made("shared")
+    assert steps(library) == {"shared": 100} and library["shared"].tasks == tuple(DATA)
+
+
+def test_mbc_divides_the_budget_and_keeps_its_evidence(made, tmp_path):
+    library, found = made("mbc", clusters=2)
+    brief = Library(tmp_path / "mbc-brief")
+    assert steps(brief) == dict.fromkeys("0123", 10), "two of five passes"
+    assert sorted(task for group in found.tasks.values() for task in group) == sorted(DATA)
+    assert steps(library) == {name: 15 * len(group) for name, group in found.tasks.items()}, "three of five"
+    kept = files.read_json(tmp_path / "run" / "mbc.partition.json")
+    assert kept["k"] == 2 and len(kept["similarity"]) == 4 and kept["tasks"].keys() == found.tasks.keys()
+
+
+def test_random_clusters_train_as_mbc_does(made):
+    library, found = made("random", clusters=2)
+    assert steps(library) == {"random0": 30, "random1": 30} and all(len(group) == 2 for group in found.tasks.values())
+
+
+def test_the_limit_is_of_each_task(made):
+    library, found = made("shared", QUICK.model_copy(update={"limit": 8}))
+    assert library.card("shared")["metrics"]["examples"] == 32
+
+
+def test_what_is_there_stays_and_what_differs_is_refused(made):
+    library, _ = made("private")
+    library.remove("1")
+    before = {name: card["created"] for name, card in library.cards().items()}
+    library, _ = made("private")
+    assert {name: library.card(name)["created"] for name in before} == before and "1" in library
+    with pytest.raises(Invalid, match="another expert called '0': --overwrite"):
+        made("private", QUICK.model_copy(update={"rank": 3}))
+    library, _ = made("private", QUICK.model_copy(update={"rank": 3}), overwrite=True)
+    assert library.card("0")["rank"] == 3
+
+
+def test_errors(made, tmp_path):
+    with pytest.raises(UnknownName, match="way to build a library"):
+        made("privat")
+    with pytest.raises(Invalid, match="experts of one name"):
+        made("private", names=dict.fromkeys(DATA, "one"))
+    with pytest.raises(UnknownName, match="way to train a bank"):
+        build_bank(tiny_base(), "moly", DATA, Run(tmp_path), QUICK)
+    with pytest.raises(Invalid, match="begin apart"):
+        build_bank(tiny_base(), "poly", DATA, Run(tmp_path), QUICK.model_copy(update={"init": "pissa"}))
+
+
+def test_mhr_takes_up_a_new_task(tmp_path):
+    base, short = tiny_base(), QUICK.model_copy(update={"num_train_epochs": 1})
+    experts, learnt = build_bank(base, "mhr", DATA, Run(tmp_path), short, experts=2, heads=4)
+    assert all(value.shape == (4, 4, 2) for value in learnt.values())
+    new = take_up(base, experts, learnt, {"a": sums()[:8], "b": sums()[90:]}, Run(tmp_path), short, heads=4)
+    assert new.keys() == learnt.keys() and all(value.shape == (2, 4, 2) for value in new.values())
+    assert any((new[name][0] - new[name][1]).abs().max() > 1e-3 for name in new), "each task its own row"
+
+
+def test_killed_between_two_experts_that_were_kept(made, tmp_path, monkeypatch):
+    add, kept = Library.add, []
+
+    def once(self, expert, **more):
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+        kept.append(expert.name)
+        add(self, expert, **more)
+
+    monkeypatch.setattr(Library, "add", once)
+    with pytest.raises(KeyboardInterrupt):
+        made("private")
+    monkeypatch.setattr(Library, "add", add)
+    library, _ = made("private")
+    base = tiny_base()
+    whole = Library(tmp_path / "whole", base.hash, base.name)
+    build(base, whole, "private", DATA, Run(tmp_path / "other"), QUICK)
+    assert list(library) == list(whole) and all(torch.equal(flat(library[n]), flat(whole[n])) for n in whole)
+
+
+def test_other_data_or_another_base_is_refused(tmp_path):
+    base, few = tiny_base(), QUICK.model_copy(update={"limit": 4})
+    library = Library(tmp_path / "l", base.hash, base.name)
+    build(base, library, "shared", DATA, Run(tmp_path), few)
+    with pytest.raises(Invalid, match="another expert"):
+        build(base, library, "shared", DATA, Run(tmp_path), QUICK)
+    other = dataclasses.replace(base, hash="f" * 12)
+    with pytest.raises(WrongBase):
+        build(other, Library(library.path, other.hash), "shared", DATA, Run(tmp_path), few)
+
+
+@pytest.mark.parametrize(("way", "more"), [("private", {"names": {"t/0": "a/b"}}), ("mbc", {"clusters": 9})])
+def test_what_cannot_be_is_said_before_anything_is_trained(made, tmp_path, way, more):
+    with pytest.raises(Invalid):
+        made(way, **more)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("experts", [2, 3])
+def test_a_checkpoint_of_another_bank_is_refused(tmp_path, monkeypatch, experts):
+    log, settings = Run.log, QUICK.model_copy(update={"save_steps": 2})
+
+    def die(self, *rows):
+        log(self, *rows)
+        if rows[0]["step"] == 5:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(Run, "log", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        build_bank(tiny_base(), "poly", DATA, Run(tmp_path), settings, experts=4)
+    monkeypatch.setattr(Run, "log", log)
+    with pytest.raises(Invalid, match="another training"):
+        build_bank(tiny_base(), "poly", DATA, Run(tmp_path), settings, experts=experts)

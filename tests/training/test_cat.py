@@ -1,0 +1,87 @@
+"""CAT: α learns, nothing else does, and it goes where the data says."""
+
+import pytest
+import torch
+
+from tests.training.conftest import sums, tiny_base
+from tests.training.test_sft import flat
+from yosegi.core.expert import Expert, Factors
+from yosegi.engine.fold import static_weights
+from yosegi.errors import UnknownName
+from yosegi.routers.softmax import Softmax
+from yosegi.routers.static import Static
+from yosegi.run import Run
+from yosegi.training.cat import begin, cat, group, moved
+from yosegi.training.fleet import fleet
+from yosegi.training.settings import Settings
+
+QUICK = Settings(max_steps=30, per_device_train_batch_size=8, learning_rate=5e-3, dropout=0, rank=4)
+SLOW = QUICK.model_copy(update={"max_steps": 12, "learning_rate": 0.1, "save_steps": 4})
+DATA = {"sums": sums()[:40]}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A trained expert, and one of the same size that says nothing but noise."""
+    base = tiny_base()
+    good = fleet(base, {"good": DATA["sums"]}, Run(tmp_path_factory.mktemp("cat")), QUICK, tasks={"good": ("sums",)})[0]
+    torch.manual_seed(0)
+    noise = {n: Factors(f.A_RI, torch.randn_like(f.B_OR) * f.B_OR.std(), f.scale) for n, f in good.factors.items()}
+    return base, [good, Expert("bad", noise, {**good.card, "task": ["noise"]})]
+
+
+@pytest.mark.parametrize("constraint", ["softmax", "free", "sigmoid", "nonneg"])
+def test_it_hears_the_one_that_helps(made, tmp_path, constraint):
+    base, experts = made
+    before = [flat(e).clone() for e in experts]
+    learnt = cat(base, experts, Static(constraint), DATA, Run(tmp_path), SLOW)
+    weights = torch.tensor(list(static_weights(experts, Static(constraint), learnt).values()))
+    assert weights[:, 0].mean() > weights[:, 1].mean() + 0.1
+    assert all(torch.equal(flat(e), b) for e, b in zip(experts, before, strict=True))
+    start = begin(base, experts, Static(constraint))
+    assert start.keys() == learnt.keys() and moved(start, learnt) > 0.1 and moved(start, start) == 0
+
+
+@pytest.mark.parametrize(("granularity", "numbers"), [("module", 14), ("layer", 2), ("block", 2), ("global", 1)])
+def test_who_shares_a_weight(made, tmp_path, granularity, numbers):
+    base, experts = made
+    learnt = cat(base, experts, Static(), DATA, Run(tmp_path), SLOW, granularity=granularity)
+    found = static_weights(experts, Static(), learnt)
+    assert moved(begin(base, experts, Static()), learnt) > 0.01
+    assert len(found) == 14 and len({tuple(round(w, 6) for w in w_E) for w_E in found.values()}) == numbers
+
+
+def test_the_names_of_the_groups():
+    llama, t5 = "model.layers.3.mlp.up_proj", "encoder.block.0.layer.1.DenseReluDense.wi"
+    assert [group(llama, g) for g in ("module", "layer", "block", "global")] == [llama, "model.layers.3", "mlp", ""]
+    assert [group(t5, g) for g in ("layer", "block")] == ["encoder.block.0", "DenseReluDense"]
+    assert group("lm_head", "layer") == group("lm_head", "block") == "lm_head"
+
+
+def test_a_token_router_learns_beside_them_too(made, tmp_path):
+    base, experts = made
+    learnt = cat(base, experts, Softmax(), DATA, Run(tmp_path), SLOW)
+    assert moved(begin(base, experts, Softmax()), learnt) > 0.01
+
+
+def test_a_kill_changes_nothing(made, tmp_path, monkeypatch):
+    base, experts = made
+    whole = cat(base, experts, Static(), DATA, Run(tmp_path / "whole"), SLOW)
+    log = Run.log
+
+    def die(self, *rows):
+        log(self, *rows)
+        if rows[0]["step"] == 6:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(Run, "log", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        cat(base, experts, Static(), DATA, Run(tmp_path / "cut"), SLOW)
+    monkeypatch.setattr(Run, "log", log)
+    again = cat(base, experts, Static(), DATA, Run(tmp_path / "cut"), SLOW)
+    assert all(torch.equal(again[key], whole[key]) for key in whole)
+
+
+def test_an_unknown_granularity(made, tmp_path):
+    with pytest.raises(UnknownName, match="granularity"):
+        cat(*made, Static(), DATA, Run(tmp_path), SLOW, granularity="word")

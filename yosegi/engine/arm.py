@@ -1,0 +1,135 @@
+"""An arm: one way to answer. The base alone, one expert, all experts under a router, or their merge."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from yosegi import registry
+from yosegi.bases import Base
+from yosegi.core.expert import Expert
+from yosegi.core.mix import named
+from yosegi.core.model import Banks, attach
+from yosegi.engine.features import features
+from yosegi.errors import Invalid
+from yosegi.merges import merge as merge_experts
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What stands beside the base, and who is heard.
+
+    Args:
+        name: what the leaderboard calls it.
+        experts: none for the base alone.
+        router: a method of `routers`.
+        router_args: its hyper-parameters.
+        learnt: what the router learnt beside these experts (`Banks.router_state`), for those that learn.
+        mix: outputs or factors.
+        heads: slices routed on their own (MHR).
+        merge: a method of `merges`; the experts become one before anything runs.
+        merge_args: its arguments.
+        without: experts that say nothing; the others are as loud as they were. What one of them is worth.
+    """
+
+    name: str
+    experts: Sequence[Expert] = ()
+    router: str = "uniform"
+    router_args: dict[str, Any] = field(default_factory=dict)
+    learnt: Mapping[str, Tensor] = field(default_factory=dict)
+    mix: str = "outputs"
+    heads: int = 1
+    merge: str | None = None
+    merge_args: dict[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+    @contextmanager
+    def beside(self, base: Base) -> Iterator[Banks | None]:
+        """The base with this arm's experts in it; without them again when the block ends. The base is never reloaded."""
+        experts = list(self.experts)
+        if self.without and (self.merge or not experts):
+            raise Invalid(f"{self.name}: only an expert under a router can be left out.")
+        if self.merge:
+            experts = [merge_experts(experts, self.merge, name=self.name, **self.merge_args)]
+        if not experts:
+            yield None
+            return
+        router = registry.find("routers", self.router)(**self.router_args)
+        banks = attach(base.model, experts, router, named(self.mix), heads=self.heads)
+        base.model.eval()
+        try:
+            if self.learnt:
+                banks.load_router_state(self.learnt)
+            with banks.ablated(self.without):
+                yield banks
+        finally:
+            banks.detach()
+
+    @property
+    def needs(self) -> str | None:
+        """What has to be told about each sequence (core/router.py); nothing where there is nothing to choose."""
+        return registry.find("routers", self.router).needs if self.experts and not self.merge else None
+
+    def can_answer(self, task: str) -> bool:
+        """Whether there is an answer at all: the oracle only knows tasks that some expert learnt."""
+        return self.router != "oracle" or any(task in expert.tasks for expert in self.experts)
+
+    def known(self, base: Base, banks: Banks | None, task: str, prompts: Sequence[str]) -> dict[str, Any]:
+        """What the router may know of these prompts: the arguments of `Banks.set_batch`, a value for each."""
+        if banks is None or self.needs is None:
+            return {}
+        if self.needs == "tasks":
+            return {"tasks": [task if task in banks.tasks else None] * len(prompts)}
+        if self.needs == "features":
+            return {"features": features(base, prompts, banks, self.router_args.get("encoder", ""))}
+        raise Invalid(f"The router {self.router} has to be told which {self.needs} the sequences ask for.")
+
+    def describe(self) -> dict[str, Any]:
+        """The columns of a result row that say what this is."""
+        alone = len(self.experts) == 1 and not self.merge
+        return {
+            "model": self.name,
+            "method": "base" if not self.experts else "expert" if alone else "merge" if self.merge else "routed",
+            "router": self.router if len(self.experts) > 1 and not self.merge else None,
+            "mix": self.mix if len(self.experts) > 1 and not self.merge else None,
+            "merge": self.merge,
+            **({"without": list(self.without)} if self.without else {}),
+            "trainable_params": sum(_size(expert) for expert in self.experts),
+            "active_params": self._active(),
+        }
+
+    def fingerprint(self, **more: Any) -> str:
+        """12 hex digits that change when anything about this arm (or `more`) does: a measurement with them is not repeated."""
+        card = ("sha256", "data_hash", "created")
+        experts = [[e.name, e.tasks, *(e.card.get(key) for key in card)] for e in self.experts]
+        text = json.dumps(
+            [self.describe(), self.router_args, self._learnt(), self.merge_args, experts, more],
+            sort_keys=True,
+            default=str,
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _learnt(self) -> str:
+        digest = hashlib.sha256(str(self.heads).encode())
+        for name, value in sorted(self.learnt.items()):
+            digest.update(name.encode() + value.detach().cpu().contiguous().float().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def _active(self) -> int:
+        """Expert parameters that one token needs: a top-k router's k largest, one expert where one is named, else all."""
+        sizes = sorted((_size(expert) for expert in self.experts if expert.name not in self.without), reverse=True)
+        if self.merge or not sizes:
+            return sum(sizes[:1]) if self.merge else 0
+        if self.router in ("oracle", "by_request"):
+            return sizes[0]
+        top_k = inspect.signature(registry.find("routers", self.router)).parameters.get("top_k")
+        return sum(sizes[: self.router_args.get("top_k", top_k.default if top_k else len(sizes))])
+
+
+def _size(expert: Expert) -> int:
+    return sum(f.A_RI.numel() + f.B_OR.numel() for f in expert.factors.values())

@@ -1,0 +1,226 @@
+"""Many bases on the same questions: which one to begin with. One at a time, so the largest of them has to fit and not all.
+
+What a run has of a base already (its weights, the task, the questions, the split, the seed) is not measured again, and such a
+base is not even loaded. One that cannot be loaded, or does not fit, is said, and the others go on.
+"""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yosegi import files
+from yosegi.bases import load, weights_hash, where
+from yosegi.engine.arm import Arm
+from yosegi.errors import Invalid, YosegiError
+from yosegi.evaluation.measure import evaluate, fingerprint
+from yosegi.evaluation.statistics import Comparison, compare
+from yosegi.progress import Bar, progress
+from yosegi.run import Run, free_memory
+from yosegi.tasks import Example, Task
+
+BESIDE = 256 * 2**20
+"""Bytes that have to be left beside the weights, for what is computed with them."""
+MORE = 1.1
+"""Of the size of the weights: what loading them takes."""
+
+NOTE = (
+    "Intervals are of one base alone; p is paired. Log p is a mean over tokens: of bases with different tokenizers it cannot be "
+    "compared."
+)
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Bases:
+    """Rows of those that were measured, the best first, and why the others were not."""
+
+    rows: list[Row] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def evaluate_bases(
+    names: Sequence[str],
+    tasks: Sequence[Task],
+    run: Run,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Bases:
+    """Measure each base on each task; rows, items and `findings.json` go into the run.
+
+    Args:
+        names: as `yosegi.bases.load` takes them.
+        tasks: what to ask.
+        run: the folder.
+        split: of the tasks.
+        limit: at most so many examples of each task.
+        seed: written into the rows.
+        batch_size: sequences at a time.
+        tell: is told in one line of each base that is not measured.
+
+    Raises:
+        Invalid: a base twice, or a task without examples.
+    """
+    if twice := [name for n, name in enumerate(names) if name in names[:n]]:
+        raise Invalid(f"The base {twice[0]!r} is named twice.")
+    asked = {task.name: task.examples(split)[:limit] for task in tasks}
+    if empty := [name for name, examples in asked.items() if not examples]:
+        raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
+    found, each = Bases(), sum(map(len, asked.values()))
+    with progress("evaluate", each * len(names)) as bar:
+        for n, name in enumerate(names, 1):
+            bar.advance(0, f"{n}/{len(names)} {name}")
+            done = bar.done
+            try:
+                known = _known(name, tasks, asked, run, split, seed)
+                if known is None:
+                    known = _measure(name, tasks, run, bar, split=split, limit=limit, seed=seed, batch_size=batch_size)
+                found.rows += known
+            except Exception as error:  # any: a night of twenty bases does not end with the third
+                found.failed[name] = _words(error)
+                tell(f"{name} is left out: {found.failed[name]}")
+            finally:
+                gc.collect()
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+            bar.advance(each - (bar.done - done))
+    order = ranking(found.rows)
+    found.rows.sort(key=lambda row: order.index(row["model"]))
+    files.write_json(run.path / "findings.json", findings(found, run))
+    return found
+
+
+def ranking(rows: Sequence[Row]) -> list[str]:
+    """The bases, the best first: by the mean over tasks of each task's own metric."""
+    own: dict[str, dict[str, float]] = {}
+    for row in rows:
+        own.setdefault(row["model"], {}).setdefault(row["task"], row["value"])
+    return sorted(own, key=lambda model: -sum(own[model].values()) / len(own[model]))
+
+
+def against_best(rows: Sequence[Row], run: Run) -> dict[str, list[tuple[Row, Comparison | None]]]:
+    """Of each task its rows, the best first, and how every other compares with that one, question by question."""
+    own: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        own.setdefault(row["task"], {}).setdefault(row["model"], row)
+    found = {}
+    for task, by_model in own.items():
+        best, *others = sorted(by_model.values(), key=lambda row: -row["value"])
+        scores = [_scores(run, row) for row in (best, *others)]
+        ids = [key for key in scores[0] if all(key in of for of in scores)]
+        pairs = [compare([of[key] for key in ids], [scores[0][key] for key in ids]) for of in scores[1:]]
+        found[task] = [(best, None), *zip(others, pairs, strict=True)]
+    return found
+
+
+def findings(found: Bases, run: Run) -> dict[str, Any]:
+    """The page's part: a table a task, sorted, and in words what these questions can tell apart."""
+    told = []
+    for task, lines in against_best(found.rows, run).items():
+        best = lines[0][0]
+        rows = [
+            [row["model"], {"value": row["value"], "low": row["ci_low"], "high": row["ci_high"], "best": row is best},
+             *([None] * 3 if pair is None else [pair.diff, pair.p_value, f"+{pair.gained} −{pair.lost}"]), row["base_hash"]]
+            for row, pair in lines
+        ]  # fmt: skip
+        columns = ["base", best["metric"], "against the best", "p", "gained, lost", "hash"]
+        told.append(
+            {
+                "heading": f"{task}: {best['model']} is first of {len(lines)}",
+                "text": words(lines),
+                "table": {"columns": columns, "rows": rows, "note": NOTE},
+            }
+        )
+    if found.failed:
+        text = [f"{name}: {why}" for name, why in found.failed.items()]
+        told.append({"heading": f"Not measured: {len(found.failed)}", "text": text})
+    return {"title": "Which base to begin with", "findings": told}
+
+
+def words(lines: Sequence[tuple[Row, Comparison | None]]) -> list[str]:
+    """What the differences from the best are worth."""
+    best = lines[0][0]
+    said = [f"{best['model']}: {best['value']:.3f} ({best['ci_low']:.3f} to {best['ci_high']:.3f}), n = {best['n']}."]
+    same = [f"{row['model']} (p {pair.p_value:.2g})" for row, pair in lines if pair and pair.inside_noise]
+    worse = [f"{row['model']} (p {pair.p_value:.2g})" for row, pair in lines if pair and not pair.inside_noise]
+    if same:
+        said.append(f"On these questions it cannot be told from {', '.join(same)}: that it stands first is no finding.")
+    if worse:
+        said.append(f"Worse, outside the noise: {', '.join(worse)}.")
+    guess = best.get("chance")
+    if guess is not None:
+        like = [row["model"] for row, _ in lines if row["ci_low"] <= guess <= row["ci_high"]]
+        said.append(
+            f"Guessing is worth {guess:.3f}" + (f"; inside the interval of {', '.join(like)}." if like else ".")
+        )
+    return said
+
+
+def _known(
+    name: str, tasks: Sequence[Task], asked: dict[str, list[Example]], run: Run, split: str, seed: int
+) -> list[Row] | None:
+    """The rows of a base that is measured already, without loading it."""
+    if not (before := [row for row in run.results() if row.get("model") == name and "against" not in row]):
+        return None
+    try:
+        own = weights_hash(where(name))
+    except (YosegiError, OSError):
+        return None  # loading it will say why
+    rows = []
+    for task in tasks:
+        mark = fingerprint(Arm(name), own, task, asked[task.name], split, seed)
+        if not (new := [row for row in before if row.get("fingerprint") == mark]):
+            return None
+        rows += new
+    return rows
+
+
+def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **how: Any) -> list[Row]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    needs, free = size(name), free_memory(device)
+    if needs is not None and MORE * needs + BESIDE > free:
+        needed = (MORE * needs + BESIDE) / 2**30
+        raise Invalid(f"it needs about {needed:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free.")
+    return evaluate(load(name), [Arm(name)], tasks, run, traced=0, bar=bar, **how)
+
+
+def size(name: str) -> int | None:
+    """Bytes of a base's weights in float32, read from the heads of its files; None where that cannot be known."""
+    from huggingface_hub import get_safetensors_metadata, snapshot_download
+    from safetensors import safe_open
+
+    folder = where(name)
+    try:
+        if not Path(folder).is_dir():
+            try:
+                folder = snapshot_download(folder, allow_patterns=["*.safetensors"], local_files_only=True)
+            except OSError:
+                return 4 * sum(get_safetensors_metadata(folder).parameter_count.values())
+        total = 0
+        for file in Path(folder).glob("*.safetensors"):
+            with safe_open(file, "pt") as weights:
+                for key in weights.keys():  # noqa: SIM118 - it is no dict
+                    numbers = 4
+                    for wide in weights.get_slice(key).get_shape():
+                        numbers *= wide
+                    total += numbers
+        return total
+    except Exception:  # a damaged file, no network: `load` says what it is
+        return None
+
+
+def _scores(run: Run, row: Row) -> dict[str, float]:
+    return {item["id"]: item["score"] for item in files.read_jsonl(run.path / row["items"])}
+
+
+def _words(error: Exception) -> str:
+    first = str(error).strip().split("\n")[0][:300]
+    return first if isinstance(error, YosegiError) else f"{type(error).__name__}: {first}"

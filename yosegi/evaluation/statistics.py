@@ -1,0 +1,133 @@
+"""How sure one can be: intervals for one model, paired tests for two models on the same questions.
+
+Few questions say little: three of them, whatever their scores, cannot tell two models apart (p is 1/4 at least), and a
+bootstrap of three would swear that they can. What is counted is in `exact.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from yosegi.evaluation.exact import mcnemar, wilson
+
+ALPHA = 0.05
+ENUMERATED = 12
+"""Differences whose signs are all tried out; of more than that the t test says the same."""
+
+
+def interval(scores: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the mean: Wilson's where every score is 0 or 1, that of `over_seeds` elsewhere."""
+    if all(score in (0, 1) for score in scores):
+        return wilson(sum(map(int, scores)), len(scores))
+    if len(scores) < 2:
+        return (0.0, 1.0) if 0 <= scores[0] <= 1 else (scores[0], scores[0])
+    return over_seeds([scores])[1:]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model against another on the same items. `gained` and `lost` count the items that became right and wrong."""
+
+    diff: float
+    diff_low: float
+    diff_high: float
+    gained: int
+    lost: int
+    p_value: float
+
+    @property
+    def inside_noise(self) -> bool:
+        """Whether a difference of this size is what chance gives more often than once in twenty."""
+        return self.p_value > ALPHA
+
+
+def compare(after: Sequence[float], before: Sequence[float]) -> Comparison:
+    """Paired: McNemar's exact test where scores are 0 or 1; else Fisher's sign test of all differences (1935), or the t test.
+
+    The interval is that of `over_seeds`, Student's where there is one training.
+    """
+    a, b = np.asarray(after, float), np.asarray(before, float)
+    d_N, gained, lost = a - b, int((a > b).sum()), int((a < b).sum())
+    bounded = min(a.min(), b.min()) >= 0 and max(a.max(), b.max()) <= 1
+    diff, low, high = over_seeds([after], [before])
+    if bounded or len(d_N) < 2:
+        low, high = max(low, -1.0 if bounded else diff), min(high, 1.0 if bounded else diff)
+    counted = bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all())
+    p = mcnemar(gained, lost) if counted else _by_signs(d_N)
+    if p > ALPHA:  # Student trusts three differences that happen to be alike; their signs do not
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Comparison(diff, low, high, gained, lost, p)
+
+
+def _by_signs(d_N: np.ndarray) -> float:
+    """Two-sided p: were each difference as likely the other way round, how often would their sum be as far from 0?"""
+    moved = d_N[d_N != 0]
+    if not len(moved):
+        return 1.0
+    if len(moved) <= ENUMERATED:
+        signs = np.array(list(product((-1.0, 1.0), repeat=len(moved))))
+        return float((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-12).mean())
+    from scipy.stats import t
+
+    spread = float(d_N.std(ddof=1)) / len(d_N) ** 0.5
+    return float(2 * t.sf(abs(float(d_N.mean())) / spread, len(d_N) - 1)) if spread > 1e-12 else 2.0 ** (1 - len(d_N))
+
+
+def over_seeds(
+    after: Sequence[Sequence[float]],
+    before: Sequence[Sequence[float]] | None = None,
+    tasks: Sequence[str] | None = None,
+) -> tuple[float, float, float]:
+    """The mean of scores [seeds][items], or of their paired differences, and its 95 % interval.
+
+    Seeds and items are crossed and both random (two-way analysis of variance, Satterthwaite 1946): an interval that speaks of
+    other seeds and other questions. A bootstrap of three seeds is far too narrow: 0.77 instead of 0.95 where seeds differ most.
+    A mean of scores from 0 to 1 gets Wilson's interval for as many independent questions as would vary so much (Dean & Pagano
+    2015), which stays inside 0 to 1 and says of nothing right in 50 that it could be 7 %.
+
+    Args:
+        after: items stand in the same order in every seed.
+        before: what to subtract.
+        tasks: the task of each item. With it the interval speaks of other tasks, each counted alike, instead of other questions.
+    """
+    from scipy.stats import t
+
+    values_SN = np.asarray(after, float) - (0.0 if before is None else np.asarray(before, float))
+    if tasks is not None and len(set(tasks)) > 1:
+        places = [[n for n, task in enumerate(tasks) if task == one] for one in dict.fromkeys(tasks)]
+        values_SN = np.stack([values_SN[:, some].mean(1) for some in places], 1)
+    (S, N), mean = values_SN.shape, float(values_SN.mean())
+    if N < 2:
+        return mean, float("-inf"), float("inf")
+    seed_S, item_N = values_SN.mean(1), values_SN.mean(0)
+    of_items, of_seeds, of_rest = S * item_N.var(ddof=1), 0.0, 0.0
+    if S > 1:
+        rest_SN = values_SN - seed_S[:, None] - item_N + mean
+        of_seeds, of_rest = N * seed_S.var(ddof=1), float(np.square(rest_SN).sum()) / ((S - 1) * (N - 1))
+    square = float(max(of_seeds + of_items - of_rest, of_seeds, of_items))
+    if square < 1e-24:
+        return mean, *_unmoved(mean, N, after, before)
+    freedom = square**2 / (of_seeds**2 / max(S - 1, 1) + of_items**2 / (N - 1) + of_rest**2 / (max(S - 1, 1) * (N - 1)))
+    wide, variance = float(t.ppf(0.975, freedom)), square / (S * N)
+    if before is None and values_SN.min() >= 0 and values_SN.max() <= 1:
+        independent = mean * (1 - mean) / variance
+        return mean, *wilson(mean * independent, independent, wide)
+    half = wide * variance**0.5
+    return mean, mean - half, mean + half
+
+
+def _unmoved(
+    mean: float, N: int, after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None
+) -> tuple[float, float]:
+    """Where all is alike: that nobody was right, or changed, was seen on N questions only, whatever the number of seeds."""
+    if before is None:
+        return wilson(mean * N, N) if 0 <= mean <= 1 else (mean, mean)
+    if not all(np.isin(np.asarray(some, float), (0, 1)).all() for some in (after, before)):
+        from scipy.stats import t
+
+        half = abs(mean) * (1 + float(t.ppf(0.975, N))) / (N + 1)  # as if nothing had changed on one question more
+    else:
+        half = wilson(0, N)[1]
+    return mean - half, mean + half

@@ -1,0 +1,283 @@
+"""What runs left on disk, read once and checked. Everything else in the report works on this and opens no file."""
+
+import datetime
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from yosegi import files
+from yosegi.errors import Corrupt, NoData
+from yosegi.reporting.format import known
+
+Row = dict[str, Any]
+
+WAYS = ("method", "router", "mix", "merge")
+"""What may tell two models of one name apart."""
+
+DIFF = "_diff"
+"""What the metric of a comparison may end in."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row of results.jsonl: `model` and `task` are unique labels on this page, `row` is the row as it was."""
+
+    run: str
+    model: str
+    task: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    seed: Any
+    row: Row
+
+    @property
+    def compares(self) -> bool:
+        """Whether it is a paired comparison with another model."""
+        return self.row.get("against") is not None or self.row.get("p_value") is not None
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether its value is the difference, and not what one of the two models reached."""
+        return self.compares and (
+            str(self.row["metric"]).endswith(DIFF) or self.row.get("value") == self.row.get("diff")
+        )
+
+
+@dataclass
+class Run:
+    """The files of one run. `name` is unique on the page."""
+
+    path: Path
+    name: str
+    rows: list[Row]
+    metrics: list[Row]
+    config: Any
+    env: Any
+    routing: Row
+    similarity: Row
+    experts: list[tuple[Row, int]]
+    """Cards of the run's library, and what each expert weighs on disk."""
+    findings: Any = None
+    """As the file has them (findings.py)."""
+
+    @cached_property
+    def of_bases(self) -> bool:
+        """Whether bases are compared with each other: then none of them is what the others are measured against."""
+        return len({(row.get("base"), row.get("base_hash")) for row in self.rows if row.get("method") == "base"}) > 1
+
+    @cached_property
+    def when(self) -> str | None:
+        """When it was: as the files say, else when the results were last written."""
+        for where in (self.env, self.config):
+            for key in ("started", "created", "date", "time"):
+                if isinstance(where, dict) and isinstance(where.get(key), str):
+                    return where[key]
+        for name in ("results.jsonl", "metrics.jsonl"):
+            if (self.path / name).exists():
+                written = (self.path / name).stat().st_mtime
+                return datetime.datetime.fromtimestamp(written, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return None
+
+    def items(self, measurement: Measurement) -> list[Row]:
+        """The examples behind a measurement; none if they are not there or lie outside the run."""
+        name = measurement.row.get("items")
+        if not isinstance(name, str):
+            return []
+        path = (self.path / name).resolve()
+        if not path.is_relative_to(self.path.resolve()) or not path.is_file():
+            return []
+        rows = files.read_jsonl(path)
+        for number, row in enumerate(rows, 1):
+            if not isinstance(row, dict) or "id" not in row or known(row.get("score")) is None:
+                raise Corrupt(f"{path}, row {number}, is not an example: it needs an id and a score.")
+        return rows
+
+
+@dataclass
+class Found:
+    """Every run of the page, and their measurements under one set of labels."""
+
+    runs: list[Run]
+    measurements: list[Measurement] = field(default_factory=list)
+
+    @cached_property
+    def plain(self) -> list[Measurement]:
+        """One measurement for each (model, task, metric, seed): the last one written, as a repeated run means it."""
+        return _last(self.measurements)
+
+    @cached_property
+    def general(self) -> list[Measurement]:
+        """The same of those that were asked as general knowledge: who asks the task once more for itself takes nothing away."""
+        return _last([m for m in self.measurements if m.row.get("general")])
+
+    @cached_property
+    def comparisons(self) -> list[Measurement]:
+        """The last paired comparison for each (model, task, metric, seed, against)."""
+        last = {
+            (m.model, m.task, m.metric, str(m.seed), str(m.row.get("against"))): m
+            for m in self.measurements
+            if m.compares and known(m.row.get("p_value")) is not None
+        }
+        return list(last.values())
+
+    @cached_property
+    def _names(self) -> dict[tuple[str, str], str]:
+        named: dict[tuple[str, str], str] = {}
+        for m in self.measurements:
+            named.setdefault((m.run, str(m.row["model"])), m.model)
+        return named
+
+    def against(self, m: Measurement) -> str:
+        """The label of what a model was compared with: the base, if its row does not say."""
+        name = m.row.get("against")
+        return self.bases.get(m.run, "the base") if name is None else self._names.get((m.run, str(name)), str(name))
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Labels, as they came, bases first."""
+        seen = list(dict.fromkeys(m.model for m in self.plain))
+        return sorted(seen, key=lambda model: model not in self.bases.values())
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Labels, as they came."""
+        return list(dict.fromkeys(m.task for m in self.plain))
+
+    @cached_property
+    def bases(self) -> dict[str, str]:
+        """The label of the model without experts, by run; borrowed from a run on the same base if need be."""
+        bases: dict[str, str] = {}
+        single = [run for run in self.runs if not run.of_bases]
+        for run in single:
+            rows = [m for m in self.measurements if m.run == run.name]
+            names = {m.row["model"]: m.model for m in rows if not m.compares or m.value is not None}
+            against = Counter(str(m.row["against"]) for m in rows if m.row.get("against") is not None)
+            wanted = ["base", *(str(m.row["model"]) for m in rows if m.row.get("method") == "base")]
+            wanted += [str(m.row["base"]) for m in rows[:1] if m.row.get("base")]
+            wanted += [name for name, _ in against.most_common(1)]
+            if (name := next((name for name in wanted if name in names), None)) is not None:
+                bases[run.name] = names[name]
+        kinds = {r.name: next(((row.get("base"), row.get("base_hash")) for row in r.rows), None) for r in self.runs}
+        for run in single:
+            lender = next((other for other in bases if kinds[other] == kinds[run.name]), None)
+            if run.name not in bases and lender is not None:
+                bases[run.name] = bases[lender]
+        return bases
+
+
+def _last(measurements: list[Measurement]) -> list[Measurement]:
+    last: dict[tuple[Any, ...], Measurement] = {}
+    for m in measurements:
+        key = (m.model, m.task, m.metric, str(m.seed))
+        # A comparison row repeats the value that it compares; it counts only if nothing else says it.
+        if m.value is not None and not m.is_difference and not (m.compares and key in last and not last[key].compares):
+            last[key] = m
+    return list(last.values())
+
+
+def read(paths: list[Path]) -> Found:
+    """Read every run; say so if there is nothing in one."""
+    folders = {path.resolve(): path for path in paths}
+    if not folders:
+        raise NoData("No run was given to report on.")
+    names: Counter[str] = Counter()
+    runs: list[Run] = []
+    for path in folders:
+        names[path.name] += 1
+        runs.append(
+            _run(path, path.name if names[path.name] == 1 else f"{path.name} ({names[path.name]})", folders[path])
+        )
+    found = Found(runs)
+    splits = {str(row.get("split")) for run in runs for row in run.rows}
+    for run in runs:
+        labels = _labels(run, several=len(runs) > 1)
+        for row in run.rows:
+            found.measurements.append(
+                Measurement(
+                    run=run.name,
+                    model=labels[_way(row)],
+                    task=f"{row['task']} · {row['split']}"
+                    if len(splits) > 1 and row.get("split")
+                    else str(row["task"]),
+                    metric=str(row["metric"]).removesuffix(DIFF if "against" in row else ""),
+                    value=known(row.get("value")),
+                    low=known(row.get("ci_low")),
+                    high=known(row.get("ci_high")),
+                    n=None if known(row.get("n")) is None else int(row["n"]),
+                    seed=row.get("seed"),
+                    row=row,
+                )
+            )
+    return found
+
+
+def _run(path: Path, name: str, given: Path) -> Run:
+    if not path.is_dir():
+        raise NoData(f"There is no run at {str(given)!r}.")
+
+    def rows(file: str, *needed: str) -> list[Row]:
+        found = files.read_jsonl(path / file) if (path / file).exists() else []
+        for number, row in enumerate(found, 1):
+            if not isinstance(row, dict):
+                raise Corrupt(f"{given / file}, row {number}, is not an object.")
+            if missing := [key for key in needed if row.get(key) is None]:
+                raise Corrupt(f"{given / file}, row {number}, lacks {', '.join(missing)}.")
+            if not isinstance(row.get("value"), int | float | None):
+                raise Corrupt(f"{given / file}, row {number}: the value {row['value']!r} is not a number.")
+        return found
+
+    def one(file: str) -> Any:
+        return files.read_json(path / file) if (path / file).exists() else None
+
+    def table(file: str) -> Row:
+        found = one(file)
+        if found is not None and not isinstance(found, dict):
+            raise Corrupt(f"{given / file} is not an object.")
+        return found or {}
+
+    cards = [
+        (files.read_json(card), sum(f.stat().st_size for f in card.parent.iterdir() if f.is_file()))
+        for card in sorted((path / "library").glob("**/expert.json"))
+        if not any(part.startswith(".") for part in card.relative_to(path).parts)
+    ]
+    run = Run(
+        path=path,
+        name=name,
+        rows=rows("results.jsonl", "model", "task", "metric"),
+        metrics=rows("metrics.jsonl"),
+        config=one("config.json"),
+        env=one("env.json"),
+        routing=table("routing.json"),
+        similarity=table("similarity.json"),
+        experts=[(card, weight) for card, weight in cards if isinstance(card, dict)],
+        findings=one("findings.json"),
+    )
+    if not (run.rows or run.metrics or run.routing or run.similarity or run.experts or run.findings):
+        raise NoData(f"The run {str(given)!r} is empty: it has neither results.jsonl nor metrics.jsonl to report.")
+    return run
+
+
+def _way(row: Row) -> tuple[str, ...]:
+    return (str(row["model"]), *(str(row.get(key) or "") for key in WAYS))
+
+
+def _labels(run: Run, several: bool) -> dict[tuple[str, ...], str]:
+    """A label for each way to answer: the model's name, with what sets it apart from others of that name."""
+    ways = list(dict.fromkeys(_way(row) for row in run.rows if row.get("against") is None))
+    labels: dict[tuple[str, ...], str] = {}
+    for way in ways:
+        same = [other for other in ways if other[0] == way[0]]
+        apart = [part for i, part in enumerate(way) if i and part and len({other[i] for other in same}) > 1]
+        labels[way] = " · ".join([*([run.name] if several else []), way[0], *apart])
+    for row in run.rows:  # a comparison may name its model and leave out how it answers
+        way = _way(row)
+        if way not in labels:
+            labels[way] = next(
+                (labels[other] for other in ways if other[0] == way[0]), f"{run.name} · {way[0]}" if several else way[0]
+            )
+    return labels

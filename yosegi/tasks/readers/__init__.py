@@ -1,0 +1,1 @@
+"""What tasks share: reading rows, numbers, letters, choices, mathematics, spans and programs."""
