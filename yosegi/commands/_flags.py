@@ -98,7 +98,9 @@ def flags(file: str, name: str, panel: str = "Settings") -> Callable[[Callable[.
 
         def run(**values: Any) -> None:
             options = {
-                flag.name: values.pop(flag.name) for flag in known.values() if flag.name not in signature.parameters
+                flag.name: values.pop(flag.name, None)
+                for flag in known.values()
+                if flag.name not in signature.parameters
             }
             given = {key: value for key, value in options.items() if value is not None}
             verb(**values, **{key: _structured(known[key], value) for key, value in given.items()})
