@@ -20,7 +20,7 @@ import typer
 from yosegi.errors import Invalid
 
 PACKAGE = Path(__file__).parents[1]
-PLAIN = {"int": int, "float": float, "str": str, "bool": bool}
+PLAIN: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool, "list[str]": list[str]}
 
 
 class Flag(NamedTuple):
@@ -28,7 +28,7 @@ class Flag(NamedTuple):
 
     Args:
         name: the field's.
-        kind: int, float, bool, or str for everything that is written as text.
+        kind: int, float, bool, list[str] for a flag that may be repeated, or str for everything that is written as text.
         default: as the source writes it; "" where there is none.
         help: the docstring of the field.
         common: whether `--help` shows it.
@@ -36,7 +36,7 @@ class Flag(NamedTuple):
     """
 
     name: str
-    kind: type
+    kind: Any
     default: str
     help: str
     common: bool
@@ -102,7 +102,7 @@ def flags(file: str, name: str, panel: str = "Settings") -> Callable[[Callable[.
                 for flag in known.values()
                 if flag.name not in signature.parameters
             }
-            given = {key: value for key, value in options.items() if value is not None}
+            given = {key: value for key, value in options.items() if value is not None and value != []}
             verb(**values, **{key: _structured(known[key], value) for key, value in given.items()})
 
         run.__name__, run.__doc__, run.__module__ = verb.__name__, verb.__doc__, verb.__module__
