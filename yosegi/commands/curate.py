@@ -93,7 +93,7 @@ def _show(told: dict[str, Any]) -> None:
             print(f"{score['name']}: {score['note']}.")
         if score.get("tied", 0) > score.get("tied_kept", 0):
             print(
-                f"Mind: {score['tied']} pages have the {score['name']} of the last page kept; "
+                f"Warning: {score['tied']} pages have the {score['name']} of the last page kept; "
                 f"the first {score['tied_kept']} of them were kept, and nothing but their order says why."
             )
 

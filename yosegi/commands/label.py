@@ -116,7 +116,7 @@ def _show(summary: dict[str, Any]) -> None:
         rows.append([name, cast, lost or "none", *did, of["note"]])
     table("", ["teacher", "votes", "lost", "requests", "tokens", "cost", "s", "note"], rows)
     if summary["note"]:
-        print(f"Mind: {summary['note']}.")
+        print(f"Warning: {summary['note']}.")
     if len(summary["teachers"]) > 1:
         how = ", ".join(f"{n} {word}" for word, n in summary["decided"].items())
         kappa = "undefined" if summary["kappa"] is None else f"{summary['kappa']:.3f}"
