@@ -79,7 +79,6 @@ def test_bad_input_is_one_line(refused, served, tmp_path):
         (("--teacher", f"{url}?key=NOT_SET_ANYWHERE", "--no-roleplay"), "NOT_SET_ANYWHERE is not set"),
         (("--teacher", "structure", "--teacher", "structure"), "given twice"),
         (("--teacher", "local/nanoo", "--no-roleplay"), "Did you mean 'nano'"),
-        (("--random", "--teacher", "structure"), "leave out --teacher"),
         (("--shares", "1,2"), "'random', which is not asked"),
         (("--teacher", "random", "--shares", "1,two"), "shares"),
         (("--teacher", "random", "--steps", "1"), "'structure', which is not asked"),

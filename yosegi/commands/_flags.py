@@ -32,7 +32,7 @@ class Flag(NamedTuple):
         default: as the source writes it; "" where there is none.
         help: the docstring of the field.
         common: whether `--help` shows it.
-        structured: whether its text is read as YAML (a list, a dictionary, or several types).
+        structured: its type, where its text is read as YAML (a list, a dictionary, or several types).
     """
 
     name: str
@@ -40,7 +40,7 @@ class Flag(NamedTuple):
     default: str
     help: str
     common: bool
-    structured: bool
+    structured: str
 
 
 @cache
@@ -72,7 +72,7 @@ def fields_of(file: str, name: str) -> dict[str, Flag]:
             found.pop(field, None)
             continue
         single = annotation.removesuffix(" | None")
-        structured = single not in PLAIN and not single.startswith("Literal")
+        structured = "" if single in PLAIN or single.startswith("Literal") else single
         if (
             single.startswith("Literal")
             and (choices := ", ".join(str(c) for c in ast.literal_eval(single[7:]))) not in words
@@ -129,9 +129,10 @@ def _structured(flag: Flag, value: Any) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(value if value.lstrip()[:1] in ("[", "{") or "," not in value else f"[{value}]")
+        read = yaml.safe_load(value if value.lstrip()[:1] in ("[", "{") or "," not in value else f"[{value}]")
     except yaml.YAMLError as error:
         raise Invalid(f"--{flag.name.replace('_', '-')} {value!r} is not valid YAML.") from error
+    return [read] if flag.structured.startswith("list") and not isinstance(read, list) else read
 
 
 def _docstring(node: ast.stmt | None) -> str:
