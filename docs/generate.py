@@ -64,7 +64,7 @@ def python() -> str:
     import yosegi
 
     parts = [
-        "# Python\n\nGenerated from the docstrings by `make docs`: what `import yosegi` offers. Nothing is loaded before it is used.\n"
+        "# Python\n\nGenerated from the docstrings by `make docs`: what `import yosegi` offers, loaded when first used.\n"
     ]
     for name in yosegi.__all__:
         value = getattr(yosegi, name)
