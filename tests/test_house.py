@@ -25,6 +25,9 @@ METHODS = [path for kind in OF_PAPERS for path in sorted((PACKAGE / kind).glob("
 
 TESTED_ELSEWHERE = {
     "yosegi.__main__": "contracts/test_commands.py",
+    "yosegi.curate.corpus": "commands/test_curate.py",  # these three are tested as a user meets them
+    "yosegi.curate.label": "commands/test_label.py",
+    "yosegi.curate.quiz": "commands/test_terms.py",
     "yosegi.sandbox.jail": "sandbox/test_sandbox.py",  # a script that only the sandbox starts, in a process of its own
     "yosegi.training.trainer": "training/test_sft.py",  # the trainer's promises are those of the function that runs it
 }
