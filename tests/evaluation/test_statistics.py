@@ -173,6 +173,8 @@ def test_wilson_with_another_width():
 
 
 def test_p_values_are_the_intervals_the_other_way_round():
+    from scipy import stats
+
     rng = np.random.default_rng(8)
     before = rng.normal(0, 1, (3, 40))
     after = before + rng.normal(0.15, 0.5, (3, 40))
@@ -194,6 +196,8 @@ def test_few_questions_have_no_small_p():
 
 
 def test_equality_needs_evidence():
+    from scipy import stats
+
     rng = np.random.default_rng(9)
     before = rng.normal(0, 1, (3, 400))
     after = before + rng.normal(0, 0.2, (3, 400))
