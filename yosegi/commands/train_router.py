@@ -124,7 +124,7 @@ def train_router(
     )  # fmt: skip
     learnt = teach(beside, experts, router, args, examples, where, name=name, resume=not fresh, **recipe)
     every = [example for some in examples.values() for example in some]
-    hashed = data_hash(tokenise(every, beside.tokenizer, max_length, "sft", beside.seq2seq))
+    hashed = data_hash(tokenise(beside, every, max_length))
     trained = TrainedRouter(name, router, args, experts, learnt, mix, 1, tuple(examples), hashed, recipe)
     if make.learns == "answers":
         start = begin_at(beside, experts, make(**args), mix)

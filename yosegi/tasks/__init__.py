@@ -17,6 +17,7 @@ class Example:
     """One question and what it should be answered with.
 
     `target` is the text a model learns to write; `answers` are the texts the score accepts (the target's final answer).
+    `messages`, each with its `role` and `content`, are the same as a conversation (engine/chat.py); most examples have none.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Example:
     target: str
     answers: tuple[str, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
+    messages: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
