@@ -84,7 +84,7 @@ def test_bad_input_is_one_line(refused, served, tmp_path):
         (("--teacher", "random", "--steps", "1"), "'structure', which is not asked"),
         (("--steps", "1,2"), "thresholds of steps"),
         (("--steps", "3,1", "--systems", "3"), "thresholds rise"),
-        (("--systems", "1"), "--systems"),
+        (("--systems", "1"), "systems: Input should be"),
         (("--system", "a=b"), "at least twice"),
         (("--system", "a", "--system", "b"), "NAME=DESCRIPTION"),
         (("--system", "../a=b", "--system", "b=c"), "../a"),
