@@ -10,15 +10,7 @@ import typer
 from yosegi.commands._flags import flags
 from yosegi.commands._options import Json, begin, check, say, table
 
-EXTRAS = {
-    "serve": ("fastapi", "uvicorn"),
-    "eval": ("lm_eval",),
-    "scale": ("ray",),
-    "ja": ("fugashi",),
-    "track": ("trackio", "tensorboard"),
-    "gguf": ("gguf",),
-    "quant": ("bitsandbytes",),
-}
+EXTRAS = {"eval": ("lm_eval",), "quant": ("bitsandbytes",)}
 
 MODEL = "nano, a folder, a Hub id, a published size (60m to 70b), or hidden=…,inner=…,layers=…,heads=…,vocab=…"
 EXAMPLE = "yosegi doctor --plan --base 7b --method galore --gpu a6000"
