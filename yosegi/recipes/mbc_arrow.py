@@ -183,15 +183,16 @@ def routed_arms(
     for router in config.routers:
         learnt: Mapping[str, Tensor] = {}
         if router in ("predictor", "centroid", "phatgoose", "retrieval"):
-            if router not in kept_arms(library):
+            kept = f"{router}-router"
+            if kept not in kept_arms(library):
                 gates = router == "phatgoose"
                 learnt = fit(
                     base, experts, router, {}, data, run,
                     seed=seed, name=f"{way}-s{seed}-{router}",
                     steps=config.gate_steps if gates else None, batch=config.gate_batch if gates else None,
                 )  # fmt: skip
-                save_arm(library, Arm(router, experts, router, {}, learnt, tasks=tuple(data)))
-            learnt = load_arm(library, router).router_state
+                save_arm(library, Arm(kept, experts, router, {}, learnt, tasks=tuple(data)))
+            learnt = load_arm(library, kept).router_state
         for mix in ("outputs", "factors") if router in config.factors else ("outputs",):
             arms.append(Arm(f"{way} · {router} · {mix}", experts, router, {}, learnt, mix))
     return arms
@@ -203,18 +204,16 @@ def bank_arms(base: Base, data: Mapping[str, Sequence[Example]], config: Config,
     for way in ("poly", "mhr"):
         library, name = shelf(base, run, way, seed), f"{way}-s{seed}"
         heads = config.heads if way == "mhr" else 1
-        if not library.path.is_dir() or "task_table" not in kept_arms(library):
+        if not library.path.is_dir() or "table" not in kept_arms(library):
             experts, learnt = build_bank(
                 base, way, data, run, settings(config, seed, every=True),
                 experts=config.skills, heads=heads, router_learning_rate=config.table_learning_rate, name=name,
             )  # fmt: skip
             for expert in experts:
                 library.add(expert, overwrite=True)
-            table = Arm(
-                "task_table", experts, "task_table", {"heads": heads}, learnt, "factors", heads, tasks=tuple(data)
-            )
+            table = Arm("table", experts, "task_table", {"heads": heads}, learnt, "factors", heads, tasks=tuple(data))
             save_arm(library, table)
-        arms.append(replace(load_arm(library, "task_table"), name=way))
+        arms.append(replace(load_arm(library, "table"), name=way))
     return arms
 
 
@@ -236,7 +235,7 @@ def few_shot_arms(base: Base, shots: Mapping[str, Sequence[Example]], config: Co
         arms.append(Arm(f"few-shot · {way}", library.load(), "oracle"))
     for way in ("poly", "mhr"):
         library = shelf(base, run, way, seed)
-        table = load_arm(library, "task_table")
+        table = load_arm(library, "table")
         known = [replace(expert, card={**expert.card, "task": list(shots)}) for expert in table.experts]
         if "few-shot" not in kept_arms(library):
             learnt = take_up(
