@@ -230,9 +230,9 @@ def test_routers_are_told_about_each_sentence(nano, pair, quiz, monkeypatch):
     examples = quiz.examples("test")
     pair[0].card["task"] = [quiz.name]
     alone, routed = Arm("adder", pair[:1]), Arm("oracle", pair, "oracle")
-    with alone.beside(nano) as banks:
+    with alone.attached(nano) as banks:
         _, expected = weigh(nano, quiz, examples, banks=banks)
-    with routed.beside(nano) as banks:
+    with routed.attached(nano) as banks:
         known = routed.known(nano, banks, quiz.name, [e.prompt for e in examples])
         _, found = weigh(nano, quiz, examples, banks=banks, known=known, batch_size=4)
     flat = lambda nats: [one.sum for own in nats for some in own.values() for one in some]  # noqa: E731

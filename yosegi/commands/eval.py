@@ -100,11 +100,11 @@ def eval_(
     import yosegi.tasks
     from yosegi.bases import load
     from yosegi.engine.arm import Arm
+    from yosegi.engine.kept import load_arm
     from yosegi.evaluation.forgetting import forgetting as measure_forgetting
     from yosegi.evaluation.forgetting import probes
     from yosegi.evaluation.measure import evaluate
     from yosegi.library.origin import check_origin
-    from yosegi.library.routers import load_router
     from yosegi.library.store import Library
     from yosegi.reporting.terminal import leaderboard
     from yosegi.run import Run
@@ -126,18 +126,13 @@ def eval_(
         experts = shelf.load(dict.fromkeys(among) if among else shelf.originals()) if router or merge else []
     heard = f" among {'+'.join(among)}" if among else ""
     for name in router or []:
-        it = load_router(shelf, name) if name in kept else None
+        it = load_arm(shelf, name) if name in kept else None
         given = _arguments(it.router if it else name, top_k, temperature)
         called = name if mix in (None, "outputs") else f"{name}_{mix}"
         called = " ".join([called, *(f"{key} {value:g}" for key, value in given.items())]) + heard * (it is None)
         if it:
-            args = {**it.args, **given}
-            own = it.experts
-            if (
-                registry.find("routers", it.router).learns == "jointly"
-            ):  # its table may be about other tasks than its experts
-                own = [replace(e, card={**e.card, "task": list(it.tasks)}) for e in it.experts]
-            arms.append(Arm(called, own, it.router, args, it.learnt, mix or it.mix, it.heads))
+            args = {**it.router_args, **given}
+            arms.append(replace(it, name=called, router_args=args, mix=mix or it.mix))
             if len(it.experts) < len(experts):
                 print(
                     f"{name} routes the {len(it.experts)} experts it learnt beside, not all {len(experts)}.",
@@ -147,7 +142,7 @@ def eval_(
             if mix == "factors":
                 check_origin(experts, "mixed", "--mix outputs")
             arms.append(Arm(called, experts, name, given, mix=mix or "outputs"))
-    arms += [replace(arm, name=f"{arm.name} without {'+'.join(some)}", without=some)
+    arms += [replace(arm, name=f"{arm.name} without {'+'.join(some)}", ablate=some)
              for arm in arms for some in _silenced(arm, without or [])]  # fmt: skip
     for name in merge or []:
         arms.append(Arm(f"{name} merge{heard}", experts, merge=name, merge_args={"rank": rank} if rank else {}))
@@ -178,7 +173,7 @@ def eval_(
     if general:
         rows += measure_forgetting(beside, arms, where, general, **how)
     for arm in arms if groups else ():
-        if len(arm.experts) > 1 and not arm.merge and not arm.without and arm.router != "oracle":
+        if len(arm.experts) > 1 and not arm.merge and not arm.ablate and arm.router != "oracle":
             from yosegi.evaluation.groups import trace_groups
 
             trace_groups(beside, arm, groups, where)
@@ -266,11 +261,11 @@ def _arguments(router: str, top_k: int | None, temperature: float | None) -> dic
 def _kept(library: Path, asked: list[str]) -> list[str]:
     """The routers that the library keeps; one of `asked` that is not there and cannot do without learning is refused."""
     from yosegi import registry
+    from yosegi.engine.kept import arms
     from yosegi.errors import UnknownName
-    from yosegi.library.routers import routers
     from yosegi.library.store import Library
 
-    kept, known = routers(Library(library)), registry.names("routers")
+    kept, known = arms(Library(library)), registry.names("routers")
     for name in (name for name in asked if name not in kept):
         if ":" not in name and name not in known:
             raise UnknownName.among("router", name, [*known, *kept])

@@ -339,7 +339,8 @@ def _bank(
     fresh: bool,
 ) -> list[str]:
     """Poly or MHR: the experts and the router they learnt with."""
-    from yosegi.library.routers import TrainedRouter, save_router
+    from yosegi.engine.arm import Arm
+    from yosegi.engine.kept import save_arm
     from yosegi.training.build import build_bank
 
     check_bank(shelf, name, experts, overwrite)
@@ -347,21 +348,21 @@ def _bank(
         beside, build, data, where, settings, experts=experts, heads=heads, name=name, resume=not fresh
     )
     heads = heads if build == "mhr" else 1
-    table = TrainedRouter(name, "task_table", {"heads": heads}, made, learnt, "factors", heads, tuple(data))
+    arm = Arm(name, made, "task_table", {"heads": heads}, learnt, "factors", heads, tasks=tuple(data))
     if first_process():
         for expert in made:
             shelf.add(expert, overwrite=True)  # of these names is only what a killed call of this bank has left
-        save_router(shelf, table, overwrite=overwrite)
+        save_arm(shelf, arm, overwrite=overwrite)
     return [expert.name for expert in made]
 
 
 def check_bank(shelf: Any, name: str, experts: int, overwrite: bool) -> None:
     """Whether a bank of that name may come into the library; what a killed call of the same has left there is no hindrance."""
     from yosegi import registry
-    from yosegi.library.routers import routers
+    from yosegi.engine.kept import arms
 
-    if shelf.path.is_dir() and name in routers(shelf) and not overwrite:
-        raise Invalid(f"{shelf.path} has a router called {name!r}: --overwrite replaces it, --name avoids it.")
+    if shelf.path.is_dir() and name in arms(shelf) and not overwrite:
+        raise Invalid(f"{shelf.path} has an arm called {name!r}: --overwrite replaces it, --name avoids it.")
     if name in registry.names("routers"):
         raise Invalid(f"A bank cannot be called {name!r}: `eval` means another router by it.")
     theirs = [f"{name}-{e}" for e in range(experts)]

@@ -66,7 +66,7 @@ def evaluate(
     work = sum(len(e) for arm in arms for name, e in asked.items() if arm.can_answer(name))
     with nullcontext(bar) if bar else progress("evaluate", work) as bar:
         for arm in arms:
-            with arm.beside(base) as banks:
+            with arm.attached(base) as banks:
                 for task in tasks:
                     examples = asked[task.name]
                     if not arm.can_answer(task.name):
