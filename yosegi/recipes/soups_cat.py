@@ -9,23 +9,18 @@ Run     yosegi run soups_cat                      sixteen pairs on nano, some tw
         yosegi run soups_cat --kind real --base house     needs the data folder
         yosegi run soups_cat --smoke              seconds; the tests run this
 
-Every arm has a few settings, and the same chance to choose among them: by log p of the answers on validation questions of the
-two skills, with the first seed. Nothing is tuned on a composition, but that LoraHub has an arm with five examples of it.
+Every arm chooses its settings by log p on validation questions of the single skills; nothing is tuned on a composition.
 """
 
 from dataclasses import dataclass
 from statistics import fmean
 
-from yosegi import tasks
-from yosegi.bases import load
-from yosegi.engine.arm import Arm
+from yosegi import Arm, Expert, load_base
 from yosegi.errors import UnknownName
-from yosegi.evaluation.measure import evaluate
-from yosegi.findings import save
-from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.search.lorahub import lorahub
-from yosegi.study import Claim, Study, arms_finding, claims_finding, measures, of_tasks, sweep, task_by_task
+from yosegi.study import Claim, Option, Study, Training, arms_finding, claims_finding, measures, read, sweep
+from yosegi.study.tables import movement, task_by_task
 from yosegi.tasks.readers.skills import COMPOSITIONS
 from yosegi.training.settings import Settings
 
@@ -35,7 +30,7 @@ WAYS = {  # arm -> its router, merge or other method; its arguments; the setting
     "CAT": ("static", {"constraint": "softmax"}, LR),
     "CAT free": ("static", {"constraint": "free"}, LR),
     "CAT free from 1": ("static", {"constraint": "free", "start": "one"}, LR),
-    "CAT one weight each": ("static", {"constraint": "free", "granularity": "global"}, LR),
+    "CAT one weight each": ("static", {"constraint": "free"}, {**LR, "granularity": ("global",)}),
     "CAT untrained random": ("static", {"start": "random"}, {"lr": (0.0,)}),
     "uniform (untrained CAT)": ("merge:cat", {}, HALF),
     "sum": ("merge:cat", {}, {"weight": (1.0,)}),
@@ -52,7 +47,7 @@ WAYS = {  # arm -> its router, merge or other method; its arguments; the setting
     "LoraHub 5 shots of the pair": ("lorahub", {"shots": 5}, {"budget": (40,)}),
     "data mix": ("mix", {}, {"lr": (2e-3, 5e-3)}),
 }
-MERGES = [way for way, (kind, *_) in WAYS.items() if ":" in kind and kind != "merge:cat"]
+MERGES = [way for way, (kind, *_) in WAYS.items() if ":" in kind and kind != "merge:cat"]  # weights that nobody learnt
 PAIRS = {  # two skills -> the task that asks for both, and the tasks that each is learnt from
     "skills": {pair: (f"skills/{pair}", *(f"skills/{skill}" for skill in pair.split("+"))) for pair in COMPOSITIONS},
     "real": {
@@ -67,7 +62,7 @@ class Config:
     """What is compared."""
 
     base: str = "nano"
-    kind: str = "skills"  # skills: compositions of two generated skills; real: maths and code for programs, law and questions
+    kind: str = "skills"  # skills: compositions of generated skills; real: maths and code, law and questions
     pairs: int = 99  # the first so many of that kind
     seeds: tuple[int, ...] = (0, 1, 2)  # each trains its own experts, from another start and in another order
     ways: tuple[str, ...] = tuple(WAYS)
@@ -91,76 +86,65 @@ SMOKE = Config(
 
 def main(config: Config, run: Run) -> None:
     """Train every skill alone, put each pair together in every way, and ask for both at once."""
-    for what, known, given in (("way", WAYS, config.ways), ("kind of pairs", PAIRS, [config.kind])):
-        for name in set(given) - set(known):
-            raise UnknownName.among(f"{what} of soups_cat", name, known)
-    base, pairs = load(config.base), dict(list(PAIRS[config.kind].items())[: config.pairs])
-    study, seen = Study(base, run), config.kind == "skills"  # compositions of skills have questions that are no test questions
-    ways = [way for way in config.ways if seen or "shots" not in WAYS[way][1]]
+    UnknownName.check("way of soups_cat", config.ways, WAYS)
+    UnknownName.check("kind of pairs", [config.kind], PAIRS)
+    base, pairs = load_base(config.base), dict(list(PAIRS[config.kind].items())[: config.pairs])
+    study, alone = Study(base, run), {}
+    for pair, (_, *skills) in pairs.items():
+        alone |= dict(zip(pair.split("+"), skills, strict=True))
 
-    def read(skill: str, split: str, limit: int | None) -> list[Example]:
-        return [example for task in skill.split(",") for example in tasks.load(task).examples(split)[:limit]]
-
-    def learn(skills: Mapping[str, str], lr: float, steps: int, seed: int) -> dict[str, Expert]:
-        """An expert of each name, from the data of its skill, or of two."""
+    def learn(skills: dict[str, str], lr: float, steps: int, seed: int) -> dict[str, Expert]:
+        """An expert of each name, from the data of its skill."""
         settings = Settings(
-            rank=config.rank, alpha=2 * config.rank, learning_rate=lr, max_steps=steps, max_length=config.max_length, dropout=0,
-            per_device_train_batch_size=config.batch, seed=seed, init_seed=seed,
+            rank=config.rank, alpha=2 * config.rank, learning_rate=lr, max_steps=steps, per_device_train_batch_size=config.batch,
+            max_length=config.max_length, dropout=0, seed=seed, init_seed=seed,
         )  # fmt: skip
-        plain = settings.model_copy(update={"objective": "lm"})
-        return study.train({
-            name: Training(read(skill, "train", config.limit), plain if skill.startswith("corpus") else settings, skill.split(","))
-            for name, skill in skills.items()
-        }, seed)  # fmt: skip
-
-    def alone(seed: int) -> dict[str, Expert]:
-        skills = {name: skill for pair, (_, *both) in pairs.items() for name, skill in zip(pair.split("+"), both, strict=True)}
-        return learn(skills, config.learning_rate, config.steps, seed)
+        return study.train({name: Training.on(skill, settings, config.limit) for name, skill in skills.items()}, seed)
 
     def together(way: str, option: Option, pair: str, seed: int) -> Arm | None:
         """One pair, put together in one way."""
-        (kind, args, _), (test, *both), lr = WAYS[way], pairs[pair], option.get("lr", 0)
+        (kind, args, _), (test, *skills) = WAYS[way], pairs[pair]
         kind, _, merge = kind.partition(":")
-        experts = [alone(seed)[name] for name in pair.split("+")]
+        experts = [learn(alone, config.learning_rate, config.steps, seed)[name] for name in pair.split("+")]
         if kind == "mix":
-            data = {f"{name} mix {lr:g}": ",".join(reversed(some)) for name, (_, *some) in pairs.items()}
-            return Arm(way, [learn(data, lr, 2 * config.steps, seed)[f"{pair} mix {lr:g}"]])
+            lr, both = option["lr"], {pair: ",".join(skills) for pair, (_, *skills) in pairs.items()}
+            trained = learn({f"{name} lr {lr:g}": both[name] for name in both}, lr, 2 * config.steps, seed)
+            return Arm(way, [trained[f"{pair} lr {lr:g}"]])
         if merge:
             more = {key: value for key, value in option.items() if key != "weight"}
-            more |= {"rank": 2 * config.rank} if kind == "cut" else {}
-            more |= {"seed": seed} if "drop" in option else {}
+            more |= ({"rank": 2 * config.rank} if kind == "cut" else {}) | ({"seed": seed} if "drop" in option else {})
             return Arm(way, experts, merge=merge, merge_args={"weights": [option["weight"]] * 2, **more})
-        mix = {skill: read(skill, "train", config.limit) for skill in both}
         if kind == "lorahub":
-            few = [example for some in mix.values() for example in some[: config.chosen_on]]
-            few = tasks.load(test).examples("validation")[: args["shots"]] if args else few
-            found = lambda name: Arm(name, [lorahub(base, experts, few, **option, seed=seed, name=name)])  # noqa: E731
-            return study.keep(f"{pair} {way}", seed, found)
-        mix = {skill: some[: max(1, round(config.share * len(some)))] for skill, some in mix.items()}
-        settings = {"lr": lr, "steps": config.cat_steps, "batch": config.batch // 2, "max_length": config.max_length}
-        return study.route(f"{pair} {way} {lr:g}", seed, experts, kind, args, mix, settings)
+            few = read(test, "validation", 5) if args else read(",".join(skills), "train", config.chosen_on)
+            settings = {"experts": experts, "examples": few, "seed": seed, **option}
+            return study.keep(f"{pair} {way}", seed, lambda name: lorahub(base, name=name, **settings))
+        mix = {skill: read(skill, "train", config.limit)[:: round(1 / config.share)] for skill in skills}
+        settings = {"steps": config.cat_steps, "batch": config.batch // 2, "max_length": config.max_length, **option}
+        return study.route(f"{pair} {way} lr {option['lr']:g}", seed, experts, kind, args, mix, settings)
 
     def on_validation(way: str, option: Option) -> list[float]:
-        """The mean log p of the answers of the single skills, all pairs alike."""
+        """The mean log p of the answers to questions of the single skills, all pairs alike."""
         arms = {pair: together(way, option, pair, config.seeds[0]) for pair in pairs}
-        asked = {pair: [e for skill in skills for e in read(skill, "validation", config.chosen_on)] for pair, (_, *skills) in pairs.items()}
-        return [fmean(study.logp(arm, asked[pair]) for pair, arm in arms.items())]
+        asked = {pair: read(",".join(skills), "validation", config.chosen_on) for pair, (_, *skills) in pairs.items()}
+        return [fmean(study.logp(arm, asked[pair]) for pair, arm in arms.items() if arm)]
 
-    chosen = sweep(run.path / "settings.json", {way: WAYS[way][2] for way in ways}, on_validation)
+    ways = [way for way in config.ways if config.kind == "skills" or "shots" not in WAYS[way][1]]
+    options = sweep(run.path / "settings.json", {way: WAYS[way][2] for way in ways}, on_validation)
     for seed in config.seeds:
+        experts = learn(alone, config.learning_rate, config.steps, seed)
         for pair, (test, *_) in pairs.items():
-            arms = [Arm("base"), *(Arm(f"skill {n} alone", [alone(seed)[name]]) for n, name in enumerate(pair.split("+"), 1))]
-            arms += [together(way, chosen[way], pair, seed) for way in ways]
-            evaluate(base, arms, [tasks.load(test)], run, limit=config.asked, seed=seed, traced=0)
+            arms = {f"skill {n} alone": Arm("", [experts[name]]) for n, name in enumerate(pair.split("+"), 1)}
+            arms |= {way: together(way, options.chosen[way], pair, seed) for way in ways}
+            study.evaluate(arms, [test], seed, limit=config.asked)
 
-    both = [m.with_mean("the merges' mean", MERGES) for m in measures(run, {"pairs": [tasks.load(test).name for test, *_ in pairs.values()]})]
-    papers = {"data mix": "+12 %", "the merges' mean": "+43 %"}
-    claims = [Claim(f"CAT beats {other}", "CAT", other, "pairs", papers.get(other, "> 0")) for other in both[0].scores if other != "CAT"]
-    about = f"{len(pairs)} pairs, {config.asked} questions a pair; nobody has seen an example of the two at once."
-    save(run.path, "LoRA Soups: two skills at once", [
-        arms_finding("Two skills at once, by every way to put them together", both, [about, *chosen.text()]),
-        claims_finding(claims, both, note="The paper's numbers are relative gains of Llama-2 7B on GSM-Hard.", text=gains),
-        task_by_task(both[0]),
-        moved(study)
-    ])
-    print(f"Open {report([run.path], run.path / 'report.html')}")
+    tests, papers = [test for test, *_ in pairs.values()], {"data mix": "+12 %", "the merges' mean": "+43 %"}
+    scores = [measure.with_mean("the merges' mean", MERGES) for measure in measures(run, {"pairs": tests})]
+    others = [arm for arm in scores[0].scores if arm != "CAT"]
+    claims = [Claim(f"CAT beats {arm}", "CAT", arm, "pairs", papers.get(arm, "> 0")) for arm in others]
+    about = [f"{len(pairs)} pairs; nobody has seen an example of the two at once.", *options.text()]
+    study.save("LoRA Soups: two skills at once", [
+        arms_finding("Two skills at once, by every way to put them together", scores, about),
+        claims_finding(claims, scores, note="The paper's numbers are relative gains of Llama-2 7B on GSM-Hard."),
+        task_by_task(scores[0]),
+        movement(study.library(seed) for seed in config.seeds),
+    ])  # fmt: skip

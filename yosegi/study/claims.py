@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from yosegi.evaluation.statistics import ALPHA, difference_p, equivalence_p, holm, over_seeds
 from yosegi.findings import Cell, Estimate, Figure, Finding, Table
-from yosegi.study.measures import LOGP, Measure
+from yosegi.study.measures import LOGP, Measure, rounded
 
 SEEDS = 3
 """Fewer than these get no verdict."""
@@ -35,7 +35,8 @@ class Claim:
         arm: which arm it is about.
         against: the arm it is compared with.
         group: the questions it is asked on.
-        paper: what the paper measured: "+1.2", "> 0", or "≈ 0" for an equality. "(ours)" marks a control it does not have.
+        paper: what the paper measured: "+1.2", "> 0", "+43 %" of the other arm's score, or "≈ 0" for an equality. "(ours)" marks
+            a control that it does not have.
     """
 
     text: str
@@ -59,6 +60,8 @@ class Judged:
     difference: Estimate
     p: float | None
     verdict: str
+    relative: float | None
+    """The difference in per cent of the other arm's score, where that is above 0."""
 
 
 def judge(claims: Sequence[Claim], measures: Sequence[Measure]) -> list[Judged]:
@@ -71,22 +74,27 @@ def judge(claims: Sequence[Claim], measures: Sequence[Measure]) -> list[Judged]:
         if claim.equality:
             p.append(equivalence_p(after, before, MARGINS.get(measure.metric, MARGIN), measure.clusters))
         tests.append(p if len(after) >= SEEDS else [])
-    adjusted = iter(holm([p for some in tests for p in some]))
+    adjusted = iter(holm([p for several in tests for p in several]))
     judged: list[Judged] = []
-    for (claim, measure, after, before), some in zip(asked, tests, strict=True):
+    for (claim, measure, after, before), several in zip(asked, tests, strict=True):
         diff, low, high = over_seeds(after, before, measure.clusters)
-        differs, *equal = [next(adjusted) for _ in some] or [None]
-        verdict, p = FEW, differs
-        if differs is not None and equal:
-            verdict = UNSHOWN if differs > ALPHA else BETTER if diff > 0 else WORSE
-            if equal[0] <= ALPHA or verdict == UNSHOWN:
-                verdict, p = HOLDS if equal[0] <= ALPHA else UNSHOWN, equal[0]
-        elif differs is not None:
-            verdict = NOISE if differs > ALPHA else HOLDS if diff > 0 else REVERSE
-        judged.append(
-            Judged(claim, measure.metric, Estimate(round(diff, 4), round(low, 4), round(high, 4)), p, verdict)
-        )
+        p, verdict = _verdict(diff, [next(adjusted) for _ in several])
+        mean = measure.mean(claim.against) or 0.0
+        relative = 100 * diff / mean if mean > 0 else None
+        judged.append(Judged(claim, measure.metric, rounded(diff, low, high), p, verdict, relative))
     return judged
+
+
+def _verdict(diff: float, p_values: Sequence[float]) -> tuple[float | None, str]:
+    """The p that decides, and the verdict: of a difference alone, or of a difference and an equality."""
+    if not p_values:
+        return None, FEW
+    if len(p_values) == 1:
+        return p_values[0], NOISE if p_values[0] > ALPHA else HOLDS if diff > 0 else REVERSE
+    differs, equal = p_values
+    if equal <= ALPHA:
+        return equal, HOLDS
+    return (differs, BETTER if diff > 0 else WORSE) if differs <= ALPHA else (equal, UNSHOWN)
 
 
 def claims_finding(
@@ -102,11 +110,17 @@ def claims_finding(
     for verdict in VERDICTS:
         if said := [f"{one.claim.text} ({one.claim.group}, {one.metric})" for one in judged if one.verdict == verdict]:
             text.append(f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(said)}.")
+    text += [
+        f"{one.claim.text}: by {one.relative:+.0f} % ({one.claim.group}, {one.metric}); the paper: {one.claim.paper}."
+        for one in judged
+        if one.claim.paper.endswith("%") and one.relative is not None
+    ]
     tests = sum(1 + one.claim.equality for one in judged if one.p is not None)
-    text.append(
-        f"{tests} tests, corrected together (Holm): where nothing is the matter, the whole table says something in one case of "
-        f"twenty. Equal means within {MARGIN} of a score or {MARGINS[LOGP]} nats of a log p a token (TOST)."
-    )
+    if tests:
+        text.append(
+            f"{tests} tests, corrected together (Holm): where nothing is the matter, the whole table says something in one case "
+            f"of twenty. Equal means within {MARGIN} of a score or {MARGINS[LOGP]} nats of a log p a token (TOST)."
+        )
     rows: list[list[Cell]] = [
         [one.claim.text, one.claim.group, one.metric, one.claim.paper, one.difference, _p(one.p), one.verdict]
         for one in judged

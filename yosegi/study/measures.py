@@ -56,7 +56,7 @@ class Measure:
             return None
         value, low, high = over_seeds(list(self.scores[arm].values()), tasks=self.clusters)
         high = min(high, 0.0) if self.metric == LOGP else high
-        return Estimate(round(value, 4), round(low, 4), round(high, 4))
+        return rounded(value, low, high)
 
     def pairs(self, arm: str, against: str) -> tuple[list[Sequence[float]], list[Sequence[float]]]:
         """The scores [seeds][questions] of two arms, for the seeds that both have."""
@@ -69,7 +69,14 @@ class Measure:
         after, before = self.pairs(arm, against)
         if not after:
             return None
-        return Estimate(*(round(number, 4) for number in over_seeds(after, before, self.clusters)))
+        return rounded(*over_seeds(after, before, self.clusters))
+
+    def with_mean(self, name: str, arms: Sequence[str]) -> "Measure":
+        """The same with one more arm: the mean of several, question by question, for the seeds that all of them have."""
+        there = [self.scores[arm] for arm in arms if arm in self.scores]
+        seeds = [seed for seed in (there[0] if there else ()) if all(seed in one for one in there)]
+        means = {seed: [fmean(values) for values in zip(*(one[seed] for one in there), strict=True)] for seed in seeds}
+        return replace(self, scores={**self.scores, **({name: means} if means else {})})
 
     def of(self, task: str) -> "Measure":
         """The questions of one task."""
@@ -78,6 +85,11 @@ class Measure:
             arm: {seed: [v[n] for n in places] for seed, v in seeds.items()} for arm, seeds in self.scores.items()
         }
         return replace(self, group=task, scores=scores, tasks=[task] * len(places), over_tasks=False)
+
+
+def rounded(value: float, low: float, high: float) -> Estimate:
+    """A mean and its interval, as tables have them."""
+    return Estimate(round(value, 4), round(low, 4), round(high, 4))
 
 
 def measures(

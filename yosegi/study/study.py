@@ -5,7 +5,7 @@ runs/NAME/libraries/LIBRARY-sSEED/    the experts of a seed, and the arms kept w
           pilot/                      trainings that only chose settings: no result of the study
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -20,10 +20,12 @@ from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, load_arm, save_arm
 from yosegi.errors import Diverged
 from yosegi.evaluation.likelihood import likelihood
+from yosegi.evaluation.measure import evaluate
+from yosegi.findings import Finding, save
 from yosegi.library.store import Library
 from yosegi.registry import find
 from yosegi.run import Run
-from yosegi.tasks import Example
+from yosegi.tasks import Example, Task
 from yosegi.training import dense
 from yosegi.training.cat import begin, moved
 from yosegi.training.fleet import fleet
@@ -53,11 +55,17 @@ class Training:
     mask: Mapping[str, Tensor] | None = None
     validation: Validation | None = None
 
+    @classmethod
+    def on(cls, names: str, settings: Settings, limit: int | None = None) -> "Training":
+        """On the training split of one or more tasks, as `read` has them. Plain texts alone are learnt by the objective lm."""
+        plain = all(name.startswith("corpus/") for name in names.split(","))
+        settings = settings.model_copy(update={"objective": "lm"}) if plain else settings
+        return cls(read(names, "train", limit), settings, names.split(","))
 
-def of_tasks(names: Sequence[str], settings: Settings, limit: int | None = None) -> Training:
-    """A training on the training split of some tasks, at most `limit` examples of each."""
-    examples = [example for name in names for example in tasks.load(name).examples("train")[:limit]]
-    return Training(examples, settings, tuple(names))
+
+def read(names: str, split: str, limit: int | None = None) -> list[Example]:
+    """The examples of one or more tasks ("mbpp,thealgorithms"), in order, at most `limit` of each."""
+    return [example for name in names.split(",") for example in tasks.load(name).examples(split)[:limit]]
 
 
 class Study:
@@ -85,7 +93,7 @@ class Study:
     def train(self, trainings: Mapping[str, Training], seed: int, library: Library | None = None) -> dict[str, Expert]:
         """The experts, by name: those that are missing are trained, side by side where settings and start are the same.
 
-        In the library and in the metrics NAME is called "NAME s0", by its seed. One that diverges is noted in `lost` and left out.
+        In the library and in the metrics NAME is called "NAME s0", by its seed. One that diverges is noted in `lost`.
         """
         library = library or self.library(seed)
         named = {f"{name} s{seed}": one for name, one in trainings.items()}
@@ -102,25 +110,28 @@ class Study:
                 self.lose({name: str(error) for name in group if name not in library})
         return {name: library[whole] for name, whole in zip(trainings, named, strict=True) if whole in library}
 
-    def keep(self, name: str, seed: int, make: Callable[[str], Arm], library: Library | None = None) -> Arm | None:
+    def keep(
+        self, name: str, seed: int, make: Callable[[str], Arm | Expert], library: Library | None = None
+    ) -> Arm | None:
         """The arm of this name that the library keeps; else what `make` returns, kept from now on together with its experts.
 
         `make` is given the name with the seed, for metrics and for experts. None if it diverges.
         """
         library, whole = library or self.library(seed), f"{name} s{seed}"
-        if whole not in arms(library):
+        if whole not in library and whole not in arms(library):
             if whole in self.lost:
                 return None
             try:
-                arm = make(whole)
+                made = make(whole)
             except Diverged as error:
                 self.lose({whole: str(error)})
                 return None
-            for expert in arm.experts:
+            for expert in made.experts if isinstance(made, Arm) else [made]:
                 if "sha256" not in expert.card:  # made anew; what has its name already is only what a killed call left
                     library.add(expert, overwrite=True)
-            save_arm(library, replace(arm, name=whole))
-        return replace(load_arm(library, whole), name=name)
+            if isinstance(made, Arm):
+                save_arm(library, replace(made, name=whole))
+        return Arm(name, [library[whole]]) if whole in library else replace(load_arm(library, whole), name=name)
 
     def route(
         self,
@@ -162,6 +173,20 @@ class Study:
         """Mean log p a token of the answers, as this arm gives it."""
         with arm.attached(self.base) as banks:
             return fmean(likelihood(self.base, examples, banks=banks, batch_size=batch_size))
+
+    def evaluate(self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any) -> None:
+        """The base and every arm that did not diverge, on all of these tasks; `settings` are those of `evaluate`."""
+        there = [Arm("base"), *(replace(arm, name=name) for name, arm in arms.items() if arm is not None)]
+        loaded = [tasks.load(task) if isinstance(task, str) else task for task in asked]
+        evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
+
+    def save(self, title: str, findings: Iterable[Finding | None]) -> None:
+        """Write `findings.json`; what diverged is told last."""
+        told = [finding for finding in findings if finding is not None]
+        if self.lost:
+            lost = [f"{name}: {why}" for name, why in self.lost.items()]
+            told.append(Finding("Diverged, and missing from all tables", lost))
+        save(self.run.path, title, told)
 
     def lose(self, reasons: Mapping[str, str]) -> None:
         """Note what diverged."""

@@ -74,7 +74,7 @@ class Sweep:
         figure = None
         if any(one.points for one in series):
             caption = "Options that no other option of the same arm beats at both. Up and to the right is better."
-            figure = Lines(heading, caption, series, *numbers)
+            figure = Lines(heading, caption, series, x=numbers[0], y=numbers[1])
         return Finding(heading, [*text, *self.text()], Table(["", "option", *numbers, ""], rows), figure)
 
 
@@ -114,13 +114,10 @@ def sweep(
     return Sweep(grids, tried)
 
 
-def frontier(points: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+def frontier(points: Sequence[Sequence[float]]) -> list[list[float]]:
     """The points that no other point beats at one number without losing at another, sorted."""
-    return sorted(
-        p
-        for p in points
-        if not any(all(o >= v for o, v in zip(q, p, strict=True)) and list(q) != list(p) for q in points)
-    )
+    every = sorted(map(list, points))
+    return [p for p in every if not any(q != p and all(a >= b for a, b in zip(q, p, strict=True)) for q in every)]
 
 
 def words(option: Mapping[str, Any]) -> str:

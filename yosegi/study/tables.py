@@ -1,11 +1,14 @@
 """Tables and figures that studies have in common: all arms together, task by task, against the base, over a training."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from yosegi import files
+from yosegi.engine.kept import arms, read_arm
 from yosegi.findings import Cell, Dot, Dots, Finding, Lines, Matrix, Point, Reference, Scatter, Series, Table
+from yosegi.library.store import Library
 from yosegi.run import Run
 from yosegi.study.measures import Measure, gained_and_lost
 
@@ -162,6 +165,21 @@ def lines(
 ) -> Lines:
     """Lines that have points."""
     return Lines(title, caption, [one for one in series if one.points], x, y)
+
+
+def movement(libraries: Iterable[Library], heading: str = "How far the learnt weights moved") -> Finding:
+    """The arms that learnt weights beside finished experts: a weight that stays where it began has learnt nothing."""
+    found: dict[str, list[float]] = {}
+    for library in libraries:
+        for name in arms(library):
+            if (moved := read_arm(library, name)["training"].get("moved")) is not None:
+                found.setdefault(re.sub(r"^\S+ | s\d+$", "", name), []).append(moved)
+    rows: list[list[Cell]] = [
+        [name, len(some), *(round(number, 4) for number in (fmean(some), min(some), max(some)))]
+        for name, some in found.items()
+    ]
+    text = "Root mean square of a - a₀ over all weights, by arm and learning rate; for the softmax, a is the logit."
+    return Finding(heading, [text], Table(["arm, learning rate", "trained", "mean", "least", "most"], rows))
 
 
 def short(task: str) -> str:
