@@ -30,7 +30,9 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert yosegi(*FIT, "--router", "predictor", "--name", "wider", "--steps", 2, "--limit", 2, *more)[0] == 0
 
     card = files.read_json(tmp_path / "shelf" / "arms" / "centroid" / "arm.json")
-    assert card["router_args"] == {"temperature": 0.1} and card["training"]["limit"] == 3 and len(card["data_hash"]) == 12
+    assert (
+        card["router_args"] == {"temperature": 0.1} and card["training"]["limit"] == 3 and len(card["data_hash"]) == 12
+    )
     assert card["tasks"] == ["skills/reverse", "skills/sort", "skills/succ"]
     wider = files.read_json(tmp_path / "shelf" / "arms" / "wider" / "arm.json")
     assert wider["router_args"]["tasks"] == ["skills/sort", "skills/succ", "skills/add"]
@@ -62,7 +64,7 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert "No router is called 'nearr'. Did you mean 'near'" in refused(*EVAL, "--router", "nearr")
     assert yosegi("library", "verify", "shelf")[:2] == (0, "3 experts, 0 problems\n")
     assert yosegi(*TRAIN, "--task", "skills/sort", "--overwrite", "--max-steps", 4)[0] == 0
-    assert "'near' learnt beside another expert 'sort'" in refused(*EVAL, "--router", "near")
+    assert "'near' was made with another expert 'sort'" in refused(*EVAL, "--router", "near")
     assert yosegi("library", "rm", "shelf", "succ")[0] == 0
     assert "yosegi train-router --router" in refused(*EVAL, "--router", "wider")
     assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid", "--router")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from yosegi.commands._options import Json, begin, say, table
+from yosegi.commands._options import DType, In4Bit, Json, begin, say, table
 
 EXTRAS = {
     "serve": ("fastapi", "uvicorn"),
@@ -40,7 +40,8 @@ def doctor(
     batch_size: Annotated[int, typer.Option(help="Sequences of a step, of each expert and GPU.", min=1)] = 16,
     max_length: Annotated[int, typer.Option(help="Tokens of a sequence.", min=2)] = 1024,
     answers: Annotated[float, typer.Option(help="Share of the tokens that are learnt, and need logits.")] = 1.0,
-    load_in: Annotated[str, typer.Option("--load-in", help="fp32, bf16 or 4bit: how the base is held.")] = "fp32",
+    dtype: DType = None,
+    load_in_4bit: In4Bit = False,
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16: what is computed in.")] = "auto",
     activation_checkpointing: Annotated[
         bool, typer.Option("--activation-checkpointing", help="As train has it.")
@@ -68,7 +69,7 @@ def doctor(
         _plan.plan(
             base, gpu, gpus, tflops, bandwidth, tokens, max_steps, precision, as_json,
             method=method, experts=experts, rank=rank, targets=targets, batch=batch_size, length=max_length, answers=answers,
-            load_in=load_in, checkpointing=activation_checkpointing, dropout=dropout,
+            dtype="4bit" if load_in_4bit else dtype or "fp32", checkpointing=activation_checkpointing, dropout=dropout,
         )  # fmt: skip
         return
     import torch

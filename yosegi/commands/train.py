@@ -10,7 +10,8 @@ import typer
 from yosegi.commands._options import (
     BaseName,
     Data,
-    HeldIn,
+    DType,
+    In4Bit,
     Json,
     LibraryDir,
     RunDir,
@@ -76,7 +77,8 @@ def train(
     max_length: Annotated[int | None, typer.Option(help="Longest sequence, in tokens (1024).")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many training examples.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16: what is computed in.")] = None,
-    load_in: HeldIn = None,
+    dtype: DType = None,
+    load_in_4bit: In4Bit = False,
     save_steps: Annotated[int | None, typer.Option(help="A checkpoint every so many steps (100).")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of data order and dropout; the start has --init-seed in --config.")
@@ -113,7 +115,8 @@ def train(
         "max_length": max_length,
         "limit": limit,
         "precision": precision,
-        "load_in": load_in,
+        "dtype": dtype,
+        "load_in_4bit": load_in_4bit or None,
         "save_steps": save_steps,
         "seed": seed,
     }
@@ -169,7 +172,7 @@ def train(
             print(f"{one.name}: {said_of}", file=sys.stderr)
     from yosegi.bases import load
 
-    beside = load(base, settings.load_in)
+    beside = load(base, settings.dtype, settings.load_in_4bit)
     shelf = Library(library, beside.hash, beside.name)
     types = None
     if build == "loramoe":

@@ -5,7 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import BaseName, Data, HeldIn, Json, LibraryDir, RunDir, Seed, begin, first_process, say
+from yosegi.commands._options import (
+    BaseName,
+    Data,
+    DType,
+    In4Bit,
+    Json,
+    LibraryDir,
+    RunDir,
+    Seed,
+    begin,
+    first_process,
+    say,
+)
 from yosegi.errors import Invalid
 
 
@@ -35,7 +47,8 @@ def train_router(
     max_length: Annotated[int, typer.Option(help="Longest sequence, in tokens.", min=2)] = 1024,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a router of the same name.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where a checkpoint lies.")] = False,
-    load_in: HeldIn = None,
+    dtype: DType = None,
+    load_in_4bit: In4Bit = False,
     seed: Seed = 0,
     run: RunDir = None,
     data: Data = None,
@@ -75,7 +88,8 @@ def train_router(
             library,
             router,
             base,
-            load_in,
+            dtype,
+            load_in_4bit,
             task or [],
             name,
             steps,
@@ -112,7 +126,7 @@ def train_router(
     loaded = [yosegi.tasks.load(t) for t in dict.fromkeys(task or own)]
     if "tasks" in inspect.signature(make).parameters and {t.name for t in loaded} - set(own):
         args["tasks"] = [t.name for t in loaded]
-    beside = load(base, load_in or "fp32")
+    beside = load(base, dtype or "fp32", load_in_4bit)
     shelf = Library(library, beside.hash, beside.name)
     experts = shelf.load(asked)
     examples = {t.name: t.examples("train") for t in loaded}
@@ -155,7 +169,8 @@ def _take_up(
     library: Path,
     bank: str,
     base: str,
-    load_in: str | None,
+    dtype: str | None,
+    load_in_4bit: bool,
     task: list[str],
     name: str | None,
     steps: int | None,
@@ -187,7 +202,7 @@ def _take_up(
         raise Invalid(f"A router cannot be called {name!r}: `eval` means another one by it.")
     if name in arms(Library(library)) and not overwrite:
         raise Invalid(f"{library} has an arm called {name!r} already: --overwrite replaces it, --name avoids it.")
-    beside = load(base, load_in or "fp32")
+    beside = load(base, dtype or "fp32", load_in_4bit)
     shelf = Library(library, beside.hash, beside.name)
     trained = load_arm(shelf, bank)
     examples = {t.name: t.examples("train") for t in map(yosegi.tasks.load, dict.fromkeys(task))}

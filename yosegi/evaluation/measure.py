@@ -71,7 +71,7 @@ def evaluate(
                     examples = asked[task.name]
                     if not arm.can_answer(task.name):
                         continue
-                    held = base.hash + base.load_in.removeprefix("fp32")
+                    held = base.hash + base.dtype.removeprefix("fp32")
                     mark = fingerprint(arm, held, task, examples, split, seed)
                     if mark in known:
                         bar.advance(len(examples))
@@ -171,7 +171,7 @@ def _measure(
         "run": run.path.name,
         "base": base.name,
         "base_hash": base.hash,
-        **({"load_in": base.load_in} if base.load_in != "fp32" else {}),
+        **({"dtype": base.dtype} if base.dtype != "fp32" else {}),
         **arm.describe(),
         "task": task.name,
         "split": split,
