@@ -126,10 +126,12 @@ class Study:
             except Diverged as error:
                 self.lose({whole: str(error)})
                 return None
-            for expert in made.experts if isinstance(made, Arm) else [made]:
-                if "sha256" not in expert.card:  # made anew; what has its name already is only what a killed call left
-                    library.add(expert, overwrite=True)
-            if isinstance(made, Arm):
+            if isinstance(made, Expert):
+                library.add(replace(made, name=whole), overwrite=True)
+            else:
+                for expert in made.experts:
+                    if "sha256" not in expert.card:  # made anew; what has its name is only what a killed call left
+                        library.add(expert, overwrite=True)
                 save_arm(library, replace(made, name=whole))
         return Arm(name, [library[whole]]) if whole in library else replace(load_arm(library, whole), name=name)
 
