@@ -102,7 +102,8 @@ def two_arms(heading: str, measure: Measure, pairs: Mapping[str, tuple[str, str]
             if one in part.scores and other in part.scores:
                 points.append(Point(part.mean(one), part.mean(other), short(task), group))
                 rows.append([short(task), group, part.estimate(one), part.estimate(other), part.change(other, one)])
-    x, y = (" / ".join(dict.fromkeys(pair[n] for pair in pairs.values())) for n in (0, 1))
+    own = {f"{group} · " for group in pairs}  # a point's group is said by its colour
+    x, y = (" / ".join(dict.fromkeys(re.sub("|".join(own), "", pair[n]) for pair in pairs.values())) for n in (0, 1))
     figure = Scatter(heading, f"{measure.label}: a point for each task.", points, x, y, diagonal=True)
     return Finding(heading, list(text), Table(["task", "", x, y, "difference"], rows), figure)
 
