@@ -72,7 +72,9 @@ class Config:
     max_new_tokens: int = 40
     gate_steps: int = 50  # of PHATGOOSE (100 in the paper)
     gate_batch: int = 2  # sequences of each expert in one of them
-    routers: tuple[str, ...] = tuple(["uniform", "predictor", "centroid", "arrow", "spectr", "phatgoose", "retrieval", "oracle"])
+    routers: tuple[str, ...] = tuple(
+        ["uniform", "predictor", "centroid", "arrow", "spectr", "phatgoose", "retrieval", "oracle"]
+    )
     factors: tuple[str, ...] = ("uniform", "arrow")  # those that are also run with mix=factors, the authors' default
 
 

@@ -231,16 +231,33 @@ class Study:
 
         return bank and self.keep(f"{bank.name}-z", seed, make)
 
-    def logp(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> float:
-        """Mean log p a token of the answers, as this arm gives it."""
+    def logps(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> list[float]:
+        """The log p a token of each answer, as this arm gives it."""
         with arm.attached(self.base) as banks:
-            return fmean(likelihood(self.base, examples, banks=banks, batch_size=batch_size))
+            return likelihood(self.base, examples, banks=banks, batch_size=batch_size)
+
+    def logp(self, arm: Arm, examples: Sequence[Example]) -> float:
+        """The mean of `logps`."""
+        return fmean(self.logps(arm, examples))
 
     def evaluate(self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any) -> None:
         """The base and every arm that did not diverge, on all of these tasks; `settings` are those of `evaluate`."""
         there = [Arm("base"), *(replace(arm, name=name) for name, arm in arms.items() if arm is not None)]
         loaded = [tasks.load(task) if isinstance(task, str) else task for task in asked]
         evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
+
+    def result(self, model: str, metric: str, value: float, seed: int, **more: Any) -> None:
+        """A row of results.jsonl for a number that `evaluate` does not know; written once."""
+        row = {
+            "run": self.run.path.name,
+            "base": self.base.name,
+            "base_hash": self.base.hash,
+            "model": model,
+            "task": "all",
+        }
+        row |= {"metric": metric, "seed": seed, "split": "test"}
+        if not any(row.items() <= old.items() for old in self.run.results()):
+            self.run.result({**row, "value": float(value), **more})
 
     def save(self, title: str, findings: Iterable[Finding | None]) -> None:
         """Write `findings.json`; what diverged is told last."""
