@@ -25,7 +25,7 @@ def test_the_drawer_was_walked():
 def test_a_base_is_a_folder_or_says_how_to_get_it(name, monkeypatch, tmp_path):
     monkeypatch.setenv("YOSEGI_CACHE", str(tmp_path))
     try:
-        assert (Path(bases.where(name)) / "config.json").is_file()
+        assert (Path(bases.locate(name)) / "config.json").is_file()
     except NoData as error:
         assert "yosegi run" in str(error) and "\n" not in str(error)
 
@@ -48,7 +48,7 @@ def test_the_embedded_base(nano):
 
 @pytest.fixture
 def copied(tmp_path):
-    return Path(shutil.copytree(bases.where("nano"), tmp_path / "base", ignore=shutil.ignore_patterns("__pycache__")))
+    return Path(shutil.copytree(bases.locate("nano"), tmp_path / "base", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 def test_a_folder_is_a_base_and_its_hash_is_that_of_its_weights(nano, copied):

@@ -21,7 +21,7 @@ from yosegi.tasks import load
 def two(nano, tmp_path):
     """`nano`, and a folder with the same base, its last layer forgotten."""
     folder = tmp_path / "worse"
-    shutil.copytree(bases.where("nano"), folder)
+    shutil.copytree(bases.locate("nano"), folder)
     import safetensors.torch
 
     weights = safetensors.torch.load_file(folder / "model.safetensors")
@@ -114,7 +114,7 @@ def test_twice_the_same_or_no_questions_is_refused(tmp_path):
 def test_real_terms_on_house_and_nano(tmp_path):
     names = ["nano"]
     try:
-        bases.where("house")
+        bases.locate("house")
         names.append("house")
     except bases.YosegiError:
         pass  # it takes an hour to make

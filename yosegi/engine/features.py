@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
-from yosegi.bases import Base, where
+from yosegi.bases import Base, locate
 from yosegi.core.model import Banks
 from yosegi.errors import Corrupt, Invalid, NoData
 
@@ -70,7 +70,7 @@ def _encoder(name: str, device: str) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
 
-    folder = where(name)
+    folder = locate(name)
     try:
         model = AutoModel.from_pretrained(folder, use_safetensors=True)
         return model.to(device).eval(), AutoTokenizer.from_pretrained(folder)
