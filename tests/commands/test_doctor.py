@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from yosegi.commands._plan import DEFAULTS
+from yosegi.estimate.predict import DEFAULTS
 from yosegi.estimate.memory import Job
 
 

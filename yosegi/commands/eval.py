@@ -112,7 +112,7 @@ def eval_(
 
     tasks = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
     for one in tasks:
-        if said := one.remark(split):
+        if said := one.note(split):
             print(f"{one.name}: {said}", file=sys.stderr)
     if len(names) > 1 or bases:
         if dtype or load_in_4bit:

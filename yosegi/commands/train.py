@@ -168,7 +168,7 @@ def train(
     held_out = {t.name: getattr(t, reads)("validation") for t in map(yosegi.tasks.load, validate or ())}
     validation = Validation(held_out, validate_every)
     for one in loaded.values():
-        if first_process() and (said_of := one.remark("train")):
+        if first_process() and (said_of := one.note("train")):
             print(f"{one.name}: {said_of}", file=sys.stderr)
     from yosegi.bases import load
 

@@ -53,7 +53,7 @@ class Jsonl(Task):
             raise Invalid(f'{self.path} has no rows for {split}, only: {there}. Add rows, or give rows a "split".')
         return list(self.splits[split])
 
-    def remark(self, split: str) -> str | None:
+    def note(self, split: str) -> str | None:
         """How the rows were dealt out, to whoever learns from them."""
         there = {name: len(rows) for name, rows in self.splits.items()}
         others = [f"{n} for {name}" for name, n in there.items() if name != "train"]
