@@ -4,7 +4,6 @@ import importlib
 
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from yosegi import bases
 from yosegi.core.model import attach, left_out, linears
@@ -65,7 +64,7 @@ def kind(request, tmp_path_factory):
     model = getattr(transformers, name + suffix)(getattr(transformers, f"{name}Config")(**config))
     folder = tmp_path_factory.mktemp(name)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(bases.locate("nano")).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(bases.locate("nano")).save_pretrained(folder)
     return folder, model.eval(), *expected
 
 
