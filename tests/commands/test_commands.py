@@ -65,7 +65,7 @@ def test_our_own_warnings_are_one_line():
     from yosegi.commands import _options
     from yosegi.commands._options import _one_line
 
-    assert _one_line("look", UserWarning, _options.__file__, 3) == "Mind: look\n"
+    assert _one_line("look", UserWarning, _options.__file__, 3) == "Warning: look\n"
     assert _one_line("look", UserWarning, "/elsewhere/yosegi/torch.py", 3).startswith(
         "/elsewhere/yosegi/torch.py:3: UserW"
     )

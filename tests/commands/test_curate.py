@@ -66,4 +66,6 @@ def test_several_scores_each_with_its_rule(yosegi, texts, refused):
 
 def test_ties_at_the_cut_are_said(yosegi, texts):
     code, out, _ = yosegi(*LINE, "--score", "keywords:鉄道", "--keep", 0.5)
-    assert code == 0 and "Mind: 20 pages have the keywords of the last page kept; the first 5 of them were kept" in out
+    assert (
+        code == 0 and "Warning: 20 pages have the keywords of the last page kept; the first 5 of them were kept" in out
+    )

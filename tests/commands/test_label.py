@@ -1,4 +1,4 @@
-"""`yosegi label`: by rule, by lot, by endpoints that misbehave; what was paid for is never asked or written over again."""
+"""`yosegi label`: by rule, at random, by endpoints that misbehave; what was paid for is never asked or written over again."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def test_by_structure_when_no_teacher_is_given(yosegi, tmp_path):
 
 
 def test_by_lot_and_with_other_systems(yosegi, tmp_path):
-    code, out, _ = yosegi(*SKILLS, "--random", "--shares", "1,3", "--seed", 5, "--json")
+    code, out, _ = yosegi(*SKILLS, "--teacher", "random", "--shares", "1,3", "--seed", 5, "--json")
     assert code == 0 and [s["examples"] for s in json.loads(out)["systems"].values()] == [5, 15]
     own = ("--system", "recall=known by heart", "--system", "reckon = a = b", "--system", "plan=a plan first")
     code, out, _ = yosegi(*SKILLS[:-1], "own", *own, "--steps", "1,4", "--json")
@@ -74,18 +74,17 @@ def test_bad_input_is_one_line(refused, served, tmp_path):
     for words, says in [
         (("--teacher", "structur"), "Did you mean 'structure'"),
         (("--teacher", url), "--target-model"),
-        (("--teacher", url, "--no-roleplay", "--target-model", "x"), "Choose one"),
+        (("--teacher", url, "--no-roleplay", "--target-model", "x"), "choose one"),
         (("--teacher", "http://h/v1", "--no-roleplay"), "lacks a model"),
         (("--teacher", f"{url}?key=NOT_SET_ANYWHERE", "--no-roleplay"), "NOT_SET_ANYWHERE is not set"),
         (("--teacher", "structure", "--teacher", "structure"), "given twice"),
         (("--teacher", "local/nanoo", "--no-roleplay"), "Did you mean 'nano'"),
-        (("--random", "--teacher", "structure"), "leave out --teacher"),
         (("--shares", "1,2"), "'random', which is not asked"),
-        (("--random", "--shares", "1,two"), "numbers with commas"),
-        (("--random", "--steps", "1"), "'structure', which is not asked"),
+        (("--teacher", "random", "--shares", "1,two"), "shares"),
+        (("--teacher", "random", "--steps", "1"), "'structure', which is not asked"),
         (("--steps", "1,2"), "thresholds of steps"),
         (("--steps", "3,1", "--systems", "3"), "thresholds rise"),
-        (("--systems", "1"), "--systems"),
+        (("--systems", "1"), "systems: Input should be"),
         (("--system", "a=b"), "at least twice"),
         (("--system", "a", "--system", "b"), "NAME=DESCRIPTION"),
         (("--system", "../a=b", "--system", "b=c"), "../a"),
@@ -109,7 +108,7 @@ def test_an_endpoint_that_refuses_or_is_down_is_one_line(refused, served, tmp_pa
 def test_other_labels_are_not_written_over(yosegi, refused, tmp_path):
     assert yosegi(*SKILLS)[0] == 0
     before = (tmp_path / "labels" / "votes.jsonl").read_bytes()
-    assert "holds other labels (teachers differ)" in refused(*SKILLS, "--random")
+    assert "holds other labels (teachers differ)" in refused(*SKILLS, "--teacher", "random")
     assert "holds other labels (split differ)" in refused(*SKILLS, "--split", "test")
     assert (tmp_path / "labels" / "votes.jsonl").read_bytes() == before
 

@@ -23,7 +23,10 @@ def teacher(request, tmp_path):
         served = request.getfixturevalue("served")
         served.behave = lambda n, body: judge(body["messages"])
         return load(f"{served.url}#m", answers=tmp_path / "answers.jsonl")
-    return load(request.param, base="m", write=lambda chats: [judge(c) for c in chats], answers=tmp_path / "a.jsonl")
+    teacher = load(request.param, base="nano", answers=tmp_path / "a.jsonl")
+    if request.param == "local":
+        teacher.write = lambda chats: [judge(c) for c in chats]
+    return teacher
 
 
 def judge(messages):

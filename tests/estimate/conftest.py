@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from yosegi.core.model import attach
 from yosegi.estimate.memory import WHOLE
@@ -23,11 +22,15 @@ CONFIG = {
 
 
 def config(**changes):
+    from transformers import LlamaConfig
+
     return LlamaConfig(**{**CONFIG, **changes})
 
 
 def model_of(job, **changes):
     """The model, ready to train, and a batch for it."""
+    from transformers import LlamaForCausalLM
+
     torch.manual_seed(0)
     model = LlamaForCausalLM(config(**changes)).to(torch.bfloat16 if job.load_in == "bf16" else torch.float32)
     rows = job.at_once // job.length

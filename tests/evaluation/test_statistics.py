@@ -2,13 +2,23 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from yosegi.evaluation.statistics import compare, interval, mcnemar, over_seeds, wilson
+from yosegi.evaluation.statistics import (
+    compare,
+    difference_p,
+    equivalence_p,
+    holm,
+    interval,
+    mcnemar,
+    over_seeds,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (10, 10), (2, 100), (500, 990)])
 def test_wilson_is_scipys(right, n):
+    from scipy import stats
+
     expected = stats.binomtest(right, n).proportion_ci(method="wilson")
     assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
@@ -42,6 +52,8 @@ def test_the_interval_knows_shares_from_scores():
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (5, 1), (7, 7), (30, 12)])
 def test_mcnemar_is_the_exact_binomial(gained, lost):
+    from scipy import stats
+
     expected = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     assert mcnemar(gained, lost) == pytest.approx(expected, abs=1e-12)
 
@@ -82,6 +94,8 @@ def test_three_questions_tell_nothing_apart():
 
 
 def test_the_sign_test_is_scipys():
+    from scipy import stats
+
     rng = np.random.default_rng(7)
     a, b = rng.random((2, 9))
     expected = stats.permutation_test((a - b,), np.mean, permutation_type="samples").pvalue
@@ -152,5 +166,61 @@ def test_shares_over_seeds_cover():
 
 
 def test_wilson_with_another_width():
+    from scipy import stats
+
     expected = stats.binomtest(3, 10).proportion_ci(confidence_level=0.99, method="wilson")
     assert wilson(3, 10, float(stats.norm.ppf(0.995))) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_p_values_are_the_intervals_the_other_way_round():
+    from scipy import stats
+
+    rng = np.random.default_rng(8)
+    before = rng.normal(0, 1, (3, 40))
+    after = before + rng.normal(0.15, 0.5, (3, 40))
+    p = difference_p(after, before)
+    assert 1e-6 < p < 0.5
+    for confidence, outside in ((1 - 1.001 * p, True), (1 - 0.999 * p, False)):
+        _, low, high = over_seeds(after, before, confidence=confidence)
+        assert (low > 0 or high < 0) == outside
+    one = after[:1] - before[:1]
+    assert difference_p(after[:1], before[:1]) == pytest.approx(stats.ttest_1samp(one[0], 0).pvalue, rel=1e-6)
+
+
+def test_few_questions_have_no_small_p():
+    for n, least in ((2, 0.05), (3, 0.05), (20, 0.0)):
+        p = difference_p([[x + 0.5 for x in range(n)]] * 3, [[float(x) for x in range(n)]] * 3)
+        assert p > least
+    assert p < 1e-9, "twenty alike are enough"
+    assert difference_p([[0.3]] * 3, [[0.1]] * 3) == 1, "one question is none"
+
+
+def test_equality_needs_evidence():
+    from scipy import stats
+
+    rng = np.random.default_rng(9)
+    before = rng.normal(0, 1, (3, 400))
+    after = before + rng.normal(0, 0.2, (3, 400))
+    assert equivalence_p(after, before, 0.1) < 0.01 < 0.05 < equivalence_p(after[:, :6], before[:, :6], 0.1)
+    assert equivalence_p(before + 0.3, before, 0.1) == 1, "a clear difference is no equality"
+    same = [[0.0, 1.0] * 25] * 3
+    assert equivalence_p(same, same, 0.2) < 0.01 and equivalence_p(same, same, 0.02) > 0.05, "by as many as were asked"
+    d = after[:1] - before[:1]
+    one_sided = max(stats.ttest_1samp(d[0], m, alternative=a).pvalue for m, a in ((-0.03, "greater"), (0.03, "less")))
+    assert equivalence_p(after[:1], before[:1], 0.03) == pytest.approx(one_sided, rel=1e-5)
+
+
+def test_equality_is_rarely_claimed_of_what_differs():
+    rng, wrong = np.random.default_rng(10), 0
+    for _ in range(200):
+        before = rng.normal(0, 1, (3, 60))
+        shift = 0.1 + rng.normal(0, 0.05, 3)[:, None]  # the true difference is the margin, give or take the seed
+        wrong += equivalence_p(before + shift + rng.normal(0, 0.3, (3, 60)), before, 0.1) < 0.05
+    assert wrong / 200 <= 0.08
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # worked by hand
+    assert holm([]) == [] and holm([0.6, 0.7]) == [1.0, 1.0]
+    rng = np.random.default_rng(11)
+    assert sum(min(holm(rng.random(20).tolist())) < 0.05 for _ in range(400)) / 400 < 0.08

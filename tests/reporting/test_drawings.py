@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from yosegi.findings import Bars, Dot, Dots, Estimate, Lines, Matrix, Point, Reference, Scatter, Series, Table
 from yosegi.reporting import drawings
-from yosegi.reporting.findings import Bars, Cell, Dot, Dots, Lines, Matrix, Point, Reference, Scatter, Series, Table
 
 
 def place(path):
@@ -12,7 +12,12 @@ def place(path):
 
 def test_dots_lie_where_their_ticks_say():
     drawn = drawings.draw(
-        Dots([Dot("a", 0.2, 0.1, 0.3), Dot("b", 0.4), Dot("c", None)], reference=Reference(0.2, "base"))
+        Dots(
+            "title",
+            "caption",
+            [Dot("a", 0.2, 0.1, 0.3), Dot("b", 0.4), Dot("c", None)],
+            reference=Reference(0.2, "base"),
+        )
     )
     at = {label: across for across, label in drawn.ticks}
     assert place(drawn.lines[0].mark)[0] == pytest.approx(at["0.2"], abs=0.06) == pytest.approx(drawn.reference[0])
@@ -24,17 +29,19 @@ def test_dots_lie_where_their_ticks_say():
 
 
 def test_groups_have_colours_and_a_line_between_them():
-    drawn = drawings.draw(Dots([Dot("a", 1, group="x"), Dot("b", 2, group="x"), Dot("c", 3, group="y")]))
+    drawn = drawings.draw(
+        Dots("title", "caption", [Dot("a", 1, group="x"), Dot("b", 2, group="x"), Dot("c", 3, group="y")])
+    )
     assert [line.hue for line in drawn.lines] == ["c0", "c0", "c1"] and drawn.legend == [("c0", "x"), ("c1", "y")]
     assert [line.begins for line in drawn.lines] == [False, False, True]
 
 
 def test_a_scatter_has_its_line_and_its_diagonal():
     points = [Point(x, 2 * x + 1, f"p{x}") for x in range(5)]
-    drawn = drawings.draw(Scatter(points, "here", "there", line=True, diagonal=True))
+    drawn = drawings.draw(Scatter("title", "caption", points, "here", "there", line=True, diagonal=True))
     assert "slope 2.000, intercept 1.000" in drawn.note and "y = x" in drawn.note and "slope 2.000" in drawn.says
     kinds = [mark.kind for mark in drawn.marks]
-    assert kinds == ["guide", "train-router", *["dot"] * 5]
+    assert kinds == ["guide", "fit", *["dot"] * 5]
     ends = re.findall(r"-?[\d.]+ -?[\d.]+", drawn.marks[1].path)
     assert ends == [re.findall(r"-?[\d.]+ -?[\d.]+", drawn.marks[i].path)[0] for i in (2, 6)], (
         "it goes through its points"
@@ -45,13 +52,13 @@ def test_a_scatter_has_its_line_and_its_diagonal():
 
 
 def test_a_line_through_one_place_is_not_drawn():
-    drawn = drawings.draw(Scatter([Point(1, 1), Point(1, 2)], line=True))
+    drawn = drawings.draw(Scatter("title", "caption", [Point(1, 1), Point(1, 2)], line=True))
     assert [mark.kind for mark in drawn.marks] == ["dot", "dot"] and drawn.note == ""
 
 
 def test_many_points_are_thinned_and_have_no_names(monkeypatch):
     monkeypatch.setattr(drawings, "SCATTER", 50)
-    drawn = drawings.draw(Scatter([Point(i, i, str(i)) for i in range(500)]))
+    drawn = drawings.draw(Scatter("title", "caption", [Point(i, i, str(i)) for i in range(500)]))
     assert len(drawn.marks) == 51 and "51 of 500 points" in drawn.note and drawn.names == []
     assert "Scatter of 500 points" in drawn.says
 
@@ -61,7 +68,7 @@ def test_lines_have_bands_and_stand_in_order():
         Series("a", [(2, 1, 0.5, 1.5), (1, 0, -0.5, 0.5)]),
         Series("b", [(1, 0.5, None, None), (2, 0.5, None, None)]),
     ]
-    drawn = drawings.draw(Lines(series, "k", "score", Reference(1.0)))
+    drawn = drawings.draw(Lines("title", "caption", series, "k", "score", Reference(1.0)))
     assert [mark.kind for mark in drawn.marks] == ["band", "line", "dot", "dot", "line", "dot", "dot"]
     (x1, y1), (x2, y2) = place(drawn.marks[2].path), place(drawn.marks[3].path)
     assert x1 < x2 and y1 > y2, "sorted by x, and up is more"
@@ -71,36 +78,38 @@ def test_lines_have_bands_and_stand_in_order():
 
 def test_one_line_may_stand_out():
     series = [Series(name, [(0, 0.5, None, None), (1, 0.5, None, None)]) for name in ("a", "mean")]
-    drawn = drawings.draw_lines(Lines(series), "mean", lambda x: f"layer {x}", ends=(0.0, 2.0))
+    drawn = drawings.draw_lines(Lines("title", "caption", series), "mean", lambda x: f"layer {x}", ends=(0.0, 2.0))
     assert [(mark.kind, mark.hue) for mark in drawn.marks[:2]] == [("line pale", "c0"), ("line", "ink")]
     assert drawn.marks[2].title == "mean\nlayer 0: 0.500"
     assert {"0", "2"} <= {label for _, label in drawn.y_ticks}
 
 
 def test_short_names_stand_and_long_ones_lie():
-    standing = drawings.draw(Bars(["1", "2"], [1, -2]))
+    standing = drawings.draw(Bars("title", "caption", ["1", "2"], [1, -2]))
     assert standing.kind == "plot" and [mark.title for mark in standing.marks] == ["1: 1", "2: −2"]
     foot = {label: down for down, label in standing.y_ticks}["0"]
     tops = [float(re.search(r"V(\S+?)H", mark.path)[1]) for mark in standing.marks]
     assert tops[0] < foot < tops[1]
-    lying = drawings.draw(Bars(["one cluster", "another"], [4, 8], y="examples"))
+    lying = drawings.draw(Bars("title", "caption", ["one cluster", "another"], [4, 8], y="examples"))
     assert lying.kind == "rows" and lying.bars and lying.x == "examples" and not lying.has_words
     ends = [float(line.mark.partition("H")[2]) for line in lying.lines]
     assert ends[1] == pytest.approx(2 * ends[0], abs=0.1), "from zero"
 
 
 def test_a_matrix_is_printed_where_it_is_small():
-    drawn = drawings.draw(Matrix(["a"], ["x", "y", "z"], [[0.5, None, 1.0]]))
+    drawn = drawings.draw(Matrix("title", "caption", ["a"], ["x", "y", "z"], [[0.5, None, 1.0]]))
     assert drawn.grid is None and not drawn.signed and [drawn.depth(v) for v in drawn.values[0]] == [0.0, 0.0, 1.0]
-    both = drawings.draw(Matrix(["a"], ["x", "y"], [[-0.5, 1.0]]))
+    both = drawings.draw(Matrix("title", "caption", ["a"], ["x", "y"], [[-0.5, 1.0]]))
     assert both.signed and both.depth(-0.5) == 0.5
-    wide = drawings.draw(Matrix(["a"], [str(i) for i in range(20)], [[float(i) for i in range(20)]]), "key")
+    wide = drawings.draw(
+        Matrix("title", "caption", ["a"], [str(i) for i in range(20)], [[float(i) for i in range(20)]]), "key"
+    )
     assert wide.grid is not None and wide.grid.key == "key" and wide.grid.paths[-1][0] == 1.0
 
 
 @pytest.mark.parametrize(
     "shape",
-    [Dots([]), Dots([Dot("a", None)]), Scatter([]), Lines([]), Lines([Series("a", [])]), Bars([], []), Bars(["a"], [None]), Matrix([], [], [])],
+    [Dots("title", "caption", []), Dots("title", "caption", [Dot("a", None)]), Scatter("title", "caption", []), Lines("title", "caption", []), Lines("title", "caption", [Series("a", [])]), Bars("title", "caption", [], []), Bars("title", "caption", ["a"], [None]), Matrix("title", "caption", [], [], [])],
 )  # fmt: skip
 def test_without_a_number_there_is_nothing_to_draw(shape):
     assert drawings.draw(shape) is None
@@ -108,23 +117,23 @@ def test_without_a_number_there_is_nothing_to_draw(shape):
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 1e-12, 1e9])
 def test_one_number_alone_has_an_axis(value):
-    drawn = drawings.draw(Dots([Dot("a", value), Dot("b", value + abs(value) * 1e-16)]))
+    drawn = drawings.draw(Dots("title", "caption", [Dot("a", value), Dot("b", value + abs(value) * 1e-16)]))
     assert all(0 <= place(line.mark)[0] <= 100 for line in drawn.lines) and drawn.ticks
 
 
 def test_what_is_too_much_is_left_to_the_file(monkeypatch):
     monkeypatch.setattr(drawings, "DOTS", 2)
     monkeypatch.setattr(drawings, "GRID", 2)
-    assert "the first 2 of 3 rows" in drawings.draw(Dots([Dot(str(i), i) for i in range(3)])).note
-    assert "the first 2 of 3 bars" in drawings.draw(Bars(list("abc"), [1, 2, 3])).note
-    drawn = drawings.draw(Matrix(list("abc"), list("abc"), [[1, 2, 3]] * 3))
+    assert "the first 2 of 3 rows" in drawings.draw(Dots("title", "caption", [Dot(str(i), i) for i in range(3)])).note
+    assert "the first 2 of 3 bars" in drawings.draw(Bars("title", "caption", list("abc"), [1, 2, 3])).note
+    drawn = drawings.draw(Matrix("title", "caption", list("abc"), list("abc"), [[1, 2, 3]] * 3))
     assert drawn.values == [[1, 2]] * 2 and "first 2 rows and 2 columns" in drawn.note
 
 
 def test_the_intervals_of_a_column_share_an_axis():
     rows = [
-        [Cell(text="a"), Cell(None, 1.0, 0.0, 2.0), Cell(None, 7)],
-        [Cell(text="b"), Cell(None, 3.0, 2.0, 4.0), Cell()],
+        ["a", Estimate(1.0, 0.0, 2.0), 7],
+        ["b", Estimate(3.0, 2.0, 4.0), None],
     ]
     numeric, printed = drawings.print_table(Table(["name", "value", "n"], rows))
     assert numeric == [False, True, True]

@@ -3,7 +3,8 @@ import warnings
 
 import pytest
 
-from yosegi.reporting import figures, findings, report
+from yosegi.findings import Dots
+from yosegi.reporting import figures, report
 from yosegi.reporting.read import read
 
 
@@ -37,7 +38,7 @@ def test_a_figure_without_numbers_is_not_drawn(run, said):
 
 
 def test_a_picture_has_every_row_and_its_reference(said):
-    figure = findings._figure(findings._Part(said["findings"][0]["figure"], "here"))
+    figure = Dots(**said["findings"][0]["figure"])
     (axes,) = figures._finding(figure).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["base", "arrow", "untested"]
     assert axes.get_title("left") == "Accuracy by model" and axes.get_legend_handles_labels()[1] == [

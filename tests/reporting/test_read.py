@@ -3,6 +3,7 @@ import json
 import pytest
 
 from yosegi.errors import Corrupt
+from yosegi.findings import Findings
 from yosegi.reporting.read import read
 
 
@@ -126,4 +127,4 @@ def test_when_it_was(found, tmp_path):
 
 def test_findings_alone_are_a_run(tmp_path):
     (tmp_path / "findings.json").write_text('{"title": "t", "findings": []}')
-    assert read([tmp_path]).runs[0].findings == {"title": "t", "findings": []}
+    assert read([tmp_path]).runs[0].findings == Findings("t", [])

@@ -1,12 +1,14 @@
-"""A model that is handed in as a function: asked in batches, kept after each, nothing twice."""
+"""A local model: asked in batches, its answers kept after each, nothing twice."""
 
 import pytest
 
+from yosegi.bases import load
 from yosegi.errors import Invalid
 from yosegi.tasks import Example
 from yosegi.teachers import Question
 from yosegi.teachers.local import Local
 
+BASE = load("nano", device="cpu")
 ROWS = [Example(str(n), f"q{n}", f"a{n}") for n in range(5)]
 
 
@@ -21,9 +23,15 @@ class Model:
         return ["System 2" if "q3" in chat[1]["content"] else '{"system": 1}' for chat in chats]
 
 
+def judge(model, **options):
+    teacher = Local(BASE, **options)
+    teacher.write = model
+    return teacher
+
+
 def test_batches_and_votes():
     model = Model()
-    votes = Local("nano", model, batch_size=2).label(ROWS, Question())
+    votes = judge(model, batch_size=2).label(ROWS, Question())
     assert [vote.system for vote in votes] == [0, 0, 0, 1, 0] and [len(b) for b in model.batches] == [2, 2, 1]
     assert "q4" in model.batches[2][0] and "a4" in model.batches[2][0]
 
@@ -31,13 +39,17 @@ def test_batches_and_votes():
 def test_what_was_written_before_a_kill_is_not_written_again(tmp_path):
     path, dying, model = tmp_path / "answers.jsonl", Model(dies_at=2), Model()
     with pytest.raises(KeyboardInterrupt):
-        Local("nano", dying, hash="h", batch_size=2, answers=path).label(ROWS, Question())
-    votes = Local("nano", model, hash="h", batch_size=2, answers=path).label(ROWS, Question())
+        judge(dying, batch_size=2, answers=path).label(ROWS, Question())
+    votes = judge(model, batch_size=2, answers=path).label(ROWS, Question())
     assert len(model.batches) == 1 and [vote.system for vote in votes] == [0, 0, 0, 1, 0]
-    Local("nano", model, hash="other weights", batch_size=9, answers=path).label(ROWS, Question())
-    assert len(model.batches) == 2 and len(model.batches[1]) == 5
+    judge(model, max_tokens=7, batch_size=9, answers=path).label(ROWS, Question())
+    assert len(model.batches) == 2 and len(model.batches[1]) == 5, "another limit means other answers"
+
+
+def test_a_real_model_writes():
+    assert len(Local(BASE, max_tokens=4).label(ROWS[:2], Question())) == 2
 
 
 def test_no_empty_batches():
     with pytest.raises(Invalid, match="batch_size=0"):
-        Local("nano", Model(), batch_size=0)
+        Local(BASE, batch_size=0)

@@ -1,5 +1,8 @@
 """Experts learn beside a base in four bits: it stays as it is, they stay whole, and both say so."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -47,6 +50,54 @@ def test_it_learns_and_the_base_does_not_move(nano, examples, tmp_path):
         assert sum(likelihood(nano, examples, banks=banks, batch_size=40)) > alone + 1
     finally:
         banks.detach()
+
+
+def test_an_evaluation_beforehand_changes_neither_the_weights_nor_the_training(nano, examples, tmp_path):
+    """bitsandbytes repacks weights in place, on CPUs with AVX512-BF16, for a kernel without a gradient."""
+    untouched, evaluated = bases.load("nano", "4bit", "cpu"), bases.load("nano", "4bit", "cpu")
+    first = likelihood(evaluated, examples[:8])
+    before, after = packed(untouched), packed(evaluated)
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    for kind in ("alone", "fleet"):
+        experts = []
+        for base in (untouched, evaluated):
+            run = Run(tmp_path / kind / str(base is evaluated))
+            if kind == "alone":
+                experts.append(train(base, examples, "reverse", run, QUICK))
+            else:
+                experts.append(fleet(base, {"reverse": examples}, run, QUICK)[0])
+        for layer, f in experts[0].factors.items():
+            assert torch.equal(f.A_RI, experts[1].factors[layer].A_RI), kind
+            assert torch.equal(f.B_OR, experts[1].factors[layer].B_OR) and f.B_OR.any(), kind
+        assert torch.equal(torch.tensor(likelihood(evaluated, examples[:8])), torch.tensor(first))
+
+
+def test_every_packed_linear_hands_back_the_gradient_after_a_forward_without_one(nano):
+    for name in linears(nano.model):
+        linear = nano.model.get_submodule(name)
+        x_BI = torch.randn(3, linear.in_features, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            plain_BO = linear(x_BI)
+        x_BI.requires_grad_()
+        y_BO = linear(x_BI)
+        y_BO.sum().backward()
+        assert torch.equal(y_BO, plain_BO)
+        torch.testing.assert_close(x_BI.grad, weight(linear).sum(0).expand(3, -1), atol=1e-4, rtol=1e-4)
+
+
+def test_a_linear_that_was_never_asked_to_keep_its_layout_keeps_it_when_its_weight_is_read():
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    linear = Linear4bit(64, 96, bias=True, quant_type="nf4", compute_dtype=torch.float32)
+    linear.load_state_dict({"weight": torch.randn(96, 64), "bias": torch.randn(96)})
+    linear = linear.to("cpu").eval()
+    stored, W_OI = linear.weight.data.clone(), dequantize_4bit(linear.weight.data, linear.weight.quant_state)
+    torch.testing.assert_close(weight(linear), W_OI, atol=1e-5, rtol=1e-5)
+    assert torch.equal(linear.weight.data, stored)
+    with torch.no_grad():
+        linear(torch.zeros(1, 64))  # on some CPUs it is packed for another kernel now
+    torch.testing.assert_close(weight(linear), W_OI, atol=2e-2, rtol=1e-2)
 
 
 def test_an_expert_is_not_rounded(nano, examples, tmp_path):
@@ -99,3 +150,9 @@ def test_an_init_that_looks_at_the_base_sees_what_it_computes_with(nano, example
         beside = nano.model(**inputs).logits
         banks.detach()
     torch.testing.assert_close(beside, alone, atol=2e-3, rtol=1e-3)
+
+
+def test_bitsandbytes_warns_nobody_of_a_kernel_that_is_never_used():
+    script = "import yosegi.bases, bitsandbytes"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

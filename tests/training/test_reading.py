@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from transformers import MambaConfig, MambaForCausalLM
 
 from tests.training.conftest import sums, tiny_base, tiny_t5
 from yosegi.bases import Base
@@ -32,6 +31,8 @@ def test_packed_rows_are_counted_and_nothing_is_cut_off(base):
 
 
 def test_a_base_that_cannot_is_told_so_or_refused():
+    from transformers import MambaConfig, MambaForCausalLM
+
     torch.manual_seed(0)
     config = MambaConfig(hidden_size=32, num_hidden_layers=1, vocab_size=30, state_size=4)
     recurrent = Base("mamba", "0" * 12, MambaForCausalLM(config).eval(), tiny_base().tokenizer)

@@ -3,6 +3,7 @@ causal or sequence-to-sequence model is named by its folder or its Hugging Face 
 """
 
 import hashlib
+import logging
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ HASHES: "OrderedDict[tuple[str, int, int], str]" = OrderedDict()
 """File (path, size, mtime) -> sha256, so that one process reads a base's weights for their hash once."""
 
 HELD = ("fp32", "bf16", "4bit")
+
+# bitsandbytes, which PEFT imports wherever it is installed, warns on CPUs with AVX512-BF16 that an optional kernel is missing.
+# `load` never takes that kernel's path (`_keep_trainable`), so the warning concerns nobody.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 SMALL = 30_000_000
 """A model of fewer parameters is computed by one thread, unless OMP_NUM_THREADS says otherwise: more of them spend ten times
@@ -64,10 +69,10 @@ def load(name: str, load_in: str = "fp32", device: str | None = None) -> Base:
         raise MissingExtra.named("bitsandbytes", "quant")
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     folder, device = where(name), device or ("cuda" if torch.cuda.is_available() else "cpu")
     how = {"dtype": torch.bfloat16 if load_in == "bf16" else torch.float32}
     if load_in == "4bit":
@@ -89,6 +94,7 @@ def load(name: str, load_in: str = "fp32", device: str | None = None) -> Base:
         tokenizer.pad_token = tokenizer.eos_token
     if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
         torch.set_num_threads(1)
+    _keep_trainable(model)
     model.to(device).eval()  # type: ignore[arg-type]
     return Base(name, weights_hash(folder), model, tokenizer, load_in)
 
@@ -102,6 +108,18 @@ def _nf4(device: str) -> dict[str, Any]:
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=rest
     )
     return {"dtype": rest, "quantization_config": packed, "device_map": {"": device}}
+
+
+def _keep_trainable(model: nn.Module) -> None:
+    """Keep 4-bit linears in the layout that has a gradient.
+
+    On CPUs with AVX512-BF16, bitsandbytes repacks the weights of a linear in place at its first forward in eval mode, for a
+    kernel that has no backward: whatever was trained afterwards would get no gradient through the layer, and no error. Each of
+    its linears has a switch for it.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def where(name: str) -> str:

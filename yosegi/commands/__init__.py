@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 import yosegi
 from yosegi.errors import YosegiError
@@ -18,18 +19,53 @@ from yosegi.errors import YosegiError
 HELP = "Train many small LoRA experts, keep them in a library, let them answer together, and know whether it worked."
 
 
+PANELS = {
+    "Start": ("demo", "doctor", "ls", "show"),
+    "Train": ("train", "reinforce", "train-router", "label", "curate", "terms"),
+    "Combine": ("library", "merge", "search"),
+    "Judge": ("eval", "report", "run"),
+}
+"""The verbs in the order in which `yosegi --help` lists them: from a first try to a finished report."""
+
+
+class Verbs(typer.core.TyperGroup):
+    """Lists the verbs by workflow, not by alphabet; an installed verb that no panel names comes last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names in the order of `PANELS`."""
+        order = [name for names in PANELS.values() for name in names]
+        return sorted(
+            super().list_commands(ctx), key=lambda name: (order.index(name) if name in order else len(order), name)
+        )
+
+
 def app() -> typer.Typer:
-    """The verbs of this folder. A module with an `app` of its own is a verb with verbs below it."""
-    every = typer.Typer(help=HELP, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    """Returns the command line: one verb a file of this folder. A file with an `app` of its own is a verb with verbs below it."""
+    every = typer.Typer(
+        help=HELP,
+        cls=Verbs,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    panels = {name: panel for panel, names in PANELS.items() for name in names}
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if module.name[0] == "_":
             continue
-        verb = importlib.import_module(f"yosegi.commands.{module.name}")
+        verb, name = importlib.import_module(f"yosegi.commands.{module.name}"), module.name.replace("_", "-")
+        panel = panels.get(name, "Other")
         if hasattr(verb, "app"):
-            every.add_typer(verb.app, name=module.name)
+            every.add_typer(verb.app, name=name, rich_help_panel=panel)
         else:
             function = getattr(verb, module.name, None) or getattr(verb, f"{module.name}_")
-            every.command(module.name.replace("_", "-"), context_settings=getattr(verb, "CONTEXT", None))(function)
+            example = getattr(verb, "EXAMPLE", None)
+            every.command(
+                name,
+                context_settings=getattr(verb, "CONTEXT", None),
+                rich_help_panel=panel,
+                epilog=example and f"Example: {example}",
+            )(function)
 
     @every.callback()
     def about(

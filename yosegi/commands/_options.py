@@ -42,7 +42,7 @@ def begin(data: Path | None = None, as_json: bool = False) -> None:
 def _one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """Our own warnings are for whoever typed the command; where in the code they arose is not."""
     own = Path(filename).is_relative_to(Path(__file__).parents[1])
-    return f"Mind: {message}\n" if own else f"{filename}:{lineno}: {category.__name__}: {message}\n"
+    return f"Warning: {message}\n" if own else f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def say(value: Any, as_json: bool, text: str | None = None) -> None:

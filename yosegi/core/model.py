@@ -284,7 +284,8 @@ def weight(linear: nn.Module) -> Tensor:
     """W [O, I] in fp32, whichever way the module stores it. Of a quantised one, what it computes with."""
     W: Tensor = linear.weight  # type: ignore[assignment]
     if not W.is_floating_point():  # packed: it is asked what it makes of every unit vector
-        eye_II = torch.eye(shape(linear)[1], device=W.device)
-        W_IO: Tensor = linear(eye_II)
-        return (W_IO - linear(torch.zeros_like(eye_II[:1]))).mT.float().contiguous()  # without the bias
+        # with a gradient: bitsandbytes repacks weights on some CPUs as soon as an input comes without
+        eye_II = torch.eye(shape(linear)[1], device=W.device, requires_grad=True)
+        W_IO: Tensor = linear(eye_II) - linear(torch.zeros_like(eye_II[:1], requires_grad=True))  # without the bias
+        return W_IO.mT.float().contiguous()
     return (W if isinstance(linear, nn.Linear) else W.mT).detach().float()

@@ -18,6 +18,7 @@ from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid, YosegiError
 from yosegi.evaluation.measure import evaluate, fingerprint
 from yosegi.evaluation.statistics import Comparison, compare
+from yosegi.findings import Cell, Estimate, Finding, Table, save
 from yosegi.progress import Bar, progress
 from yosegi.run import Run, free_memory
 from yosegi.tasks import Example, Task
@@ -94,7 +95,7 @@ def evaluate_bases(
             bar.advance(each - (bar.done - done))
     order = ranking(found.rows)
     found.rows.sort(key=lambda row: order.index(row["model"]))
-    files.write_json(run.path / "findings.json", findings(found, run))
+    save(run.path, "Which base to begin with", findings(found, run))
     return found
 
 
@@ -121,28 +122,23 @@ def against_best(rows: Sequence[Row], run: Run) -> dict[str, list[tuple[Row, Com
     return found
 
 
-def findings(found: Bases, run: Run) -> dict[str, Any]:
-    """The page's part: a table a task, sorted, and in words what these questions can tell apart."""
-    told = []
+def findings(found: Bases, run: Run) -> list[Finding]:
+    """Returns a table per task, sorted, and in words what these questions can tell apart."""
+    listed = []
     for task, lines in against_best(found.rows, run).items():
         best = lines[0][0]
-        rows = [
-            [row["model"], {"value": row["value"], "low": row["ci_low"], "high": row["ci_high"], "best": row is best},
+        rows: list[list[Cell]] = [
+            [row["model"], Estimate(row["value"], row["ci_low"], row["ci_high"], row is best),
              *([None] * 3 if pair is None else [pair.diff, pair.p_value, f"+{pair.gained} −{pair.lost}"]), row["base_hash"]]
             for row, pair in lines
         ]  # fmt: skip
         columns = ["base", best["metric"], "against the best", "p", "gained, lost", "hash"]
-        told.append(
-            {
-                "heading": f"{task}: {best['model']} is first of {len(lines)}",
-                "text": words(lines),
-                "table": {"columns": columns, "rows": rows, "note": NOTE},
-            }
-        )
+        heading = f"{task}: {best['model']} is first of {len(lines)}"
+        listed.append(Finding(heading, words(lines), Table(columns, rows, NOTE)))
     if found.failed:
         text = [f"{name}: {why}" for name, why in found.failed.items()]
-        told.append({"heading": f"Not measured: {len(found.failed)}", "text": text})
-    return {"title": "Which base to begin with", "findings": told}
+        listed.append(Finding(f"Not measured: {len(found.failed)}", text))
+    return listed
 
 
 def words(lines: Sequence[tuple[Row, Comparison | None]]) -> list[str]:

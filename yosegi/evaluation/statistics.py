@@ -1,10 +1,10 @@
-"""How sure one can be: intervals for one model, paired tests for two models on the same questions.
+"""How sure one can be: intervals for one model, paired tests for two models on the same questions, and many tests at once.
 
 Few questions say little: three of them, whatever their scores, cannot tell two models apart (p is 1/4 at least), and a
 bootstrap of three would swear that they can. What is counted is in `exact.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -79,8 +79,9 @@ def over_seeds(
     after: Sequence[Sequence[float]],
     before: Sequence[Sequence[float]] | None = None,
     tasks: Sequence[str] | None = None,
+    confidence: float = 1 - ALPHA,
 ) -> tuple[float, float, float]:
-    """The mean of scores [seeds][items], or of their paired differences, and its 95 % interval.
+    """The mean of scores [seeds][items], or of their paired differences, and its interval.
 
     Seeds and items are crossed and both random (two-way analysis of variance, Satterthwaite 1946): an interval that speaks of
     other seeds and other questions. A bootstrap of three seeds is far too narrow: 0.77 instead of 0.95 where seeds differ most.
@@ -91,9 +92,11 @@ def over_seeds(
         after: items stand in the same order in every seed.
         before: what to subtract.
         tasks: the task of each item. With it the interval speaks of other tasks, each counted alike, instead of other questions.
+        confidence: 0.95 by default.
     """
     from scipy.stats import t
 
+    upper = (1 + confidence) / 2
     values_SN = np.asarray(after, float) - (0.0 if before is None else np.asarray(before, float))
     if tasks is not None and len(set(tasks)) > 1:
         places = [[n for n, task in enumerate(tasks) if task == one] for one in dict.fromkeys(tasks)]
@@ -108,9 +111,9 @@ def over_seeds(
         of_seeds, of_rest = N * seed_S.var(ddof=1), float(np.square(rest_SN).sum()) / ((S - 1) * (N - 1))
     square = float(max(of_seeds + of_items - of_rest, of_seeds, of_items))
     if square < 1e-24:
-        return mean, *_unmoved(mean, N, after, before)
+        return mean, *_unmoved(mean, N, after, before, upper)
     freedom = square**2 / (of_seeds**2 / max(S - 1, 1) + of_items**2 / (N - 1) + of_rest**2 / (max(S - 1, 1) * (N - 1)))
-    wide, variance = float(t.ppf(0.975, freedom)), square / (S * N)
+    wide, variance = float(t.ppf(upper, freedom)), square / (S * N)
     if before is None and values_SN.min() >= 0 and values_SN.max() <= 1:
         independent = mean * (1 - mean) / variance
         return mean, *wilson(mean * independent, independent, wide)
@@ -119,15 +122,66 @@ def over_seeds(
 
 
 def _unmoved(
-    mean: float, N: int, after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None
+    mean: float, N: int, after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None, upper: float
 ) -> tuple[float, float]:
     """Where all is alike: that nobody was right, or changed, was seen on N questions only, whatever the number of seeds."""
-    if before is None:
-        return wilson(mean * N, N) if 0 <= mean <= 1 else (mean, mean)
-    if not all(np.isin(np.asarray(some, float), (0, 1)).all() for some in (after, before)):
-        from scipy.stats import t
+    from scipy.stats import norm, t
 
-        half = abs(mean) * (1 + float(t.ppf(0.975, N))) / (N + 1)  # as if nothing had changed on one question more
+    if before is None:
+        return wilson(mean * N, N, float(norm.ppf(upper))) if 0 <= mean <= 1 else (mean, mean)
+    if not all(np.isin(np.asarray(some, float), (0, 1)).all() for some in (after, before)):
+        half = abs(mean) * (1 + float(t.ppf(upper, N))) / (N + 1)  # as if nothing had changed on one question more
     else:
-        half = wilson(0, N)[1]
+        half = wilson(0, N, float(norm.ppf(upper)))[1]
     return mean - half, mean + half
+
+
+def difference_p(
+    after: Sequence[Sequence[float]], before: Sequence[Sequence[float]], tasks: Sequence[str] | None = None
+) -> float:
+    """Two-sided p that nothing differs: 1 less the confidence of the widest interval of `over_seeds` that leaves out 0."""
+
+    def leaves_out_zero(alpha: float) -> bool:
+        _, low, high = over_seeds(after, before, tasks, 1 - alpha)
+        return low > 0 or high < 0
+
+    return _smallest(leaves_out_zero)
+
+
+def equivalence_p(
+    after: Sequence[Sequence[float]],
+    before: Sequence[Sequence[float]],
+    margin: float,
+    tasks: Sequence[str] | None = None,
+) -> float:
+    """p that the difference is the margin or more: two one-sided tests (TOST, Schuirmann 1987, doi.org/10.1007/BF01068419).
+
+    A difference that was not found is no equality; this asks for evidence that it is small. At level α the interval of
+    confidence 1 - 2α has to lie between -margin and margin.
+    """
+
+    def lies_within(alpha: float) -> bool:
+        _, low, high = over_seeds(after, before, tasks, 1 - 2 * alpha)
+        return -margin < low and high < margin
+
+    return _smallest(lies_within, 0.5)
+
+
+def _smallest(rejects: Callable[[float], bool], most: float = 1.0) -> float:
+    """The least level at which a test rejects, by bisection; 1 if it does at none."""
+    low, high = 0.0, most - 1e-9
+    if not rejects(high):
+        return 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rejects(middle) else (middle, high)
+    return high
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values adjusted for being many (Holm 1979): those below α are, together, wrong with a probability of at most α."""
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted

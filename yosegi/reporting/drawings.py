@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from yosegi.findings import Bars, Cell, Dots, Estimate, Figure, Lines, Matrix, Reference, Scatter, Table
 from yosegi.reporting import grids
 from yosegi.reporting.curves import POINTS, thin, ticks
-from yosegi.reporting.findings import Bars, Cell, Dots, Lines, Matrix, Reference, Scatter, Shape, Table
 from yosegi.reporting.format import number
 from yosegi.reporting.grids import NUMBERS, Grid
 
@@ -131,21 +131,24 @@ class Printed:
 def print_table(table: Table, most: int = 200) -> tuple[list[bool], list[list[Printed]]]:
     """Which columns hold numbers, and the first rows. The intervals of one column share one axis."""
     columns = [[row[i] for row in table.rows] for i in range(len(table.columns))]
-    numeric = [any(cell.text is None for cell in column) for column in columns]
-    scales = [
-        _Scale(v for cell in column for v in (cell.value, cell.low, cell.high))
-        if any(cell.low is not None and cell.high is not None for cell in column)
-        else None
-        for column in columns
-    ]
+    numeric = [any(not isinstance(cell, str) for cell in column) for column in columns]
+    scales = [_column_scale([cell for cell in column if isinstance(cell, Estimate)]) for column in columns]
     return numeric, [
         [_printed(cell, scale) for cell, scale in zip(row, scales, strict=True)] for row in table.rows[:most]
     ]
 
 
+def _column_scale(cells: Sequence[Estimate]) -> "_Scale | None":
+    if not any(cell.low is not None and cell.high is not None for cell in cells):
+        return None
+    return _Scale(v for cell in cells for v in (cell.value, cell.low, cell.high))
+
+
 def _printed(cell: Cell, scale: "_Scale | None") -> Printed:
-    if cell.text is not None:
-        return Printed(cell.text)
+    if isinstance(cell, str):
+        return Printed(cell)
+    if not isinstance(cell, Estimate):
+        cell, scale = Estimate(cell), None
     text, interval = number(cell.value), _interval(cell.low, cell.high)
     if scale is None or cell.value is None:
         return Printed(text, cell.value, cell.best, interval)
@@ -155,7 +158,7 @@ def _printed(cell: Cell, scale: "_Scale | None") -> Printed:
     return Printed(text, cell.value, cell.best, interval, bar, round(scale(cell.value), 1))
 
 
-def draw(shape: Shape, key: str = "") -> Drawing | None:
+def draw(shape: Figure, key: str = "") -> Drawing | None:
     """The drawing; None if there is no number in it. `key` is unique on the page."""
     match shape:
         case Dots():
@@ -227,10 +230,11 @@ def _bars(shape: Bars) -> Rows | Plot | None:
 
 
 def _scatter(shape: Scatter) -> Plot | None:
-    if not shape.points:
+    every = shape.known()
+    if not every:
         return None
-    groups = _groups(point.group for point in shape.points)
-    xs, ys = [p.x for p in shape.points], [p.y for p in shape.points]
+    groups = _groups(point.group for _, _, point in every)
+    xs, ys = [x for x, _, _ in every], [y for _, y, _ in every]
     fit = least_squares(shape)
     ends = [(x, fit[0] * x + fit[1]) for x in (min(xs), max(xs))] if fit else []
     both = [*xs, *ys] if shape.diagonal else []
@@ -244,26 +248,26 @@ def _scatter(shape: Scatter) -> Plot | None:
             Mark("guide", "", f"M{across(low):.1f} {up.down(low):.1f}L{across(high):.1f} {up.down(high):.1f}")
         )
     if fit:
-        plot.marks.append(Mark("train-router", "", _path([(across(x), up.down(y)) for x, y in ends])))
+        plot.marks.append(Mark("fit", "", _path([(across(x), up.down(y)) for x, y in ends])))
         plot.note = f"The line is the least-squares fit: slope {number(fit[0])}, intercept {number(fit[1])}."
         plot.says += f"; least-squares slope {number(fit[0])}"
     plot.note = " ".join(filter(None, [plot.note, "Dotted: y = x." if shape.diagonal else ""]))
-    points = thin(shape.points, SCATTER)
-    for point in points:
-        title = f"{point.label or point.group}\n{number(point.x)}, {number(point.y)}".strip()
-        path = f"M{across(point.x):.1f} {up.down(point.y):.1f}h0"
+    points = thin(every, SCATTER)
+    for x, y, point in points:
+        title = f"{point.label or point.group}\n{number(x)}, {number(y)}".strip()
+        path = f"M{across(x):.1f} {up.down(y):.1f}h0"
         plot.marks.append(Mark("dot", groups[point.group], path, title))
-    if sum(bool(point.label) for point in points) <= NAMED:
-        plot.names = [(across(p.x), up.down(p.y), p.label) for p in points if p.label]
-    if len(points) < len(shape.points):
-        plot.note += f" Drawn: {len(points)} of {len(shape.points):,} points, to keep the page small."
+    if sum(bool(point.label) for _, _, point in points) <= NAMED:
+        plot.names = [(across(x), up.down(y), point.label) for x, y, point in points if point.label]
+    if len(points) < len(every):
+        plot.note += f" Drawn: {len(points)} of {len(every):,} points, to keep the page small."
     plot.x_ticks, plot.y_ticks = across.ticks(5), [(100 - place, label) for place, label in up.ticks(5)]
     return plot
 
 
 def least_squares(shape: Scatter) -> tuple[float, float] | None:
     """Slope and intercept, where a line is asked for and there is one."""
-    xs, ys = [p.x for p in shape.points], [p.y for p in shape.points]
+    xs, ys = [x for x, _, _ in shape.known()], [y for _, y, _ in shape.known()]
     if not shape.line or len(set(xs)) < 2:
         return None
     fit = statistics.linear_regression(xs, ys)
@@ -281,18 +285,19 @@ def draw_lines(
         words: what the pointer tells of an x instead of its number.
         ends: what the axis of y has to reach.
     """
-    every = [point for one in shape.series for point in one.points]
+    lines = {one.name: one.known() for one in shape.series}
+    every = [point for points in lines.values() for point in points]
     if not every:
         return None
     across = _Scale([p[0] for p in every], room=0.02)
     up = _Scale([*ends, *(v for p in every for v in p[1:])], shape.reference)
     told = "; ".join(
-        f"{s.name} {number(s.points[0][1])} to {number(s.points[-1][1])}" for s in shape.series[:12] if s.points
+        f"{name} {number(points[0][1])} to {number(points[-1][1])}" for name, points in [*lines.items()][:12] if points
     )
     plot = Plot(f"Lines, {shape.y or 'y'} by {shape.x or 'x'}: {told}", x=shape.x, y=shape.y)
     hues = ["ink" if one.name == strong else f"c{place % 10}" for place, one in enumerate(shape.series)]
     for place, one in enumerate(shape.series):
-        hue, points = hues[place], thin(sorted(one.points, key=lambda p: p[0]), POINTS)
+        hue, points = hues[place], thin(lines[one.name], POINTS)
         pale = " pale" if strong is not None and one.name != strong else ""
         band = [p for p in points if p[2] is not None and p[3] is not None]
         if len(band) > 1:
@@ -309,7 +314,7 @@ def draw_lines(
                 said = f"{one.name}\n{words(p[0]) if words else number(p[0])}: {number(p[1])}"
                 said += f" ({_interval(p[2], p[3])})" if _interval(p[2], p[3]) else ""
                 plot.marks.append(Mark("dot", hue, f"M{across(p[0]):.1f} {up.down(p[1]):.1f}h0", said))
-        if len(points) < len(one.points):
+        if len(points) < len(lines[one.name]):
             plot.note = f"Lines of more than {POINTS} points are thinned."
     plot.legend = (
         [(hue, one.name) for hue, one in zip(hues, shape.series, strict=True)] if len(shape.series) > 1 else []
@@ -320,8 +325,8 @@ def draw_lines(
 
 
 def _matrix(shape: Matrix, key: str) -> Heat | None:
-    rows, columns = shape.rows[:GRID], shape.columns[:GRID]
-    values = [row[:GRID] for row in shape.values[:GRID]]
+    rows, columns = list(shape.rows[:GRID]), list(shape.columns[:GRID])
+    values = [list(row[:GRID]) for row in shape.values[:GRID]]
     every = [value for row in values for value in row if value is not None]
     if not every:
         return None
@@ -342,13 +347,15 @@ class _Scale:
 
     def __init__(self, values: Iterable[float | None], reference: Reference | None = None, room: float = 0.04):
         self.known = [value for value in values if value is not None]
-        every = [*self.known, *([reference.value] if reference else [])] or [0.0]
+        every = [*self.known, *([reference.value] if reference and reference.value is not None else [])] or [0.0]
         low, high = min(every), max(every)
         low = high if high - low < 1e-9 * abs(high) else low  # a rounding error is not a range
         room = (high - low) * room or abs(high) * 0.5 or 0.5
         self.low = low - room if low else 0.0  # a scale that begins or ends with zero has nothing beyond it
         self.high = high + room if high or not low else 0.0
-        self.reference = (self(reference.value), reference.label or f"{reference.value:g}") if reference else None
+        self.reference = None
+        if reference and reference.value is not None:
+            self.reference = (self(reference.value), reference.label or f"{reference.value:g}")
 
     def __call__(self, value: float) -> float:
         return 100 * (value - self.low) / (self.high - self.low)

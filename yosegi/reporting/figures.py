@@ -5,10 +5,10 @@ import warnings
 from typing import Any
 
 from yosegi import files
+from yosegi.findings import Bars, Dots, Figure, Lines, Matrix, Reference, Scatter
 from yosegi.reporting import curves, leaderboard, validation
 from yosegi.reporting.drawings import LABEL, MARKED, NAMED, least_squares
 from yosegi.reporting.drawings import draw as draw_on_page
-from yosegi.reporting.findings import Bars, Dots, Figure, Lines, Matrix, Reference, Scatter, findings
 from yosegi.reporting.format import number
 from yosegi.reporting.grids import NUMBERS
 from yosegi.reporting.read import Found, Run
@@ -26,7 +26,6 @@ def draw(found: Found) -> None:
 
     words = [word for m in found.plain for word in (m.model, m.task)]
     words += [str(row.get("expert")) for run in found.runs for row in run.metrics]
-    told = {one.run: one.findings for one in findings(found)}
     words += [str(run.findings) for run in found.runs if run.findings]
     style: Any = {"font.family": _fonts("".join(words)), "font.size": 9}
     style |= {"axes.spines.top": False, "axes.spines.right": False}
@@ -40,7 +39,7 @@ def draw(found: Found) -> None:
                 _save(run, "curves.png", _curves(charts))
                 if found_out := validation.watched(charts):
                     _save(run, "validation.png", _watched(found_out))
-            for place, finding in enumerate(told.get(run.name, []), 1):
+            for place, finding in enumerate(run.findings.findings if run.findings else (), 1):
                 if finding.figure and (picture := _finding(finding.figure)):
                     _save(run, f"finding-{place}.png", picture)
 
@@ -126,11 +125,10 @@ def _watched(found: validation.Watched) -> Any:
     return figure
 
 
-def _finding(told: Figure) -> Any:
+def _finding(shape: Figure) -> Any:
     """What the page draws, on axes of the same range; None if there is no number in it."""
     from matplotlib.figure import Figure as Sheet
 
-    shape = told.shape
     if draw_on_page(shape) is None:
         return None
     high = 4.8 if isinstance(shape, Scatter) else 3.6
@@ -149,7 +147,7 @@ def _finding(told: Figure) -> Any:
             _bars(axes, shape)
         case Matrix():
             _matrix(sheet, axes, shape)
-    axes.set_title(told.title, fontsize=9, loc="left")
+    axes.set_title(shape.title, fontsize=9, loc="left")
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         sheet.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=8, ncols=min(len(labels), 4))
@@ -172,29 +170,28 @@ def _dots(axes: Any, shape: Dots) -> None:
 
 
 def _scatter(axes: Any, shape: Scatter) -> None:
-    groups = list(dict.fromkeys(point.group for point in shape.points))
+    points = shape.known()
+    groups = list(dict.fromkeys(point.group for _, _, point in points))
     for place, group in enumerate(groups):
-        of = [(p.x, p.y) for p in shape.points if p.group == group]
+        of = [(x, y) for x, y, point in points if point.group == group]
         axes.plot(
             *zip(*of, strict=True), "o", color=COLOURS[place % len(COLOURS)], ms=4, alpha=0.8, label=group or None
         )
     if fit := least_squares(shape):
-        ends = [min(p.x for p in shape.points), max(p.x for p in shape.points)]
+        ends = [min(x for x, _, _ in points), max(x for x, _, _ in points)]
         axes.plot(ends, [fit[0] * x + fit[1] for x in ends], color="#2d2620", lw=1.2, label=f"slope {number(fit[0])}")
     if shape.diagonal:
-        both = [value for p in shape.points for value in (p.x, p.y)]
+        both = [value for x, y, _ in points for value in (x, y)]
         axes.plot(*[[min(both), max(both)]] * 2, color="#a39583", lw=0.9, ls=":", label="y = x")
         axes.set_aspect("equal")
-    for point in shape.points if sum(bool(p.label) for p in shape.points) <= NAMED else ():
-        axes.annotate(
-            point.label, (point.x, point.y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7
-        )
+    for x, y, point in points if sum(bool(p.label) for _, _, p in points) <= NAMED else ():
+        axes.annotate(point.label, (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
     axes.set(xlabel=shape.x, ylabel=shape.y)
 
 
 def _lines(axes: Any, shape: Lines) -> None:
     for place, one in enumerate(shape.series):
-        colour, points = COLOURS[place % len(COLOURS)], sorted(one.points, key=lambda p: p[0])
+        colour, points = COLOURS[place % len(COLOURS)], one.known()
         if band := [(x, low, high) for x, _, low, high in points if low is not None and high is not None]:
             axes.fill_between(*zip(*band, strict=True), color=colour, alpha=0.16, lw=0)
         marked = "o-" if len(points) <= MARKED else "-"
@@ -234,7 +231,7 @@ def _matrix(sheet: Any, axes: Any, shape: Matrix) -> None:
 
 
 def _refer(line: Any, reference: Reference | None) -> None:
-    if reference:
+    if reference and reference.value is not None:
         line(reference.value, color="#a39583", lw=0.9, ls=":", label=reference.label or None)
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from yosegi.findings import Lines, Series
 from yosegi.reporting.curves import smooth
 from yosegi.reporting.drawings import Plot, draw_lines
-from yosegi.reporting.findings import Lines, Series
 from yosegi.reporting.format import known
 from yosegi.reporting.read import Found
 
@@ -37,7 +37,7 @@ def learning(found: Found) -> list[Learning]:
                     name = str(row.get("expert") or run.name)
                     lines.setdefault(f"{run.name} · {name}" if several else name, []).append((step, value))
         series = [_series(name, sorted(points)) for name, points in lines.items()]
-        plot = draw_lines(Lines(series, x="step", y=y), ends=ends) if series else None
+        plot = draw_lines(Lines(title, "", series, x="step", y=y), ends=ends) if series else None
         if plot is not None:
             drawn.append(Learning(title, plot))
     return drawn
@@ -45,4 +45,4 @@ def learning(found: Found) -> list[Learning]:
 
 def _series(name: str, points: list[tuple[float, float]]) -> Series:
     values = smooth([value for _, value in points])
-    return Series(name, [(step, value, None, None) for (step, _), value in zip(points, values, strict=True)])
+    return Series(name, [(step, value) for (step, _), value in zip(points, values, strict=True)])

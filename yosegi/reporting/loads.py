@@ -4,9 +4,9 @@ import math
 import statistics
 from dataclasses import dataclass, field
 
+from yosegi.findings import Lines, Reference, Series
 from yosegi.reporting import grids
 from yosegi.reporting.drawings import Plot, Rows, draw_bars, draw_lines
-from yosegi.reporting.findings import Lines, Reference, Series
 from yosegi.reporting.format import known
 from yosegi.reporting.grids import Grid
 from yosegi.reporting.read import Row
@@ -89,12 +89,12 @@ def _by_layer(values: Row, names: list[str], y: str, top: float, strong: str = "
     else:
         last = [_series(strong, lines[strong])] if strong else [_series("mean", mean)] if len(of_tasks) > 1 else []
     every = [*series, *last]
-    shape = Lines(every, x="layer" if "." in names[0] else "row", y=y)
+    shape = Lines(y, "", every, x="layer" if "." in names[0] else "row", y=y)
     return draw_lines(shape, strong=every[-1].name, words=lambda x: names[int(x)], ends=(0.0, top))
 
 
 def _series(name: str, row: list[float | None]) -> Series:
-    return Series(name, [(float(i), v, None, None) for i, v in enumerate(row) if v is not None])
+    return Series(name, [(float(i), v) for i, v in enumerate(row) if v is not None])
 
 
 def _columns(rows: Matrix) -> list[float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from yosegi.findings import Finding, Findings
 from yosegi.reporting import (
     answers,
     audit,
@@ -24,7 +25,6 @@ from yosegi.reporting import (
     validation,
 )
 from yosegi.reporting import format as print_as
-from yosegi.reporting.findings import Finding, Findings, findings
 from yosegi.reporting.headline import flat, headline
 from yosegi.reporting.read import Found
 
@@ -105,14 +105,16 @@ class Told:
     left_out: bool
 
 
-def _told(found: Found) -> list[tuple[Findings, list[Told]]]:
+def _told(found: Found) -> list[tuple[str, Findings, list[Told]]]:
     """The findings of every run, drawn while there is room."""
     budget, out = FINDINGS_BYTES, []
-    for run, of_run in enumerate(findings(found)):
+    for run, of_run in enumerate(found.runs):
         told: list[Told] = []
-        for place, finding in enumerate(of_run.findings):
+        if of_run.findings is None:
+            continue
+        for place, finding in enumerate(of_run.findings.findings):
             numeric, rows = drawings.print_table(finding.table) if finding.table else ([], [])
-            drawing = drawings.draw(finding.figure.shape, f"f{run}-{place}") if finding.figure else None
+            drawing = drawings.draw(finding.figure, f"f{run}-{place}") if finding.figure else None
             budget -= len(repr((rows, drawing)))  # about what they add
             fits = budget >= 0
             told.append(
@@ -120,7 +122,7 @@ def _told(found: Found) -> list[tuple[Findings, list[Told]]]:
                     finding, numeric, rows if fits else [], drawing if fits else None, not fits and drawing is not None
                 )
             )
-        out.append((of_run, told))
+        out.append((of_run.name, of_run.findings, told))
     return out
 
 

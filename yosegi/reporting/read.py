@@ -9,6 +9,7 @@ from typing import Any
 
 from yosegi import files
 from yosegi.errors import Corrupt, NoData
+from yosegi.findings import Findings, load
 from yosegi.reporting.format import known
 
 Row = dict[str, Any]
@@ -62,8 +63,7 @@ class Run:
     similarity: Row
     experts: list[tuple[Row, int]]
     """Cards of the run's library, and what each expert weighs on disk."""
-    findings: Any = None
-    """As the file has them (findings.py)."""
+    findings: Findings | None = None
 
     @cached_property
     def of_bases(self) -> bool:
@@ -255,7 +255,7 @@ def _run(path: Path, name: str, given: Path) -> Run:
         routing=table("routing.json"),
         similarity=table("similarity.json"),
         experts=[(card, weight) for card, weight in cards if isinstance(card, dict)],
-        findings=one("findings.json"),
+        findings=load(path),
     )
     if not (run.rows or run.metrics or run.routing or run.similarity or run.experts or run.findings):
         raise NoData(f"The run {str(given)!r} is empty: it has neither results.jsonl nor metrics.jsonl to report.")

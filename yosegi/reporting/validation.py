@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yosegi.findings import Lines, Series
 from yosegi.reporting.curves import Chart, Curve
 from yosegi.reporting.drawings import Plot, draw_lines
-from yosegi.reporting.findings import Lines, Series
 from yosegi.reporting.format import known
 
 
@@ -52,8 +52,8 @@ def watched(charts: Sequence[Chart]) -> Watched | None:
 
 
 def _panel(of: str, curves: dict[str, Curve], x: str) -> Panel:
-    series = [Series(name, [(a, b, None, None) for a, b in _points(curve, of, x)]) for name, curve in curves.items()]
-    shape = Lines(series, x="tokens read" if x == "tokens" else x, y="loss, nats a token")
+    series = [Series(name, [*_points(curve, of, x)]) for name, curve in curves.items()]
+    shape = Lines(of, "", series, x="tokens read" if x == "tokens" else x, y="loss, nats a token")
     if (plot := draw_lines(shape)) is not None:
         plot.legend = []  # the table of the arms has the colours
     return Panel(of, shape, plot)

@@ -1,20 +1,18 @@
-"""What a search tells on the page of its run: `findings.json`, as reporting/findings.py reads it."""
+"""The findings of a search: the chosen recipe, the history of the trials, the Pareto front, and which parameters mattered."""
 
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
 from optuna import Study
 from optuna.trial import TrialState
 
-from yosegi import files
+from yosegi.findings import Bars, Cell, Estimate, Finding, Lines, Point, Reference, Scatter, Series, Table, save
 from yosegi.run import Run
 from yosegi.search.outcome import Tried, best_baseline, choose, front, gain, tried
 from yosegi.search.plan import Opened
 
-Finding = dict[str, Any]
 ENOUGH = 10
 """Whole trials from which on it is worth asking which parameter mattered."""
 
@@ -37,7 +35,7 @@ def findings(run: Run, study: Study, opened: Opened) -> None:
     if shares := importance(study, opened):
         found.append(_importance(shares))
     title = f"Search among {len(opened.experts)} experts: {', '.join(opened.exam.labels)}"
-    files.write_json(run.path / "findings.json", {"title": title, "findings": found})
+    save(run.path, title, found)
 
 
 def _chosen(best: Tried, every: Sequence[Tried], study: Study, opened: Opened) -> Finding:
@@ -61,11 +59,11 @@ def _chosen(best: Tried, every: Sequence[Tried], study: Study, opened: Opened) -
         text.append("No trial beat the best baseline, so the baseline is what was chosen.")
     shown = [best, *sorted((one for one in every if one.baseline and one is not best), key=lambda one: -one.score)]
     top = [max(one.means[n] for one in shown) for n in range(len(labels))]
-    rows: list[list[Any]] = [
+    rows: list[list[Cell]] = [
         [
             one.label + (" (chosen)" if one is best else ""),
-            {"value": round(one.value, 5), "best": one is best},
-            *({"value": round(m, 5), "best": m == t} for m, t in zip(one.means, top, strict=True)),
+            Estimate(round(one.value, 5), best=one is best),
+            *(Estimate(round(m, 5), best=m == t) for m, t in zip(one.means, top, strict=True)),
             *(_weight(one, e) for e in range(len(space.experts)) if space.groups),
         ]
         for one in shown
@@ -74,11 +72,7 @@ def _chosen(best: Tried, every: Sequence[Tried], study: Study, opened: Opened) -
     note = "value: the mean of the goals by weight, less the penalty."
     if len(space.groups) > 1:
         note += f" A weight with several numbers: {'; '.join(space.groups)}."
-    return {
-        "heading": "The chosen recipe and the baselines",
-        "text": text,
-        "table": {"columns": columns, "rows": rows, "note": note},
-    }
+    return Finding("The chosen recipe and the baselines", text, Table(columns, rows, note))
 
 
 def _recipe(one: Tried) -> str:
@@ -95,32 +89,22 @@ def _weight(one: Tried, e: int) -> str | float | None:
 
 def _history(best: Tried, every: Sequence[Tried], study: Study) -> Finding:
     """Every trial, and the best so far."""
-    each = [[one.number, one.value] for one in every]
+    each = [(one.number, one.value) for one in every]
     so_far, top = [], -math.inf
     for one in every:
         top = max(top, one.value)
-        so_far.append([one.number, top])
-    series = [{"name": "trial", "points": each}, {"name": "best so far", "points": so_far}]
+        so_far.append((one.number, top))
+    series = [Series("trial", each), Series("best so far", so_far)]
     against = best_baseline(every)
-    reference = {"reference": {"value": against.value, "label": against.label}} if against else {}
+    reference = Reference(against.value, against.label) if against else None
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     write, exam = (_median([t.user_attrs["found"][key] for t in trials]) for key in ("write_ms", "exam_ms"))
     caption = "The value of every whole trial, and the best so far; the line across is the best baseline."
-    return {
-        "heading": "How the search went",
-        "text": [
-            f"A trial took {exam:,.0f} ms of questions and {write:.2f} ms of writing its recipe into the model (medians)."
-        ],
-        "figure": {
-            "kind": "lines",
-            "title": "Value by trial",
-            "caption": caption,
-            "x": "trial",
-            "y": "value",
-            "series": series,
-        }
-        | reference,
-    }
+    text = (
+        f"A trial took {exam:,.0f} ms of questions and {write:.2f} ms of writing its recipe into the model (medians)."
+    )
+    figure = Lines("Value by trial", caption, series, x="trial", y="value", reference=reference)
+    return Finding("How the search went", [text], figure=figure)
 
 
 def _front(every: Sequence[Tried], opened: Opened) -> Finding:
@@ -128,26 +112,18 @@ def _front(every: Sequence[Tried], opened: Opened) -> Finding:
     on, labels = front(every), opened.exam.labels
     numbers = {one.number for one in on}
     points = [
-        {
-            "x": one.means[0],
-            "y": one.means[1],
-            "label": one.label,
-            "group": "front" if one.number in numbers else "beaten",
-        }
-        for one in every
+        Point(one.means[0], one.means[1], one.label, "front" if one.number in numbers else "beaten") for one in every
     ]
-    rows = [
+    rows: list[list[Cell]] = [
         [one.label, *(round(m, 5) for m in one.means), _recipe(one)] for one in sorted(on, key=lambda one: one.means)
     ]
-    return {
-        "heading": "Where the tasks disagree",
-        "text": ["On the front, no task can gain without another losing, among what was tried."],
-        "table": {"columns": ["", *labels, "recipe"], "rows": rows},
-        "figure": {
-            "kind": "scatter", "title": "Pareto front", "caption": f"{labels[0]} against {labels[1]}, a point a whole trial.",
-            "x": labels[0], "y": labels[1], "points": points,
-        },
-    }  # fmt: skip
+    caption = f"{labels[0]} against {labels[1]}, one point per whole trial."
+    return Finding(
+        "Where the tasks disagree",
+        ["On the front, no task can gain without another losing, among what was tried."],
+        Table(["", *labels, "recipe"], rows),
+        Scatter("Pareto front", caption, points, x=labels[0], y=labels[1]),
+    )
 
 
 def importance(study: Study, opened: Opened) -> dict[str, float]:
@@ -172,13 +148,8 @@ def _importance(shares: dict[str, float]) -> Finding:
     caption = "Share of what sets the best tenth of the trials apart (PED-ANOVA)" + (
         f"; the first 30 of {len(shares)} parameters." if len(shares) > 30 else "."
     )
-    return {
-        "heading": "What mattered",
-        "figure": {
-            "kind": "bars", "title": "Importance of each parameter", "caption": caption, "y": "share",
-            "labels": [name for name, _ in shown], "values": [round(share, 5) for _, share in shown],
-        },
-    }  # fmt: skip
+    names, values = [name for name, _ in shown], [round(share, 5) for _, share in shown]
+    return Finding("What mattered", figure=Bars("Importance of each parameter", caption, names, values, y="share"))
 
 
 def _median(values: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ model, a rule or a lot; systems are two or more, from the fastest to the slowest
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,6 @@ from yosegi.tasks import Example
 
 LOST = ("abstained", "unparsable", "failed")
 """Why a vote may be missing: the teacher would not say; its words could not be read; no answer came, and none was kept."""
-
-Write = Callable[[Sequence[list[dict[str, str]]]], list[str]]
-"""What a local model writes after each of several chats."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def scale(k: int) -> tuple[System, ...]:
 
 
 def load(spec: str, **options: Any) -> Teacher:
-    """A teacher by how it is written: `structure`, `random`, `http://host:port/v1#model`, `package.module:Class`.
+    """Returns a teacher by its spec: `structure`, `random`, `local/BASE`, `http://host:port/v1#model`, `package.module:Class`.
 
     Args:
         spec: the drawer's name, a URL, or one from outside.
@@ -121,6 +118,8 @@ def load(spec: str, **options: Any) -> Teacher:
     if spec.startswith(("http://", "https://")):
         endpoint = registry.load("teachers", "endpoint")
         make, options = endpoint.Endpoint, {**options, **endpoint.read_spec(spec)}
+    elif spec.startswith("local/"):
+        make, options = registry.find("teachers", "local"), {**options, "base": spec.removeprefix("local/")}
     elif ":" in spec or spec in registry.names("teachers"):
         make = registry.find("teachers", spec)
         if spec == "endpoint":

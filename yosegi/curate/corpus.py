@@ -1,0 +1,131 @@
+"""From files and specs to a corpus: what `yosegi curate` does, as functions.
+
+curate_files(["texts/"], CurateSettings(score=["keywords:鉄道,軌道"], keep=["0.3"], lang=["ja"]), "runs/railway")
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from yosegi import files
+from yosegi.curate import Pages, curate, sample
+from yosegi.errors import Invalid, UnknownName
+from yosegi.scores import Rule, Score, load, rule
+
+
+class CurateSettings(BaseModel):
+    """How a corpus is curated. Unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    score: list[str] = Field(default=[], json_schema_extra={"common": True})
+    """What a page is worth; may be repeated: length, keywords:words.txt, labelled:labels.jsonl, classifier:ORG/MODEL?label=1,
+    perplexity:BASE, likelihood_ratio:LIBRARY/EXPERT?base=BASE. `yosegi ls scores` names them, `yosegi show` their arguments."""
+    keep: list[str] = Field(default=[], json_schema_extra={"common": True})
+    """The best share to keep, as in 0.3; with several scores NAME=0.3."""
+    threshold: list[str] = Field(default=[], json_schema_extra={"common": True})
+    """What the good side of a score has to reach, or LOW..HIGH; with several scores NAME=2."""
+    lang: list[str] = Field(default=[], json_schema_extra={"common": True})
+    """A language that stays, such as ja; may be repeated."""
+    min_chars: int = Field(default=0, ge=0, json_schema_extra={"common": True})
+    """Fewest characters of a page that stays."""
+    max_chars: int = Field(default=0, ge=0, json_schema_extra={"common": True})
+    """Most characters of a page that stays; 0 is no limit."""
+    near_duplicates: float = Field(default=0.0, json_schema_extra={"common": True})
+    """MinHash similarity from which a page is dropped as a near-duplicate, as in 0.8; 0 keeps all."""
+    grams: int = Field(default=5, ge=1)
+    """Characters of an n-gram for near-duplicates."""
+    page_chars: int = Field(default=100_000, ge=1)
+    """Most characters of a page that is cut from a text file."""
+    encoding: str = "utf-8"
+    """Encoding of text files: utf-8, cp932, euc_jp …"""
+    validation: float = Field(default=0.05, json_schema_extra={"common": True})
+    """Share of the kept pages whose split is validation."""
+
+    @model_validator(mode="after")
+    def _rules_have_scores(self) -> "CurateSettings":
+        if (self.keep or self.threshold) and not self.score:
+            raise ValueError("--keep and --threshold are about a score: say --score as well")
+        return self
+
+    def rules(self) -> tuple[list[Score], list[Rule]]:
+        """Returns the scores, each with its rule. Bad numbers are refused before a model is loaded."""
+        names = [spec.partition(":")[0] for spec in self.score]
+        shares, limits = _by_name("--keep", self.keep, names), _by_name("--threshold", self.threshold, names)
+        kept = {name: _share(name, value) for name, value in shares.items()}
+        for share in kept.values():
+            Rule(keep=share)
+        scores = [load(spec) for spec in self.score]
+        return scores, [rule(s, kept.get(name), limits.get(name)) for name, s in zip(names, scores, strict=True)]
+
+
+def curate_files(
+    corpus: Sequence[str | Path], settings: CurateSettings, out: str | Path | None = None
+) -> dict[str, Any]:
+    """Scores the pages of some files and folders, keeps the good ones, and returns what statistics.json says, with `out`.
+
+    Args:
+        corpus: files (.jsonl, .jsonl.gz, .txt, .md) and folders of them.
+        settings: scores, rules and filters.
+        out: the folder of the result; by default one below runs/.
+    """
+    pages, out = _pages(corpus, settings, out)
+    scores, rules = settings.rules()
+    found = curate(
+        pages, out, scores, rules, languages=settings.lang, min_chars=settings.min_chars, max_chars=settings.max_chars,
+        near_duplicates=settings.near_duplicates, grams=settings.grams, validation=settings.validation,
+    )  # fmt: skip
+    return found | {"out": str(out)}
+
+
+def sample_files(
+    corpus: Sequence[str | Path], settings: CurateSettings, count: int, out: str | Path | None = None
+) -> tuple[Path, int]:
+    """Draws pages at random into sample.jsonl, to be labelled by hand; returns the file and the number of its pages."""
+    pages, out = _pages(corpus, settings, out)
+    path = out / "sample.jsonl"
+    if path.exists():
+        raise Invalid(f"{path} is there already, and may have labels in it. Choose another --out, or delete it.")
+    rows = sample(pages, count, settings.lang, settings.min_chars)
+    if not rows:
+        raise Invalid("There is no page to draw.")
+    files.write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path, len(rows)
+
+
+def _pages(corpus: Sequence[str | Path], settings: CurateSettings, out: str | Path | None) -> tuple[Pages, Path]:
+    """The pages, and a folder outside of them: what is written must not be read as a part of the corpus the next time."""
+    paths = [Path(path) for path in corpus]
+    pages = Pages(paths, settings.page_chars, settings.encoding)
+    out = Path(out or Path("runs") / f"curate-{paths[0].resolve().name.partition('.')[0]}")
+    for path in paths:
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            raise Invalid(f"--out {out} lies inside the corpus {path}, and would be read as a part of it.")
+    return pages, out
+
+
+def _by_name(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE for each score, or a bare value where there is one score."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.rpartition("=")
+        if not equals:
+            if len(names) > 1:
+                raise Invalid(f"{option} {text}: there are several scores; write {names[0]}={text}.")
+            name = names[0]
+        if name not in names:
+            raise UnknownName.among("score of this command", name, names)
+        if name in found:
+            raise Invalid(f"{option} was given twice for {name}.")
+        found[name] = value
+    return found
+
+
+def _share(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise Invalid(f"--keep {value!r} for {name}: a share is a number, such as 0.3.") from None

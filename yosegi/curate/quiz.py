@@ -1,0 +1,62 @@
+"""A quiz about a corpus: one question for each definition sentence that is found, for a person to check."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from yosegi import files
+from yosegi.errors import Invalid, NoData
+from yosegi.tasks.corpus import Corpus
+from yosegi.tasks.readers import data, definitions
+
+
+def draft_quiz(
+    corpus: Sequence[str], out: str | Path, *, choices: int = 8, shots: int = 3, overwrite: bool = False
+) -> dict[str, Any]:
+    """Writes drafts of questions, each with `checked: false`; returns the file, the counts and the terms.
+
+    Args:
+        corpus: names of the task `corpus`, or files: .jsonl with texts, .txt.
+        out: the .jsonl file, which `--task terms/OUT` then reads.
+        choices: candidates of each question.
+        shots: examples shown before each question.
+        overwrite: replace the file, and what was checked in it.
+    """
+    out = Path(out)
+    if not out.name.endswith(".jsonl"):
+        raise Invalid(f"--out is a .jsonl file, not {str(out)!r}.")
+    if out.exists() and not overwrite:
+        raise Invalid(f"{out} is there already; somebody may have checked it. --overwrite replaces it.")
+    terms = definitions.found([row for name in corpus for row in _texts(name)])
+    if len(terms) < 2:
+        raise Invalid(
+            f"{', '.join(corpus)}: {len(terms)} definition sentences found (「X」とは、…をいう; X means …; X is defined as …), "
+            "and a quiz needs two."
+        )
+    rows = definitions.drafts(terms, choices, shots)
+    files.write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    questions = sum(row["split"] == "test" for row in rows)
+    return {"out": str(out), "drafts": len(rows), "questions": questions, "terms": terms}
+
+
+def _texts(name: str) -> list[dict[str, Any]]:
+    """The rows of one corpus that training sees, each with a name of its own."""
+    path = Path(name).expanduser()
+    if name.endswith((".jsonl", ".jsonl.gz", ".txt")):
+        if not path.is_file():
+            raise NoData(f"There is no file {str(path.absolute())!r}.")
+        numbered = data.paragraphs(path) if path.suffix == ".txt" else data.lines(path)
+        rows, title = [{"id": number, **row} for number, row in numbered], path.name
+    else:
+        title = Corpus(name.removeprefix("corpus/")).part
+        rows = data.rows(f"corpus/{title}", None, f"The corpus {title}")
+    if bad := next((row for row in rows if not isinstance(row.get("text"), str)), None):
+        raise Invalid(f"{name}: the row {bad.get('id')!r} has no text.")
+    if not (seen := [row for row in rows if row.get("split", "train") == "train"]):
+        raise Invalid(f"{name} has no rows that training sees (split train).")
+    ids = [str(row.get("id", n)) for n, row in enumerate(seen, 1)]
+    return [
+        {"title": title, **row, "id": key if key.startswith(f"{title}/") else f"{title}/{key}"}
+        for key, row in zip(ids, seen, strict=True)
+    ]
