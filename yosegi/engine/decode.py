@@ -49,20 +49,6 @@ CACHE = 4 * 2**30
 ATTENTION = "yosegi_paged"
 
 
-def paged(model: Any) -> str:
-    """Why this model cannot decode on a paged cache; empty where it can."""
-    config = model.config.get_text_config()
-    if config.is_encoder_decoder:
-        return "it is an encoder-decoder"
-    if model._is_stateful:
-        return "it keeps a state instead of keys and values"
-    if not model._supports_attention_backend:
-        return "its attention has no exchangeable part"
-    if kinds := set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
-        return f"it has layers of {min(kinds)}"
-    return ""
-
-
 class Decoder:
     """Takes requests at any time, and every step brings each of those that run one token further.
 
@@ -78,10 +64,10 @@ class Decoder:
         self.set_batch, self.free, self.rows = set_batch, blocks, rows
         self.waiting: deque[Request] = deque()
         self.running: dict[str, Request] = {}
-        self._own_attention = self.model.config._attn_implementation == "sdpa" and _full(self.model)
+        self._grouped = self.model.config._attn_implementation == "sdpa" and _full(self.model)
         self._choice = _Choice()
         with self._ready():
-            self._processor = _processor(self.model, max(rows, TOKENS), rows, blocks, self._choice)
+            self._processor, self._cache = _processor(self.model, max(rows, TOKENS), rows, blocks, self._choice)
 
     @classmethod
     def sized(cls, base: Base, requests: Sequence[Request], rows: int, set_batch: SetBatch | None = None) -> "Decoder":
@@ -95,8 +81,8 @@ class Decoder:
     def add(self, *requests: Request) -> None:
         """Let requests join; they are answered in this order as places become free."""
         for request in requests:
-            if (need := blocks_of(request) * request.n) > self._processor.cache.num_blocks or request.n > self.rows:
-                room = self._processor.cache.num_blocks * PAGE
+            if (need := blocks_of(request) * request.n) > self._cache.num_blocks or request.n > self.rows:
+                room = self._cache.num_blocks * PAGE
                 raise Invalid(
                     f"A request of {need * PAGE} tokens and {request.n} answers is more than {room} and {self.rows}."
                 )
@@ -119,18 +105,19 @@ class Decoder:
         with self._ready():
             if not self._processor.prepare_next_batch():
                 return False
-            batch: list[FutureRequestState] = self._processor.inputs_and_outputs.requests_in_batch  # type: ignore[assignment]
+            batch: list[Any] = self._processor.inputs_and_outputs.requests_in_batch  # type: ignore[union-attr]
             lengths = torch.tensor([future.query_length for future in batch])
             if self.set_batch:
                 row_X = torch.repeat_interleave(torch.arange(len(batch)), lengths).to(self.model.device)
                 self.set_batch([future.state.request for future in batch], row_X, None)
-            if self._own_attention:
-                self._processor.cache.groups = _groups(self._processor, batch)
+            if self._grouped:
+                self._cache.groups = _groups(self._processor, batch)
             self._choice.completions = [future.state.completion for future in batch if future.has_new_token]
             self._processor._generation_step(self.model)
             self._processor.update_batch()
-        for key in [key for future in batch if future.state.completion.reason for key in [future.state.request_id]]:
-            self._leave(key)
+        for future in batch:
+            if future.state.completion.reason:
+                self._leave(future.state.request_id)
         return True
 
     def run(self, requests: Iterable[Request]) -> Iterator[Request]:
@@ -166,15 +153,15 @@ class Decoder:
     def _ready(self) -> Iterator[None]:
         """The model in evaluation, with this attention; as it was afterwards."""
         training, attention = self.model.training, self.model.config._attn_implementation
-        own = ATTENTION if self._own_attention else {"eager": "paged|eager"}.get(attention, attention)
+        wanted = ATTENTION if self._grouped else {"eager": "paged|eager"}.get(attention, attention)
         if training:
             self.model.eval()
-        if own != attention:
-            self.model.set_attn_implementation(own)
+        if wanted != attention:
+            self.model.set_attn_implementation(wanted)
         try:
             yield
         finally:
-            if own != attention:
+            if wanted != attention:
                 self.model.set_attn_implementation(attention)
             if training:
                 self.model.train()
@@ -255,7 +242,7 @@ class _Processor(ContinuousBatchProcessor):
 class _Alone(DistributedHelper):
     """Leaves torch's random numbers alone."""
 
-    def set_tp_seed(self, *_: Any) -> None:
+    def set_tp_seed(self, seed: int | None, model_device: torch.device) -> None:
         pass
 
 
@@ -269,7 +256,15 @@ class _Nowhere(OutputRouter):
         raise error
 
 
-def _processor(model: Any, tokens: int, rows: int, blocks: int, choice: _Choice) -> ContinuousBatchProcessor:
+class _Cache(PagedAttentionCache):
+    """Carries what the attention of one step needs to know."""
+
+    groups: tuple[list["_Group"], Tensor]
+
+
+def _processor(
+    model: Any, tokens: int, rows: int, blocks: int, choice: _Choice
+) -> tuple[ContinuousBatchProcessor, _Cache]:
     """transformers' processor of steps, on a cache of so many pages, without its thread."""
     config, helper = model.config.get_text_config(), _Alone(getattr(model, "_device_mesh", None), None)
     asked = ContinuousBatchingConfig(
@@ -278,11 +273,12 @@ def _processor(model: Any, tokens: int, rows: int, blocks: int, choice: _Choice)
         max_memory_percent=1.0,
     )  # fmt: skip
     resolved = resolve_continuous_batching_config(config, asked, None, True, model.device)
-    cache = PagedAttentionCache(config, resolved, model.device, helper, model.dtype, model._supports_logits_to_keep())
-    return _Processor(
+    cache = _Cache(config, resolved, model.device, helper, model.dtype, model._supports_logits_to_keep())
+    processor = _Processor(
         cache, config, GenerationConfig(do_sample=False), resolved, choice, None, None, _Nowhere(), BackgroundThreadStatus(),
         model.device, model.dtype, _Scheduler(cache, 0.0, rows), helper,
     )  # fmt: skip
+    return processor, cache
 
 
 class _Group(NamedTuple):
@@ -312,17 +308,17 @@ def _groups(processor: ContinuousBatchProcessor, batch: Sequence[FutureRequestSt
             alike.setdefault((q.bit_length() if q > 1 else 0, (q + p).bit_length()), []).append(n)
     groups, read = [], []
     for members in alike.values():
-        own = torch.tensor(members)
-        last_B1, end_B1 = q_N[own, None] - 1, k_N[own, None] - 1
+        n_B = torch.tensor(members)
+        last_B1, end_B1 = q_N[n_B, None] - 1, k_N[n_B, None] - 1
         token_BQ = torch.arange(int(last_B1.max()) + 1).minimum(last_B1)
         key_BK = torch.arange(int(end_B1.max()) + 1)
-        mask_BQK = key_BK <= (past_N[own, None] + token_BQ)[..., None]
+        mask_BQK = key_BK <= (past_N[n_B, None] + token_BQ)[..., None]
         full = bool(mask_BQK.all())
-        read.append((key_N[own, None] + key_BK.minimum(end_B1)).flatten())
+        read.append((key_N[n_B, None] + key_BK.minimum(end_B1)).flatten())
         whole = len(alike) == 1 and token_BQ.shape[1] == 1
         groups.append(_Group(
-            None if whole else (token_N[own, None] + token_BQ).to(device),
-            (len(own), len(key_BK)),
+            None if whole else (token_N[n_B, None] + token_BQ).to(device),
+            (len(n_B), len(key_BK)),
             None if full else mask_BQK[:, None].to(device),
         ))  # fmt: skip
     return groups, places[torch.cat(read).to(device)]

@@ -1,6 +1,6 @@
 """Answers to prompts: greedy, or drawn at a temperature. Which loop runs them is decided by the model (decode.py, plain.py)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -8,8 +8,7 @@ from torch import Tensor
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
-from yosegi.engine import decode, plain
-from yosegi.engine.request import Request, SetBatch, Stop, stop_ids
+from yosegi.engine.request import Request, SetBatch, Stop
 
 ROWS = 128
 """Answers at a time."""
@@ -70,7 +69,7 @@ def generate(
 def sample(
     base: Base,
     ids: Sequence[list[int]],
-    seeds: Sequence[int],
+    seeds: Sequence[int | str],
     *,
     n: int,
     max_new_tokens: int,
@@ -109,9 +108,27 @@ def run(
     longest_first = sorted(requests, key=lambda request: -len(request.ids))
     if not requests:
         return iter(())
-    if decode.paged(base.model):
+    if why_not_paged(base.model):
+        from yosegi.engine import plain
+
         return plain.run(base, longest_first, rows, set_batch)
-    return decode.Decoder.sized(base, requests, rows, set_batch).run(longest_first)
+    from yosegi.engine.decode import Decoder  # transformers' loop takes a second to import
+
+    return Decoder.sized(base, requests, rows, set_batch).run(longest_first)
+
+
+def why_not_paged(model: Any) -> str:
+    """Why this model cannot decode on a paged cache; empty where it can."""
+    config = model.config.get_text_config()
+    if config.is_encoder_decoder:
+        return "it is an encoder-decoder"
+    if model._is_stateful:
+        return "it keeps a state instead of keys and values"
+    if not model._supports_attention_backend:
+        return "its attention has no exchangeable part"
+    if kinds := set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        return f"it has layers of {min(kinds)}"
+    return ""
 
 
 def batch_setter(banks: Banks | None, known: Mapping[str, Any] | None = None) -> SetBatch | None:
@@ -125,9 +142,9 @@ def batch_setter(banks: Banks | None, known: Mapping[str, Any] | None = None) ->
     return tell
 
 
-def settings(base: Base) -> dict[str, Any]:
-    """How answers of this base are decoded, beyond what is asked for: part of what a measurement is known by."""
-    return {"stop_ids": sorted(stop_ids(base))}
+def settings(stop_ids: Collection[int]) -> dict[str, Any]:
+    """How answers are decoded, beyond what a task asks for: part of what a measurement is known by."""
+    return {"temperature": 0.0, "stop_ids": sorted(stop_ids)}
 
 
 def tokens(base: Base, prompts: Sequence[str]) -> list[list[int]]:

@@ -19,6 +19,9 @@ from transformers import GenerationConfig
 from yosegi.bases import Base
 from yosegi.engine.request import Completion, Request, SetBatch, scores
 
+ALONE = {"rwkv"}
+"""Kinds of models that answer one prompt at a time: transformers 5.23 mixes up the states of a batch when it reads one token."""
+
 
 @torch.no_grad()
 def run(base: Base, requests: Iterable[Request], rows: int, set_batch: SetBatch | None = None) -> Iterator[Request]:
@@ -30,12 +33,13 @@ def run(base: Base, requests: Iterable[Request], rows: int, set_batch: SetBatch 
         rows: answers at a time.
         set_batch: called before each batch.
     """
+    rows = 1 if base.model.config.model_type in ALONE else rows  # type: ignore[union-attr]
     every = [completion for request in requests for completion in request.completions]
     every.sort(key=lambda completion: -len(completion.request.ids))
-    alike = [list(some) for _, some in groupby(every, key=lambda c: len(c.request.ids) if _stateful(base) else 0)]
-    for some in alike:
-        for start in range(0, len(some), rows):
-            batch = some[start : start + rows]
+    alike = [list(group) for _, group in groupby(every, key=lambda c: len(c.request.ids) if _stateful(base) else 0)]
+    for group in alike:
+        for start in range(0, len(group), rows):
+            batch = group[start : start + rows]
             _answer(base, batch, set_batch)
             ended = {id(completion.request): completion.request for completion in batch}
             yield from (request for request in ended.values() if request.done)

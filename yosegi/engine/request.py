@@ -23,10 +23,15 @@ MARGIN = 1e-4
 
 
 def stop_ids(base: Base) -> frozenset[int]:
-    """The tokens that end a text: those of the tokenizer and of the checkpoint's two configurations together."""
+    """The tokens that end a text of this base."""
     model: Any = base.model
-    text = model.config.get_text_config()
-    ids = [getattr(config, "eos_token_id", None) for config in (base.tokenizer, text, model.generation_config)]
+    return ending(base.tokenizer, model.config, model.generation_config)
+
+
+def ending(tokenizer: Any, config: Any, generation_config: Any = None) -> frozenset[int]:
+    """The tokens that end a text: those of the tokenizer and of the checkpoint's two configurations together."""
+    sources = (tokenizer, config.get_text_config(), generation_config)
+    ids = [getattr(source, "eos_token_id", None) for source in sources]
     return frozenset(i for given in ids if given is not None for i in (given if isinstance(given, list) else [given]))
 
 
@@ -93,7 +98,7 @@ class Request:
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
-    seed: int = 0
+    seed: int | str = 0
     n: int = 1
     number: int = 0
     arm: Any = None
@@ -156,14 +161,14 @@ def scores(logits_BV: Tensor, completions: Sequence[Completion]) -> Tensor:
     score_BV = logits_BV.float()
     rows = [b for b, completion in enumerate(completions) if completion.request.temperature > 0]
     if rows:
-        drawn = [completions[b].request for b in rows]
-        own_BV = score_BV[rows] / score_BV.new_tensor([request.temperature for request in drawn])[:, None]
-        if any(request.top_k or request.top_p < 1 for request in drawn):
-            own_BV = _likeliest(own_BV, drawn)
-        noise_BV = torch.empty_like(own_BV)
+        drawing = [completions[b].request for b in rows]
+        drawn_BV = score_BV[rows] / score_BV.new_tensor([request.temperature for request in drawing])[:, None]
+        if any(request.top_k or request.top_p < 1 for request in drawing):
+            drawn_BV = _likeliest(drawn_BV, drawing)
+        noise_BV = torch.empty_like(drawn_BV)
         for noise_V, b in zip(noise_BV, rows, strict=True):
             completions[b].exponential(noise_V)
-        score_BV = score_BV.index_copy(0, torch.tensor(rows, device=score_BV.device), own_BV - noise_BV.log())
+        score_BV = score_BV.index_copy(0, torch.tensor(rows, device=score_BV.device), drawn_BV - noise_BV.log())
     best_B2 = score_BV.topk(2).values
     if not best_B2[:, 0].isfinite().all():
         raise Corrupt("The model's logits are not finite: its weights, or those of an expert, are damaged.")
