@@ -5,7 +5,8 @@ import torch
 
 from tests.engine.conftest import one_by_one
 from yosegi.core.model import attach
-from yosegi.engine.generate import context_length, generate, sample, why_not_paged
+from yosegi.engine.generate import generate, sample, why_not_paged
+from yosegi.engine.rows import context_length
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.oracle import Oracle
 from yosegi.tasks import load

@@ -66,7 +66,7 @@ def test_a_trial_is_worth_what_a_fresh_evaluation_says(plan, nano, tmp_path):
     every = [one for one in tried(found, opened.space) if one.label != "base"]
     assert {one.recipe.method for one in every} == {"cat", "svd"}
     for one in every:
-        with Arm("fresh", [fold(opened.experts, one.recipe, opened.groups)]).beside(nano) as banks:
+        with Arm("fresh", [fold(opened.experts, one.recipe, opened.groups)]).attached(nano) as banks:
             scores = list(opened.exam.sit(banks))[-1]
         for seen, wanted in zip(one.scores, scores, strict=True):
             assert seen == pytest.approx(wanted, abs=2e-4)

@@ -9,6 +9,7 @@ from torch import Tensor
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.request import Request, SetBatch, Stop
+from yosegi.engine.rows import context_length, encode_prompts, pad_id, start_of_text
 
 ROWS = 128
 """Answers at a time."""
@@ -58,8 +59,8 @@ def generate(
     ends = Stop(base, stop)
     drawing = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed, "n": n}
     requests = [
-        Request(ids[-room:], ends, max_new_tokens, number=number, **drawing)
-        for number, ids in enumerate(tokens(base, prompts))
+        Request(ids, ends, max_new_tokens, number=number, **drawing)
+        for number, ids in enumerate(tokens(base, prompts, room))
     ]
     for _ in run(base, requests, batch_setter(banks, known), rows):
         advance(1)
@@ -147,11 +148,9 @@ def settings(stop_ids: Collection[int]) -> dict[str, Any]:
     return {"temperature": 0.0, "stop_ids": sorted(stop_ids)}
 
 
-def tokens(base: Base, prompts: Sequence[str]) -> list[list[int]]:
-    """The prompts' tokens; an empty prompt is the token that begins a text."""
-    tokenizer = base.tokenizer
-    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    return [ids or [first] for ids in tokenizer(list(prompts)).input_ids] if prompts else []
+def tokens(base: Base, prompts: Sequence[str], room: int) -> list[list[int]]:
+    """The prompts' tokens, so many at most and at least one."""
+    return [ids or start_of_text(base) or [pad_id(base)] for ids in encode_prompts(base, prompts, room)]
 
 
 def of(known: Mapping[str, Any] | None, chosen: Sequence[int]) -> dict[str, Any]:
@@ -167,9 +166,3 @@ def rooms(base: Base, max_new_tokens: int) -> tuple[int, int]:
     context = context_length(base)
     new = min(max_new_tokens, context // 2)
     return new, context - new
-
-
-def context_length(base: Base) -> int:
-    """How many tokens the model can look at."""
-    config = base.model.config
-    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2048)

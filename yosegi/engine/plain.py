@@ -18,6 +18,7 @@ from transformers import GenerationConfig
 
 from yosegi.bases import Base
 from yosegi.engine.request import Completion, Request, SetBatch, scores
+from yosegi.engine.rows import pad_id
 
 ALONE = {"rwkv"}
 """Kinds of models that answer one prompt at a time: transformers 5.23 mixes up the states of a batch when it reads one token."""
@@ -94,7 +95,7 @@ def _stateful(base: Base) -> bool:
 def _padded(base: Base, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     """Ids and mask [B, T] on the model's device."""
     longest = max(map(len, rows))
-    ids_BT = torch.full((len(rows), longest), base.tokenizer.pad_token_id)
+    ids_BT = torch.full((len(rows), longest), pad_id(base))
     mask_BT = torch.zeros_like(ids_BT)
     for b, row in enumerate(rows):
         place = slice(0, len(row)) if base.seq2seq else slice(longest - len(row), longest)

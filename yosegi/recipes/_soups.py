@@ -6,8 +6,9 @@ from statistics import fmean
 from typing import Any
 
 from yosegi import files, tasks
+from yosegi.engine.kept import arms as kept_arms
+from yosegi.engine.kept import read_arm
 from yosegi.evaluation.statistics import over_seeds
-from yosegi.library.routers import read_router, routers
 from yosegi.library.store import Library
 from yosegi.recipes._claims import Scores, cell, dots, judge, labels, paragraph, scores
 from yosegi.run import Run
@@ -156,8 +157,8 @@ def movement(run: Run, config: Any) -> dict[str, Any]:
     found: dict[str, list[float]] = {}
     for seed in config.seeds:
         library = Library(run.path / "libraries" / f"skills-s{seed}")
-        for name in routers(library) if library.path.is_dir() else ():
-            recipe: Mapping[str, Any] = read_router(library, name)["recipe"]
+        for name in kept_arms(library) if library.path.is_dir() else ():
+            recipe: Mapping[str, Any] = read_arm(library, name)["training"]
             way = name.partition(" ")[2]
             found.setdefault(way, []).append(recipe["moved"])
     rows = [

@@ -26,10 +26,10 @@ from yosegi import files, tasks
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
 from yosegi.engine.arm import Arm
+from yosegi.engine.kept import arms, load_arm, save_arm
 from yosegi.errors import Invalid
 from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.measure import evaluate
-from yosegi.library.routers import TrainedRouter, load_router, routers, save_router
 from yosegi.library.store import Library
 from yosegi.progress import progress
 from yosegi.recipes._soups import PAIRS, Pair, findings
@@ -169,7 +169,7 @@ class Soup:
     def logp(self, arm: Arm, pair: Pair) -> float:
         """Mean log p of the answers to validation questions of both skills."""
         some = [e for skill in pair.skills for e in skill.examples("validation", self.config.chosen_on)]
-        with arm.beside(self.base) as banks:
+        with arm.attached(self.base) as banks:
             return fmean(likelihood(self.base, some, banks=banks, batch_size=128))
 
     def _learnt(
@@ -177,7 +177,7 @@ class Soup:
     ) -> Mapping[str, Tensor]:
         """What CAT, or a router of tokens, learns from the small mix."""
         name = f"{pair.name} {way} {rate:g}"
-        if name not in routers(self.library):
+        if name not in arms(self.library):
             experts, method, config = self.experts(pair), find("routers", router)(**args), self.config
             torch.manual_seed(self.seed)  # a random start is drawn from torch's generator
             start = begin(self.base, experts, method)
@@ -194,8 +194,8 @@ class Soup:
                     name=f"{name} s{self.seed}", granularity=granularity, learnt=start,
                 )  # fmt: skip
             recipe = {"lr": rate, "granularity": granularity, "moved": moved(start, learnt)}
-            save_router(self.library, TrainedRouter(name, router, args, experts, learnt, recipe=recipe))
-        return load_router(self.library, name).learnt
+            save_arm(self.library, Arm(name, experts, router, args, learnt, training=recipe))
+        return load_arm(self.library, name).router_state
 
     def _lorahub(self, pair: Pair, way: str, shots: int | None, budget: int) -> Expert:
         """Weights found without gradients: on the small mix, or as in the paper on a few examples of the pair itself."""

@@ -29,7 +29,7 @@ from yosegi.core.expert import Expert
 from yosegi.core.model import Banks, attach
 from yosegi.engine.generate import rooms, sample, tokens
 from yosegi.engine.request import cut, stop_ids
-from yosegi.engine.rows import collate, order
+from yosegi.engine.rows import collate, order, pad_id
 from yosegi.errors import Diverged, Invalid
 from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
@@ -188,7 +188,7 @@ def _climb(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))
     base.model.eval()  # what dropout says of an answer is not what the model that drew it says
     before_s, started, drawing_s = outcome.wall_s, time.monotonic(), 0.0
-    together = collate(base.tokenizer.pad_token_id)
+    together = collate(pad_id(base))
     with interruptible() as interrupted, progress(f"grpo {len(names)} experts", steps - done) as bar:
         for step in range(done, steps):
             at_work = [g for g, name in enumerate(names) if name not in outcome.diverged]
@@ -265,7 +265,7 @@ def _draw(
     asked = [(g, question) for g, _, question in each for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
-    prompts = [ids[-room:] for ids in tokens(base, [question.example.prompt for *_, question in each])]
+    prompts = tokens(base, [question.example.prompt for *_, question in each], room)
     seeds = [f"{seed}/{m}" for _, m, _ in each]  # whoever else learns beside it
     known = {"experts": [banks.names[g] for g, *_ in each]}
     new = sample(
