@@ -123,6 +123,8 @@ def why_not_paged(model: Any) -> str:
     config = model.config.get_text_config()
     if config.is_encoder_decoder:
         return "it is an encoder-decoder"
+    if config is not model.config:
+        return "it looks at more than text"
     if model._is_stateful:
         return "it keeps a state instead of keys and values"
     if not model._supports_attention_backend:
