@@ -142,7 +142,7 @@ def test_an_init_that_looks_at_the_base_sees_what_it_computes_with(nano, example
     if init == "pissa":  # nothing of rank 4 is closer
         S_K = torch.linalg.svdvals(W_OI)
         assert left == pytest.approx(float(S_K[4:].norm() / S_K.norm()), rel=1e-4)
-    rows = tokenise(examples[:4], nano.tokenizer, 64, "sft", False)
+    rows = tokenise(nano, examples[:4], 64)
     batch = collate(nano.tokenizer.pad_token_id)(rows)
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     with torch.no_grad():

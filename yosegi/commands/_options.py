@@ -116,5 +116,5 @@ def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
             elif not name:  # two settings that do not go together
                 said.append(problem["msg"].removeprefix("Value error, "))
             else:
-                said.append(f"{name}: {problem['msg']} (given: {problem['input']!r})")
+                said.append(f"--{name.replace('_', '-')}: {problem['msg']} (given: {problem['input']!r})")
         raise Invalid("; ".join(said) + ".") from error

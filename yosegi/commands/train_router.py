@@ -139,7 +139,7 @@ def train_router(
     )  # fmt: skip
     learnt = teach(beside, experts, router, args, examples, where, name=name, resume=not fresh, **recipe)
     every = [example for some in examples.values() for example in some]
-    hashed = data_hash(tokenise(every, beside.tokenizer, max_length, "sft", beside.seq2seq))
+    hashed = data_hash(tokenise(beside, every, max_length))
     trained = Arm(name, experts, router, args, learnt, mix, tasks=tuple(examples), data_hash=hashed, training=recipe)
     if make.learns == "answers":
         start = begin_at(beside, experts, make(**args), mix)

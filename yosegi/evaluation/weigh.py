@@ -12,7 +12,8 @@ from typing import Any
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
-from yosegi.engine.generate import context_length, of
+from yosegi.engine.generate import of
+from yosegi.engine.rows import context_length
 from yosegi.errors import Invalid
 from yosegi.evaluation.likelihood import nats
 from yosegi.objectives import IGNORED
