@@ -1,0 +1,294 @@
+"""One run over several seeds. What was trained once is found on disk again, so a study that was killed goes on where it was.
+
+runs/NAME/libraries/LIBRARY-sSEED/    the experts of a seed, and the arms kept with them
+          lost.json                   what diverged, and why; it is missing from the tables and named in the report
+          pilot/                      trainings that only chose settings: no result of the study
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yosegi import files, tasks
+from yosegi.bases import Base
+from yosegi.core.expert import Expert
+from yosegi.engine.arm import Arm
+from yosegi.engine.kept import arms, load_arm, save_arm
+from yosegi.errors import Diverged
+from yosegi.evaluation.likelihood import likelihood
+from yosegi.evaluation.measure import evaluate
+from yosegi.findings import Finding, save
+from yosegi.library.store import Library
+from yosegi.partitions import Data, Partition
+from yosegi.registry import find
+from yosegi.run import Run
+from yosegi.tasks import Example, Task
+from yosegi.training import dense
+from yosegi.training.build import build, build_bank, take_up
+from yosegi.training.cat import begin, moved
+from yosegi.training.fleet import fleet
+from yosegi.training.grpo import grpo
+from yosegi.training.routers import PLANS, fit
+from yosegi.training.settings import DenseSettings, GrpoSettings, Settings
+from yosegi.training.validation import Validation
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one expert is trained.
+
+    Args:
+        examples: what it learns from; questions where it learns by reward.
+        settings: how; their class says by what: `GrpoSettings` by reward, `DenseSettings` with whole weights, else as a fleet.
+        tasks: the names of the tasks.
+        start: the expert it begins as; by default a fresh one.
+        mask: which of its entries move; by default all.
+        validation: texts on which it is measured while it learns.
+    """
+
+    examples: Sequence[Any]
+    settings: Settings
+    tasks: Sequence[str] = ()
+    start: Expert | None = None
+    mask: Mapping[str, Tensor] | None = None
+    validation: Validation | None = None
+
+    @classmethod
+    def on(cls, names: str, settings: Settings, limit: int | None = None) -> "Training":
+        """On the training split of one or more tasks, as `read` has them. Plain texts alone are learnt by the objective lm."""
+        plain = all(name.startswith("corpus/") for name in names.split(","))
+        settings = settings.model_copy(update={"objective": "lm"}) if plain else settings
+        return cls(read(names, "train", limit), settings, names.split(","))
+
+
+def read(names: str, split: str, limit: int | None = None) -> list[Example]:
+    """The examples of one or more tasks ("mbpp,thealgorithms"), in order, at most `limit` of each."""
+    return [example for name in names.split(",") for example in tasks.load(name).examples(split)[:limit]]
+
+
+def load(names: Iterable[str], max_new_tokens: int | None = None) -> list[Task]:
+    """Tasks by name, whose answers are at most so long."""
+    found = [tasks.load(name) for name in names]
+    for task in found:
+        task.max_new_tokens = min(task.max_new_tokens, max_new_tokens or task.max_new_tokens)
+    return found
+
+
+class Study:
+    """The trainings of one run.
+
+    Args:
+        base: what all experts are trained beside.
+        run: where everything is kept.
+    """
+
+    def __init__(self, base: Base, run: Run):
+        self.base, self.run = base, run
+        self._lost = run.path / "lost.json"
+        self.lost: dict[str, str] = files.read_json(self._lost) if self._lost.exists() else {}
+
+    @property
+    def pilot(self) -> "Study":
+        """A study of its own for trainings that only choose settings."""
+        return Study(self.base, Run(self.run.path / "pilot"))
+
+    def library(self, seed: int, name: str = "experts") -> Library:
+        """The library of one seed; a study may have several."""
+        return Library(self.run.path / "libraries" / f"{name}-s{seed}", self.base.hash, self.base.name)
+
+    def train(self, trainings: Mapping[str, Training], seed: int, library: Library | None = None) -> dict[str, Expert]:
+        """The experts, by name: those that are missing are trained, side by side where settings and start are the same.
+
+        In the library and in the metrics NAME is called "NAME s0", by its seed. One that diverges is noted in `lost`.
+        """
+        library = library or self.library(seed)
+        named = {f"{name} s{seed}": one for name, one in trainings.items()}
+        groups: dict[str, dict[str, Training]] = {}
+        for name, one in named.items():
+            if name not in library and name not in self.lost:
+                start = None if isinstance(one.settings, GrpoSettings) or one.start is None else one.start.name
+                alone = name if isinstance(one.settings, DenseSettings) else ""
+                groups.setdefault(repr((one.settings, start, alone)), {})[name] = one
+        for group in groups.values():
+            try:
+                self._train(library, group)
+            except Diverged as error:
+                self.lose({name: str(error) for name in group if name not in library})
+        return {name: library[whole] for name, whole in zip(trainings, named, strict=True) if whole in library}
+
+    def keep(
+        self, name: str, seed: int, make: Callable[[str], Arm | Expert], library: Library | None = None
+    ) -> Arm | None:
+        """The arm of this name that the library keeps; else what `make` returns, kept from now on together with its experts.
+
+        `make` is given the name with the seed, for metrics and for experts. None if it diverges.
+        """
+        library, whole = library or self.library(seed), f"{name} s{seed}"
+        if whole not in library and whole not in arms(library):
+            if whole in self.lost:
+                return None
+            try:
+                made = make(whole)
+            except Diverged as error:
+                self.lose({whole: str(error)})
+                return None
+            if isinstance(made, Expert):
+                library.add(replace(made, name=whole), overwrite=True)
+            else:
+                for expert in made.experts:
+                    if "sha256" not in expert.card:  # made anew; what has its name is only what a killed call left
+                        library.add(expert, overwrite=True)
+                save_arm(library, replace(made, name=whole))
+        return Arm(name, [library[whole]]) if whole in library else replace(load_arm(library, whole), name=name)
+
+    def route(
+        self,
+        name: str,
+        seed: int,
+        experts: Sequence[Expert],
+        router: str,
+        args: Mapping[str, Any],
+        data: Data,
+        settings: Mapping[str, Any],
+        library: Library | None = None,
+    ) -> Arm | None:
+        """Finished experts under a router; one that learns from examples of tasks is trained once and kept.
+
+        Args:
+            name: of the arm.
+            seed: of the study.
+            experts: of the library.
+            router: a method of `routers`.
+            args: its arguments.
+            data: what it learns from.
+            settings: further arguments of `training.routers.fit`; with lr 0 the router stays as it begins.
+            library: by default that of the seed.
+        """
+
+        learns = find("routers", router).learns
+        if learns not in PLANS:
+            return Arm(name, experts, router, args)
+
+        def make(whole: str) -> Arm:
+            torch.manual_seed(seed)  # a random start is drawn from torch's generator, and the training draws the same
+            start = begin(self.base, experts, find("routers", router)(**args)) if learns == "answers" else {}
+            state: Mapping[str, Tensor] = start
+            if settings.get("lr") != 0:
+                state = fit(self.base, experts, router, args, data, self.run, seed=seed, name=whole, **settings)
+            training = {**settings, **({"moved": moved(start, state)} if start else {})}
+            return Arm(whole, experts, router, args, state, tasks=tuple(data), training=training)
+
+        return self.keep(name, seed, make, library)
+
+    def build(
+        self,
+        way: str,
+        seed: int,
+        data: Data,
+        settings: Settings,
+        name: str = "",
+        **more: Any,
+    ) -> tuple[Library, Partition]:
+        """A library built in one of the ways of `training.build`, which keeps what is there, and who learnt from what.
+
+        Args:
+            way: private, shared, mbc or random.
+            seed: of the study.
+            data: the examples of each task.
+            settings: of every expert.
+            name: of the library; by default the way.
+            more: further arguments of `training.build`.
+        """
+        name, clusters = name or way, range(more.get("clusters", 0))
+        groups = [*data, "shared", *(f"{kind}{k}" for kind in ("cluster", "random") for k in clusters)]
+        names = {group: f"{name} {group.rpartition('/')[2]} s{seed}" for group in groups}
+        library = self.library(seed, name)
+        return library, build(self.base, library, way, data, self.run, settings, names=names, **more)
+
+    def bank(self, way: str, seed: int, data: Data, settings: Settings, rate: float, **more: Any) -> Arm | None:
+        """The bank of `training.build_bank` (poly or mhr) under its table of tasks, which learns at this rate."""
+        heads = more.get("heads", 1)
+
+        def make(whole: str) -> Arm:
+            how = {"router_learning_rate": rate, "name": whole, **more}
+            experts, state = build_bank(self.base, way, data, self.run, settings, **how)
+            return Arm(whole, experts, "task_table", {"heads": heads}, state, "factors", heads, tasks=tuple(data))
+
+        return self.keep(way, seed, make)
+
+    def new_tasks(self, bank: Arm | None, seed: int, data: Data, settings: Settings, rate: float) -> Arm | None:
+        """A bank for new tasks: only rows of the table are learnt, from the mean of the old ones; the experts stay."""
+
+        def make(whole: str) -> Arm:
+            assert bank is not None
+            how: dict[str, Any] = {"heads": bank.heads, "router_learning_rate": rate, "name": whole}
+            state = take_up(self.base, bank.experts, bank.router_state, data, self.run, settings, **how)
+            return replace(bank, router_state=state, tasks=tuple(data))
+
+        return bank and self.keep(f"{bank.name}-z", seed, make)
+
+    def logps(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> list[float]:
+        """The log p a token of each answer, as this arm gives it."""
+        with arm.attached(self.base) as banks:
+            return likelihood(self.base, examples, banks=banks, batch_size=batch_size)
+
+    def logp(self, arm: Arm, examples: Sequence[Example]) -> float:
+        """The mean of `logps`."""
+        return fmean(self.logps(arm, examples))
+
+    def evaluate(self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any) -> None:
+        """The base and every arm that did not diverge, on all of these tasks; `settings` are those of `evaluate`."""
+        there = [Arm("base"), *(replace(arm, name=name) for name, arm in arms.items() if arm is not None)]
+        loaded = [tasks.load(task) if isinstance(task, str) else task for task in asked]
+        evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
+
+    def result(self, model: str, metric: str, value: float, seed: int, **more: Any) -> None:
+        """A row of results.jsonl for a number that `evaluate` does not know; written once."""
+        row = {
+            "run": self.run.path.name,
+            "base": self.base.name,
+            "base_hash": self.base.hash,
+            "model": model,
+            "task": "all",
+        }
+        row |= {"metric": metric, "seed": seed, "split": "test"}
+        if not any(row.items() <= old.items() for old in self.run.results()):
+            self.run.result({**row, "value": float(value), **more})
+
+    def save(self, title: str, findings: Iterable[Finding | None]) -> None:
+        """Write `findings.json`; what diverged is told last."""
+        told = [finding for finding in findings if finding is not None]
+        if self.lost:
+            lost = [f"{name}: {why}" for name, why in self.lost.items()]
+            told.append(Finding("Diverged, and missing from all tables", lost))
+        save(self.run.path, title, told)
+
+    def lose(self, reasons: Mapping[str, str]) -> None:
+        """Note what diverged."""
+        self.lost |= reasons
+        files.write_json(self._lost, self.lost)
+
+    def _train(self, library: Library, group: Mapping[str, Training]) -> None:
+        first = next(iter(group.values()))
+        settings, data = first.settings, {name: one.examples for name, one in group.items()}
+        tasks = {name: list(one.tasks) for name, one in group.items()}
+        masks = {name: one.mask for name, one in group.items() if one.mask is not None} or None
+        if isinstance(settings, GrpoSettings):
+            begun = [replace(one.start, name=name) for name, one in group.items() if one.start is not None]
+            grpo(self.base, begun, data, self.run, settings, masks=masks, keep=library.add)
+        elif isinstance(settings, DenseSettings):
+            for name, one in group.items():
+                library.add(
+                    dense.train(
+                        self.base, one.examples, name, self.run, settings, task=one.tasks, validation=one.validation
+                    )
+                )
+        else:
+            fleet(
+                self.base, data, self.run, settings,
+                tasks=tasks, start=first.start, masks=masks, keep=library.add, validation=first.validation,
+            )  # fmt: skip
