@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from yosegi.estimate.predict import DEFAULTS
 from yosegi.estimate.memory import Job
+from yosegi.estimate.predict import DEFAULTS
 
 
 def test_a_plan_for_this_machine(yosegi):

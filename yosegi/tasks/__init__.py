@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from yosegi import registry
 from yosegi.errors import Invalid
+from yosegi.spec import make_method
 
 
 @dataclass(frozen=True)
@@ -128,19 +129,21 @@ class Task:
 
 
 def load(name: str) -> Task:
-    """A task by its name: `gsm8k`, `skills/reverse`, `jsonl/path/to/file.jsonl`, `package.module:Class`."""
+    """Returns a task: `gsm8k`, `skills/reverse`, `jsonl/x.jsonl`, `jsonl{path=x.jsonl,metric=rougeL}`, `package.module:Class`."""
+    if "{" in name.partition("/")[0]:
+        return make_method("tasks", name)
     kind, _, part = name.partition("/")
     if ":" in kind:
         return registry.find("tasks", name)()
     if kind not in registry.names("tasks") and name.endswith((".jsonl", ".jsonl.gz", ".txt")):
         raise Invalid(f"A file of your own is the task jsonl/PATH: jsonl/{name}")
     make: Callable[..., Task] = registry.find("tasks", kind)
-    parts = [p for p in inspect.signature(make).parameters.values() if p.name == "part"]
-    if part and not parts:
+    first = next(iter(inspect.signature(make).parameters.values()), None)
+    if part and first is None:
         raise Invalid(f"The task {kind!r} has no parts, so there is no {name!r}.")
     if part:
         return make(part)
-    if parts and parts[0].default is inspect.Parameter.empty:
+    if first is not None and first.default is first.empty:
         there: list[str] = make.parts()[:40]  # type: ignore[attr-defined]
         raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(there)}{', '.join(there)}.")
     return make()
