@@ -55,13 +55,13 @@ class Scored(NamedTuple):
     Args:
         scores: by `Task.score_logprobs`; None of an example without candidates.
         logprobs: of each example's candidates, by the names that the task gives them.
-        answers: the gold answers.
+        answers: mean log p a token of the gold answers.
         cut: what rows of gold answers lost, as `Rows.cut` counts it.
     """
 
     scores: list[Score | None]
     logprobs: list[dict[str, list[LogProb]]]
-    answers: list[LogProb]
+    answers: list[float]
     cut: dict[str, int]
 
 
@@ -92,12 +92,12 @@ def score_candidates(base: Base, task: Task, examples: Sequence[Example], **sett
     logprobs = [{name: [next(found) for _ in some.texts] for name, some in groups.items()} for groups in named]
     scores = [task.score_logprobs(e, own) if own else None for e, own in zip(examples, logprobs, strict=True)]
     if golden is not None:
-        return Scored(scores, logprobs, list(found), golden.cut)
-    return Scored(scores, logprobs, [next(iter(own.values()))[0] for own in logprobs], {})
+        return Scored(scores, logprobs, [gold.mean for gold in found], golden.cut)
+    return Scored(scores, logprobs, [next(iter(own.values()))[0].mean for own in logprobs], {})
 
 
-def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> list[LogProb]:
-    """Returns the log-likelihood of each target and the end-of-text token, cut to what the model can look at.
+def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> list[float]:
+    """Returns the mean log p a token of each target and the end-of-text token, cut to what the model can look at.
 
     Args:
         base: the model, with or without experts attached.
@@ -105,7 +105,8 @@ def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> l
         settings: as for `score_candidates`.
     """
     rows = [[row] for row in tokenise(base, examples, context_length(base))]
-    return _logprobs(base, rows, [render(example).prompt for example in examples], range(len(rows)), **settings)
+    prompts = [render(example).prompt for example in examples]
+    return [gold.mean for gold in _logprobs(base, rows, prompts, range(len(rows)), **settings)]
 
 
 def score_logprobs(base: Base, texts: Sequence[tuple[str | None, str]], **settings: Any) -> list[LogProb]:
