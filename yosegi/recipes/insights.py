@@ -25,7 +25,7 @@ from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
 from yosegi.core.model import attach
 from yosegi.engine.rows import to_batch, tokenise
-from yosegi.evaluation.likelihood import likelihood
+from yosegi.engine.score import score_answers
 from yosegi.library.similarity import similarity
 from yosegi.library.store import Library
 from yosegi.progress import progress
@@ -120,7 +120,7 @@ def mean_logp(base: Base, experts: Sequence[Expert], asked: Sequence[tuple[str, 
     try:
         examples = [example for _, some in asked for example in some]
         who = [name for name, some in asked for _ in some]
-        values = iter(likelihood(base, examples, banks=banks, known={"experts": who}, batch_size=256))
+        values = iter(score_answers(base, examples, banks=banks, known={"experts": who}, batch_size=256))
         return [float(np.mean([next(values) for _ in some])) for _, some in asked]
     finally:
         banks.detach()
@@ -211,7 +211,7 @@ def arrow_logp(base: Base, experts: Sequence[Expert], asked: Data, alone: Mappin
     try:
         rows = []
         for task, some in asked.items():
-            value = float(np.mean(likelihood(base, some, banks=banks)))
+            value = float(np.mean(score_answers(base, some, banks=banks)))
             rows.append({"task": task, "oracle": alone[task], "arrow": value})
         return rows
     finally:

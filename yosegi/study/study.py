@@ -18,8 +18,8 @@ from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, load_arm, save_arm
+from yosegi.engine.score import score_answers
 from yosegi.errors import Diverged
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.measure import evaluate
 from yosegi.findings import Finding, save
 from yosegi.library.store import Library
@@ -174,7 +174,7 @@ class Study:
     def logp(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> float:
         """Mean log p a token of the answers, as this arm gives it."""
         with arm.attached(self.base) as banks:
-            return fmean(likelihood(self.base, examples, banks=banks, batch_size=batch_size))
+            return fmean(score_answers(self.base, examples, banks=banks, batch_size=batch_size))
 
     def evaluate(self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any) -> None:
         """The base and every arm that did not diverge, on all of these tasks; `settings` are those of `evaluate`."""

@@ -61,6 +61,11 @@ class LogProb(NamedTuple):
     sum_logprob: float
     tokens: int
 
+    @property
+    def mean(self) -> float:
+        """log p of a token."""
+        return self.sum_logprob / max(1, self.tokens)
+
 
 class Task:
     """The contract of the drawer: a class in `tasks/NAME.py`, which `load("NAME/part")` calls with the part.
