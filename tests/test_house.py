@@ -37,6 +37,8 @@ METHODS = [path for kind in OF_PAPERS for path in sorted((PACKAGE / kind).glob("
 COVERED = {
     "commands/": "contracts/test_commands.py",  # verbs are tested as a user meets them, by their command lines
     "__main__.py": "contracts/test_commands.py",
+    "reporting/sections/": "contracts/test_sections.py",
+    "reporting/context.py": "contracts/test_sections.py",
     "recipes/": "contracts/test_recipes.py",  # a recipe's test is its smoke run
     "bases/__init__.py": "contracts/test_bases.py",
     "masks/__init__.py": "contracts/test_masks.py",

@@ -18,6 +18,8 @@ class Score:
     """One model on one task in one metric, or its mean over tasks. `tint` says from -1 to 1 how much better than the base."""
 
     value: float | None
+    low: float | None = None
+    high: float | None = None
     title: str = ""
     change: float | None = None
     tint: float = 0.0
@@ -115,14 +117,15 @@ class Board:
         """Whether any score is the mean of several seeds."""
         return any(score.spread is not None for line in self.lines for score in line.scores)
 
-    def head(self, task: str) -> str:
-        """Returns the line under the name of a task: its metric where they differ, how many examples, and chance."""
+    def head(self, task: str, with_metric: bool | None = None) -> str:
+        """Returns the line under the name of a task: its metric (by default where they differ), how many examples, and chance."""
         rows = [m for (_, t), several in self.rows.items() if t == task for m in several]
         counts = sorted({m.n for m in rows if m.n is not None})
         n = f"n = {counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "") if counts else ""
         chance = next((value for m in rows if (value := known(m.row.get("chance"))) is not None), None)
         guess = f"chance {number(chance)}" if chance is not None else ""
-        return ", ".join(filter(None, [self.metric[task] if len(self.axis) > 1 else "", n, guess]))
+        with_metric = len(self.axis) > 1 if with_metric is None else with_metric
+        return ", ".join(filter(None, [self.metric[task] if with_metric else "", n, guess]))
 
     def _axis(self, name: str) -> tuple[float, float]:
         rows = [m for several in self.rows.values() for m in several if m.metric == name]
@@ -159,6 +162,8 @@ class Board:
             title.append(f"paired p {probability(known(compared.row['p_value']))}" + ": inside the noise" * noise)
         return Score(
             value,
+            low,
+            high,
             "\n".join(title),
             change,
             self._tint(change, name),
@@ -171,13 +176,13 @@ class Board:
     def _mean(self, model: str) -> Score:
         """Over the tasks, for a model that was measured on all of them."""
         if (value := self.means.get(model)) is None:
-            return Score(None, "Not measured on every task: no mean.")
+            return Score(None, title="Not measured on every task: no mean.")
         base = self.results.base_of[model] or ""
         change = value - self.means[base] if base in self.means and base != model else None
         title = f"{model}\nmean of {len(self.tasks)} tasks {number(value)}"
         title += f"\n{signed(change)} against {base} ({number(self.means[base])})" if change is not None else ""
         best = (min if self.all_low else max)(self.means.values())
-        return Score(value, title, change, self._tint(change, self.metric[self.tasks[0]]), value == best)
+        return Score(value, None, None, title, change, self._tint(change, self.metric[self.tasks[0]]), value == best)
 
 
 def boards(results: Results) -> list[Board]:

@@ -55,12 +55,12 @@ class Run:
     path: Path
     name: str
     rows: list[Row]
-    metrics: list[Row]
-    config: Any
-    env: Any
-    routing: Row
-    similarity: Row
-    experts: list[tuple[Row, int]]
+    metrics: list[Row] = field(default_factory=list)
+    config: Any = None
+    env: Any = None
+    routing: Row = field(default_factory=dict)
+    similarity: Row = field(default_factory=dict)
+    experts: list[tuple[Row, int]] = field(default_factory=list)
     """Cards of the run's library, and the bytes of each expert on disk."""
     findings: Findings | None = None
 
@@ -199,6 +199,11 @@ def read(paths: list[Path]) -> Results:
     for path, given in folders.items():
         names[path.name] += 1
         runs.append(_run(path, path.name if names[path.name] == 1 else f"{path.name} ({names[path.name]})", given))
+    return gather(runs)
+
+
+def gather(runs: list[Run]) -> Results:
+    """Returns the results of runs, whose rows are labelled."""
     splits = {str(row.get("split")) for run in runs for row in run.rows}
     results = Results(runs)
     for run in runs:

@@ -1,13 +1,8 @@
-import re
-
 import pytest
 
-from yosegi.findings import Bars, Dot, Dots, Estimate, Lines, Matrix, Point, Reference, Scatter, Series, Table
-from yosegi.reporting import drawings
-
-
-def place(path):
-    return tuple(float(number) for number in re.findall(r"-?[\d.]+", path)[:2])
+from yosegi.findings import Bars, Dot, Dots, Lines, Matrix, Point, Reference, Scatter, Series
+from yosegi.reporting.draw import figure as drawings
+from yosegi.reporting.draw.marks import LEVELS
 
 
 def test_dots_lie_where_their_ticks_say():
@@ -20,34 +15,31 @@ def test_dots_lie_where_their_ticks_say():
         )
     )
     at = {label: across for across, label in drawn.ticks}
-    assert place(drawn.lines[0].mark)[0] == pytest.approx(at["0.2"], abs=0.06) == pytest.approx(drawn.reference[0])
-    low, high = (float(n) for n in re.fullmatch(r"M(\S+) .5H(\S+)", drawn.lines[0].whisker).groups())
+    assert drawn.rows[0].place == pytest.approx(at["0.2"], abs=0.06) == pytest.approx(drawn.reference[0])
+    low, high = drawn.rows[0].interval
     assert (low + high) / 2 == pytest.approx(at["0.2"], abs=0.1) and low == pytest.approx(at["0.1"], abs=0.06)
-    assert (drawn.lines[1].whisker, drawn.lines[2].mark, drawn.lines[2].value) == ("", "", "–")
-    assert drawn.lines[0].words == "0.100 to 0.300" and drawn.has_words
-    assert "3 rows: from a 0.200 to b 0.400" in drawn.says
+    assert (drawn.rows[1].interval, drawn.rows[2].place, drawn.rows[2].value) == (None, None, "–")
+    assert drawn.rows[0].details == "0.100 to 0.300" and drawn.has_details
+    assert "3 rows: from a 0.200 to b 0.400" in drawn.description
 
 
 def test_groups_have_colours_and_a_line_between_them():
     drawn = drawings.draw(
         Dots("title", "caption", [Dot("a", 1, group="x"), Dot("b", 2, group="x"), Dot("c", 3, group="y")])
     )
-    assert [line.hue for line in drawn.lines] == ["c0", "c0", "c1"] and drawn.legend == [("c0", "x"), ("c1", "y")]
-    assert [line.begins for line in drawn.lines] == [False, False, True]
+    assert [row.colour for row in drawn.rows] == ["c0", "c0", "c1"] and drawn.legend == [("c0", "x"), ("c1", "y")]
+    assert [row.new_group for row in drawn.rows] == [False, False, True]
 
 
 def test_a_scatter_has_its_line_and_its_diagonal():
     points = [Point(x, 2 * x + 1, f"p{x}") for x in range(5)]
     drawn = drawings.draw(Scatter("title", "caption", points, "here", "there", line=True, diagonal=True))
-    assert "slope 2.000, intercept 1.000" in drawn.note and "y = x" in drawn.note and "slope 2.000" in drawn.says
+    assert "slope 2.000, intercept 1.000" in drawn.note and "y = x" in drawn.note and "slope 2.000" in drawn.description
     kinds = [mark.kind for mark in drawn.marks]
     assert kinds == ["guide", "fit", *["dot"] * 5]
-    ends = re.findall(r"-?[\d.]+ -?[\d.]+", drawn.marks[1].path)
-    assert ends == [re.findall(r"-?[\d.]+ -?[\d.]+", drawn.marks[i].path)[0] for i in (2, 6)], (
-        "it goes through its points"
-    )
-    guide = re.findall(r"-?[\d.]+", drawn.marks[0].path)
-    assert float(guide[0]) == pytest.approx(100 - float(guide[1]), abs=0.11), "both axes have one range"
+    ends = [drawn.marks[i].points[0] for i in (2, 6)]
+    assert drawn.marks[1].points == [pytest.approx(end) for end in ends], "it goes through its points"
+    assert all(x == pytest.approx(100 - y) for x, y in drawn.marks[0].points), "both axes have one range"
     assert [name for *_, name in drawn.names] == [p.label for p in points]
 
 
@@ -60,7 +52,7 @@ def test_many_points_are_thinned_and_have_no_names(monkeypatch):
     monkeypatch.setattr(drawings, "SCATTER", 50)
     drawn = drawings.draw(Scatter("title", "caption", [Point(i, i, str(i)) for i in range(500)]))
     assert len(drawn.marks) == 51 and "51 of 500 points" in drawn.note and drawn.names == []
-    assert "Scatter of 500 points" in drawn.says
+    assert "Scatter of 500 points" in drawn.description
 
 
 def test_lines_have_bands_and_stand_in_order():
@@ -70,7 +62,7 @@ def test_lines_have_bands_and_stand_in_order():
     ]
     drawn = drawings.draw(Lines("title", "caption", series, "k", "score", Reference(1.0)))
     assert [mark.kind for mark in drawn.marks] == ["band", "line", "dot", "dot", "line", "dot", "dot"]
-    (x1, y1), (x2, y2) = place(drawn.marks[2].path), place(drawn.marks[3].path)
+    (x1, y1), (x2, y2) = drawn.marks[2].points[0], drawn.marks[3].points[0]
     assert x1 < x2 and y1 > y2, "sorted by x, and up is more"
     assert drawn.reference == (pytest.approx(y2, abs=0.06), "1") and drawn.legend == [("c0", "a"), ("c1", "b")]
     assert "a\n1: 0 (−0.500 to 0.500)" in [mark.title for mark in drawn.marks]
@@ -78,8 +70,8 @@ def test_lines_have_bands_and_stand_in_order():
 
 def test_one_line_may_stand_out():
     series = [Series(name, [(0, 0.5, None, None), (1, 0.5, None, None)]) for name in ("a", "mean")]
-    drawn = drawings.draw_lines(Lines("title", "caption", series), "mean", lambda x: f"layer {x}", ends=(0.0, 2.0))
-    assert [(mark.kind, mark.hue) for mark in drawn.marks[:2]] == [("line pale", "c0"), ("line", "ink")]
+    drawn = drawings.draw_lines(Lines("title", "caption", series), "mean", lambda x: f"layer {x}", reach=(0.0, 2.0))
+    assert [(mark.kind, mark.colour) for mark in drawn.marks[:2]] == [("line pale", "c0"), ("line", "ink")]
     assert drawn.marks[2].title == "mean\nlayer 0: 0.500"
     assert {"0", "2"} <= {label for _, label in drawn.y_ticks}
 
@@ -88,23 +80,23 @@ def test_short_names_stand_and_long_ones_lie():
     standing = drawings.draw(Bars("title", "caption", ["1", "2"], [1, -2]))
     assert standing.kind == "plot" and [mark.title for mark in standing.marks] == ["1: 1", "2: −2"]
     foot = {label: down for down, label in standing.y_ticks}["0"]
-    tops = [float(re.search(r"V(\S+?)H", mark.path)[1]) for mark in standing.marks]
+    tops = [mark.points[1][1] for mark in standing.marks]
     assert tops[0] < foot < tops[1]
     lying = drawings.draw(Bars("title", "caption", ["one cluster", "another"], [4, 8], y="examples"))
-    assert lying.kind == "rows" and lying.bars and lying.x == "examples" and not lying.has_words
-    ends = [float(line.mark.partition("H")[2]) for line in lying.lines]
+    assert lying.kind == "rows" and lying.zero == 0 and lying.x == "examples" and not lying.has_details
+    ends = [row.place for row in lying.rows]
     assert ends[1] == pytest.approx(2 * ends[0], abs=0.1), "from zero"
 
 
 def test_a_matrix_is_printed_where_it_is_small():
     drawn = drawings.draw(Matrix("title", "caption", ["a"], ["x", "y", "z"], [[0.5, None, 1.0]]))
-    assert drawn.grid is None and not drawn.signed and [drawn.depth(v) for v in drawn.values[0]] == [0.0, 0.0, 1.0]
+    assert drawn.printed and not drawn.signed and [drawn.depth(v) for v in drawn.values[0]] == [0.0, 0.0, 1.0]
     both = drawings.draw(Matrix("title", "caption", ["a"], ["x", "y"], [[-0.5, 1.0]]))
     assert both.signed and both.depth(-0.5) == 0.5
     wide = drawings.draw(
         Matrix("title", "caption", ["a"], [str(i) for i in range(20)], [[float(i) for i in range(20)]]), "key"
     )
-    assert wide.grid is not None and wide.grid.key == "key" and wide.grid.paths[-1][0] == 1.0
+    assert not wide.printed and wide.key == "key" and wide.paths[-1][0] == LEVELS
 
 
 @pytest.mark.parametrize(
@@ -118,24 +110,13 @@ def test_without_a_number_there_is_nothing_to_draw(shape):
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 1e-12, 1e9])
 def test_one_number_alone_has_an_axis(value):
     drawn = drawings.draw(Dots("title", "caption", [Dot("a", value), Dot("b", value + abs(value) * 1e-16)]))
-    assert all(0 <= place(line.mark)[0] <= 100 for line in drawn.lines) and drawn.ticks
+    assert all(0 <= row.place <= 100 for row in drawn.rows) and drawn.ticks
 
 
 def test_what_is_too_much_is_left_to_the_file(monkeypatch):
-    monkeypatch.setattr(drawings, "DOTS", 2)
+    monkeypatch.setattr(drawings, "ROWS", 2)
     monkeypatch.setattr(drawings, "GRID", 2)
     assert "the first 2 of 3 rows" in drawings.draw(Dots("title", "caption", [Dot(str(i), i) for i in range(3)])).note
     assert "the first 2 of 3 bars" in drawings.draw(Bars("title", "caption", list("abc"), [1, 2, 3])).note
     drawn = drawings.draw(Matrix("title", "caption", list("abc"), list("abc"), [[1, 2, 3]] * 3))
     assert drawn.values == [[1, 2]] * 2 and "first 2 rows and 2 columns" in drawn.note
-
-
-def test_the_intervals_of_a_column_share_an_axis():
-    rows = [
-        ["a", Estimate(1.0, 0.0, 2.0), 7],
-        ["b", Estimate(3.0, 2.0, 4.0), None],
-    ]
-    numeric, printed = drawings.print_table(Table(["name", "value", "n"], rows))
-    assert numeric == [False, True, True]
-    assert printed[0][1].bar[0] == 0 and sum(printed[0][1].bar) == pytest.approx(printed[1][1].bar[0], abs=0.11)
-    assert [cell.text for cell in printed[1]] == ["b", "3.000", "–"] and printed[0][2].mark is None
