@@ -99,7 +99,7 @@ class Stamped(Run, TrainerCallback):
 
 def theirs(base: Base, start: Path, examples: list[Example], how: Settings, run: Stamped) -> Expert:
     """TRL and PEFT, told what `how` says."""
-    rows = tokenise(examples, base.tokenizer, how.max_length, how.objective)
+    rows = tokenise(base, examples, how.max_length, how.objective)
     places = (how.max_steps or 0) * how.per_device_train_batch_size
     told = how.model_dump(include=SHARED) | {"warmup_steps": round(how.warmup_share * (how.max_steps or 0))}
     trainer = SFTTrainer(

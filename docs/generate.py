@@ -1,4 +1,4 @@
-"""Write what the code says of itself: docs/methods.md, docs/commands.md and the table of methods in README.md.
+"""Write what the code says of itself: the pages of docs/reference and the table of methods in README.md.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit 1 when one of them is out of step
@@ -57,12 +57,36 @@ def commands() -> str:
     return "\n".join(parts)
 
 
+def python() -> str:
+    """The public names of the package, with their signatures and docstrings."""
+    import inspect
+
+    import yosegi
+
+    parts = [
+        "# Python\n\nGenerated from the docstrings by `make docs`: what `import yosegi` offers, loaded when first used.\n"
+    ]
+    for name in yosegi.__all__:
+        value = getattr(yosegi, name)
+        parts.append(
+            f"## yosegi.{name}\n\n`{name}{inspect.signature(value)}`\n\n```text\n{inspect.getdoc(value)}\n```\n"
+        )
+        for method, function in inspect.getmembers(value, inspect.isfunction) if inspect.isclass(value) else ():
+            if method[0] != "_" and method in vars(value):
+                about = inspect.getdoc(function) or ""
+                parts.append(
+                    f"### {name}.{method}\n\n`{method}{inspect.signature(function)}`\n\n```text\n{about}\n```\n"
+                )
+    return "\n".join(parts)
+
+
 def main() -> int:
     """Write or check."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     wanted = {
-        ROOT / "docs" / "methods.md": methods(),
-        ROOT / "docs" / "commands.md": commands(),
+        ROOT / "docs" / "reference" / "methods.md": methods(),
+        ROOT / "docs" / "reference" / "commands.md": commands(),
+        ROOT / "docs" / "reference" / "python.md": python(),
         ROOT / "README.md": MARKS.sub(lambda match: match[1] + table() + match[2], readme),
     }
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]

@@ -36,6 +36,14 @@ class UnknownName(YosegiError, LookupError):
         there = ", ".join(known[:40]) + (f", … ({len(known)} in all)" if len(known) > 40 else "")
         return cls(f"No {what} is called {name!r}. {hint}There are: {there or 'none'}.")
 
+    @classmethod
+    def check(cls, what: str, names: Iterable[str], known: Iterable[str]) -> None:
+        """Raises the error for the first of `names` that is not known."""
+        known = list(known)
+        for name in names:
+            if name not in known:
+                raise cls.among(what, name, known)
+
 
 class Invalid(YosegiError, ValueError):
     """An argument, a shape or a file that cannot be right."""

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -110,3 +110,20 @@ def new_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder. It is renamed first, in one step, so that a process killed here leaves no half of it behind."""
+    path.rename(gone := Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")))
+    shutil.rmtree(gone)
+
+
+def sweep(folder: Path, is_stray: Callable[[Path], bool]) -> None:
+    """Delete what a killed writer left in a folder; what it was replacing is put back. Only under the writer's lock."""
+    for path in folder.glob(".*"):
+        if not is_stray(path):
+            continue
+        for old in path.iterdir():
+            if old.is_dir() and not os.path.lexists(folder / old.name):
+                old.rename(folder / old.name)
+        shutil.rmtree(path)

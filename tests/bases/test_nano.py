@@ -4,7 +4,6 @@ import hashlib
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from yosegi.bases import nano
 from yosegi.recipes.pretrain_nano import measure
@@ -13,11 +12,15 @@ from yosegi.tasks.skills import Skills
 
 @pytest.fixture(scope="module")
 def tokenizer():
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(nano.folder(), local_files_only=True)
 
 
 @pytest.fixture(scope="module")
 def model():
+    from transformers import AutoModelForCausalLM
+
     return AutoModelForCausalLM.from_pretrained(nano.folder(), dtype=torch.float32, local_files_only=True)
 
 

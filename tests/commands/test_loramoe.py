@@ -22,9 +22,11 @@ def test_a_bank_is_trained_kept_and_taken_apart(yosegi, refused, tmp_path):
     assert types["rows"][0]["by"] == {"rule": "task"} and len(types["rows"]) == types["summary"]["examples"]
     rows = files.read_jsonl(tmp_path / "r" / "metrics.jsonl")
     assert len(rows) == 4 and set(rows[0]["mass"]) == {"knowledge"} and "task" in rows[-1]["mass"]
-    card = files.read_json(tmp_path / "shelf" / ".routers" / "loramoe" / "router.json")
-    assert card["router"] == "softmax" and card["recipe"]["expert_types"] == [0, 0, 1] and len(card["data_hash"]) == 12
-    assert "router called 'loramoe'" in refused(*words)
+    card = files.read_json(tmp_path / "shelf" / "arms" / "loramoe" / "arm.json")
+    assert (
+        card["router"] == "softmax" and card["training"]["expert_types"] == [0, 0, 1] and len(card["data_hash"]) == 12
+    )
+    assert "arm called 'loramoe'" in refused(*words)
 
     code, out, err = yosegi(
         *EVAL, "--router", "loramoe", "--without", "all", "--without", "loramoe-0,loramoe-2", *TYPES
@@ -33,7 +35,7 @@ def test_a_bank_is_trained_kept_and_taken_apart(yosegi, refused, tmp_path):
     named = [f"loramoe without {some}" for some in ("loramoe-0", "loramoe-1", "loramoe-2", "loramoe-0+loramoe-2")]
     found = {row["model"]: row for row in json.loads(out) if row["metric"] == "logp"}
     assert list(found) == ["base", "loramoe", *named]
-    assert found[named[3]]["without"] == ["loramoe-0", "loramoe-2"]
+    assert found[named[3]]["ablate"] == ["loramoe-0", "loramoe-2"]
     assert len({row["value"] for row in found.values()}) == 6, "every expert says something"
     routing = files.read_json(tmp_path / "e" / "routing.json")["routers"]
     assert list(routing["loramoe by type"]["tasks"]) == ["task"]

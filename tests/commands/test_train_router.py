@@ -19,7 +19,7 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
 
     code, out, _ = yosegi(*FIT, "--router", "centroid", "--limit", 3)
     assert code == 0 and "centroid: learnt beside 3 experts from 3 tasks" in out
-    assert "has a router called 'centroid'" in refused(*FIT, "--router", "centroid")
+    assert "has an arm called 'centroid'" in refused(*FIT, "--router", "centroid")
     assert yosegi(*FIT, "--router", "centroid", "--limit", 3, "--overwrite", "--temperature", "0.1")[0] == 0
     assert yosegi(*FIT, "--router", "phatgoose", "--steps", 2, "--batch-size", 2)[0] == 0
     assert yosegi(*FIT, "--router", "predictor", "--steps", 20, "--limit", 5)[0] == 0
@@ -29,11 +29,13 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     more = ("--task", "skills/sort", "--task", "skills/succ", "--task", "skills/add", *two)
     assert yosegi(*FIT, "--router", "predictor", "--name", "wider", "--steps", 2, "--limit", 2, *more)[0] == 0
 
-    card = files.read_json(tmp_path / "shelf" / ".routers" / "centroid" / "router.json")
-    assert card["args"] == {"temperature": 0.1} and card["recipe"]["limit"] == 3 and len(card["data_hash"]) == 12
+    card = files.read_json(tmp_path / "shelf" / "arms" / "centroid" / "arm.json")
+    assert (
+        card["router_args"] == {"temperature": 0.1} and card["training"]["limit"] == 3 and len(card["data_hash"]) == 12
+    )
     assert card["tasks"] == ["skills/reverse", "skills/sort", "skills/succ"]
-    wider = files.read_json(tmp_path / "shelf" / ".routers" / "wider" / "router.json")
-    assert wider["args"]["tasks"] == ["skills/sort", "skills/succ", "skills/add"]
+    wider = files.read_json(tmp_path / "shelf" / "arms" / "wider" / "arm.json")
+    assert wider["router_args"]["tasks"] == ["skills/sort", "skills/succ", "skills/add"]
     metrics = files.read_jsonl(tmp_path / "f" / "metrics.jsonl")
     assert {row["expert"] for row in metrics} == {
         "predictor",
@@ -62,7 +64,7 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert "No router is called 'nearr'. Did you mean 'near'" in refused(*EVAL, "--router", "nearr")
     assert yosegi("library", "verify", "shelf")[:2] == (0, "3 experts, 0 problems\n")
     assert yosegi(*TRAIN, "--task", "skills/sort", "--overwrite", "--max-steps", 4)[0] == 0
-    assert "'near' learnt beside another expert 'sort'" in refused(*EVAL, "--router", "near")
+    assert "'near' was made with another expert 'sort'" in refused(*EVAL, "--router", "near")
     assert yosegi("library", "rm", "shelf", "succ")[0] == 0
     assert "yosegi train-router --router" in refused(*EVAL, "--router", "wider")
     assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid", "--router")
@@ -78,7 +80,7 @@ def test_what_cannot_be_fitted_leaves_nothing_behind(yosegi, refused, tmp_path):
     assert "'skills/sort', and there are none" in refused(*FIT, "--router", "centroid", "--task", "skills/succ")
     assert "Did you mean 'sort'" in refused(*FIT, "--router", "centroid", "--expert", "sotr")
     assert "nothing" in refused(*FIT, "--router", "phatgoose", "--steps", 0)
-    assert not (tmp_path / "shelf" / ".routers").exists()
+    assert not (tmp_path / "shelf" / "arms").exists()
 
 
 @pytest.mark.slow
@@ -134,11 +136,11 @@ def test_cat_is_fitted_folded_and_answers_the_same(yosegi, refused, tmp_path):
     assert "No granularity is called 'word'" in refused(*fit, "--granularity", "word")
     code, out, _ = yosegi(*fit, "--constraint", "free", "--granularity", "layer", "--json")
     assert code == 0 and json.loads(out)["moved"] > 0
-    card = files.read_json(tmp_path / "shelf" / ".routers" / "soup" / "router.json")
+    card = files.read_json(tmp_path / "shelf" / "arms" / "soup" / "arm.json")
     assert (
-        card["args"] == {"constraint": "free"}
-        and card["recipe"]["granularity"] == "layer"
-        and card["recipe"]["moved"] > 0
+        card["router_args"] == {"constraint": "free"}
+        and card["training"]["granularity"] == "layer"
+        and card["training"]["moved"] > 0
     )
     assert "looks at its input" in _unfoldable(yosegi, refused)
     code, out, _ = yosegi("library", "fold", "shelf", "soup")

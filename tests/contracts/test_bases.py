@@ -25,7 +25,7 @@ def test_the_drawer_was_walked():
 def test_a_base_is_a_folder_or_says_how_to_get_it(name, monkeypatch, tmp_path):
     monkeypatch.setenv("YOSEGI_CACHE", str(tmp_path))
     try:
-        assert (Path(bases.where(name)) / "config.json").is_file()
+        assert (Path(bases.locate(name)) / "config.json").is_file()
     except NoData as error:
         assert "yosegi run" in str(error) and "\n" not in str(error)
 
@@ -48,7 +48,7 @@ def test_the_embedded_base(nano):
 
 @pytest.fixture
 def copied(tmp_path):
-    return Path(shutil.copytree(bases.where("nano"), tmp_path / "base", ignore=shutil.ignore_patterns("__pycache__")))
+    return Path(shutil.copytree(bases.locate("nano"), tmp_path / "base", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 def test_a_folder_is_a_base_and_its_hash_is_that_of_its_weights(nano, copied):
@@ -63,17 +63,17 @@ def test_a_folder_is_a_base_and_its_hash_is_that_of_its_weights(nano, copied):
     assert bases.weights_hash(str(copied)) != nano.hash
 
 
-@pytest.mark.parametrize(("load_in", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_the_precision_in_memory_is_no_part_of_the_hash(nano, load_in, dtype):
-    base = bases.load("nano", load_in)
-    assert base.hash == nano.hash and base.load_in == load_in
-    assert {p.dtype for p in base.model.parameters()} == {dtype}
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_precision_in_memory_is_no_part_of_the_hash(nano, dtype):
+    base = bases.load("nano", dtype)
+    assert base.hash == nano.hash and base.dtype == dtype
+    assert {p.dtype for p in base.model.parameters()} == {bases.DTYPES[dtype]}
 
 
 def test_four_bits_are_held_and_the_hash_is_that_of_the_files(nano):
     pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
-    base = bases.load("nano", "4bit", "cpu")
-    assert base.hash == nano.hash and base.load_in == "4bit"
+    base = bases.load("nano", load_in_4bit=True, device="cpu")
+    assert base.hash == nano.hash and base.dtype == "4bit"
     inner = [base.model.get_submodule(name).weight for name in linears(base.model)]
     assert {p.dtype for p in inner} == {torch.uint8}
     ours = {id(p) for p in inner}
@@ -84,12 +84,12 @@ def test_four_bits_are_held_and_the_hash_is_that_of_the_files(nano):
 def test_four_bits_need_an_extra(monkeypatch):
     monkeypatch.setattr(bases, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'yosegi\[quant\]'"):
-        bases.load("nano", "4bit")
+        bases.load("nano", load_in_4bit=True)
 
 
-def test_another_way_to_hold_a_base_is_refused():
-    with pytest.raises(UnknownName, match="Did you mean '4bit'"):
-        bases.load("nano", "8bit")
+def test_another_precision_is_refused():
+    with pytest.raises(UnknownName, match="Did you mean 'bf16'"):
+        bases.load("nano", "fp16")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,49 @@ def test_a_damaged_base_is_named_in_one_line(copied, spoil):
     with pytest.raises(Corrupt, match="cannot be loaded") as error:
         bases.load(str(copied))
     assert str(copied) in str(error.value) and "\n" not in str(error.value)
+
+
+def tokens(folder, **changes):
+    """Changes special tokens of a folder's tokenizer."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | changes))
+
+
+def test_a_tokenizer_without_an_end_is_refused_in_one_line(copied):
+    tokens(copied, eos_token=None)
+    with pytest.raises(Corrupt, match="has no end-of-text token: set eos_token in its tokenizer_config.json") as error:
+        bases.load(str(copied))
+    assert "\n" not in str(error.value)
+
+
+def test_a_token_to_pad_with_is_the_end_where_there_is_none(copied, capsys):
+    tokens(copied, pad_token=None)
+    tokenizer = bases.load(str(copied), device="cpu").tokenizer
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 1 and capsys.readouterr().err == ""
+
+
+def test_a_token_to_pad_with_outside_the_embedding_is_replaced_and_said(copied, capsys):
+    tokens(copied, pad_token="[PAD]")
+    base = bases.load(str(copied), device="cpu")
+    assert base.tokenizer.pad_token_id == base.tokenizer.eos_token_id == 1
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert line.startswith("Warning: [PAD] is outside the 287 embeddings")
+    batch = base.tokenizer(["3+4=", "capital of Japan:"], padding=True, return_tensors="pt")
+    assert base.model(**batch).logits.isfinite().all()
+
+
+def test_an_end_outside_the_embedding_is_refused(copied):
+    tokens(copied, eos_token="[END]")
+    with pytest.raises(Corrupt, match=r"does not fit the model: '\[END\]' is outside its 287 embeddings"):
+        bases.load(str(copied))
+
+
+def test_the_tokenizer_of_another_model_is_refused(copied):
+    content = json.loads((copied / "tokenizer.json").read_text())
+    content["model"]["vocab"]["strange"] = 287
+    (copied / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(Corrupt, match="does not fit the model: 'strange' is outside its 287 embeddings"):
+        bases.load(str(copied))
 
 
 def test_a_pickle_is_never_read(copied):
@@ -130,6 +173,8 @@ def test_names_that_lead_nowhere():
     with pytest.raises(NoData, match="'nobody/nothing' is no folder and could not be fetched") as error:
         bases.load("nobody/nothing")
     assert "\n" not in str(error.value)
+    with pytest.raises(NoData, match="Repo id must use alphanumeric"):
+        bases.load("nobody/nothing@main")
 
 
 def test_a_small_base_is_computed_by_one_thread_unless_the_environment_says_otherwise():

@@ -13,11 +13,11 @@ def experts_in(model):
 def test_experts_come_and_go(nano, pair):
     before = {name: t.clone() for name, t in nano.model.state_dict().items()}
     for arm, rank in [(Arm("both", pair, "arrow"), 4), (Arm("merged", pair, merge="svd", merge_args={"rank": 3}), 3)]:
-        with arm.beside(nano) as banks:
+        with arm.attached(nano) as banks:
             assert banks is not None and len(experts_in(nano.model)) == len(pair[0].factors)
             assert experts_in(nano.model)[0].bank.A_ERI.shape[1] == rank and not nano.model.training
         assert not experts_in(nano.model)
-    with Arm("base").beside(nano) as banks:
+    with Arm("base").attached(nano) as banks:
         assert banks is None
     assert all(torch.equal(before[name], t) for name, t in nano.model.state_dict().items())
 

@@ -2,16 +2,6 @@
 
 import pytest
 import torch
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    MambaConfig,
-    MambaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    OPTConfig,
-    OPTForCausalLM,
-)
 
 from tests.training.conftest import sums, tiny_base
 from yosegi.bases import load
@@ -23,7 +13,7 @@ from yosegi.objectives.lm import lm
 from yosegi.objectives.sft import sft
 from yosegi.tasks import load as load_task
 
-SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 50, "num_attention_heads": 4}
+SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 OBJECTIVES = {"lm": lm, "sft": sft}
 
 
@@ -67,7 +57,7 @@ def test_every_token_that_goes_in_comes_out(length):
 def test_a_row_is_its_documents_alone_loss_and_gradient(attention, objective):
     base, minimise = tiny_base(), OBJECTIVES[objective]
     base.model.set_attn_implementation(attention)
-    rows = pack(tokenise(sums()[:9], base.tokenizer, 64, objective), 16)  # the last row is short: it is padded
+    rows = pack(tokenise(base, sums()[:9], 64, objective), 16)  # the last row is short: it is padded
     assert len(rows) > 2 and len(rows[-1]["input_ids"]) < 16
     batch = collate(0)(rows)
     packed = minimise(base.model, batch, 1)
@@ -91,19 +81,24 @@ def test_a_row_is_its_documents_alone_loss_and_gradient(attention, objective):
     assert abs(blind - alone) > 1e-3, "and the difference is one that would be seen"
 
 
+def made(architecture, **settings):
+    """A small random model of one of transformers' architectures."""
+    import transformers
+
+    config = getattr(transformers, f"{architecture}Config")(vocab_size=50, **settings)
+    return transformers.AutoModelForCausalLM.from_config(config)
+
+
 @pytest.mark.parametrize(
-    "model",
+    "architecture, settings",
     [
-        lambda: GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=50, n_positions=64, **ENDS)),
-        lambda: MistralForCausalLM(
-            MistralConfig(**SIZE, intermediate_size=64, num_key_value_heads=2, sliding_window=4)
-        ),
+        ("GPT2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "bos_token_id": 0, "eos_token_id": 1}),
+        ("Mistral", {**SIZE, "intermediate_size": 64, "num_key_value_heads": 2, "sliding_window": 4}),
     ],
-    ids=["gpt2", "a sliding window"],
 )
-def test_models_that_keep_documents_apart(model):
+def test_models_that_keep_documents_apart(architecture, settings):
     torch.manual_seed(0)
-    one = model().train()
+    one = made(architecture, **settings).train()
     assert keeps_apart(one) and one.training
     ids = torch.randint(3, 50, (2, 12))
     places = torch.tensor([[*range(5), *range(7)]] * 2)
@@ -111,20 +106,16 @@ def test_models_that_keep_documents_apart(model):
     torch.testing.assert_close(row[:, 5:], one(input_ids=ids[:, 5:]).logits, rtol=1e-4, atol=1e-5)
 
 
-ENDS = {"bos_token_id": 0, "eos_token_id": 1}
-
-
 @pytest.mark.parametrize(
-    "model",
+    "architecture, settings",
     [
-        lambda: MambaForCausalLM(MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=50, state_size=4)),
-        lambda: OPTForCausalLM(OPTConfig(**SIZE, ffn_dim=64, max_position_embeddings=64, word_embed_proj_dim=32)),
+        ("Mamba", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}),
+        ("OPT", {**SIZE, "ffn_dim": 64, "max_position_embeddings": 64, "word_embed_proj_dim": 32}),
     ],
-    ids=["a recurrent one", "opt"],
 )
-def test_models_that_do_not_are_found_out(model):
+def test_models_that_do_not_are_found_out(architecture, settings):
     torch.manual_seed(0)
-    assert not keeps_apart(model())
+    assert not keeps_apart(made(architecture, **settings))
 
 
 def test_the_embedded_base_keeps_them_apart():
@@ -140,7 +131,7 @@ def test_blocks_are_the_rows_that_are_full():
 @pytest.mark.data
 def test_a_real_corpus_loses_nothing():
     base, documents = load("nano"), load_task("corpus/ja_railway_law").documents("train")
-    tokens = tokenise(documents, base.tokenizer, 10**9, "lm")
+    tokens = tokenise(base, documents, 10**9, "lm")
     rows = pack(tokens, 256)
     assert len(documents) == 64 and sum(len(d.target) for d in documents) > 300_000
     assert sum(len(row["input_ids"]) for row in rows) == sum(len(row["input_ids"]) for row in tokens)

@@ -1,10 +1,9 @@
 """Published shapes have the published sizes; the shape of a config has all its numbers."""
 
 import pytest
-from transformers import AutoConfig, GPT2Config, LlamaForCausalLM, MixtralConfig, Qwen3Config, T5Config
 
 from tests.estimate.conftest import config
-from yosegi.bases import where
+from yosegi.bases import locate
 from yosegi.core.model import linears
 from yosegi.core.model import shape as shape_of_linear
 from yosegi.errors import Invalid, UnknownName
@@ -29,6 +28,8 @@ def test_there_are_seven_and_their_sizes_are_known():
 
 @pytest.mark.parametrize("changes", [{}, {"num_key_value_heads": 4}, {"tie_word_embeddings": True}, {"head_dim": 32}])
 def test_a_llama_is_pictured_whole(changes):
+    from transformers import LlamaForCausalLM
+
     shape = of_config("tiny", config(**changes))
     model = LlamaForCausalLM(config(**changes))
     assert shape.more == 0 and shape.params == sum(p.numel() for p in model.parameters())
@@ -38,6 +39,8 @@ def test_a_llama_is_pictured_whole(changes):
 
 
 def test_what_the_picture_does_not_show_is_counted():
+    from transformers import GPT2Config, Qwen3Config
+
     qwen = Qwen3Config(
         vocab_size=200, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=16,
@@ -49,7 +52,9 @@ def test_what_the_picture_does_not_show_is_counted():
 
 
 def test_the_config_of_a_base():
-    shape = of_config("nano", AutoConfig.from_pretrained(where("nano")))
+    from transformers import AutoConfig
+
+    shape = of_config("nano", AutoConfig.from_pretrained(locate("nano")))
     assert (shape.hidden, shape.layers, shape.tied) == (128, 4, True) and shape.more == 0
 
 
@@ -63,6 +68,8 @@ def test_targets():
 
 
 def test_what_is_not_such_a_decoder_is_refused():
+    from transformers import MixtralConfig, T5Config
+
     with pytest.raises(Invalid, match="encoder-decoder"):
         of_config("t5", T5Config())
     with pytest.raises(Invalid, match="mixture"):

@@ -18,7 +18,7 @@ def test_groups_stand_beside_the_tasks(nano, pair, tmp_path):
     found = trace_groups(nano, arm, {"short": {"skills/add": ADD[:2]}, "long": {"skills/reverse": REVERSE}}, run)
     kept = files.read_json(tmp_path / "routing.json")["routers"]
     assert list(kept) == ["a", "a by type"] and kept["a by type"] == found and list(found["tasks"]) == ["short", "long"]
-    with arm.beside(nano) as banks:
+    with arm.attached(nano) as banks:
         assert found["tasks"]["short"] == trace(nano, banks, {"t": ADD[:2]})["tasks"]["t"]
 
 

@@ -24,7 +24,7 @@ FOUR_DIGITS = 6e-5
 def test_weights_sum_to_one_and_padding_has_no_say(nano, pair):
     task = load("skills/add")
     examples = task.examples("test")[:3]
-    with Arm("a", pair, "arrow", {"top_k": 1}).beside(nano) as banks:
+    with Arm("a", pair, "arrow", {"top_k": 1}).attached(nano) as banks:
         found = trace(nano, banks, {task.name: examples})
         alone = [trace(nano, banks, {task.name: [e]}) for e in examples]
         assert banks.context.weights is None, "nothing is recorded afterwards"
@@ -46,7 +46,7 @@ def test_weights_sum_to_one_and_padding_has_no_say(nano, pair):
 
 def test_layers_stand_in_the_order_they_run(nano, pair):
     saved = [Expert(e.name, dict(sorted(e.factors.items())), e.card) for e in pair]  # as a file has them
-    with Arm("a", saved).beside(nano) as banks:
+    with Arm("a", saved).attached(nano) as banks:
         layers = trace(nano, banks, {"t": [Example("x", "1+2=", "3")]})["layers"]
         assert layers != list(banks) and set(layers) == set(banks)
     places = [int(name.split(".")[2]) for name in layers]
@@ -104,7 +104,7 @@ def test_of_several_heads_one_is_enough_to_be_heard(nano, pair, monkeypatch):
 
 
 def test_nobody_is_chosen_where_all_are_heard_alike(nano, pair):
-    with Arm("a", pair).beside(nano) as banks:
+    with Arm("a", pair).attached(nano) as banks:
         found = trace(nano, banks, {"t": SHORT})
     assert set(found["tokens"][0]["chosen"]) == {"-1"} and set(found["balance"]) == {0.0}
 
@@ -127,7 +127,7 @@ def test_an_expert_is_not_heard_in_a_layer_it_does_not_have(nano, pair, router):
 
 def test_many_tasks_experts_and_tokens_stay_a_small_file(nano, pair, monkeypatch):
     long = {f"task {i}": [Example("x", "reverse abcdefgh: " * 20, "hgfedcba")] for i in range(6)}
-    with Arm("a", pair, "arrow").beside(nano) as banks:
+    with Arm("a", pair, "arrow").attached(nano) as banks:
         whole = trace(nano, banks, long)
         monkeypatch.setattr(routing, "NUMBERS", 8 * 6 * 2)
         blocks = trace(nano, banks, long)

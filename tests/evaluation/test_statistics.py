@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from yosegi.evaluation.statistics import (
     compare,
@@ -18,6 +17,8 @@ from yosegi.evaluation.statistics import (
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (10, 10), (2, 100), (500, 990)])
 def test_wilson_is_scipys(right, n):
+    from scipy import stats
+
     expected = stats.binomtest(right, n).proportion_ci(method="wilson")
     assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
@@ -51,6 +52,8 @@ def test_the_interval_knows_shares_from_scores():
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (5, 1), (7, 7), (30, 12)])
 def test_mcnemar_is_the_exact_binomial(gained, lost):
+    from scipy import stats
+
     expected = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     assert mcnemar(gained, lost) == pytest.approx(expected, abs=1e-12)
 
@@ -91,6 +94,8 @@ def test_three_questions_tell_nothing_apart():
 
 
 def test_the_sign_test_is_scipys():
+    from scipy import stats
+
     rng = np.random.default_rng(7)
     a, b = rng.random((2, 9))
     expected = stats.permutation_test((a - b,), np.mean, permutation_type="samples").pvalue
@@ -161,11 +166,15 @@ def test_shares_over_seeds_cover():
 
 
 def test_wilson_with_another_width():
+    from scipy import stats
+
     expected = stats.binomtest(3, 10).proportion_ci(confidence_level=0.99, method="wilson")
     assert wilson(3, 10, float(stats.norm.ppf(0.995))) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_p_values_are_the_intervals_the_other_way_round():
+    from scipy import stats
+
     rng = np.random.default_rng(8)
     before = rng.normal(0, 1, (3, 40))
     after = before + rng.normal(0.15, 0.5, (3, 40))
@@ -187,6 +196,8 @@ def test_few_questions_have_no_small_p():
 
 
 def test_equality_needs_evidence():
+    from scipy import stats
+
     rng = np.random.default_rng(9)
     before = rng.normal(0, 1, (3, 400))
     after = before + rng.normal(0, 0.2, (3, 400))

@@ -7,7 +7,6 @@ import shutil
 import pytest
 import safetensors.torch
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 
 from yosegi import registry
 from yosegi.core.expert import Expert, Factors
@@ -38,6 +37,8 @@ def ours(model, expert, x):
 
 
 def theirs(model, folder, x):
+    from peft import PeftModel
+
     return logits(PeftModel.from_pretrained(copy.deepcopy(model), folder).eval(), x)
 
 
@@ -59,6 +60,8 @@ def learn(model, size=0.1):
 
 def peft_folder(model, folder, initial=None, **config):
     """A LoRA that PEFT made, taught and saved; returns the taught PEFT model."""
+    from peft import LoraConfig, get_peft_model
+
     config = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], "task_type": "CAUSAL_LM"} | config
     taught = get_peft_model(copy.deepcopy(model), LoraConfig(**config)).eval()
     if initial is not None:
@@ -269,7 +272,7 @@ def test_a_config_that_says_more_than_b_a_is_refused(llama, tmp_path, config, sa
 
 
 def test_real_ones_of_peft_are_refused(llama, tmp_path):
-    from peft import IA3Config, LoHaConfig
+    from peft import IA3Config, LoHaConfig, LoraConfig, get_peft_model
 
     kinds = {
         "use_dora": LoraConfig(use_dora=True, target_modules=["q_proj"], task_type="CAUSAL_LM"),
@@ -347,6 +350,8 @@ def test_an_empty_adapter_is_refused(llama, tmp_path):
 
 
 def test_copies_of_the_bases_own_weights_are_compared(llama, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(target_modules=["q_proj", "lm_head"], r=4, task_type="CAUSAL_LM")
     taught = get_peft_model(copy.deepcopy(llama), config).eval()
     learn(taught)

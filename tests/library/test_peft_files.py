@@ -7,8 +7,6 @@ import math
 
 import pytest
 import torch
-from peft import LoraConfig
-from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 
 from yosegi.errors import NoData, Refused
@@ -31,6 +29,8 @@ def weights(folder, ranks):
 
 
 def test_every_field_of_pefts_config_is_known(tmp_path):
+    from peft import LoraConfig
+
     fields = {field.name for field in dataclasses.fields(LoraConfig)}
     assert len(fields) > 35 and fields <= HARMLESS | REASONS.keys() and not HARMLESS & REASONS.keys()
     for field, reason in REASONS.items():
@@ -41,6 +41,8 @@ def test_every_field_of_pefts_config_is_known(tmp_path):
 
 
 def test_a_default_config_of_peft_is_plain(tmp_path):
+    from peft import LoraConfig
+
     LoraConfig(target_modules=["q"]).save_pretrained(tmp_path)
     assert config_of(tmp_path)["r"] == 8
 
@@ -60,6 +62,8 @@ PATTERNS = [
 
 
 def test_patterns_fit_the_layers_that_peft_thinks_they_fit(tmp_path):
+    from peft.utils.other import get_pattern_key
+
     tried = set()
     for chosen in itertools.permutations(PATTERNS, 2):
         alphas = {pattern: i + 10 for i, pattern in enumerate(chosen)}

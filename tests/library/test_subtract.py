@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from peft import ArrowConfig
-from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 from torch import nn
 
 from yosegi.core.expert import Expert, Factors
@@ -55,6 +53,9 @@ def test_a_layer_that_only_one_has():
 
 
 def test_factors_is_what_peft_does_and_not_the_difference_of_deltas():
+    from peft import ArrowConfig
+    from peft.tuners.lora.arrow import ArrowLoraLinearLayer
+
     t, g = expert("t"), expert("g")
     found = subtract(t, g, "factors")
     for layer, (O, I) in LAYERS.items():

@@ -5,9 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from sklearn.cluster import KMeans
-from sklearn.decomposition import TruncatedSVD
-from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName, WrongBase
@@ -64,6 +61,10 @@ def test_planted_groups_are_found_and_numbered_by_size(space):
 
 def test_it_is_the_authors_way():
     """Flatten, silence, TruncatedSVD, normalise, cosine, k-means on its rows: the same clusters, and the cosines to 1e-4."""
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.metrics import adjusted_rand_score, silhouette_score
+
     experts = sorted(planted([9, 8, 6, 4], noise=0.5), key=lambda e: e.name)
     found = cluster(experts, 4, sparsity=0.5, components=4)
     X_TP = np.stack([torch.cat([t.flatten() for f in e.factors.values() for t in f[:2]]).numpy() for e in experts])

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import TruncatedSVD
 
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid
@@ -34,6 +33,8 @@ def matrix(experts):
 
 
 def authors(experts, sparsity, components, algorithm="randomized"):
+    from sklearn.decomposition import TruncatedSVD
+
     X_TP = matrix(experts)
     X_TP[np.abs(X_TP) <= np.quantile(np.abs(X_TP), sparsity, axis=1, keepdims=True)] = 0
     U_TC = TruncatedSVD(components, algorithm=algorithm, n_iter=5, random_state=42).fit_transform(X_TP)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
 from yosegi.errors import Corrupt, Invalid, NoData, UnknownName
 from yosegi.scores.classifier import Classifier
@@ -12,6 +11,8 @@ LETTERS = "鉄道法律料理物語abcdefg"
 
 @pytest.fixture
 def make(tmp_path):
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
     def make(labels=("bad", "good"), name="bert", **more):
         folder = tmp_path / name
         folder.mkdir()

@@ -2,14 +2,12 @@
 
 import math
 
-import optuna
 import pytest
 
 from yosegi.search.cma import SIGMA, Evolution
 from yosegi.search.space import Range
 from yosegi.search.study import open_storage
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 VARIED = {
     "w a": Range(-1.5, 1.5),
     "w b": Range(0.0, 1.5),
@@ -17,6 +15,13 @@ VARIED = {
     "k": Range(1, 8, whole=True),
 }
 START = {"w a": 0.0, "w b": 0.5, "temperature": 1.0, "k": 4}
+
+
+@pytest.fixture(autouse=True)
+def quiet_optuna():
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def value(params):
@@ -40,6 +45,8 @@ def run(study, trials):
 
 
 def study_with(seed=0, storage=None):
+    import optuna
+
     return optuna.create_study(
         storage=storage,
         study_name="s",
@@ -50,6 +57,8 @@ def study_with(seed=0, storage=None):
 
 
 def test_it_finds_the_minimum_and_beats_chance():
+    import optuna
+
     study = study_with()
     run(study, 200)
     by_chance = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
@@ -80,6 +89,8 @@ def test_it_begins_at_the_start_with_a_sixth(tmp_path):
 
 
 def test_baselines_and_failures_are_not_its_own():
+    import optuna
+
     study = study_with()
     study.enqueue_trial({"w a": 1.0, "w b": 0.25, "temperature": 3.0, "k": 6}, {"baseline": "told"})
     run(study, 1)

@@ -84,8 +84,8 @@ def test_nothing_to_ask_is_refused(nano):
 def test_a_router_is_told_what_it_hears(nano, trio):
     arm = Arm("oracle", trio, "oracle")
     exam = Exam(nano, [read_goal("skills/reverse:logp")], arm, limit=4, rounds=2)
-    with arm.beside(nano) as banks:
+    with arm.attached(nano) as banks:
         (found,) = list(exam.sit(banks))[-1]
-    with Arm("b", trio[1:2]).beside(nano) as banks:
+    with Arm("b", trio[1:2]).attached(nano) as banks:
         (alone,) = list(Exam(nano, exam.goals, limit=4, rounds=2).sit(banks))[-1]
     assert found == pytest.approx(alone, abs=1e-4)

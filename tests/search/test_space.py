@@ -3,7 +3,6 @@
 import sys
 import types
 
-import optuna
 import pytest
 
 from yosegi.errors import Invalid, UnknownName
@@ -66,6 +65,8 @@ def space(faded):
 
 
 def test_a_recipe_is_read_back_as_it_was(faded):
+    import optuna
+
     whole = space(faded)
     for recipe in whole.baselines().values():
         assert whole.read(whole.params(recipe)) == recipe
@@ -83,6 +84,8 @@ def test_a_recipe_is_read_back_as_it_was(faded):
 
 
 def test_weights_are_asked_within_their_bounds(faded):
+    import optuna
+
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     recipes = [space(faded).ask(study.ask()) for _ in range(50)]
     weights = [w for r in recipes for w_E in r.weights_GE for w in w_E]

@@ -7,7 +7,6 @@ from collections import Counter
 from contextlib import contextmanager
 
 import pytest
-from optuna.trial import TrialState
 
 from yosegi import files
 from yosegi.core.layer import ExpertLinear
@@ -37,6 +36,8 @@ def forked(act):
 
 
 def labels(found):
+    from optuna.trial import TrialState
+
     return [t.user_attrs.get("baseline") for t in found.trials if t.state == TrialState.COMPLETE]
 
 
@@ -65,7 +66,7 @@ def test_a_trial_is_worth_what_a_fresh_evaluation_says(plan, nano, tmp_path):
     every = [one for one in tried(found, opened.space) if one.label != "base"]
     assert {one.recipe.method for one in every} == {"cat", "svd"}
     for one in every:
-        with Arm("fresh", [fold(opened.experts, one.recipe, opened.groups)]).beside(nano) as banks:
+        with Arm("fresh", [fold(opened.experts, one.recipe, opened.groups)]).attached(nano) as banks:
             scores = list(opened.exam.sit(banks))[-1]
         for seen, wanted in zip(one.scores, scores, strict=True):
             assert seen == pytest.approx(wanted, abs=2e-4)
@@ -73,6 +74,8 @@ def test_a_trial_is_worth_what_a_fresh_evaluation_says(plan, nano, tmp_path):
 
 def test_what_was_killed_goes_on(plan, nano, tmp_path):
     """A process dies in the middle of a trial; the next one tidies up after it and measures nothing twice."""
+    from optuna.trial import TrialState
+
     opened, run = plan(prune=False).open(nano), Run(tmp_path / "r")
     rows = run.path / "metrics.jsonl"
     with forked(lambda: search(opened.plan, run, trials=10_000, opened=opened)):
@@ -93,6 +96,8 @@ def test_what_was_killed_goes_on(plan, nano, tmp_path):
 
 
 def test_a_baseline_that_was_killed_is_tried_again(plan, nano, tmp_path):
+    from optuna.trial import TrialState
+
     opened, run = plan().open(nano), Run(tmp_path / "r")
     search(opened.plan, run, trials=0, timeout=0, opened=opened)
     broken = study_of(opened, run.path).ask()  # and whoever asked is gone
@@ -105,6 +110,8 @@ def test_a_baseline_that_was_killed_is_tried_again(plan, nano, tmp_path):
 
 def test_two_workers_share_one_study(plan, nano, tmp_path):
     """Both at once, on one file: nothing twice, nothing lost, and not one trial too many."""
+    from optuna.trial import TrialState
+
     opened, run = plan(tasks=("skills/reverse:logp",)).open(nano), Run(tmp_path / "r")
     search(opened.plan, run, trials=0, timeout=0, opened=opened)
     rows, total = run.path / "metrics.jsonl", 45
@@ -123,12 +130,16 @@ def test_two_workers_share_one_study(plan, nano, tmp_path):
 
 @pytest.mark.slow
 def test_workers_are_started_and_waited_for(plan, nano, tmp_path):
+    from optuna.trial import TrialState
+
     opened, run = plan().open(nano), Run(tmp_path / "r")
     found = search(opened.plan, run, trials=3, workers=2, opened=opened)
     assert len(found.trials) == 8 and not [t for t in found.trials if t.state == TrialState.RUNNING]
 
 
 def test_bad_trials_are_broken_off_and_baselines_never(plan, nano, tmp_path):
+    from optuna.trial import TrialState
+
     opened = plan(rounds=4, sampler="random").open(nano)
     found = search(opened.plan, Run(tmp_path / "r"), trials=20, opened=opened)
     pruned = [t for t in found.trials if t.state == TrialState.PRUNED]
@@ -144,6 +155,8 @@ def test_bad_trials_are_broken_off_and_baselines_never(plan, nano, tmp_path):
 
 
 def test_weights_that_break_the_model_are_no_result(plan, nano, tmp_path, monkeypatch):
+    from optuna.trial import TrialState
+
     opened = plan(prune=False).open(nano)
     real, calls = exam.likelihood, []
 
@@ -158,6 +171,8 @@ def test_weights_that_break_the_model_are_no_result(plan, nano, tmp_path, monkey
 
 
 def test_ctrl_c_ends_after_the_round_and_the_same_search_goes_on(plan, nano, tmp_path, monkeypatch):
+    from optuna.trial import TrialState
+
     opened, run = plan(prune=False).open(nano), Run(tmp_path / "r")
     real, calls = study.attempt, []
 
@@ -213,6 +228,8 @@ def test_a_router_beside_its_baselines(plan, nano, tmp_path):
 
 
 def test_a_method_that_fails_in_a_trial_says_so(plan, nano, tmp_path, monkeypatch):
+    from optuna.trial import TrialState
+
     opened = plan().open(nano)
 
     def refuses(*_):

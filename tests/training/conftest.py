@@ -3,13 +3,6 @@
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
 
 from yosegi.bases import Base
 from yosegi.tasks import Example
@@ -18,6 +11,8 @@ CHARACTERS = "0123456789+=abcdefghij "
 
 
 def tiny_base() -> Base:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
     words = ["<pad>", "<eos>", "<unk>", *CHARACTERS]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
@@ -51,6 +46,8 @@ def base() -> Base:
 
 def tiny_t5() -> Base:
     """An encoder-decoder with the same tokenizer."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
     tokenizer = tiny_base().tokenizer
     torch.manual_seed(0)
     config = T5Config(

@@ -135,7 +135,7 @@ def test_waves_when_the_memory_is_short(tmp_path, capsys, monkeypatch):
 def test_a_pass_is_measured():
     base, settings = tiny_base(), QUICK
     start = sail.__globals__["fleets"].fresh(base.model, "start", rank=4, alpha=8)
-    rows = {"a": tokenise(sums(), base.tokenizer, 64)}
+    rows = {"a": tokenise(base, sums(), 64)}
     assert 2**20 < fleets._measure_pass(base, start, rows, settings, 50_000) < 2**31
     assert fleets._measure_pass(base, start, rows, settings, 50_000) > 2**20  # the first one's peak does not hide it
 

@@ -42,7 +42,7 @@ def test_both_learn(tmp_path, heads):
     assert max(t.abs().max() for t in learnt.values()) > 0.05, "the table moved"
     examples = [e for some in DATA.values() for e in some]
     arm = Arm("p", experts, "task_table", {"heads": heads}, learnt, "factors", heads)
-    with arm.beside(base) as banks:
+    with arm.attached(base) as banks:
         tasks = [task for task, some in DATA.items() for _ in some]
         with_experts = likelihood(base, examples, banks=banks, known={"tasks": tasks})
     assert sum(with_experts) > sum(likelihood(base, examples)) + 0.1 * len(examples)

@@ -1,5 +1,7 @@
 """LoRAMoE as a bank: what it learns, keeps, resumes, and what its experts are worth one by one."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -8,9 +10,9 @@ from tests.training.test_sft import flat
 from yosegi import files
 from yosegi.core.model import linears
 from yosegi.engine.arm import Arm
+from yosegi.engine.kept import load_arm, save_arm
 from yosegi.errors import Invalid, UnknownName
 from yosegi.evaluation.likelihood import likelihood
-from yosegi.library.routers import load_router, save_router
 from yosegi.library.store import Library
 from yosegi.partitions.by_type import by_type, typed
 from yosegi.run import Run
@@ -37,24 +39,28 @@ def test_it_learns_is_kept_and_answers_again(tmp_path, scope):
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     made = go(tmp_path / "run", base, QUICK.model_copy(update={"scope": scope}))
     assert all(torch.equal(tensor, before[name]) for name, tensor in base.model.state_dict().items())
-    assert made.types == ("easy", "hard") and made.expert_types == (0, 0, 1, 1) and made.tasks == ("low", "high")
+    assert (
+        made.training["types"] == ["easy", "hard"]
+        and made.training["expert_types"] == [0, 0, 1, 1]
+        and made.tasks == ("low", "high")
+    )
     assert set(made.experts[0].factors) == {n for n in linears(base.model) if ".mlp." in n}
-    assert len(made.learnt) == (6 if scope == "projection" else 2)
-    assert all(key.endswith("gate_proj|row_EI") for key in made.learnt) or scope == "projection"
-    assert all(value.abs().max() > 1e-3 for value in made.learnt.values()), "every router moved"
+    assert len(made.router_state) == (6 if scope == "projection" else 2)
+    assert all(key.endswith("gate_proj|row_EI") for key in made.router_state) or scope == "projection"
+    assert all(value.abs().max() > 1e-3 for value in made.router_state.values()), "every router moved"
     assert len({flat(e).norm().item() for e in made.experts}) == 4
 
     shelf = Library(tmp_path / "library", base.hash, base.name)
     for expert in made.experts:
         shelf.add(expert)
-    save_router(shelf, made.router("bank"))
-    kept = load_router(shelf, "bank")
-    assert kept.router == "softmax" and kept.recipe["types"] == ["easy", "hard"] and kept.tasks == ("low", "high")
-    fresh = Arm("fresh", made.experts, "softmax", dict(made.args), made.learnt)
-    again = Arm("again", kept.experts, kept.router, dict(kept.args), kept.learnt, kept.mix, kept.heads)
+    save_arm(shelf, dataclasses.replace(made, name="bank"))
+    kept = load_arm(shelf, "bank")
+    assert kept.router == "softmax" and kept.training["types"] == ["easy", "hard"] and kept.tasks == ("low", "high")
+    fresh = Arm("fresh", made.experts, "softmax", made.router_args, made.router_state)
+    again = Arm("again", kept.experts, kept.router, kept.router_args, kept.router_state, kept.mix, kept.heads)
     found = []
     for arm in (fresh, again):
-        with arm.beside(base) as banks:
+        with arm.attached(base) as banks:
             found.append(likelihood(base, sums(), banks=banks))
             with banks.disabled():
                 assert likelihood(base, sums(), banks=banks) == likelihood(base, sums()), "disabled"
@@ -65,24 +71,24 @@ def test_it_learns_is_kept_and_answers_again(tmp_path, scope):
 def test_the_experts_one_by_one(tmp_path):
     """Without an expert: the layer's sum without its term, and no other weight changed."""
     base, made = tiny_base(), go(tmp_path)
-    arm = Arm("all", made.experts, "softmax", dict(made.args), made.learnt)
+    arm = Arm("all", made.experts, "softmax", made.router_args, made.router_state)
     layer, x = "model.layers.0.mlp.up_proj", torch.randn(2, 3, 32)
-    with arm.beside(base) as banks:
+    with arm.attached(base) as banks:
         whole, w = banks.layers[layer](x), banks.layers[layer].router(x, banks.context)
         plain, terms = banks.layers[layer].base(x), [made.experts[e].delta(layer) for e in range(4)]
     for e, name in enumerate(expert.name for expert in made.experts):
-        without = Arm(f"without {name}", made.experts, "softmax", dict(made.args), made.learnt, without=(name,))
-        assert without.fingerprint() != arm.fingerprint() and without.describe()["without"] == [name]
-        with without.beside(base) as banks:
+        without = Arm(f"without {name}", made.experts, "softmax", made.router_args, made.router_state, ablate=(name,))
+        assert without.fingerprint() != arm.fingerprint() and without.describe()["ablate"] == [name]
+        with without.attached(base) as banks:
             found = banks.layers[layer](x)
         torch.testing.assert_close(found, whole - w[..., 0, e, None] * (x @ terms[e].T), atol=1e-5, rtol=1e-4)
-    with Arm("none", made.experts, "softmax", dict(made.args), made.learnt, without=tuple(e.name for e in made.experts)).beside(
+    with Arm("none", made.experts, "softmax", made.router_args, made.router_state, ablate=tuple(e.name for e in made.experts)).attached(
         base
     ) as banks:  # fmt: skip
         torch.testing.assert_close(banks.layers[layer](x), plain)
     with (
         pytest.raises(UnknownName, match="Did you mean 'loramoe-0'"),
-        Arm("x", made.experts, without=("loramoe0",)).beside(base),
+        Arm("x", made.experts, ablate=("loramoe0",)).attached(base),
     ):
         pass  # fmt: skip
 
@@ -118,8 +124,8 @@ def test_how_a_step_is_cut_makes_no_difference(tmp_path, beta):
     cut = go(tmp_path / "cut", settings=settings, tokens_per_pass=16)
     for a, b in zip(whole.experts, cut.experts, strict=True):
         torch.testing.assert_close(flat(a), flat(b), atol=2e-4, rtol=1e-2)
-    for key in whole.learnt:
-        torch.testing.assert_close(whole.learnt[key], cut.learnt[key], atol=2e-3, rtol=1e-2)
+    for key in whole.router_state:
+        torch.testing.assert_close(whole.router_state[key], cut.router_state[key], atol=2e-3, rtol=1e-2)
     for one, other in zip(rows_of(tmp_path / "whole"), rows_of(tmp_path / "cut"), strict=True):
         for key in ("loss", "ce", "balance", "load_cv", "entropy", "match_mass", "grad_norm"):
             assert one[key] == pytest.approx(other[key], abs=2e-3, rel=1e-3), key
@@ -158,7 +164,7 @@ def test_killed_and_resumed(tmp_path, monkeypatch):
         go(tmp_path / "cut", settings=settings.model_copy(update={"curriculum": ["hard", "easy"]}))
     cut = go(tmp_path / "cut", settings=settings)
     assert all(torch.equal(flat(a), flat(b)) for a, b in zip(whole.experts, cut.experts, strict=True))
-    assert all(torch.equal(whole.learnt[key], cut.learnt[key]) for key in whole.learnt)
+    assert all(torch.equal(whole.router_state[key], cut.router_state[key]) for key in whole.router_state)
 
 
 def test_the_curriculum_is_followed(tmp_path):

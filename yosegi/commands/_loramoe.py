@@ -54,7 +54,7 @@ def train_loramoe(
     fresh: bool,
 ) -> list[str]:
     """The bank and its router into the library; the types of all examples into the run."""
-    from yosegi.library.routers import save_router
+    from yosegi.engine.kept import save_arm
     from yosegi.partitions.by_type import typed
     from yosegi.training.loramoe import keep_types, loramoe
 
@@ -64,5 +64,5 @@ def train_loramoe(
     if first_process():
         for expert in made.experts:
             shelf.add(expert, overwrite=True)  # of these names is only what a killed call of this bank has left
-        save_router(shelf, made.router(name), overwrite=overwrite)
+        save_arm(shelf, made, overwrite=overwrite)
     return [expert.name for expert in made.experts]

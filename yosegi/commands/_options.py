@@ -13,7 +13,11 @@ from yosegi.errors import Invalid, NoData
 
 BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id.")]
 LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
-HeldIn = Annotated[str | None, typer.Option("--load-in", "--load_in", help="fp32, bf16 or 4bit: how the base is held.")]
+DType = Annotated[str | None, typer.Option(help="fp32 or bf16: precision of the base's weights \\[fp32].")]
+In4Bit = Annotated[
+    bool,
+    typer.Option("--load-in-4bit", "--load_in_4bit", help="Hold the base's linears in 4 bits (NF4, as QLoRA does)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
@@ -112,5 +116,5 @@ def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
             elif not name:  # two settings that do not go together
                 said.append(problem["msg"].removeprefix("Value error, "))
             else:
-                said.append(f"{name}: {problem['msg']} (given: {problem['input']!r})")
+                said.append(f"--{name.replace('_', '-')}: {problem['msg']} (given: {problem['input']!r})")
         raise Invalid("; ".join(said) + ".") from error

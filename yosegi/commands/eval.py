@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import Data, HeldIn, Json, RunDir, Seed, Tasks, begin, say
+from yosegi.commands._options import Data, DType, In4Bit, Json, RunDir, Seed, Tasks, begin, say
 from yosegi.errors import Invalid, NoData
 
 
@@ -47,7 +47,8 @@ def eval_(
         bool, typer.Option("--forgetting", help="Also ask general knowledge and texts: what was forgotten?")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Sequences at a time.", min=1)] = 64,
-    load_in: HeldIn = None,
+    dtype: DType = None,
+    load_in_4bit: In4Bit = False,
     seed: Seed = 0,
     run: RunDir = None,
     data: Data = None,
@@ -100,25 +101,25 @@ def eval_(
     import yosegi.tasks
     from yosegi.bases import load
     from yosegi.engine.arm import Arm
+    from yosegi.engine.kept import load_arm
     from yosegi.evaluation.forgetting import forgetting as measure_forgetting
     from yosegi.evaluation.forgetting import probes
     from yosegi.evaluation.measure import evaluate
     from yosegi.library.origin import check_origin
-    from yosegi.library.routers import load_router
     from yosegi.library.store import Library
     from yosegi.reporting.terminal import leaderboard
     from yosegi.run import Run
 
     tasks = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
     for one in tasks:
-        if said := one.remark(split):
+        if said := one.note(split):
             print(f"{one.name}: {said}", file=sys.stderr)
     if len(names) > 1 or bases:
-        if load_in:
-            raise Invalid("--load-in goes with one --base.")
+        if dtype or load_in_4bit:
+            raise Invalid("--dtype and --load-in-4bit go with one --base.")
         _several(names, tasks, run, split, limit, seed, batch_size, as_json)
         return
-    beside = load(names[0], load_in or "fp32")
+    beside = load(names[0], dtype or "fp32", load_in_4bit)
     experts, arms, shelf = [], [Arm("base")], Library(library or "", beside.hash, beside.name)
     if library is not None:
         for one in shelf.load(None if "all" in (expert or []) else dict.fromkeys(expert or [])):
@@ -126,18 +127,13 @@ def eval_(
         experts = shelf.load(dict.fromkeys(among) if among else shelf.originals()) if router or merge else []
     heard = f" among {'+'.join(among)}" if among else ""
     for name in router or []:
-        it = load_router(shelf, name) if name in kept else None
+        it = load_arm(shelf, name) if name in kept else None
         given = _arguments(it.router if it else name, top_k, temperature)
         called = name if mix in (None, "outputs") else f"{name}_{mix}"
         called = " ".join([called, *(f"{key} {value:g}" for key, value in given.items())]) + heard * (it is None)
         if it:
-            args = {**it.args, **given}
-            own = it.experts
-            if (
-                registry.find("routers", it.router).learns == "jointly"
-            ):  # its table may be about other tasks than its experts
-                own = [replace(e, card={**e.card, "task": list(it.tasks)}) for e in it.experts]
-            arms.append(Arm(called, own, it.router, args, it.learnt, mix or it.mix, it.heads))
+            args = {**it.router_args, **given}
+            arms.append(replace(it, name=called, router_args=args, mix=mix or it.mix))
             if len(it.experts) < len(experts):
                 print(
                     f"{name} routes the {len(it.experts)} experts it learnt beside, not all {len(experts)}.",
@@ -147,7 +143,7 @@ def eval_(
             if mix == "factors":
                 check_origin(experts, "mixed", "--mix outputs")
             arms.append(Arm(called, experts, name, given, mix=mix or "outputs"))
-    arms += [replace(arm, name=f"{arm.name} without {'+'.join(some)}", without=some)
+    arms += [replace(arm, name=f"{arm.name} without {'+'.join(some)}", ablate=some)
              for arm in arms for some in _silenced(arm, without or [])]  # fmt: skip
     for name in merge or []:
         arms.append(Arm(f"{name} merge{heard}", experts, merge=name, merge_args={"rank": rank} if rank else {}))
@@ -164,9 +160,10 @@ def eval_(
 
         asked = {t.name: t.examples(split)[:limit] for t in (*tasks, *known)}
         groups = typed(by_type(asked, rules=type_), asked)
+    held = beside.dtype if beside.dtype != "fp32" else None
     where = Run(
-        run or Path("runs") / "-".join(filter(None, ["eval", library.name if library else Path(names[0]).name, load_in])),
-        {"command": "eval", "base": names[0], "load_in": beside.load_in, "library": library and str(library),
+        run or Path("runs") / "-".join(filter(None, ["eval", library.name if library else Path(names[0]).name, held])),
+        {"command": "eval", "base": names[0], "dtype": beside.dtype, "library": library and str(library),
          "tasks": [t.name for t in tasks],
          **({"general": [*(t.name for t in known), *(t.name for t, _ in general)]} if forgetting else {}),
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},
@@ -178,7 +175,7 @@ def eval_(
     if general:
         rows += measure_forgetting(beside, arms, where, general, **how)
     for arm in arms if groups else ():
-        if len(arm.experts) > 1 and not arm.merge and not arm.without and arm.router != "oracle":
+        if len(arm.experts) > 1 and not arm.merge and not arm.ablate and arm.router != "oracle":
             from yosegi.evaluation.groups import trace_groups
 
             trace_groups(beside, arm, groups, where)
@@ -266,11 +263,11 @@ def _arguments(router: str, top_k: int | None, temperature: float | None) -> dic
 def _kept(library: Path, asked: list[str]) -> list[str]:
     """The routers that the library keeps; one of `asked` that is not there and cannot do without learning is refused."""
     from yosegi import registry
+    from yosegi.engine.kept import arms
     from yosegi.errors import UnknownName
-    from yosegi.library.routers import routers
     from yosegi.library.store import Library
 
-    kept, known = routers(Library(library)), registry.names("routers")
+    kept, known = arms(Library(library)), registry.names("routers")
     for name in (name for name in asked if name not in kept):
         if ":" not in name and name not in known:
             raise UnknownName.among("router", name, [*known, *kept])

@@ -46,13 +46,12 @@ def ls(library: Where = Path("library"), as_json: Json = False) -> None:
 @app.command("routers")
 def routers(library: Where = Path("library"), as_json: Json = False) -> None:
     """The routers that learnt beside its experts (`yosegi train-router`)."""
-    from yosegi.library.routers import read_router
-    from yosegi.library.routers import routers as kept
+    from yosegi.engine.kept import arms, read_arm
     from yosegi.library.store import Library
 
     shelf = Library(library)
     there = set(shelf)
-    cards = {name: read_router(shelf, name) for name in kept(shelf)}
+    cards = {name: read_arm(shelf, name) for name in arms(shelf)}
     if as_json:
         say(cards, True)
         return
@@ -160,17 +159,16 @@ def rm(
     router: Annotated[bool, typer.Option("--router", help="Delete routers that `fit` made, not experts.")] = False,
 ) -> None:
     """Delete experts or routers."""
+    from yosegi.engine.kept import arms, remove_arm
     from yosegi.errors import UnknownName
-    from yosegi.library.routers import remove_router
-    from yosegi.library.routers import routers as kept
     from yosegi.library.store import Library
 
     shelf = Library(library)
-    there = kept(shelf) if router else list(shelf)
+    there = arms(shelf) if router else list(shelf)
     if missing := [name for name in names if name not in there]:  # all must be there before the first is gone
-        raise UnknownName.among(f"{'router' if router else 'expert'} of this library", missing[0], there)
+        raise UnknownName.among(f"{'arm' if router else 'expert'} of this library", missing[0], there)
     for name in dict.fromkeys(names):
-        remove_router(shelf, name) if router else shelf.remove(name)
+        remove_arm(shelf, name) if router else shelf.remove(name)
 
 
 @app.command("verify")
@@ -344,16 +342,16 @@ def fold(
     from yosegi import registry
     from yosegi.engine.fold import fold as folded
     from yosegi.engine.fold import static_weights
+    from yosegi.engine.kept import load_arm
     from yosegi.errors import Invalid
     from yosegi.library.card import check_name
-    from yosegi.library.routers import load_router
     from yosegi.library.store import Library
 
     shelf, name = Library(library), check_name(name or router)
-    it = load_router(shelf, router)
+    it = load_arm(shelf, router)
     if it.mix != "outputs":
         raise Invalid(f"The router {router!r} mixes {it.mix}, which is no sum of its experts: it cannot be folded.")
-    weights = static_weights(it.experts, registry.find("routers", it.router)(**it.args), it.learnt)
+    weights = static_weights(it.experts, registry.find("routers", it.router)(**it.router_args), it.router_state)
     shelf.add(folded(it.experts, weights, name, rank), overwrite=overwrite)
     card = shelf.card(name)
     words = f"{name}: {len(it.experts)} experts as {router} hears them, rank {card['rank']}"

@@ -77,7 +77,7 @@ def reinforce(
     loaded = {t.name: t for t in map(yosegi.tasks.load, dict.fromkeys(task))}
     from yosegi.bases import load
 
-    beside = load(base)
+    beside = load(base, settings.dtype, settings.load_in_4bit)
     shelf = Library(library, beside.hash, beside.name)
     begun = [shelf[name] for name in (list(shelf) if "all" in expert else dict.fromkeys(expert))]
     new = {e.name: check_name(e.name + suffix) for e in begun}

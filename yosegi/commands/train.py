@@ -10,7 +10,8 @@ import typer
 from yosegi.commands._options import (
     BaseName,
     Data,
-    HeldIn,
+    DType,
+    In4Bit,
     Json,
     LibraryDir,
     RunDir,
@@ -76,7 +77,8 @@ def train(
     max_length: Annotated[int | None, typer.Option(help="Longest sequence, in tokens (1024).")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many training examples.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16: what is computed in.")] = None,
-    load_in: HeldIn = None,
+    dtype: DType = None,
+    load_in_4bit: In4Bit = False,
     save_steps: Annotated[int | None, typer.Option(help="A checkpoint every so many steps (100).")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of data order and dropout; the start has --init-seed in --config.")
@@ -113,7 +115,8 @@ def train(
         "max_length": max_length,
         "limit": limit,
         "precision": precision,
-        "load_in": load_in,
+        "dtype": dtype,
+        "load_in_4bit": load_in_4bit or None,
         "save_steps": save_steps,
         "seed": seed,
     }
@@ -165,11 +168,11 @@ def train(
     held_out = {t.name: getattr(t, reads)("validation") for t in map(yosegi.tasks.load, validate or ())}
     validation = Validation(held_out, validate_every)
     for one in loaded.values():
-        if first_process() and (said_of := one.remark("train")):
+        if first_process() and (said_of := one.note("train")):
             print(f"{one.name}: {said_of}", file=sys.stderr)
     from yosegi.bases import load
 
-    beside = load(base, settings.load_in)
+    beside = load(base, settings.dtype, settings.load_in_4bit)
     shelf = Library(library, beside.hash, beside.name)
     types = None
     if build == "loramoe":
@@ -339,7 +342,8 @@ def _bank(
     fresh: bool,
 ) -> list[str]:
     """Poly or MHR: the experts and the router they learnt with."""
-    from yosegi.library.routers import TrainedRouter, save_router
+    from yosegi.engine.arm import Arm
+    from yosegi.engine.kept import save_arm
     from yosegi.training.build import build_bank
 
     check_bank(shelf, name, experts, overwrite)
@@ -347,21 +351,21 @@ def _bank(
         beside, build, data, where, settings, experts=experts, heads=heads, name=name, resume=not fresh
     )
     heads = heads if build == "mhr" else 1
-    table = TrainedRouter(name, "task_table", {"heads": heads}, made, learnt, "factors", heads, tuple(data))
+    arm = Arm(name, made, "task_table", {"heads": heads}, learnt, "factors", heads, tasks=tuple(data))
     if first_process():
         for expert in made:
             shelf.add(expert, overwrite=True)  # of these names is only what a killed call of this bank has left
-        save_router(shelf, table, overwrite=overwrite)
+        save_arm(shelf, arm, overwrite=overwrite)
     return [expert.name for expert in made]
 
 
 def check_bank(shelf: Any, name: str, experts: int, overwrite: bool) -> None:
     """Whether a bank of that name may come into the library; what a killed call of the same has left there is no hindrance."""
     from yosegi import registry
-    from yosegi.library.routers import routers
+    from yosegi.engine.kept import arms
 
-    if shelf.path.is_dir() and name in routers(shelf) and not overwrite:
-        raise Invalid(f"{shelf.path} has a router called {name!r}: --overwrite replaces it, --name avoids it.")
+    if shelf.path.is_dir() and name in arms(shelf) and not overwrite:
+        raise Invalid(f"{shelf.path} has an arm called {name!r}: --overwrite replaces it, --name avoids it.")
     if name in registry.names("routers"):
         raise Invalid(f"A bank cannot be called {name!r}: `eval` means another router by it.")
     theirs = [f"{name}-{e}" for e in range(experts)]

@@ -5,7 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import BaseName, Data, HeldIn, Json, LibraryDir, RunDir, Seed, begin, first_process, say
+from yosegi.commands._options import (
+    BaseName,
+    Data,
+    DType,
+    In4Bit,
+    Json,
+    LibraryDir,
+    RunDir,
+    Seed,
+    begin,
+    first_process,
+    say,
+)
 from yosegi.errors import Invalid
 
 
@@ -35,7 +47,8 @@ def train_router(
     max_length: Annotated[int, typer.Option(help="Longest sequence, in tokens.", min=2)] = 1024,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a router of the same name.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where a checkpoint lies.")] = False,
-    load_in: HeldIn = None,
+    dtype: DType = None,
+    load_in_4bit: In4Bit = False,
     seed: Seed = 0,
     run: RunDir = None,
     data: Data = None,
@@ -51,8 +64,9 @@ def train_router(
 
     from yosegi import registry
     from yosegi.core.mix import named
+    from yosegi.engine.arm import Arm
+    from yosegi.engine.kept import arms, save_arm
     from yosegi.library.card import check_name
-    from yosegi.library.routers import TrainedRouter, routers, save_router
     from yosegi.library.store import Library
     from yosegi.training.routers import fit as teach
     from yosegi.training.routers import learner
@@ -74,7 +88,8 @@ def train_router(
             library,
             router,
             base,
-            load_in,
+            dtype,
+            load_in_4bit,
             task or [],
             name,
             steps,
@@ -94,8 +109,8 @@ def train_router(
     make, name, _ = learner(router, args), check_name(name or router.rpartition(":")[2]), named(mix)
     if name != router and name in registry.names("routers"):
         raise Invalid(f"A router cannot be called {name!r}: `eval` means another one by it.")
-    if name in routers(Library(library)) and not overwrite:
-        raise Invalid(f"{library} has a router called {name!r} already: --overwrite replaces it, --name avoids it.")
+    if name in arms(Library(library)) and not overwrite:
+        raise Invalid(f"{library} has an arm called {name!r} already: --overwrite replaces it, --name avoids it.")
     asked = expert or Library(library).originals()
     own = sorted({t for one in asked for t in Library(library).card(one).get("task") or []})
     if not asked:
@@ -111,7 +126,7 @@ def train_router(
     loaded = [yosegi.tasks.load(t) for t in dict.fromkeys(task or own)]
     if "tasks" in inspect.signature(make).parameters and {t.name for t in loaded} - set(own):
         args["tasks"] = [t.name for t in loaded]
-    beside = load(base, load_in or "fp32")
+    beside = load(base, dtype or "fp32", load_in_4bit)
     shelf = Library(library, beside.hash, beside.name)
     experts = shelf.load(asked)
     examples = {t.name: t.examples("train") for t in loaded}
@@ -124,16 +139,16 @@ def train_router(
     )  # fmt: skip
     learnt = teach(beside, experts, router, args, examples, where, name=name, resume=not fresh, **recipe)
     every = [example for some in examples.values() for example in some]
-    hashed = data_hash(tokenise(every, beside.tokenizer, max_length, "sft", beside.seq2seq))
-    trained = TrainedRouter(name, router, args, experts, learnt, mix, 1, tuple(examples), hashed, recipe)
+    hashed = data_hash(tokenise(beside, every, max_length))
+    trained = Arm(name, experts, router, args, learnt, mix, tasks=tuple(examples), data_hash=hashed, training=recipe)
     if make.learns == "answers":
         start = begin_at(beside, experts, make(**args), mix)
-        trained = replace(trained, recipe={**recipe, "moved": round(moved(start, learnt), 6)})
+        trained = replace(trained, training={**recipe, "moved": round(moved(start, learnt), 6)})
     if first_process():
-        save_router(shelf, trained, overwrite=overwrite)
+        save_arm(shelf, trained, overwrite=overwrite)
     size = sum(value.numel() for value in learnt.values())
     said = {"name": name, "router": router, "experts": asked, "tasks": list(examples), "numbers": size}
-    said |= {key: value for key, value in trained.recipe.items() if key == "moved"}
+    said |= {key: value for key, value in trained.training.items() if key == "moved"}
     words = f"{name}: learnt beside {len(asked)} experts from {len(examples)} tasks, {size:,} numbers, in {library}"
     if "moved" in said:
         words += f"; on average they moved by {said['moved']:.3g}"
@@ -143,20 +158,19 @@ def train_router(
 def _is_bank(library: Path, router: str) -> bool:
     """Whether it is a router of this library that learnt with its experts."""
     from yosegi import registry
-    from yosegi.library.routers import read_router, routers
+    from yosegi.engine.kept import arms, read_arm
     from yosegi.library.store import Library
 
     shelf = Library(library)
-    return (
-        router in routers(shelf) and registry.find("routers", read_router(shelf, router)["router"]).learns == "jointly"
-    )
+    return router in arms(shelf) and registry.find("routers", read_arm(shelf, router)["router"]).learns == "jointly"
 
 
 def _take_up(
     library: Path,
     bank: str,
     base: str,
-    load_in: str | None,
+    dtype: str | None,
+    load_in_4bit: bool,
     task: list[str],
     name: str | None,
     steps: int | None,
@@ -174,8 +188,8 @@ def _take_up(
     import yosegi.tasks
     from yosegi import registry
     from yosegi.bases import load
+    from yosegi.engine.kept import arms, load_arm, save_arm
     from yosegi.library.card import check_name
-    from yosegi.library.routers import load_router, routers, save_router
     from yosegi.library.store import Library
     from yosegi.run import Run
     from yosegi.training.build import take_up
@@ -186,11 +200,11 @@ def _take_up(
     name = check_name(name or f"{bank}-new")
     if name in registry.names("routers"):
         raise Invalid(f"A router cannot be called {name!r}: `eval` means another one by it.")
-    if name in routers(Library(library)) and not overwrite:
-        raise Invalid(f"{library} has a router called {name!r} already: --overwrite replaces it, --name avoids it.")
-    beside = load(base, load_in or "fp32")
+    if name in arms(Library(library)) and not overwrite:
+        raise Invalid(f"{library} has an arm called {name!r} already: --overwrite replaces it, --name avoids it.")
+    beside = load(base, dtype or "fp32", load_in_4bit)
     shelf = Library(library, beside.hash, beside.name)
-    trained = load_router(shelf, bank)
+    trained = load_arm(shelf, bank)
     examples = {t.name: t.examples("train") for t in map(yosegi.tasks.load, dict.fromkeys(task))}
     settings = Settings(
         max_steps=steps or 100, per_device_train_batch_size=batch_size or 16, limit=limit, max_length=max_length, seed=seed,
@@ -201,10 +215,10 @@ def _take_up(
         {"command": "train-router", "router": bank, **settings.model_dump()},
     )
     learnt = take_up(
-        beside, trained.experts, trained.learnt, examples, where, settings,
+        beside, trained.experts, trained.router_state, examples, where, settings,
         heads=trained.heads, router_learning_rate=learning_rate or 0.1, name=name,
     )  # fmt: skip
     if first_process():
-        save_router(shelf, replace(trained, name=name, learnt=learnt, tasks=tuple(examples)), overwrite=overwrite)
+        save_arm(shelf, replace(trained, name=name, router_state=learnt, tasks=tuple(examples)), overwrite=overwrite)
     size = sum(value.numel() for value in learnt.values())
     return {"name": name, "router": bank, "tasks": list(examples), "numbers": size}

@@ -1,4 +1,4 @@
-"""An arm: one way to answer. The base alone, one expert, all experts under a router, or their merge."""
+"""An arm: one way to answer. The base alone, an expert, experts under a router or with fixed weights, or a merge of experts."""
 
 import hashlib
 import inspect
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -22,38 +23,46 @@ from yosegi.merges import merge as merge_experts
 
 @dataclass(frozen=True)
 class Arm:
-    """What stands beside the base, and who is heard.
+    """Which experts are attached to the base, and what weights them.
 
     Args:
-        name: what the leaderboard calls it.
+        name: shown on the leaderboard; the name of a kept arm.
         experts: none for the base alone.
         router: a method of `routers`.
         router_args: its hyper-parameters.
-        learnt: what the router learnt beside these experts (`Banks.router_state`), for those that learn.
+        router_state: what the router learnt for these experts (`Banks.router_state`), for routers that learn.
         mix: outputs or factors.
-        heads: slices routed on their own (MHR).
+        heads: slices of a layer that are routed separately (MHR).
+        ablate: experts whose weight is set to zero while the others keep theirs: what is one of them worth?
         merge: a method of `merges`; the experts become one before anything runs.
-        merge_args: its arguments.
-        without: experts that say nothing; the others are as loud as they were. What one of them is worth.
+        merge_args: its arguments; `weights` may be among them.
+        base_delta: the run folder of a training of whole weights, which replace those of the base while the arm answers.
+        tasks: a kept arm's: whose examples the router learnt from.
+        data_hash: a kept arm's: hash of these examples.
+        training: a kept arm's: the settings it was trained with.
     """
 
     name: str
     experts: Sequence[Expert] = ()
     router: str = "uniform"
-    router_args: dict[str, Any] = field(default_factory=dict)
-    learnt: Mapping[str, Tensor] = field(default_factory=dict)
+    router_args: Mapping[str, Any] = field(default_factory=dict)
+    router_state: Mapping[str, Tensor] = field(default_factory=dict)
     mix: str = "outputs"
     heads: int = 1
+    ablate: tuple[str, ...] = ()
     merge: str | None = None
-    merge_args: dict[str, Any] = field(default_factory=dict)
-    without: tuple[str, ...] = ()
+    merge_args: Mapping[str, Any] = field(default_factory=dict)
+    base_delta: Path | None = None
+    tasks: tuple[str, ...] = ()
+    data_hash: str | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @contextmanager
-    def beside(self, base: Base) -> Iterator[Banks | None]:
-        """The base with this arm's experts in it; without them again when the block ends. The base is never reloaded."""
+    def attached(self, base: Base) -> Iterator[Banks | None]:
+        """The base with this arm's experts attached; they are detached when the block ends. The base is never reloaded."""
         experts = list(self.experts)
-        if self.without and (self.merge or not experts):
-            raise Invalid(f"{self.name}: only an expert under a router can be left out.")
+        if self.ablate and (self.merge or not experts):
+            raise Invalid(f"{self.name}: only an expert under a router can be ablated.")
         if self.merge:
             experts = [merge_experts(experts, self.merge, name=self.name, **self.merge_args)]
         if not experts:
@@ -63,9 +72,9 @@ class Arm:
         banks = attach(base.model, experts, router, named(self.mix), heads=self.heads)
         base.model.eval()
         try:
-            if self.learnt:
-                banks.load_router_state(self.learnt)
-            with banks.ablated(self.without):
+            if self.router_state:
+                banks.load_router_state(self.router_state)
+            with banks.ablated(self.ablate):
                 yield banks
         finally:
             banks.detach()
@@ -98,7 +107,7 @@ class Arm:
             "router": self.router if len(self.experts) > 1 and not self.merge else None,
             "mix": self.mix if len(self.experts) > 1 and not self.merge else None,
             "merge": self.merge,
-            **({"without": list(self.without)} if self.without else {}),
+            **({"ablate": list(self.ablate)} if self.ablate else {}),
             "trainable_params": sum(_size(expert) for expert in self.experts),
             "active_params": self._active(),
         }
@@ -108,21 +117,21 @@ class Arm:
         card = ("sha256", "data_hash", "created")
         experts = [[e.name, e.tasks, *(e.card.get(key) for key in card)] for e in self.experts]
         text = json.dumps(
-            [self.describe(), self.router_args, self._learnt(), self.merge_args, experts, more],
+            [self.describe(), self.router_args, self._state(), self.merge_args, experts, more],
             sort_keys=True,
             default=str,
         )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def _learnt(self) -> str:
+    def _state(self) -> str:
         digest = hashlib.sha256(str(self.heads).encode())
-        for name, value in sorted(self.learnt.items()):
+        for name, value in sorted(self.router_state.items()):
             digest.update(name.encode() + value.detach().cpu().contiguous().float().numpy().tobytes())
         return digest.hexdigest()[:12]
 
     def _active(self) -> int:
         """Expert parameters that one token needs: a top-k router's k largest, one expert where one is named, else all."""
-        sizes = sorted((_size(expert) for expert in self.experts if expert.name not in self.without), reverse=True)
+        sizes = sorted((_size(expert) for expert in self.experts if expert.name not in self.ablate), reverse=True)
         if self.merge or not sizes:
             return sum(sizes[:1]) if self.merge else 0
         if self.router in ("oracle", "by_request"):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from yosegi import files
-from yosegi.bases import load, weights_hash, where
+from yosegi.bases import hub_folder, load, locate, weight_files, weights_hash
 from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid, YosegiError
 from yosegi.evaluation.measure import evaluate, fingerprint
@@ -167,7 +167,7 @@ def _known(
     if not (before := [row for row in run.results() if row.get("model") == name and "against" not in row]):
         return None
     try:
-        own = weights_hash(where(name))
+        own = weights_hash(locate(name))
     except (YosegiError, OSError):
         return None  # loading it will say why
     rows = []
@@ -190,18 +190,18 @@ def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **how: Any) -
 
 def size(name: str) -> int | None:
     """Bytes of a base's weights in float32, read from the heads of its files; None where that cannot be known."""
-    from huggingface_hub import get_safetensors_metadata, snapshot_download
+    from huggingface_hub import get_safetensors_metadata
     from safetensors import safe_open
 
-    folder = where(name)
+    folder = locate(name)
     try:
         if not Path(folder).is_dir():
             try:
-                folder = snapshot_download(folder, allow_patterns=["*.safetensors"], local_files_only=True)
+                folder = hub_folder(folder, local=True)
             except OSError:
                 return 4 * sum(get_safetensors_metadata(folder).parameter_count.values())
         total = 0
-        for file in Path(folder).glob("*.safetensors"):
+        for file in weight_files(Path(folder)):
             with safe_open(file, "pt") as weights:
                 for key in weights.keys():  # noqa: SIM118 - it is no dict
                     numbers = 4

@@ -33,7 +33,7 @@ def trace_groups(base: Base, arm: Arm, groups: Grouped, run: Run, *, each: int =
     """
     path, name = run.path / "routing.json", name or f"{arm.name} by type"
     some = {group: in_turn(tasks, each) for group, tasks in groups.items()}
-    with arm.beside(base) as banks:
+    with arm.attached(base) as banks:
         if banks is None:
             return {}
         known = {group: _known(base, arm, banks, chosen) for group, chosen in some.items()}

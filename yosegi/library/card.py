@@ -140,7 +140,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     front |= {"tags": ([f"base_model:adapter:{base}"] if on_hub else []) + ["lora", "yosegi"]}
     known = {
         "base": f"{base or 'unknown'}" + (f" (weights {card['base_hash']})" if card["base_hash"] else ""),
-        "base was held in": card.get("load_in"),
+        "precision of the base": card.get("dtype"),
         "trained on": ", ".join(card["task"]),
         "data": card["data_hash"],
         "rank, alpha": f"{card['rank']}, {card['alpha']:g}",
@@ -177,9 +177,9 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
             "```python",
             "from peft import PeftModel",
             f"from transformers import AutoModelFor{auto}",
-            *([f"from yosegi.bases import where  # the folder of the base {base}"] if own else []),
+            *([f"from yosegi.bases import locate  # the folder of the base {base}"] if own else []),
             "",
-            f"base = AutoModelFor{auto}.from_pretrained({f'where({base!r})' if own else repr(base or 'path/to/its/base')})",
+            f"base = AutoModelFor{auto}.from_pretrained({f'locate({base!r})' if own else repr(base or 'path/to/its/base')})",
             f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",
             "```",
             "",

@@ -15,8 +15,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +29,7 @@ from yosegi.library.interchange import as_peft
 from yosegi.library.peft_files import CONFIG, WEIGHTS, config_of, factors_of
 from yosegi.library.verify import Problem, problems
 
-LOCK = ".lock"
+LOCK, ARMS = ".lock", "arms"
 PARTS = (CARD, CONFIG, WEIGHTS, README)
 
 
@@ -70,7 +68,7 @@ class Library(Mapping[str, Expert]):
 
     def __getitem__(self, name: str) -> Expert:
         """One expert, its tensors mapped into memory: nothing of them is read before it is used."""
-        with self._locked(fcntl.LOCK_SH):
+        with self.locked(fcntl.LOCK_SH):
             return self._read(name)
 
     def __setitem__(self, name: str, expert: Expert) -> None:
@@ -86,7 +84,7 @@ class Library(Mapping[str, Expert]):
 
     def load(self, names: Iterable[str] | None = None) -> list[Expert]:
         """Many experts at once, by default all of them: what `put` stands into a model."""
-        with self._locked(fcntl.LOCK_SH):
+        with self.locked(fcntl.LOCK_SH):
             return [self._read(name) for name in (self if names is None else names)]
 
     def originals(self) -> list[str]:
@@ -100,12 +98,12 @@ class Library(Mapping[str, Expert]):
 
     def card(self, name: str) -> dict[str, Any]:
         """What is known of one expert; its tensors are not looked at."""
-        with self._locked(fcntl.LOCK_SH):
+        with self.locked(fcntl.LOCK_SH):
             return read_card(self._folder(name))
 
     def cards(self) -> dict[str, dict[str, Any]]:
         """What is known of each."""
-        with self._locked(fcntl.LOCK_SH):
+        with self.locked(fcntl.LOCK_SH):
             return {name: read_card(self._folder(name)) for name in self}
 
     def add(self, expert: Expert, *, overwrite: bool = False) -> None:
@@ -126,8 +124,8 @@ class Library(Mapping[str, Expert]):
         card = card_of(expert, config, hashlib.sha256(weights).hexdigest(), self.base, self.base_hash)
         self.path.mkdir(parents=True, exist_ok=True)
         folder = self.path / name
-        with self._locked(fcntl.LOCK_EX):
-            self._sweep()
+        with self.locked(fcntl.LOCK_EX):
+            files.sweep(self.path, _is_stray)
             if os.path.lexists(folder):
                 if not overwrite:
                     raise Invalid(f"{self.path} has an expert called {name!r}. Choose another name, or overwrite it.")
@@ -142,31 +140,29 @@ class Library(Mapping[str, Expert]):
 
     def remove(self, name: str) -> None:
         """Delete an expert."""
-        with self._locked(fcntl.LOCK_EX):
-            self._sweep()
+        with self.locked(fcntl.LOCK_EX):
+            files.sweep(self.path, _is_stray)
             folder = self.path / check_name(name)
             if folder.is_symlink():
                 folder.unlink()
                 return
             self._folder(name)
-            # First out of sight, in one step: a process killed while it deletes leaves no half of an expert behind.
-            folder.rename(gone := Path(tempfile.mkdtemp(dir=self.path, prefix=f".{name}.")))
-            shutil.rmtree(gone)
+            files.remove_folder(folder)
 
     def verify(self) -> list[Problem]:
         """Everything that is wrong with the files, each named. Reads every byte."""
         found: list[Problem] = []
-        with self._locked(fcntl.LOCK_SH):  # no writer is at work now, so what looks unfinished is
+        with self.locked(fcntl.LOCK_SH):  # no writer is at work now, so what looks unfinished is
             self._here()
             for path in sorted(self.path.iterdir()):
                 if _is_stray(path):
                     found.append(
                         Problem(path, "left behind by a writer that was killed; the next write tidies it away")
                     )
-                elif path.is_dir() and path.name[0] != "." and not _is_expert(path):
+                elif path.is_dir() and path.name[0] != "." and path.name != ARMS and not _is_expert(path):
                     found.append(Problem(path, "a folder that holds no expert"))
         for name in self:
-            with self._locked(fcntl.LOCK_SH):
+            with self.locked(fcntl.LOCK_SH):
                 if name in self:  # it may have been removed meanwhile
                     found += self._problems(name)
         return found
@@ -204,7 +200,7 @@ class Library(Mapping[str, Expert]):
         return folder
 
     @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
+    def locked(self, how: int) -> Iterator[None]:
         """Hold the library's lock: LOCK_EX to write, LOCK_SH to read. Without a lock file there is no writer yet."""
         access = os.O_RDWR | os.O_CREAT if how == fcntl.LOCK_EX else os.O_RDONLY
         try:
@@ -219,16 +215,6 @@ class Library(Mapping[str, Expert]):
         finally:
             if lock is not None:
                 os.close(lock)
-
-    def _sweep(self) -> None:
-        """Tidy away what a killed writer left; an expert it was replacing is put back. Only under the writer's lock."""
-        for path in self.path.iterdir():
-            if not _is_stray(path):
-                continue
-            for old in path.iterdir():
-                if old.is_dir() and not os.path.lexists(self.path / old.name):
-                    old.rename(self.path / old.name)
-            shutil.rmtree(path)
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -20,18 +20,19 @@ forgets less: one LoRA more takes the rate at which it keeps as much as the bank
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from yosegi import files
 from yosegi.bases import Base, load
 from yosegi.engine.arm import Arm
+from yosegi.engine.kept import arms as kept_arms
+from yosegi.engine.kept import load_arm, save_arm
 from yosegi.errors import Diverged, Invalid, UnknownName
 from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.measure import evaluate
 from yosegi.evaluation.routing import trace
-from yosegi.library.routers import load_router, routers, save_router
 from yosegi.library.store import Library
 from yosegi.progress import progress
 from yosegi.recipes._moe import findings
@@ -232,14 +233,13 @@ class Study:
         if way.beta is None:
             self._loras({way: rate})
             return Arm(way.name, [self.library[name]]) if self._has(name) else None
-        if name not in routers(self.library) and not self._train(way, rate):
+        if name not in kept_arms(self.library) and not self._train(way, rate):
             return None
-        kept = load_router(self.library, name)
-        return Arm(way.name, kept.experts, kept.router, dict(kept.args), kept.learnt)
+        return replace(load_arm(self.library, name), name=way.name)
 
     def logp(self, arm: Arm, asked: Sequence[Sequence[Example]]) -> float:
         """Of the answers to some questions of each of several tasks, each task counted alike."""
-        with arm.beside(self.base) as banks:
+        with arm.attached(self.base) as banks:
             return fmean(
                 fmean(likelihood(self.base, some, banks=banks, batch_size=self.config.together)) for some in asked
             )
@@ -279,7 +279,7 @@ class Study:
         if not path.exists():
             found = {}
             for arm in (arm for arm in arms if arm.name in mixed):
-                with arm.beside(self.base) as banks:
+                with arm.attached(self.base) as banks:
                     assert banks is not None
                     found[arm.name] = trace(
                         self.base, banks, plan.cells(self.config.traced), None, self.config.max_length
@@ -294,15 +294,7 @@ class Study:
         worth: list[dict[str, list[float]]] = []
         with progress("without each expert", len(names) + 1) as bar:
             for without in [(), *((name,) for name in names)]:
-                arm = Arm(
-                    "ablation",
-                    balanced.experts,
-                    balanced.router,
-                    balanced.router_args,
-                    balanced.learnt,
-                    without=without,
-                )
-                with arm.beside(self.base) as banks:
+                with replace(balanced, ablate=without).attached(self.base) as banks:
                     worth.append({
                         task.name: likelihood(self.base, task.examples("test")[: self.config.ablated], banks=banks)
                         for task in plan.asked
@@ -344,7 +336,7 @@ class Study:
             return False
         for expert in made.experts:
             self.library.add(expert, overwrite=True)  # of these names is only what a killed call has left
-        save_router(self.library, made.router(name))
+        save_arm(self.library, made)
         return True
 
     def _settings(self, kind: Any, rate: float, **more: Any) -> Any:

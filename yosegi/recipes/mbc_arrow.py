@@ -20,9 +20,10 @@ from yosegi import tasks
 from yosegi.bases import Base, house, load
 from yosegi.core.expert import Expert
 from yosegi.engine.arm import Arm
+from yosegi.engine.kept import arms as kept_arms
+from yosegi.engine.kept import load_arm, save_arm
 from yosegi.errors import Invalid, NoData
 from yosegi.evaluation.measure import evaluate
-from yosegi.library.routers import TrainedRouter, load_router, routers, save_router
 from yosegi.library.store import Library
 from yosegi.merges import merge
 from yosegi.recipes._modular import findings
@@ -182,15 +183,15 @@ def routed_arms(
     for router in config.routers:
         learnt: Mapping[str, Tensor] = {}
         if router in ("predictor", "centroid", "phatgoose", "retrieval"):
-            if router not in routers(library):
+            if router not in kept_arms(library):
                 gates = router == "phatgoose"
                 learnt = fit(
                     base, experts, router, {}, data, run,
                     seed=seed, name=f"{way}-s{seed}-{router}",
                     steps=config.gate_steps if gates else None, batch=config.gate_batch if gates else None,
                 )  # fmt: skip
-                save_router(library, TrainedRouter(router, router, {}, experts, learnt, tasks=tuple(data)))
-            learnt = load_router(library, router).learnt
+                save_arm(library, Arm(router, experts, router, {}, learnt, tasks=tuple(data)))
+            learnt = load_arm(library, router).router_state
         for mix in ("outputs", "factors") if router in config.factors else ("outputs",):
             arms.append(Arm(f"{way} · {router} · {mix}", experts, router, {}, learnt, mix))
     return arms
@@ -202,19 +203,18 @@ def bank_arms(base: Base, data: Mapping[str, Sequence[Example]], config: Config,
     for way in ("poly", "mhr"):
         library, name = shelf(base, run, way, seed), f"{way}-s{seed}"
         heads = config.heads if way == "mhr" else 1
-        if not library.path.is_dir() or "task_table" not in routers(library):
+        if not library.path.is_dir() or "task_table" not in kept_arms(library):
             experts, learnt = build_bank(
                 base, way, data, run, settings(config, seed, every=True),
                 experts=config.skills, heads=heads, router_learning_rate=config.table_learning_rate, name=name,
             )  # fmt: skip
             for expert in experts:
                 library.add(expert, overwrite=True)
-            table = TrainedRouter(
-                "task_table", "task_table", {"heads": heads}, experts, learnt, "factors", heads, tuple(data)
+            table = Arm(
+                "task_table", experts, "task_table", {"heads": heads}, learnt, "factors", heads, tasks=tuple(data)
             )
-            save_router(library, table)
-        table = load_router(library, "task_table")
-        arms.append(Arm(way, table.experts, table.router, dict(table.args), table.learnt, table.mix, table.heads))
+            save_arm(library, table)
+        arms.append(replace(load_arm(library, "task_table"), name=way))
     return arms
 
 
@@ -236,14 +236,13 @@ def few_shot_arms(base: Base, shots: Mapping[str, Sequence[Example]], config: Co
         arms.append(Arm(f"few-shot · {way}", library.load(), "oracle"))
     for way in ("poly", "mhr"):
         library = shelf(base, run, way, seed)
-        table = load_router(library, "task_table")
+        table = load_arm(library, "task_table")
         known = [replace(expert, card={**expert.card, "task": list(shots)}) for expert in table.experts]
-        if "few-shot" not in routers(library):
+        if "few-shot" not in kept_arms(library):
             learnt = take_up(
-                base, known, table.learnt, shots, run, how,
+                base, known, table.router_state, shots, run, how,
                 heads=table.heads, router_learning_rate=config.table_learning_rate, name=f"{way}-z-s{seed}",
             )  # fmt: skip
-            save_router(library, replace(table, name="few-shot", learnt=learnt, tasks=tuple(shots)))
-        learnt = load_router(library, "few-shot").learnt
-        arms.append(Arm(f"few-shot · {way}-z", known, table.router, dict(table.args), learnt, "factors", table.heads))
+            save_arm(library, replace(table, name="few-shot", router_state=learnt, tasks=tuple(shots)))
+        arms.append(replace(load_arm(library, "few-shot"), name=f"few-shot · {way}-z"))
     return arms

@@ -12,9 +12,9 @@ from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
 from yosegi.core.mix import named
 from yosegi.engine.arm import Arm
+from yosegi.engine.kept import arms, load_arm
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library.origin import check_origin
-from yosegi.library.routers import load_router, routers
 from yosegi.library.store import Library
 from yosegi.merges import merge
 from yosegi.search.exam import Exam, read_goal
@@ -80,7 +80,7 @@ class Plan:
                 known = registry.names(kind)
                 if ":" not in name and name not in [
                     *known,
-                    *(routers(Library(self.library)) if kind == "routers" else []),
+                    *(arms(Library(self.library)) if kind == "routers" else []),
                 ]:
                     raise UnknownName.among(kind.removesuffix("s"), name, known)
         if self.router and (self.methods or self.groups > 1 or self.by_type or self.negative):
@@ -125,7 +125,7 @@ class Plan:
         if arm is None:
             _accept(experts, space)
         exam = Exam(base, goals, arm, self.limit, self.rounds, self.batch_size)
-        learnt = {} if arm is None else arm.learnt
+        learnt = {} if arm is None else arm.router_state
         return Opened(
             self, base, experts, exam, space, groups, learnt, *((arm.mix, arm.heads) if arm else ("outputs", 1))
         )
@@ -151,14 +151,8 @@ class Plan:
     def _arm(self, shelf: Library) -> Arm:
         """The router with its experts, as `yosegi eval` would have it."""
         name = str(self.router)
-        if name in routers(shelf):
-            it = load_router(shelf, name)
-            experts = list(it.experts)
-            if (
-                registry.find("routers", it.router).learns == "jointly"
-            ):  # its table may be about other tasks than its experts
-                experts = [replace(e, card={**e.card, "task": list(it.tasks)}) for e in experts]
-            return Arm(name, experts, it.router, dict(it.args), it.learnt, it.mix, it.heads)
+        if name in arms(shelf):
+            return load_arm(shelf, name)
         make = registry.find("routers", name)
         if make.learns or make.needs == "experts":
             how = f"fit it first (yosegi train-router --router {name})" if make.learns else "it is told what to hear"

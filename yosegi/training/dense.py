@@ -8,7 +8,6 @@ is what an expert can be: no biases, norms or embeddings.
 """
 
 import inspect
-import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from statistics import fmean
@@ -28,7 +27,7 @@ from yosegi.optimizers.galore import GaLore
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.card import card
-from yosegi.training.reading import read
+from yosegi.training.reading import read, warn
 from yosegi.training.settings import DenseSettings
 from yosegi.training.sft import fit
 from yosegi.training.trainer import ExpertTrainer
@@ -65,8 +64,7 @@ def train(
     """
     settings = settings or DenseSettings()
     reading = read(base, examples, settings)
-    if reading.note:
-        print(reading.note, file=sys.stderr)
+    warn([reading], settings)
     watch = Watch(base, validation, settings, run)
     what = {"name": name, "base_hash": base.hash, "data_hash": data_hash(reading.rows), **settings.model_dump()}
     with opened(base.model, linears(base.model, settings.targets)) as weights:

@@ -22,7 +22,7 @@ from torch import Tensor
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.model import Banks
-from yosegi.engine.rows import collate, order, tokens_by_step
+from yosegi.engine.rows import collate, order, pad_id, tokens_by_step
 from yosegi.estimate.memory import TOKENS
 from yosegi.objectives import IGNORED
 from yosegi.progress import progress
@@ -135,7 +135,7 @@ def descend(
     orders = [le.order or order(len(le.rows), le.steps * le.batch, settings.seed) for le in lessons]
     targets = [[targets_of(row, base.seq2seq) for row in lesson.rows] for lesson in lessons]
     tokens = [tokens_by_step(one.rows, places, one.batch) for one, places in zip(lessons, orders, strict=True)]
-    together, outcome = collate(base.tokenizer.pad_token_id), update.outcome
+    together, outcome = collate(pad_id(base)), update.outcome
     torch.manual_seed(settings.seed)
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)

@@ -26,7 +26,7 @@ from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks, attach
-from yosegi.engine.rows import collate, data_hash, order, tokens_by_step
+from yosegi.engine.rows import data_hash, order, to_batch, tokens_by_step
 from yosegi.errors import Diverged, Invalid
 from yosegi.estimate.memory import moving
 from yosegi.inits import fresh
@@ -38,7 +38,7 @@ from yosegi.training import checkpoint
 from yosegi.training.card import card
 from yosegi.training.descent import TOKENS, Lesson, Look, descend, steps_of, targets_of
 from yosegi.training.precision import wants_bf16
-from yosegi.training.reading import Reading, read
+from yosegi.training.reading import Reading, read, warn
 from yosegi.training.settings import Settings
 from yosegi.training.update import Outcome, Part
 from yosegi.training.validation import Validation, Watch
@@ -91,8 +91,7 @@ def fleet(
     if empty := [name for name in mine if not groups[name]]:
         raise Invalid(f"Expert {empty[0]!r} has no examples to learn from.")
     readings = {name: read(base, groups[name], settings) for name in mine}
-    for said in dict.fromkeys(reading.note for reading in readings.values() if reading.note):
-        print(said, file=sys.stderr)
+    warn(readings.values(), settings)
     rows = {name: reading.rows for name, reading in readings.items()}
     watch = Watch(base, validation, settings, run, tokens_per_pass)
     for name, some in rows.items():
@@ -313,7 +312,7 @@ def _measure_pass(
     longest = max((row for some in rows.values() for row in some), key=lambda row: len(row["input_ids"]))
     tokens = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
     several = [longest] * max(1, tokens // len(longest["input_ids"]))
-    batch = {k: v.to(device) for k, v in collate(base.tokenizer.pad_token_id)(several).items()}
+    batch = to_batch(base, several)
     banks = attach(base.model, [start], ByRequest(), dropout=settings.dropout)
     banks.set_batch(experts=[start.name] * len(several), mask_BT=batch["attention_mask"])
     with suppress(OSError):  # else an earlier peak of this process would hide that of the pass

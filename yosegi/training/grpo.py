@@ -28,7 +28,7 @@ from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks, attach
 from yosegi.engine.generate import Draw, cut, rooms, sample
-from yosegi.engine.rows import collate, order
+from yosegi.engine.rows import collate, encode_prompts, order, pad_id
 from yosegi.errors import Diverged, Invalid
 from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
@@ -187,7 +187,7 @@ def _climb(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))
     base.model.eval()  # what dropout says of an answer is not what the model that drew it says
     before_s, started, drawing_s = outcome.wall_s, time.monotonic(), 0.0
-    together = collate(base.tokenizer.pad_token_id)
+    together = collate(pad_id(base))
     with interruptible() as interrupted, progress(f"grpo {len(names)} experts", steps - done) as bar:
         for step in range(done, steps):
             at_work = [g for g, name in enumerate(names) if name not in outcome.diverged]
@@ -263,7 +263,7 @@ def _draw(
     asked = [(g, question) for g, some in chosen.items() for question in some for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
-    prompts = [ids[-room:] for ids in base.tokenizer([question.example.prompt for _, question in asked]).input_ids]
+    prompts = encode_prompts(base, [question.example.prompt for _, question in asked], room)
     draws = [Draw(seed, K * len(some)) for some in chosen.values()]
     known = {"experts": [banks.names[g] for g, _ in asked]}
     new = sample(

@@ -22,7 +22,7 @@ from yosegi.tasks import Example
 from yosegi.training.balancing import Balancing
 from yosegi.training.card import card
 from yosegi.training.descent import Lesson, descend, steps_of
-from yosegi.training.reading import read, total
+from yosegi.training.reading import read, total, warn
 from yosegi.training.settings import Settings
 from yosegi.training.update import Part
 
@@ -99,6 +99,7 @@ def joint(
             f"Expert {trained_before[0]!r} is trained already, and a fresh start would take that away (fresh=False)."
         )
     readings = {task: read(base, some, settings) for task, some in data.items()}
+    warn(readings.values(), settings)
     rows = [row for reading in readings.values() for row in reading.rows]
     whose = [task for task, reading in readings.items() for _ in reading.rows]
     if types is not None and len(types) != len(rows):

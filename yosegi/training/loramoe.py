@@ -9,18 +9,15 @@ one dropout of x, and R begins at zero (routers/softmax.py). The settings are th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field
-from torch import Tensor
 
 from yosegi import files
 from yosegi.bases import Base
-from yosegi.core.expert import Expert
+from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid, UnknownName
-from yosegi.library.routers import TrainedRouter
 from yosegi.objectives.balance import Constraint
 from yosegi.partitions import Partition
 from yosegi.routers.softmax import Softmax
@@ -80,37 +77,6 @@ class LoraMoeSettings(Settings):
     """growing: one more joins at a time; staged: one after the other."""
 
 
-@dataclass(frozen=True)
-class LoraMoe:
-    """What `loramoe` makes.
-
-    Args:
-        experts: with their cards; to be put into a library.
-        learnt: what their router learnt (`Banks.router_state`).
-        args: the router's, a `softmax`.
-        types: of the examples, in order.
-        expert_types: the type of each expert, an index into `types`.
-        tasks: whose examples they learnt from.
-        recipe: how.
-    """
-
-    experts: Sequence[Expert]
-    learnt: Mapping[str, Tensor]
-    args: Mapping[str, Any]
-    types: tuple[str, ...]
-    expert_types: tuple[int, ...]
-    tasks: tuple[str, ...]
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-
-    def router(self, name: str) -> TrainedRouter:
-        """As a library keeps it, once it has the experts."""
-        recipe = {"build": "loramoe", "types": list(self.types), "expert_types": list(self.expert_types), **self.recipe}
-        data_hash = self.experts[0].card.get("data_hash")
-        return TrainedRouter(
-            name, "softmax", self.args, self.experts, self.learnt, "outputs", 1, self.tasks, data_hash, recipe
-        )
-
-
 def loramoe(
     base: Base,
     data: Typed,
@@ -122,8 +88,8 @@ def loramoe(
     resume: bool = True,
     tokens_per_pass: int | None = None,
     in_order: Mapping[str, Sequence[Example]] | None = None,
-) -> LoraMoe:
-    """The experts and their router. Killed at any step, the same call goes on where it was.
+) -> Arm:
+    """Returns the experts, with their cards, under the router they were trained with. Killed at any step, the same call resumes.
 
     Args:
         base: what the experts stand beside.
@@ -177,7 +143,7 @@ def loramoe(
         settings.match, settings.reduce,
     )  # fmt: skip
     args = {"top_k": settings.top_k, "temperature": settings.temperature, "scope": settings.scope}
-    trained, learnt = joint(
+    trained, state = joint(
         base,
         fresh_bank(base, name, experts, list(tasks), settings),
         Softmax(**args),
@@ -203,8 +169,11 @@ def loramoe(
         if groups
         else None,
     )
-    recipe = {key: getattr(settings, key) for key in type(settings).model_fields if key not in Settings.model_fields}
-    return LoraMoe(trained, learnt, args, types, expert_types, tasks, {**recipe, "expert_types": list(expert_types)})
+    training: dict[str, Any] = {"build": "loramoe", "types": list(types)}
+    training |= {key: getattr(settings, key) for key in type(settings).model_fields if key not in Settings.model_fields}
+    training |= {"expert_types": list(expert_types)}
+    data_hash = trained[0].card.get("data_hash")
+    return Arm(name, trained, "softmax", args, state, tasks=tasks, data_hash=data_hash, training=training)
 
 
 def keep_types(path: Any, found: Partition) -> None:

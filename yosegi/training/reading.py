@@ -1,14 +1,14 @@
 """What one learner reads: examples become the rows that its settings ask for, and are counted."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from yosegi.bases import Base
-from yosegi.engine.generate import context_length
 from yosegi.engine.packing import keeps_apart, pack
-from yosegi.engine.rows import tokenise
+from yosegi.engine.rows import context_length, cut_words, tokenise
 from yosegi.errors import Invalid
 from yosegi.tasks import Example
 from yosegi.training.settings import Settings
@@ -22,21 +22,12 @@ class Reading:
 
     Args:
         rows: `input_ids` and `labels`, and `position_ids` where a row holds several documents that are kept apart.
-        counts: for its card. Documents if they are packed, else examples; characters of their prompts and targets; rows,
-            and the tokens in them.
+        counts: for its card. Documents if they are packed, else examples and what was cut of their rows; characters of
+            their prompts and targets; rows, and the tokens in them.
     """
 
     rows: list[dict[str, list[int]]]
     counts: dict[str, Any]
-
-    @property
-    def note(self) -> str:
-        """What who packs should know: of a base that cannot do what packing promises."""
-        if self.counts.get("kept_apart", True):
-            return ""
-        return (
-            "This base cannot keep documents of one row apart: each is read with those before it in its row in sight."
-        )
 
 
 def read(base: Base, examples: Sequence[Example], settings: Settings) -> Reading:
@@ -47,13 +38,13 @@ def read(base: Base, examples: Sequence[Example], settings: Settings) -> Reading
     """
     examples, seq2seq, length = examples[: settings.limit], base.seq2seq, settings.pack
     if length is None:
-        rows = tokenise(examples, base.tokenizer, settings.max_length, settings.objective, seq2seq)
-        return Reading(rows, {"examples": len(examples), **_sizes(examples, rows)})
+        rows = tokenise(base, examples, settings.max_length, settings.objective)
+        return Reading(rows, {"examples": len(examples), **_sizes(examples, rows), "cut": rows.cut})
     if seq2seq:
         raise Invalid(f"{base.name} is an encoder-decoder, whose documents cannot be packed into rows: leave pack out.")
     if length > (most := context_length(base)):
         raise Invalid(f"pack={length}: {base.name} reads {most} tokens at a time.")
-    rows = pack(tokenise(examples, base.tokenizer, WHOLE, settings.objective), length)
+    rows = pack(tokenise(base, examples, WHOLE, settings.objective), length)
     if not (apart := keeps_apart(base.model)):
         for row in rows:
             del row["position_ids"]
@@ -69,9 +60,23 @@ def _sizes(examples: Sequence[Example], rows: Sequence[dict[str, list[int]]]) ->
 
 
 def total(readings: Iterable[Reading]) -> dict[str, Any]:
-    """The counts of several readings together."""
-    found: dict[str, Any] = {}
+    """Returns the counts of several readings together."""
+    counts: dict[str, Any] = {}
     for reading in readings:
         for key, value in reading.counts.items():
-            found[key] = value if key == "kept_apart" else found.get(key, 0) + value
-    return found
+            if key == "cut":
+                value = dict(Counter(counts.get(key)) + Counter(value))
+            counts[key] = value if key in ("kept_apart", "cut") else counts.get(key, 0) + value
+    return counts
+
+
+def warn(readings: Iterable[Reading], settings: Settings) -> None:
+    """Says on stderr, once for all learners of a training, what was cut and what the base cannot do."""
+    counts = total(readings)
+    if cut := cut_words(counts.get("cut", {}), counts.get("rows", 0)):
+        print(f"Warning: {cut} (max_length={settings.max_length}).", file=sys.stderr)
+    if not counts.get("kept_apart", True):
+        print(
+            "Warning: this base cannot keep documents of one row apart: each attends to those before it.",
+            file=sys.stderr,
+        )

@@ -28,7 +28,7 @@ from yosegi.core.layer import ExpertLinear
 from yosegi.core.model import Banks, attach
 from yosegi.core.router import Router
 from yosegi.engine.features import features
-from yosegi.engine.rows import collate, data_hash, order, tokenise
+from yosegi.engine.rows import collate, data_hash, order, pad_id, tokenise
 from yosegi.errors import Diverged, Invalid, NoData, UnknownName
 from yosegi.objectives import IGNORED
 from yosegi.progress import progress
@@ -170,10 +170,7 @@ class _Work:
 
     def rows(self) -> dict[str, Rows]:
         """The tokens of each expert's examples."""
-        rows = {
-            task: tokenise(some, self.base.tokenizer, self.max_length, "sft", self.base.seq2seq)
-            for task, some in self.data.items()
-        }
+        rows = {task: tokenise(self.base, some, self.max_length) for task, some in self.data.items()}
         return {expert.name: [row for task in expert.tasks for row in rows[task]] for expert in self.experts}
 
 
@@ -239,7 +236,7 @@ def _inputs(work: _Work) -> None:
 def _tensors(base: Base, rows: Rows, masks: dict[int, Tensor]) -> dict[str, Tensor]:
     """A batch of prompts and answers without the end-of-text token, which is the same for all; `masks` by their length."""
     masks.clear()
-    together = collate(base.tokenizer.pad_token_id)
+    together = collate(pad_id(base))
     if not base.seq2seq:
         batch = together([{key: value[:-1] or value for key, value in row.items()} for row in rows])
         masks[batch["input_ids"].shape[1]] = batch["attention_mask"]

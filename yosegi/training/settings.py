@@ -48,8 +48,10 @@ class Settings(BaseModel):
     """Longest sequence in tokens; of a longer one the beginning of the prompt is left out."""
     pack: int | None = Field(default=None, ge=2)
     """Documents end to end in rows of so many tokens, instead of a row each (packing.py); nothing is left out."""
-    load_in: Literal["fp32", "bf16", "4bit"] = "fp32"
-    """How the frozen base is held. 4bit: NF4, as QLoRA has it (pip install 'yosegi[quant]'). The expert is fp32 anyway."""
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the frozen base's weights. The expert is fp32 anyway."""
+    load_in_4bit: bool = False
+    """Hold the base's linears in NF4, as QLoRA does (pip install 'yosegi[quant]')."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass (non-reentrant): less memory, a third more time."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

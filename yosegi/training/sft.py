@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import attach
-from yosegi.engine.rows import collate, data_hash, order, tokens_by_step
+from yosegi.engine.rows import collate, data_hash, order, pad_id, tokens_by_step
 from yosegi.inits import fresh
 from yosegi.progress import progress
 from yosegi.routers.uniform import Uniform
@@ -24,7 +23,7 @@ from yosegi.tasks import Example
 from yosegi.training.card import card
 from yosegi.training.interrupt import interruptible
 from yosegi.training.precision import wants_bf16
-from yosegi.training.reading import Reading, read
+from yosegi.training.reading import Reading, read, warn
 from yosegi.training.settings import Settings
 from yosegi.training.validation import Validation, Watch
 
@@ -59,8 +58,7 @@ def train(
     """
     settings = settings or Settings()
     reading = read(base, examples, settings)
-    if reading.note:
-        print(reading.note, file=sys.stderr)
+    warn([reading], settings)
     watch = Watch(base, validation, settings, run)
     what = {"name": name, "base_hash": base.hash, "data_hash": data_hash(reading.rows), **settings.model_dump()}
     start = fresh(
@@ -157,7 +155,7 @@ def fit(
             model=base.model,
             args=arguments,
             train_dataset=Dataset.from_list(rows).select(places),
-            data_collator=collate(base.tokenizer.pad_token_id),
+            data_collator=collate(pad_id(base)),
             processing_class=base.tokenizer,
             parameters=parameters,
             objective=registry.find("objectives", settings.objective),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from yosegi import registry
 from yosegi.bases import Base
-from yosegi.engine.rows import collate
+from yosegi.engine.rows import collate, pad_id
 from yosegi.errors import Invalid
 from yosegi.run import Run
 from yosegi.tasks import Example
@@ -118,7 +118,7 @@ def mean_loss(
         tokens_per_pass: tokens that go through the base at once, padding included.
     """
     model, device = base.model, next(base.model.parameters()).device
-    objective, together = registry.find("objectives", settings.objective), collate(base.tokenizer.pad_token_id)
+    objective, together = registry.find("objectives", settings.objective), collate(pad_id(base))
     budget = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
     places = [Place(len(row["input_ids"]), 0, place) for place, row in enumerate(rows)]
     training, nats = model.training, 0.0
