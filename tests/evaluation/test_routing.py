@@ -187,6 +187,8 @@ def test_a_decoder_beside_an_encoder_reads_tokens_of_its_own(nano, t5):
         ]
         assert [line != "" for line in found["tokens"][0]["chosen"]] == reads and True in reads and False in reads
         steps = {
-            round(len(answer + ".") * row[0], 2) % 1 for row, r in zip(found["active"]["t"], reads, strict=True) if not r
+            round(len(answer + ".") * row[0], 2) % 1
+            for row, r in zip(found["active"]["t"], reads, strict=True)
+            if not r
         }
         assert steps <= {0.0, 1.0}, "shares of the answer's own tokens"
