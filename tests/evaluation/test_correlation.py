@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy.stats import pearsonr
 
 from yosegi.evaluation.correlation import correlate
+
+
+def pearson(x, y):
+    return (np.corrcoef(x, y)[0, 1],)
 
 
 def symmetric(x):
@@ -14,10 +17,10 @@ def symmetric(x):
 def test_what_goes_together_is_found():
     rng = np.random.default_rng(0)
     x = symmetric(rng.normal(0, 1, (12, 12)))
-    found = correlate(x, 2 * x + symmetric(rng.normal(0, 0.5, (12, 12))), pearsonr, 300)
+    found = correlate(x, 2 * x + symmetric(rng.normal(0, 0.5, (12, 12))), pearson, 300)
     upper = np.triu_indices(12, 1)
     assert found.value == pytest.approx(found.value) and found.low < found.value < found.high and found.p == 1 / 301
-    assert found.value == pytest.approx(pearsonr(x[upper], (2 * x)[upper])[0], abs=0.1)
+    assert found.value == pytest.approx(pearson(x[upper], (2 * x)[upper])[0], abs=0.1)
 
 
 def test_nothing_is_rarely_something():
@@ -26,5 +29,5 @@ def test_nothing_is_rarely_something():
     for _ in range(60):
         (a, b), noise = rng.normal(0, 1, (2, 8)), rng.normal(0, 1, (2, 8, 8))
         x, y = symmetric(a[:, None] + a + noise[0]), symmetric(b[:, None] + b + noise[1])
-        wrong += correlate(x, y, pearsonr, 60).p < 0.05
+        wrong += correlate(x, y, pearson, 60).p < 0.05
     assert wrong <= 8

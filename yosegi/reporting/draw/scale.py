@@ -47,7 +47,7 @@ class Scale:
             self.reference = (self(line), reference.label or f"{line:g}")
 
     def __call__(self, value: float) -> float:
-        """Returns the place of a value in per cent of the axis."""
+        """Returns the place of a number."""
         return 100 * (self._of(value) - self.low) / (self.high - self.low)
 
     def down(self, value: float) -> float:
