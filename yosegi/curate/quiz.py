@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from yosegi import files
+from yosegi.curate import definitions
 from yosegi.errors import Invalid, NoData
 from yosegi.tasks.corpus import Corpus
-from yosegi.tasks.readers import data, definitions
+from yosegi.tasks.readers import data
 
 
 def draft_quiz(
@@ -27,7 +28,7 @@ def draft_quiz(
         raise Invalid(f"--out is a .jsonl file, not {str(out)!r}.")
     if out.exists() and not overwrite:
         raise Invalid(f"{out} is there already; somebody may have checked it. --overwrite replaces it.")
-    terms = definitions.found([row for name in corpus for row in _texts(name)])
+    terms = definitions.definitions([row for name in corpus for row in _texts(name)])
     if len(terms) < 2:
         raise Invalid(
             f"{', '.join(corpus)}: {len(terms)} definition sentences found (「X」とは、…をいう; X means …; X is defined as …), "

@@ -1,6 +1,6 @@
-"""Tasks: examples + prompt + score. One benchmark a file; "task/part" names a part of one, as in `skills/reverse`.
+"""Tasks: examples, prompt and score. One benchmark a file; "task/part" names a part of one, as in `skills/reverse`.
 
-A task finds its rows in a local folder, then on the Hugging Face Hub, else one line says what to fetch (`_data.py`).
+A task finds its rows in a local folder, else on the Hugging Face Hub, else one line says what to fetch (readers/data.py).
 """
 
 import inspect
@@ -144,6 +144,6 @@ def load(name: str) -> Task:
     if part:
         return make(part)
     if first is not None and first.default is first.empty:
-        there: list[str] = make.parts()[:40]  # type: ignore[attr-defined]
-        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(there)}{', '.join(there)}.")
+        known: list[str] = make.parts()[:40]  # type: ignore[attr-defined]
+        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(known)}{', '.join(known)}.")
     return make()

@@ -1,14 +1,14 @@
 """Your own data: `jsonl/path/to/file.jsonl`, also .jsonl.gz, or a .txt whose paragraphs (between blank lines) are rows.
 
-A row has one of these shapes. A chat is written out turn by turn, "User: …", a blank line, "Assistant: …":
+A row has one of these shapes. A chat is written out turn by turn: "User: …", a blank line, "Assistant: …".
 
     {"prompt": …, "completion": …}     two texts, or two lists of {"role", "content"}
-    {"messages": [… , the answer]}     a chat; what the assistant says last is learnt
-    {"text": …}                        a text to learn whole (continued pre-training): the prompt is empty
+    {"messages": [… , the answer]}     a chat; the last turn, the assistant's, is the target
+    {"text": …}                        a text for continued pre-training: the prompt is empty
 
-and, if you like, an "id" (else the line number) and a "split". Rows without one are dealt out by the hash of a prompt:
-a twentieth of the prompts to test, a twentieth to validation, at least one each, the rest to train. So no prompt is on
-two sides unless you put it there. Fewer than three prompts all go to train; asking for more is an error.
+It may have an "id" (by default the line number) and a "split". The hash of the prompt decides the split of other rows: a
+twentieth of the prompts is the test, a twentieth the validation, at least one each, and the rest is for training. So no
+prompt is in two splits unless the file says so. Fewer than three prompts are all for training.
 """
 
 from pathlib import Path
@@ -27,8 +27,8 @@ SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"} | {
 
 class Jsonl(Task):
     """Args:
-    path: of the file.
-    metric: `exact_match` (NFKC, spaces around it ignored) or `rougeL`; by default exact match if at least half of the
+    path: the file.
+    metric: `exact_match` (after NFKC, without spaces around it) or `rougeL`; by default exact match if at least half of the
         answers have five words or fewer (two characters of Japanese count as one), else Rouge-L."""
 
     def __init__(self, path: str, metric: str | None = None):
@@ -42,27 +42,27 @@ class Jsonl(Task):
             self.splits.setdefault(place, []).append(example)
         targets = [example.target for example, _ in rows]
         self.metric = metric or ("exact_match" if median(map(rouge.words, targets)) <= 5 else "rougeL")
-        # No tokenizer needs more tokens than bytes; whoever has ended an answer stops before that.
+        # No tokenizer needs more tokens than bytes; a model that ends its answer stops before that.
         self.max_new_tokens = min(1024, max(len(target.encode()) for target in targets) + 16)
         self.stop = ("\n\nUser:",) if any("\n" in target.rstrip() for target in targets) else ("\n",)
 
     def examples(self, split: str) -> list[Example]:
-        """The rows of a split, in the order of the file. It may be a split of your own naming."""
+        """Returns the rows of a split, in the order of the file. Rows may name splits of their own."""
         if split not in self.splits:
-            there = ", ".join(f"{name} ({len(rows)})" for name, rows in self.splits.items())
-            raise Invalid(f'{self.path} has no rows for {split}, only: {there}. Add rows, or give rows a "split".')
+            sizes = ", ".join(f"{name} ({len(rows)})" for name, rows in self.splits.items())
+            raise Invalid(f'{self.path} has no rows for {split}, only: {sizes}. Add rows, or give rows a "split".')
         return list(self.splits[split])
 
     def note(self, split: str) -> str | None:
-        """How the rows were dealt out, to whoever learns from them."""
-        there = {name: len(rows) for name, rows in self.splits.items()}
-        others = [f"{n} for {name}" for name, n in there.items() if name != "train"]
+        """Returns the size of each split, for whoever trains on this file."""
+        others = [f"{len(rows)} for {name}" for name, rows in self.splits.items() if name != "train"]
         if split != "train" or not others:
             return None
-        return f'{there.get("train", 0)} rows to learn from; held out are {" and ".join(others)} ("split" in a row decides).'
+        train = len(self.splits.get("train", ()))
+        return f'{train} rows to learn from; held out are {" and ".join(others)} ("split" in a row decides).'
 
     def score(self, example: Example, prediction: str) -> Score:
-        """Exact match or Rouge-L, whichever is the metric."""
+        """Returns the exact match or Rouge-L, whichever is the metric."""
         if self.metric == "rougeL":
             return rouge.score(prediction, example.answers)
         answer = rouge.fold(prediction)
@@ -70,12 +70,12 @@ class Jsonl(Task):
 
 
 def _read(path: Path) -> list[tuple[Example, str]]:
-    """Every row as an example, with the split it asks for."""
+    """Returns every row as an example, with the split that it names."""
     if not path.name.endswith((".jsonl", ".jsonl.gz", ".txt")):
         raise Invalid(f"A task is read from a .jsonl, .jsonl.gz or .txt file, not from {str(path)!r}.")
     if not path.is_file():
         raise NoData(f"There is no file {str(path.absolute())!r}.")
-    found: dict[str, tuple[Example, str]] = {}
+    examples: dict[str, tuple[Example, str]] = {}
     for number, row in data.paragraphs(path) if path.suffix == ".txt" else data.lines(path):
         pair, name, split = _pair(row), str(row.get("id", number)), str(row.get("split") or "")
         if not pair:
@@ -85,10 +85,10 @@ def _read(path: Path) -> list[tuple[Example, str]]:
             )
         if not pair[1].strip():
             raise Invalid(f"{path}, line {number}: the answer is empty.")
-        if name in found:
+        if name in examples:
             raise Invalid(f"{path}, line {number}: the id {name!r} is taken by an earlier row.")
-        found[name] = Example(name, *pair, (pair[1],)), SPLITS.get(split.casefold(), split)
-    return list(found.values())
+        examples[name] = Example(name, *pair, (pair[1],)), SPLITS.get(split.casefold(), split)
+    return list(examples.values())
 
 
 def _pair(row: data.Row) -> tuple[str, str] | None:
@@ -99,17 +99,17 @@ def _pair(row: data.Row) -> tuple[str, str] | None:
             return "", target
         case {"prompt": [*turns], "completion": [answer]} | {"messages": [*turns, answer]}:
             if all(map(_is_turn, [*turns, answer])) and answer["role"] == "assistant":
-                chat = "".join(f"{turn['role'].capitalize()}: {_said(turn['content'])}\n\n" for turn in turns)
-                return f"{chat}Assistant:", f" {_said(answer['content'])}"
+                chat = "".join(f"{turn['role'].capitalize()}: {_content(turn['content'])}\n\n" for turn in turns)
+                return f"{chat}Assistant:", f" {_content(answer['content'])}"
     return None
 
 
 def _is_turn(turn: data.Row) -> bool:
-    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and _said(turn.get("content")) is not None
+    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and _content(turn.get("content")) is not None
 
 
-def _said(content: Any) -> str | None:
-    """The text of a turn, which may come in parts, as the OpenAI format has it; None where a part is no text."""
+def _content(content: Any) -> str | None:
+    """Returns the text of a turn, which may come in parts (OpenAI's format); None if a part is no text."""
     match content:
         case str():
             return content

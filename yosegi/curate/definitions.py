@@ -1,9 +1,8 @@
-"""Drafts of a quiz from a corpus' own definition sentences, for a person to check: `yosegi terms build`.
+"""Finds definition sentences in a corpus and drafts quiz questions from them, for a person to check (`yosegi terms build`).
 
-What counts as a definition: 「X」とは、…をいう。 and the like in Japanese, "X means …" and "X is defined as …" in English.
-Patterns find sentences, not truth: every draft keeps its sentence as evidence and says `checked: false`.
-The other candidates are terms of the same corpus, those that look most like the right one first. The same corpus gives the
-same drafts.
+Definitions are 「X」とは、…をいう。 and the like in Japanese, "X means …" and "X is defined as …" in English. A pattern can
+be wrong, so every draft keeps its sentence as evidence and has `checked: false`. The other candidates are terms of the same
+corpus, those that look most like the right one first. The same corpus gives the same drafts.
 """
 
 import re
@@ -33,10 +32,10 @@ PATTERNS = {
 EMPTY = re.compile(
     r"^(?:[Tt]h(?:is|at|ese|ose)|[Ii]t|[Ww]h\w+|[Tt]here|[Ww]e|[Yy]ou|[Tt]hey|[Hh]e|[Ss]he|[Tt]erm)\b|^(?:これ|それ|ここ|この|その|次|前)"
 )
-OPEN_END = re.compile(
+INCOMPLETE = re.compile(
     r"次の(?:各号|いずれ|とおり|もの|表)|次に掲げる|をいい、|(?:the )?following\b|前項|前条|同項|同条"
 )
-"""A definition that says "the following" is not whole without what follows."""
+"""A definition that points to other text ("the following") is not whole without it."""
 
 WORDS, LONGEST = (2, 30), 240
 ASK = {
@@ -45,8 +44,8 @@ ASK = {
 }
 
 
-class Found(NamedTuple):
-    """A term, what the corpus says it is, and the sentence that says so."""
+class Definition(NamedTuple):
+    """A term, its definition, its language, and the sentence, the title and the row where it stands."""
 
     word: str
     text: str
@@ -56,32 +55,32 @@ class Found(NamedTuple):
     row: str
 
 
-def found(rows: Sequence[data.Row]) -> list[Found]:
-    """The definitions in rows of id, title and text, in order. Each term once: the first definition of it."""
-    terms: dict[str, Found] = {}
+def definitions(rows: Sequence[data.Row]) -> list[Definition]:
+    """Returns the definitions in rows of id, title and text, in order; of each term the first."""
+    terms: dict[str, Definition] = {}
     for row in rows:
         for sentence, clause in _clauses(str(row.get("text") or "")):
             one = definition(clause)
             if one and (key := spans.normalise(one[0])) not in terms:
-                terms[key] = Found(*one, sentence, str(row.get("title") or ""), str(row["id"]))
+                terms[key] = Definition(*one, sentence, str(row.get("title") or ""), str(row["id"]))
     return list(terms.values())
 
 
 def definition(sentence: str) -> tuple[str, str, str] | None:
-    """(term, definition, language) of one sentence without its full stop, or None."""
+    """Returns (term, definition, language) of one sentence without its full stop, or None."""
     lang = "ja" if re.search("[぀-ヿ]", sentence) else "en"
     for pattern in PATTERNS[lang]:
         if not (match := pattern.search(sentence)):
             continue
         word, text = match["word"].strip(), match["text"].strip(" ,、")
         short = len(text) >= (5 if lang == "ja" else 12) and WORDS[0] <= len(word) and len(text) <= LONGEST
-        if short and not EMPTY.search(word) and not OPEN_END.search(text) and not _leaks(word, text):
+        if short and not EMPTY.search(word) and not INCOMPLETE.search(text) and not _leaks(word, text):
             return word, text, lang
     return None
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Sentences without their full stops. A full stop in brackets does not end one, the end of a line does."""
+    """Yields sentences without their full stops. A full stop in brackets does not end a sentence, the end of a line does."""
     for line in text.splitlines():
         depth, start = 0, 0
         for place, letter in enumerate(line):
@@ -95,20 +94,20 @@ def sentences(text: str) -> Iterator[str]:
 
 
 def _clauses(text: str) -> Iterator[tuple[str, str]]:
-    """Each sentence, with each of the definitions that it strings together: 「X」とは、…をいい、「Y」とは、…をいう."""
+    """Yields each sentence with each of the definitions that it joins: 「X」とは、…をいい、「Y」とは、…をいう."""
     for sentence in sentences(text):
         *before, last = re.split(r"をいい、(?=「[^「」]+」とは)", sentence)
         yield from ((sentence, clause) for clause in (*(f"{one}をいう" for one in before), last))
 
 
-def drafts(terms: Sequence[Found], choices: int = 8, shots: int = 3) -> list[dict[str, Any]]:
-    """Rows of a quiz. The first `shots` by hash are examples, the rest are asked; candidates as far as there are terms."""
+def drafts(terms: Sequence[Definition], choices: int = 8, shots: int = 3) -> list[dict[str, Any]]:
+    """Returns the rows of a quiz: the first `shots` terms by hash are worked examples; `choices` candidates for each question."""
     ranked = sorted(range(len(terms)), key=lambda i: data.hashed(terms[i].word))
     examples = set(ranked[: min(shots, len(terms) // 5)])
     return [_draft(i, terms, choices, "fewshot" if i in examples else "test") for i in range(len(terms))]
 
 
-def _draft(place: int, terms: Sequence[Found], choices: int, split: str) -> dict[str, Any]:
+def _draft(place: int, terms: Sequence[Definition], choices: int, split: str) -> dict[str, Any]:
     one = terms[place]
     ask, state = ASK[one.lang]
     others = [other for other in terms if other is not one and other.lang == one.lang]
@@ -129,12 +128,12 @@ def _draft(place: int, terms: Sequence[Found], choices: int, split: str) -> dict
     }
 
 
-def _alike(one: Found, other: Found) -> float:
-    """Characters that two terms share, and a little for standing in the same text."""
+def _alike(one: Definition, other: Definition) -> float:
+    """The share of characters that two terms have in common, and a little more if they stand in the same text."""
     a, b = set(one.word.lower()), set(other.word.lower())
     return len(a & b) / len(a | b) + 0.1 * (one.row == other.row)
 
 
 def _leaks(word: str, text: str) -> bool:
-    """Whether the definition says the term itself."""
+    """Returns whether the definition contains the term."""
     return spans.normalise(word).lower() in spans.normalise(text).lower()

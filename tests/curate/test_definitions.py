@@ -2,8 +2,10 @@
 
 import pytest
 
-from yosegi.tasks.readers import data, definitions
-from yosegi.tasks.readers.definitions import definition, drafts, found, sentences
+from yosegi.curate import definitions
+from yosegi.curate.definitions import definition, drafts, sentences
+from yosegi.curate.definitions import definitions as found
+from yosegi.tasks.readers import data
 
 
 @pytest.mark.parametrize(
