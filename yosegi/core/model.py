@@ -60,6 +60,7 @@ class Banks(Mapping[str, Bank]):
         experts: Sequence[str | None] | None = None,
         features: Tensor | None = None,
         mask_BT: Tensor | None = None,
+        row_X: Tensor | None = None,
     ) -> None:
         """Tell the routers about the next batch.
 
@@ -68,6 +69,7 @@ class Banks(Mapping[str, Bank]):
             experts: per sequence the expert it asks for; None for the base.
             features: [B, F], what is known of each prompt as a whole.
             mask_BT: 1 where a token is real.
+            row_X: the sequence of each token, where the batch is one flat row of many sequences.
         """
         device = next(self.model.parameters()).device
 
@@ -84,9 +86,11 @@ class Banks(Mapping[str, Bank]):
         heard = self.context
         heard.task_B, heard.expert_B, heard.run_K, heard.every = task_B, expert_B, None, False
         if experts and expert_B is not None:
+            if row_X is not None:
+                experts, expert_B = [experts[b] for b in row_X.tolist()], expert_B[row_X]
             long = gcd(*(sum(1 for _ in run) for _, run in groupby(experts)))
             heard.run_K, heard.every = expert_B[::long], tuple(experts[::long]) == self.names
-        heard.features_BF, heard.mask_BT = features, mask_BT
+        heard.features_BF, heard.mask_BT, heard.row_X = features, mask_BT, row_X
         heard.blocks.clear()
         heard.once.clear()
 

@@ -15,6 +15,7 @@ import torch
 from yosegi import files
 from yosegi.bases import hub_folder, load, locate, weight_files, weights_hash
 from yosegi.engine.arm import Arm
+from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
 from yosegi.evaluation.measure import evaluate, fingerprint
 from yosegi.evaluation.statistics import Comparison, compare
@@ -167,16 +168,28 @@ def _known(
     if not (before := [row for row in run.results() if row.get("model") == name and "against" not in row]):
         return None
     try:
-        own = weights_hash(locate(name))
-    except (YosegiError, OSError):
+        folder = locate(name)
+        own, ends = weights_hash(folder), _ending(folder)
+    except (YosegiError, OSError, ValueError):
         return None  # loading it will say why
     rows = []
     for task in tasks:
-        mark = fingerprint(Arm(name), own, task, asked[task.name], split, seed)
+        mark = fingerprint(Arm(name), own, task, asked[task.name], split, seed, ends)
         if not (new := [row for row in before if row.get("fingerprint") == mark]):
             return None
         rows += new
     return rows
+
+
+def _ending(folder: str) -> frozenset[int]:
+    """The tokens that end a text of a base, without its weights."""
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    try:
+        generation = GenerationConfig.from_pretrained(folder)
+    except OSError:  # it has none
+        generation = None
+    return ending(AutoTokenizer.from_pretrained(folder), AutoConfig.from_pretrained(folder), generation)
 
 
 def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **how: Any) -> list[Row]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,7 +11,8 @@ from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.generate import Answer, answer
+from yosegi.engine.generate import Answer, generate, settings
+from yosegi.engine.request import stop_ids
 from yosegi.errors import Invalid
 from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.routing import trace
@@ -72,7 +73,7 @@ def evaluate(
                     if not arm.can_answer(task.name):
                         continue
                     held = base.hash + base.dtype.removeprefix("fp32")
-                    mark = fingerprint(arm, held, task, examples, split, seed)
+                    mark = fingerprint(arm, held, task, examples, split, seed, stop_ids(base))
                     if mark in known:
                         bar.advance(len(examples))
                         new = _again([row for row in run.results() if row.get("fingerprint") == mark], run, general)
@@ -107,9 +108,13 @@ def _again(rows: list[dict[str, Any]], run: Run, general: bool) -> list[dict[str
     return rows
 
 
-def fingerprint(arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int) -> str:
-    """What a measurement is known by: the same one is not made again."""
-    return arm.fingerprint(base=base, task=task.name, split=split, seed=seed, asked=_digest(task, examples))
+def fingerprint(
+    arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int, stop_ids: Collection[int]
+) -> str:
+    """What a measurement is known by, how its answers were decoded with it: the same one is not made again."""
+    decoding = settings(stop_ids) if task.generates else {}
+    asked = _digest(task, examples)
+    return arm.fingerprint(base=base, task=task.name, split=split, seed=seed, asked=asked, decoding=decoding)
 
 
 def _digest(task: Task, examples: Sequence[Example]) -> str:
@@ -139,7 +144,7 @@ def _measure(
     how: dict[str, Any] = {"banks": banks, "known": known, "batch_size": batch_size}
     judged, nats = weigh(base, task, examples, **how)
     if task.generates:
-        answers = answer(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **how)
+        answers = generate(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
         logps = likelihood(base, examples, **how)
         scored, kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
         weighed = [{} if score is None else score.metrics for score in judged]

@@ -135,8 +135,10 @@ class Exam:
             return likelihood(self.base, examples, **how)
         if not task.generates:
             return [score.value for score in weigh(self.base, task, examples, **how)[0] if score is not None]
-        answers = generate(self.base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **how)
-        return [task.score(example, answer).value for example, answer in zip(examples, answers, strict=True)]
+        answers = generate(
+            self.base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known
+        )
+        return [task.score(example, answer.text).value for example, answer in zip(examples, answers, strict=True)]
 
     def _told(self, n: int, banks: Banks | None) -> dict[str, Any]:
         """What the router may know of each example; worked out once, since no trial changes it."""

@@ -107,9 +107,11 @@ def claims_finding(
     """The verdicts in words, and a row for each claim and measure."""
     judged = judge(claims, measures)
     text = []
-    for verdict in VERDICTS:
+    for verdict in VERDICTS[:-1]:
         if said := [f"{one.claim.text} ({one.claim.group}, {one.metric})" for one in judged if one.verdict == verdict]:
             text.append(f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(said)}.")
+    if few := sum(one.verdict == FEW for one in judged):
+        text.append(f"{few} comparisons have {FEW}.")
     text += [
         f"{one.claim.text}: by {one.relative:+.0f} % ({one.claim.group}, {one.metric}); the paper: {one.claim.paper}."
         for one in judged

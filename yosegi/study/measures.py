@@ -89,7 +89,7 @@ class Measure:
 
 def rounded(value: float, low: float, high: float) -> Estimate:
     """A mean and its interval, as tables have them."""
-    return Estimate(round(value, 4), round(low, 4), round(high, 4))
+    return Estimate(round(value, 4) + 0.0, round(low, 4) + 0.0, round(high, 4) + 0.0)  # -0 is 0
 
 
 def measures(

@@ -23,14 +23,16 @@ from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.measure import evaluate
 from yosegi.findings import Finding, save
 from yosegi.library.store import Library
+from yosegi.partitions import Data, Partition
 from yosegi.registry import find
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.training import dense
+from yosegi.training.build import build, build_bank, take_up
 from yosegi.training.cat import begin, moved
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
-from yosegi.training.routers import fit
+from yosegi.training.routers import PLANS, fit
 from yosegi.training.settings import DenseSettings, GrpoSettings, Settings
 from yosegi.training.validation import Validation
 
@@ -66,6 +68,14 @@ class Training:
 def read(names: str, split: str, limit: int | None = None) -> list[Example]:
     """The examples of one or more tasks ("mbpp,thealgorithms"), in order, at most `limit` of each."""
     return [example for name in names.split(",") for example in tasks.load(name).examples(split)[:limit]]
+
+
+def load(names: Iterable[str], max_new_tokens: int | None = None) -> list[Task]:
+    """Tasks by name, whose answers are at most so long."""
+    found = [tasks.load(name) for name in names]
+    for task in found:
+        task.max_new_tokens = min(task.max_new_tokens, max_new_tokens or task.max_new_tokens)
+    return found
 
 
 class Study:
@@ -142,11 +152,11 @@ class Study:
         experts: Sequence[Expert],
         router: str,
         args: Mapping[str, Any],
-        data: Mapping[str, Sequence[Example]],
+        data: Data,
         settings: Mapping[str, Any],
         library: Library | None = None,
     ) -> Arm | None:
-        """Finished experts under a router that learns from these examples, by task; trained once and kept.
+        """Finished experts under a router; one that learns from examples of tasks is trained once and kept.
 
         Args:
             name: of the arm.
@@ -159,28 +169,95 @@ class Study:
             library: by default that of the seed.
         """
 
+        learns = find("routers", router).learns
+        if learns not in PLANS:
+            return Arm(name, experts, router, args)
+
         def make(whole: str) -> Arm:
             torch.manual_seed(seed)  # a random start is drawn from torch's generator, and the training draws the same
-            by_answers = find("routers", router).learns == "answers"
-            start = begin(self.base, experts, find("routers", router)(**args)) if by_answers else {}
+            start = begin(self.base, experts, find("routers", router)(**args)) if learns == "answers" else {}
             state: Mapping[str, Tensor] = start
             if settings.get("lr") != 0:
                 state = fit(self.base, experts, router, args, data, self.run, seed=seed, name=whole, **settings)
-            training = {**settings, **({"moved": moved(start, state)} if by_answers else {})}
+            training = {**settings, **({"moved": moved(start, state)} if start else {})}
             return Arm(whole, experts, router, args, state, tasks=tuple(data), training=training)
 
         return self.keep(name, seed, make, library)
 
-    def logp(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> float:
-        """Mean log p a token of the answers, as this arm gives it."""
+    def build(
+        self,
+        way: str,
+        seed: int,
+        data: Data,
+        settings: Settings,
+        name: str = "",
+        **more: Any,
+    ) -> tuple[Library, Partition]:
+        """A library built in one of the ways of `training.build`, which keeps what is there, and who learnt from what.
+
+        Args:
+            way: private, shared, mbc or random.
+            seed: of the study.
+            data: the examples of each task.
+            settings: of every expert.
+            name: of the library; by default the way.
+            more: further arguments of `training.build`.
+        """
+        name, clusters = name or way, range(more.get("clusters", 0))
+        groups = [*data, "shared", *(f"{kind}{k}" for kind in ("cluster", "random") for k in clusters)]
+        names = {group: f"{name} {group.rpartition('/')[2]} s{seed}" for group in groups}
+        library = self.library(seed, name)
+        return library, build(self.base, library, way, data, self.run, settings, names=names, **more)
+
+    def bank(self, way: str, seed: int, data: Data, settings: Settings, rate: float, **more: Any) -> Arm | None:
+        """The bank of `training.build_bank` (poly or mhr) under its table of tasks, which learns at this rate."""
+        heads = more.get("heads", 1)
+
+        def make(whole: str) -> Arm:
+            how = {"router_learning_rate": rate, "name": whole, **more}
+            experts, state = build_bank(self.base, way, data, self.run, settings, **how)
+            return Arm(whole, experts, "task_table", {"heads": heads}, state, "factors", heads, tasks=tuple(data))
+
+        return self.keep(way, seed, make)
+
+    def new_tasks(self, bank: Arm | None, seed: int, data: Data, settings: Settings, rate: float) -> Arm | None:
+        """A bank for new tasks: only rows of the table are learnt, from the mean of the old ones; the experts stay."""
+
+        def make(whole: str) -> Arm:
+            assert bank is not None
+            how: dict[str, Any] = {"heads": bank.heads, "router_learning_rate": rate, "name": whole}
+            state = take_up(self.base, bank.experts, bank.router_state, data, self.run, settings, **how)
+            return replace(bank, router_state=state, tasks=tuple(data))
+
+        return bank and self.keep(f"{bank.name}-z", seed, make)
+
+    def logps(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> list[float]:
+        """The log p a token of each answer, as this arm gives it."""
         with arm.attached(self.base) as banks:
-            return fmean(likelihood(self.base, examples, banks=banks, batch_size=batch_size))
+            return likelihood(self.base, examples, banks=banks, batch_size=batch_size)
+
+    def logp(self, arm: Arm, examples: Sequence[Example]) -> float:
+        """The mean of `logps`."""
+        return fmean(self.logps(arm, examples))
 
     def evaluate(self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any) -> None:
         """The base and every arm that did not diverge, on all of these tasks; `settings` are those of `evaluate`."""
         there = [Arm("base"), *(replace(arm, name=name) for name, arm in arms.items() if arm is not None)]
         loaded = [tasks.load(task) if isinstance(task, str) else task for task in asked]
         evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
+
+    def result(self, model: str, metric: str, value: float, seed: int, **more: Any) -> None:
+        """A row of results.jsonl for a number that `evaluate` does not know; written once."""
+        row = {
+            "run": self.run.path.name,
+            "base": self.base.name,
+            "base_hash": self.base.hash,
+            "model": model,
+            "task": "all",
+        }
+        row |= {"metric": metric, "seed": seed, "split": "test"}
+        if not any(row.items() <= old.items() for old in self.run.results()):
+            self.run.result({**row, "value": float(value), **more})
 
     def save(self, title: str, findings: Iterable[Finding | None]) -> None:
         """Write `findings.json`; what diverged is told last."""

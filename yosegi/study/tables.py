@@ -2,15 +2,33 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from yosegi import files
 from yosegi.engine.kept import arms, read_arm
-from yosegi.findings import Cell, Dot, Dots, Finding, Lines, Matrix, Point, Reference, Scatter, Series, Table
+from yosegi.evaluation.correlation import correlate
+from yosegi.findings import (
+    Bars,
+    Cell,
+    Dot,
+    Dots,
+    Figure,
+    Finding,
+    Lines,
+    Matrix,
+    Point,
+    Reference,
+    Scatter,
+    Series,
+    Table,
+)
 from yosegi.library.store import Library
 from yosegi.run import Run
-from yosegi.study.measures import Measure, gained_and_lost
+from yosegi.study.measures import Measure, gained_and_lost, rounded
 
 POINTS = 20
 """Of a curve."""
@@ -23,7 +41,7 @@ def arms_finding(
     *,
     arms: Sequence[str] | None = None,
     note: str = "",
-    figure: int = 0,
+    figure: int | Figure = 0,
     more: Mapping[str, Mapping[str, Cell]] | None = None,
 ) -> Finding:
     """Every arm by every measure.
@@ -34,17 +52,34 @@ def arms_finding(
         text: said above the table; what the intervals speak of is added.
         arms: which, and in which order; by default all of the first measure.
         note: below the table.
-        figure: the measure that is drawn.
+        figure: the measure that is drawn, or another figure.
         more: further columns, a cell for each arm.
     """
     arms = list(measures[0].scores) if arms is None else arms
-    extra = more or {}
+    extra, drawn = more or {}, dots(measures[figure], arms) if isinstance(figure, int) else figure
     columns = ["", *(measure.label for measure in measures), *extra]
     rows: list[list[Cell]] = [
         [arm, *(measure.estimate(arm) for measure in measures), *(column.get(arm) for column in extra.values())]
         for arm in arms
     ]
-    return Finding(heading, [*text, intervals(measures)], Table(columns, rows, note), dots(measures[figure], arms))
+    return Finding(heading, [*text, intervals(measures)], Table(columns, rows, note), drawn)
+
+
+def by_number(title: str, measure: Measure, series: Mapping[str, Mapping[Any, str]], x: str) -> Lines:
+    """A measure over a number that arms differ in: the mean of the seeds, and their range.
+
+    Args:
+        title: of the figure.
+        measure: what is drawn.
+        series: name of a line -> number -> the arm.
+        x: what the number is.
+    """
+    found = []
+    for name, by_x in series.items():
+        seeds = {number: [fmean(v) for v in measure.scores.get(arm, {}).values()] for number, arm in by_x.items()}
+        points = [(n, *(round(f(v), 4) for f in (fmean, min, max))) for n, v in sorted(seeds.items()) if v]
+        found.append(Series(name, points))
+    return lines(title, found, x, measure.label)
 
 
 def intervals(measures: Sequence[Measure]) -> str:
@@ -102,9 +137,67 @@ def two_arms(heading: str, measure: Measure, pairs: Mapping[str, tuple[str, str]
             if one in part.scores and other in part.scores:
                 points.append(Point(part.mean(one), part.mean(other), short(task), group))
                 rows.append([short(task), group, part.estimate(one), part.estimate(other), part.change(other, one)])
-    x, y = (" / ".join(dict.fromkeys(pair[n] for pair in pairs.values())) for n in (0, 1))
+    own = {f"{group} · " for group in pairs}  # a point's group is said by its colour
+    x, y = (" / ".join(dict.fromkeys(re.sub("|".join(own), "", pair[n]) for pair in pairs.values())) for n in (0, 1))
     figure = Scatter(heading, f"{measure.label}: a point for each task.", points, x, y, diagonal=True)
     return Finding(heading, list(text), Table(["task", "", x, y, "difference"], rows), figure)
+
+
+def correlations(
+    heading: str,
+    names: Sequence[str],
+    x: Mapping[str, np.ndarray],
+    y_TT: np.ndarray,
+    axes: tuple[str, str],
+    text: Sequence[str],
+    draws: int = 2000,
+) -> Finding:
+    """Whether what holds between two tasks goes with what they gain from each other; the last of `x` is drawn.
+
+    Args:
+        heading: of the finding.
+        names: of the T tasks.
+        x: by what it is, a symmetric matrix [T, T].
+        y_TT: symmetric.
+        axes: what x and y are called.
+        text: said above the table.
+        draws: of the bootstrap over tasks and of the permutations.
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    rows: list[list[Cell]] = []
+    for what, x_TT in x.items():
+        for name, by in (("Pearson", pearsonr), ("Spearman", spearmanr)):
+            value, low, high, p = correlate(x_TT, y_TT, by, draws)
+            rows.append([what, name, rounded(value, low, high), round(p, 4)])
+    drawn = list(x.values())[-1]
+    points = [
+        Point(float(drawn[i, j]), float(y_TT[i, j]), f"{short(names[i])} + {short(names[j])}")
+        for i, j in combinations(range(len(names)), 2)
+    ]
+    note = (
+        "Pairs share tasks and are not independent: intervals draw tasks again, and p is by permuting tasks (Mantel)."
+    )
+    table = Table([axes[0], "correlation", "value", "p"], rows, note)
+    return Finding(
+        heading, list(text), table, Scatter(heading, "A point for each pair of tasks.", points, *axes, line=True)
+    )
+
+
+def above_one(heading: str, ratios: Mapping[str, Sequence[Sequence[float]]], text: Sequence[str]) -> Finding:
+    """How many of some ratios are above 1, by seed; the last kind is drawn, as log₂."""
+    rows: list[list[Cell]] = []
+    for what, seeds in ratios.items():
+        shares = [float(np.mean(np.array(seed) > 1)) for seed in seeds]
+        shown = ", ".join(f"{share:.3f}" for share in shares)
+        rows.append([what, round(fmean(shares), 4), shown, round(fmean(float(np.median(seed)) for seed in seeds), 4)])
+    log_N = np.log2(np.concatenate([np.array(seed) for seed in list(ratios.values())[-1]]))
+    low, high = np.quantile(log_N, [0.001, 0.999])
+    counts, edges = np.histogram(log_N.clip(low, high), bins=24, range=(min(low, -0.1), max(high, 0.1)))
+    labels = [f"{(a + b) / 2:.2f}" for a, b in zip(edges, edges[1:], strict=False)]
+    shares = [float(count) / len(log_N) for count in counts]
+    figure = Bars(heading, "Above 0 the own one is larger.", labels, shares, "log₂ of own over other", "share")
+    return Finding(heading, list(text), Table(["", "share above 1", "by seed", "median ratio"], rows), figure)
 
 
 def changes(

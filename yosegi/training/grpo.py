@@ -27,8 +27,9 @@ from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks, attach
-from yosegi.engine.generate import Draw, cut, rooms, sample
-from yosegi.engine.rows import collate, encode_prompts, order, pad_id
+from yosegi.engine.generate import rooms, sample, tokens
+from yosegi.engine.request import cut, stop_ids
+from yosegi.engine.rows import collate, order, pad_id
 from yosegi.errors import Diverged, Invalid
 from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
@@ -260,15 +261,17 @@ def _draw(
 ) -> Answers:  # fmt: skip
     """Every learner's answers to its questions, what they are worth, and by how much they beat the others of their group."""
     K = settings.num_generations
-    asked = [(g, question) for g, some in chosen.items() for question in some for _ in range(K)]
+    each = [(g, m, question) for g, some in chosen.items() for m, question in enumerate(some)]
+    asked = [(g, question) for g, _, question in each for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
-    prompts = encode_prompts(base, [question.example.prompt for _, question in asked], room)
-    draws = [Draw(seed, K * len(some)) for some in chosen.values()]
-    known = {"experts": [banks.names[g] for g, _ in asked]}
+    prompts = tokens(base, [question.example.prompt for *_, question in each], room)
+    seeds = [f"{seed}/{m}" for _, m, _ in each]  # whoever else learns beside it
+    known = {"experts": [banks.names[g] for g, *_ in each]}
     new = sample(
-        base, prompts, draws, max_new_tokens=limit, temperature=settings.temperature, banks=banks, known=known
+        base, prompts, seeds, n=K, max_new_tokens=limit, temperature=settings.temperature, banks=banks, known=known
     )  # fmt: skip
+    prompts = [prompt for prompt in prompts for _ in range(K)]
     texts = base.tokenizer.batch_decode(new, skip_special_tokens=True)
     reward_N = [_rewards(question, text, settings) for (_, question), text in zip(asked, texts, strict=True)]
     total_MK = torch.tensor([sum(settings.rewards[k] * v for k, v in r.items()) for r in reward_N]).view(-1, K)
@@ -282,7 +285,7 @@ def _draw(
         else {"input_ids": prompt + ids, "labels": [IGNORED] * len(prompt) + ids}
         for prompt, ids in zip(prompts, new, strict=True)
     ]
-    measured, end = [], base.tokenizer.eos_token_id
+    measured, ends = [], stop_ids(base)
     for n, _ in enumerate(chosen):
         size = K * settings.per_device_train_batch_size
         own = slice(n * size, (n + 1) * size)
@@ -290,7 +293,7 @@ def _draw(
         measured.append(
             {"reward": float(total_MK[groups].mean()), "reward_std": float(spread_M[groups].mean())}
             | {f"reward_{name}": fmean(r[name] for r in reward_N[own]) for name in settings.rewards}
-            | {"length": fmean(map(len, new[own])), "truncated": fmean(ids[-1] != end for ids in new[own])}
+            | {"length": fmean(map(len, new[own])), "truncated": fmean(ids[-1] not in ends for ids in new[own])}
             | {"no_variance": float((spread_M[groups] < 1e-6).float().mean())}
         )
     return Answers(rows, [g for g, _ in asked], reward_N, advantage_MK.flatten().tolist(), measured)
