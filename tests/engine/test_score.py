@@ -1,20 +1,22 @@
-"""The likelihood of texts, after a prompt and by themselves, against a loop over their tokens; and what tasks make of it."""
+"""The one log-likelihood against a loop over tokens: after a prompt and alone, of every kind of model, under every router."""
 
 import json
+from contextlib import contextmanager
 from math import log
 
 import pytest
 import torch
 
+from tests.engine.test_rows import pieces_base
+from tests.training.conftest import tiny_base
 from yosegi import files
 from yosegi.bases import Base, load
 from yosegi.core.mix import outputs
 from yosegi.core.model import attach
 from yosegi.engine.arm import Arm
-from yosegi.errors import Invalid
-from yosegi.evaluation import likelihood
+from yosegi.engine.score import score_answers, score_candidates, score_logprobs, sum_logprobs
+from yosegi.errors import Invalid, NotFinite
 from yosegi.evaluation.measure import evaluate
-from yosegi.evaluation.weigh import log_p, weigh
 from yosegi.routers.uniform import Uniform
 from yosegi.run import Run
 from yosegi.tasks import Candidates, Example, LogProb, Score, Task
@@ -25,7 +27,7 @@ WORDS = ["cat", "cat", "ｃａｔ", "elephant", "ox"]
 
 
 class Ranked(Task):
-    """Two kinds of candidates, one of which some examples lack; `score_logprobs` tells what it was told."""
+    """Two kinds of candidates, one of which some examples lack; `score_logprobs` gives back what it was given."""
 
     name = "ranked"
 
@@ -42,9 +44,20 @@ class Ranked(Task):
         return Score(0.0, None, also)
 
 
-def told(*args, **how):
-    """What `score_logprobs` told of each example."""
-    return [score.metrics for score in weigh(*args, **how)[0]]
+def metrics_of(*args, **settings):
+    """What `score_logprobs` was given for each example."""
+    return [score.metrics for score in score_candidates(*args, **settings).scores]
+
+
+@contextmanager
+def counted(base):
+    """How many tokens each forward pass read, padding included."""
+    read = []
+    hook = base.model.get_input_embeddings().register_forward_hook(lambda _, seen, __: read.append(seen[0].numel()))
+    try:
+        yield read
+    finally:
+        hook.remove()
 
 
 def continued(base, prompt, text):
@@ -60,7 +73,7 @@ EXAMPLES = [Example(str(i), prompt, "x", ("x",)) for i, prompt in enumerate(("3+
 
 def test_it_is_the_loop_whatever_the_batch(nano):
     for batch_size in (1, 4, 32):
-        found = told(nano, Ranked(), EXAMPLES, batch_size=batch_size)
+        found = metrics_of(nano, Ranked(), EXAMPLES, batch_size=batch_size)
         for example, metrics in zip(EXAMPLES, found, strict=True):
             expected = {
                 f"short {i}": continued(nano, example.prompt, text) for i, text in enumerate(("1", "12", "copy"))
@@ -71,18 +84,18 @@ def test_it_is_the_loop_whatever_the_batch(nano):
 
 
 def test_experts_are_heard(nano, pair):
-    before = told(nano, Ranked(), EXAMPLES)
+    before = metrics_of(nano, Ranked(), EXAMPLES)
     banks = attach(nano.model, pair, Uniform(), outputs)
     try:
-        assert told(nano, Ranked(), EXAMPLES, banks=banks)[0] != pytest.approx(before[0], abs=1e-3)
+        assert metrics_of(nano, Ranked(), EXAMPLES, banks=banks)[0] != pytest.approx(before[0], abs=1e-3)
     finally:
         banks.detach()
-    assert told(nano, Ranked(), EXAMPLES)[0] == pytest.approx(before[0], abs=1e-5)
+    assert metrics_of(nano, Ranked(), EXAMPLES)[0] == pytest.approx(before[0], abs=1e-5)
 
 
 def test_a_task_without_candidates_costs_nothing(nano):
     add = load_task("skills/add")
-    assert weigh(nano, add, add.examples("test")[:2]) == ([None, None], [{}, {}])
+    assert score_candidates(nano, add, add.examples("test")[:2])[:2] == ([None, None], [{}, {}])
 
 
 def test_bits_per_character_are_of_the_passage_alone(nano, tmp_path, monkeypatch):
@@ -92,7 +105,7 @@ def test_bits_per_character_are_of_the_passage_alone(nano, tmp_path, monkeypatch
     (tmp_path / "corpus" / "tiny.jsonl").write_text(row)
     task = load_task("corpus/tiny")
     (example,) = task.examples("validation")
-    (found,) = told(nano, task, [example])
+    (found,) = metrics_of(nano, task, [example])
     expected = -continued(nano, example.prompt, example.target) / log(2) / len(example.target)
     assert found == {"bits_per_character": pytest.approx(expected, abs=1e-4)}
 
@@ -119,22 +132,22 @@ def test_it_is_the_sum_of_the_steps_whatever_the_batch(nano):
     texts = ["a cat is small.", "踏切とは、道である。", "x", "a cat is small.", "an elephant is a very large animal."]
     expected = [plain(nano, text) for text in texts]
     for batch_size in (1, 3, 8):
-        found = log_p(nano, alone(texts), batch_size=batch_size)
+        found = score_logprobs(nano, alone(texts), batch_size=batch_size)
         assert [one.tokens for one in found] == [tokens for _, tokens in expected]
-        assert [one.sum_logprob for one in found] == pytest.approx([nats for nats, _ in expected], abs=2e-4)
+        assert [one.sum_logprob for one in found] == pytest.approx([total for total, _ in expected], abs=2e-4)
 
 
 def test_a_sentence_longer_than_the_model_is_read_in_windows(nano):
     text = "the quick brown fox jumps over the lazy dog; " * 12
-    found, (nats, tokens) = log_p(nano, alone([text]))[0], plain(nano, text, context=256)
+    found, (total, tokens) = score_logprobs(nano, alone([text]))[0], plain(nano, text, context=256)
     assert found.tokens == tokens > 512
-    assert found.sum_logprob == pytest.approx(nats, rel=1e-5)
+    assert found.sum_logprob == pytest.approx(total, rel=1e-5)
 
 
 def test_a_continuation_longer_than_the_model_is_read_in_windows_too(nano):
     """As if the prompt were the beginning of the text, whose own tokens are not asked."""
     prompt, text = "the quick brown fox", " jumps over the lazy dog;" * 20
-    found, (nothing,) = log_p(nano, [(prompt, text)])[0], log_p(nano, [(prompt, "")])
+    found, (nothing,) = score_logprobs(nano, [(prompt, text)])[0], score_logprobs(nano, [(prompt, "")])
     before, ids = nano.tokenizer(prompt).input_ids, nano.tokenizer(text, add_special_tokens=False).input_ids
     assert found.tokens == len(ids) > 256 and nothing == (0.0, 0)
     every, total, done = before + ids, 0.0, len(before)
@@ -148,11 +161,10 @@ def test_a_continuation_longer_than_the_model_is_read_in_windows_too(nano):
     assert found.sum_logprob == pytest.approx(total, rel=1e-5)
 
 
-def test_equal_sentences_are_weighed_once(nano, monkeypatch):
-    sizes, sft = [], likelihood.sft
-    monkeypatch.setattr(likelihood, "sft", lambda m, b, t: sizes.append(len(b["input_ids"])) or sft(m, b, t))
-    found = log_p(nano, alone(["same", "other", "same"]))
-    assert sizes == [2] and found[0] == found[2] != found[1]
+def test_equal_sentences_are_read_once(nano):
+    with counted(nano) as read:
+        found = score_logprobs(nano, alone(["same", "other", "same"]))
+    assert read == [2 * len("other")] and found[0] == found[2] != found[1]
 
 
 def test_an_encoder_decoder_writes_the_sentence_from_nothing(t5):
@@ -164,7 +176,7 @@ def test_an_encoder_decoder_writes_the_sentence_from_nothing(t5):
             ids = [one(text) for text in texts] if isinstance(texts, list) else one(texts)
             return type("Ids", (), {"input_ids": ids})
 
-    found = log_p(Base("t5", "", t5, Letters()), alone(["abc", "defgh"]))
+    found = score_logprobs(Base("t5", "", t5, Letters()), alone(["abc", "defgh"]))
     labels = torch.tensor([Letters()("defgh", add_special_tokens=False).input_ids])
     with torch.no_grad():
         logits = t5(input_ids=torch.tensor([[1]]), labels=labels).logits.log_softmax(-1)
@@ -172,9 +184,9 @@ def test_an_encoder_decoder_writes_the_sentence_from_nothing(t5):
 
 
 def test_nothing_and_no_tokens(nano):
-    assert log_p(nano, []) == []
+    assert score_logprobs(nano, []) == []
     with pytest.raises(Invalid, match="no tokens"):
-        log_p(nano, alone(["a", ""]))
+        score_logprobs(nano, alone(["a", ""]))
 
 
 @pytest.fixture
@@ -190,8 +202,9 @@ def quiz(tmp_path):
 
 def test_a_ranked_task_is_what_the_loop_says(nano, quiz):
     examples = quiz.examples("test")
-    scored, nats = weigh(nano, quiz, examples, batch_size=5)
-    for example, score, own in zip(examples, scored, nats, strict=True):
+    scored, logprobs, answers, cut = score_candidates(nano, quiz, examples, batch_size=5)
+    assert answers == [own["statement"][0].mean for own in logprobs] and cut == {}
+    for example, score, own in zip(examples, scored, logprobs, strict=True):
         assert example.meta["candidates"] == ["cat", "elephant", "ox"], "the spellings and the double are gone"
         template = example.meta["statement_template"]
         whole = [plain(nano, template.replace("{word}", word)) for word in example.meta["candidates"]]
@@ -222,8 +235,8 @@ def test_rows_say_chance_rule_and_that_nobody_has_checked(nano, pair, quiz, tmp_
     items = files.read_jsonl(run.path / row["items"])
     assert row["value"] == pytest.approx(sum(item["score"] for item in items) / 3)
     for item in items:
-        total, tokens = item["nats"]["statement"][0]
-        assert item["logp"] == pytest.approx(total / tokens) and len(item["nats"]["neutral"]) == 3
+        total, tokens = item["logprobs"]["statement"][0]
+        assert item["logp"] == pytest.approx(total / tokens) and len(item["logprobs"]["neutral"]) == 3
     assert by["base", "logp"]["value"] == pytest.approx(sum(item["logp"] for item in items) / 3)
     again = evaluate(nano, [Arm("base"), Arm("adder", pair[:1])], [quiz], run)
     assert again == json.loads(json.dumps(rows)), "known already"
@@ -235,13 +248,15 @@ def test_routers_are_told_about_each_sentence(nano, pair, quiz, monkeypatch):
     pair[0].card["task"] = [quiz.name]
     alone, routed = Arm("adder", pair[:1]), Arm("oracle", pair, "oracle")
     with alone.attached(nano) as banks:
-        _, expected = weigh(nano, quiz, examples, banks=banks)
+        expected = score_candidates(nano, quiz, examples, banks=banks).logprobs
     with routed.attached(nano) as banks:
         known = routed.known(nano, banks, quiz.name, [e.prompt for e in examples])
-        _, found = weigh(nano, quiz, examples, banks=banks, known=known, batch_size=4)
-    flat = lambda nats: [one.sum_logprob for own in nats for some in own.values() for one in some]  # noqa: E731
+        found = score_candidates(nano, quiz, examples, banks=banks, known=known, batch_size=4).logprobs
+    flat = lambda all: [one.sum_logprob for own in all for some in own.values() for one in some]  # noqa: E731
     assert flat(found) == pytest.approx(flat(expected), abs=1e-3)
-    assert flat(found) != pytest.approx(flat(weigh(nano, quiz, examples)[1]), abs=1e-2), "the expert says something"
+    assert flat(found) != pytest.approx(flat(score_candidates(nano, quiz, examples).logprobs), abs=1e-2), (
+        "the expert says something"
+    )
 
 
 @pytest.mark.data
@@ -249,11 +264,90 @@ def test_real_terms_on_nano(tmp_path):
     base, task = load("nano", device="cpu"), load_task("terms/ja_railway_law/rank")
     examples = task.examples("test")
     assert {round(task.chance(example), 3) for example in examples} == {0.340}, "eight candidates each"
-    scored, nats = weigh(base, task, examples[:3])
-    assert all(
-        isinstance(one, LogProb) and one.sum_logprob < 0 for own in nats for some in own.values() for one in some
-    )
+    scored, logprobs, *_ = score_candidates(base, task, examples[:3])
+    every = [one for own in logprobs for some in own.values() for one in some]
+    assert every and all(isinstance(one, LogProb) and one.sum_logprob < 0 for one in every)
     assert all(0.125 <= score.value <= 1 for score in scored)
     first = examples[0]
     text = task.candidates(first)["statement"].texts[2]
-    assert nats[0]["statement"][2].sum_logprob == pytest.approx(plain(base, text, context=256)[0], rel=1e-4)
+    assert logprobs[0]["statement"][2].sum_logprob == pytest.approx(plain(base, text, context=256)[0], rel=1e-4)
+
+
+def plain_answer(base, example):
+    prompt, target = base.tokenizer(example.prompt).input_ids, base.tokenizer(example.target).input_ids
+    ids = torch.tensor([prompt + target + [base.tokenizer.eos_token_id]])
+    with torch.no_grad():
+        logp = base.model(ids).logits[0].float().log_softmax(-1)
+    steps = [logp[place - 1, ids[0, place]].item() for place in range(len(prompt), ids.shape[1])]
+    return sum(steps) / len(steps)
+
+
+def test_answers_are_the_loop_whatever_the_batch(nano):
+    examples = [e for name in ("add", "wp_en", "copy") for e in load_task(f"skills/{name}").examples("test")[:5]]
+    expected = [plain_answer(nano, example) for example in examples]
+    for batch_size in (1, 4, 15):
+        assert score_answers(nano, examples, batch_size=batch_size) == pytest.approx(expected, abs=1e-4)
+    generated = load_task("skills/add")
+    assert score_candidates(nano, generated, examples).answers == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_the_context_cuts_of_answers_is_counted():
+    base = tiny_base()
+    examples = [Example("1", "1+2=" * 40, "3"), Example("2", "1+2=", "3")]
+    scored = score_candidates(base, load_task("skills/add"), examples)
+    assert scored.cut == {"prompt_start": 1} and len(scored.answers) == 2
+
+
+def test_a_text_after_a_prompt_is_that_of_the_two_together():
+    base = pieces_base("<s> $A </s>")
+    logp = base.model(torch.tensor([[1, 4, 5]])).logits[0, -1].log_softmax(-1)
+    found = score_logprobs(base, [("Answer:", " A"), ("Answer:", " B"), ("Answer: ", "A")])
+    for one, token in zip(found, (6, 7, 6), strict=True):
+        assert one == (pytest.approx(logp[token].item(), abs=1e-5), 1)
+
+
+def test_a_prompt_cut_from_the_left_keeps_its_bos():
+    base = pieces_base("<s> $A")
+    base.model.config.max_position_embeddings = 6
+    (found,) = score_logprobs(base, [("A B A B A B A B Answer:", " A")])
+    whole = [6, 7] * 4 + [4, 5, 6]
+    row = [1, *whole[len(whole) - 4 :]]  # BOS, half a context before what is asked for, and that
+    expected = base.model(torch.tensor([row])).logits[0, -2].log_softmax(-1)[6].item()
+    assert found == (pytest.approx(expected, abs=1e-5), 1)
+
+
+def test_without_anything_that_begins_a_text_its_first_token_is_not_asked_for():
+    base = pieces_base(eos=None)
+    base.tokenizer.bos_token = None
+    (found,) = score_logprobs(base, [(None, "Answer: A")])
+    logp = base.model(torch.tensor([[4, 5, 6]])).logits[0].log_softmax(-1)
+    assert found == (pytest.approx((logp[0, 5] + logp[1, 6]).item(), abs=1e-5), 2)
+
+
+def test_packed_rows_are_told_where_documents_begin():
+    base = tiny_base()
+    ids, positions = [3, 4, 5, 6, 7, 8], [0, 1, 2, 0, 1, 2]
+    (found,) = sum_logprobs(base, [{"input_ids": ids, "labels": [-100, 4, 5, -100, 7, 8], "position_ids": positions}])
+    halves = [base.model(torch.tensor([ids[start : start + 3]])).logits[0].log_softmax(-1) for start in (0, 3)]
+    expected = sum(half[i, ids[3 * n + i + 1]].item() for n, half in enumerate(halves) for i in (0, 1))
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_is_left_in_the_mode_it_was_in():
+    base = tiny_base()
+    base.model.train()
+    row = {"input_ids": [3, 4], "labels": [-100, 4]}
+    assert sum_logprobs(base, [row]) == sum_logprobs(base, [row]) and base.model.training
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_end_with_one_line_and_nothing_is_written(tmp_path, value):
+    base, run = tiny_base(), Run(tmp_path / "r")
+    with torch.no_grad():
+        base.model.model.layers[1].mlp.down_proj.weight[0, 0] = value
+    message = "^The logits of tiny are not finite: its weights hold NaN or infinity, or it overflows in float32.$"
+    with pytest.raises(NotFinite, match=message):
+        score_logprobs(base, [("1+", "2")])
+    with pytest.raises(NotFinite, match=message):
+        evaluate(base, [Arm("base")], [load_task("skills/add")], run, limit=3)
+    assert not (run.path / "results.jsonl").exists() and not (run.path / "items").exists()

@@ -1,12 +1,12 @@
-"""The nats of a text against the plain loop over its tokens."""
+"""The log-likelihood of a text against the plain loop over its tokens."""
 
 import pytest
 import torch
 
 from yosegi.bases import Base, load
 from yosegi.errors import Invalid
-from yosegi.scores import _nats
-from yosegi.scores._nats import nats, windows
+from yosegi.estimate.memory import TOKENS
+from yosegi.scores._windows import window_logprobs, windows
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +16,10 @@ def nano():
 
 @torch.no_grad()
 def loop(base, ids):
-    """-log p of each token given those before it, one by one."""
+    """log p of each token given those before it, one by one."""
     total, before = 0.0, [base.tokenizer.bos_token_id]
     for token in ids:
-        total -= base.model(torch.tensor([before])).logits[0, -1].log_softmax(-1)[token].item()
+        total += base.model(torch.tensor([before])).logits[0, -1].log_softmax(-1)[token].item()
         before.append(token)
     return total
 
@@ -28,8 +28,8 @@ def test_it_is_the_loop_whatever_is_padded(nano, monkeypatch):
     pieces = [piece for text in ("copy: abc", "1+2=3, so 2+1=3", "寄木", "a") for piece in windows(nano, text, 4)]
     expected = [loop(nano, piece) for piece in pieces]
     for tokens in (1, 30, 8192):
-        monkeypatch.setattr(_nats, "TOKENS", tokens)
-        assert nats(nano, pieces) == pytest.approx(expected, rel=1e-4)
+        monkeypatch.setitem(TOKENS, "cpu", tokens)
+        assert window_logprobs(nano, pieces) == pytest.approx(expected, rel=1e-4)
 
 
 def test_windows_are_the_text_in_pieces(nano):
