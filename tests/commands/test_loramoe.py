@@ -23,7 +23,9 @@ def test_a_bank_is_trained_kept_and_taken_apart(yosegi, refused, tmp_path):
     rows = files.read_jsonl(tmp_path / "r" / "metrics.jsonl")
     assert len(rows) == 4 and set(rows[0]["mass"]) == {"knowledge"} and "task" in rows[-1]["mass"]
     card = files.read_json(tmp_path / "shelf" / "arms" / "loramoe" / "arm.json")
-    assert card["router"] == "softmax" and card["training"]["expert_types"] == [0, 0, 1] and len(card["data_hash"]) == 12
+    assert (
+        card["router"] == "softmax" and card["training"]["expert_types"] == [0, 0, 1] and len(card["data_hash"]) == 12
+    )
     assert "arm called 'loramoe'" in refused(*words)
 
     code, out, err = yosegi(

@@ -30,7 +30,9 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert yosegi(*FIT, "--router", "predictor", "--name", "wider", "--steps", 2, "--limit", 2, *more)[0] == 0
 
     card = files.read_json(tmp_path / "shelf" / "arms" / "centroid" / "arm.json")
-    assert card["router_args"] == {"temperature": 0.1} and card["training"]["limit"] == 3 and len(card["data_hash"]) == 12
+    assert (
+        card["router_args"] == {"temperature": 0.1} and card["training"]["limit"] == 3 and len(card["data_hash"]) == 12
+    )
     assert card["tasks"] == ["skills/reverse", "skills/sort", "skills/succ"]
     wider = files.read_json(tmp_path / "shelf" / "arms" / "wider" / "arm.json")
     assert wider["router_args"]["tasks"] == ["skills/sort", "skills/succ", "skills/add"]

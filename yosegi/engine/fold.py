@@ -58,7 +58,10 @@ def fold(
         "task_type": first.get("task_type"),
         "task": sorted({task for expert in experts for task in expert.tasks}),
         "parents": [expert.name for expert in experts],
-        "recipe": {"fold": {layer: [round(float(w), 6) for w in w_E] for layer, w_E in weights.items()}, "rank": rank},
+        "training": {
+            "fold": {layer: [round(float(w), 6) for w in w_E] for layer, w_E in weights.items()},
+            "rank": rank,
+        },
         "relative_error": (lost / total) ** 0.5 if total else 0.0,
     }
     return Expert(name, factors, card)

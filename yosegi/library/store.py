@@ -93,7 +93,7 @@ class Library(Mapping[str, Expert]):
         cards = self.cards()
         return [
             name for name, card in cards.items()
-            if not (made & set(card.get("recipe") or ()) and set(card.get("parents") or ()) <= cards.keys())
+            if not (made & set(card.get("training") or ()) and set(card.get("parents") or ()) <= cards.keys())
         ]  # fmt: skip
 
     def card(self, name: str) -> dict[str, Any]:

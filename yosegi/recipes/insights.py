@@ -37,7 +37,7 @@ from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.build import build
 from yosegi.training.fleet import fleet
-from yosegi.training.settings import Settings
+from yosegi.training.settings import Mbc, Private, Random, Settings, Shared
 
 Data = Mapping[str, Sequence[Example]]
 
@@ -89,7 +89,7 @@ def main(config: Config, run: Run) -> None:
             per_device_train_batch_size=config.batch, dropout=0, seed=seed, init_seed=seed,
         )  # fmt: skip
         library = Library(run.path / "libraries" / f"private-s{seed}", base.hash, base.name)
-        build(base, library, "private", data, run, how, names=names(data, f"s{seed}"))
+        build(base, library, Private(), data, run, how, names=names(data, f"s{seed}"))
         private = {task: expert for expert in library.load() for task in expert.tasks}
         experts = [private[task] for task in data]
         alone = own_logp(base, private, asked)
@@ -231,9 +231,10 @@ def by_number(
         for way in ("mbc", "random"):
             kind = "shared" if k == 1 else way
             library = Library(run.path / "libraries" / f"{kind}{k}-s{seed}", base.hash, base.name)
+            ways = {"shared": Shared(), "mbc": Mbc(clusters=k, cluster_seed=42 + seed)}
             found = build(
-                base, library, kind, data, run, how,
-                names={"shared": f"shared-s{seed}"}, clusters=k, cluster_seed=42 + seed, brief_library=brief,
+                base, library, ways.get(kind, Random(clusters=k, cluster_seed=42 + seed)), data, run, how,
+                names={"shared": f"shared-s{seed}"}, brief_library=brief,
             )  # fmt: skip
             whose = {task: name for name, group in found.tasks.items() for task in group}
             values = mean_logp(base, library.load(), [(whose[task], some) for task, some in asked.items()])

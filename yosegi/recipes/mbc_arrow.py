@@ -31,10 +31,10 @@ from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.tasks.natural_instructions import NaturalInstructions
-from yosegi.training.build import build, build_bank, take_up
+from yosegi.training.build import build, build_bank, keep_bank, take_up
 from yosegi.training.fleet import fleet
-from yosegi.training.routers import fit
-from yosegi.training.settings import Settings
+from yosegi.training.routers import train_router
+from yosegi.training.settings import BUILDS, Mhr, Poly, RouterSettings, Settings, Shared
 
 SKILLS = "reverse,sort,succ,chain,wp_en,wp_ja,double,shift,upper,last,add,max"
 COMPOSITIONS = "reverse+sort,upper+shift,reverse+double,chain+wp_en,upper+last,sort+double,janum+add,shift+last"
@@ -164,7 +164,7 @@ def shelf(base: Base, run: Run, way: str, seed: int) -> Library:
 def shared_arms(base: Base, data: Mapping[str, Sequence[Example]], config: Config, run: Run, seed: int) -> list[Arm]:
     """One expert on all tasks."""
     library = shelf(base, run, "shared", seed)
-    build(base, library, "shared", data, run, settings(config, seed, every=True), names={"shared": f"shared-s{seed}"})
+    build(base, library, Shared(), data, run, settings(config, seed, every=True), names={"shared": f"shared-s{seed}"})
     return [Arm("shared", library.load())]
 
 
@@ -175,22 +175,20 @@ def routed_arms(
     library = shelf(base, run, way, seed)
     names = {task: f"{way}-s{seed}-{task.rpartition('/')[2]}" for task in data}
     names |= {f"{lot}{k}": f"{way}-s{seed}-{lot}{k}" for lot in ("cluster", "random") for k in range(config.clusters)}
-    build(
-        base, library, way, data, run, settings(config, seed),
-        names=names, clusters=config.clusters, space=config.space, cluster_seed=42 + seed,
-    )  # fmt: skip
+    known = {"clusters": config.clusters, "space": config.space, "cluster_seed": 42 + seed}
+    how = BUILDS[way](**{key: value for key, value in known.items() if key in BUILDS[way].model_fields})
+    build(base, library, how, data, run, settings(config, seed), names=names)
     experts, arms = library.load(), []
     for router in config.routers:
         learnt: Mapping[str, Tensor] = {}
         if router in ("predictor", "centroid", "phatgoose", "retrieval"):
             if router not in kept_arms(library):
                 gates = router == "phatgoose"
-                learnt = fit(
-                    base, experts, router, {}, data, run,
-                    seed=seed, name=f"{way}-s{seed}-{router}",
-                    steps=config.gate_steps if gates else None, batch=config.gate_batch if gates else None,
+                sizes = {"steps": config.gate_steps, "batch_size": config.gate_batch} if gates else {}
+                trained = train_router(
+                    base, experts, router, {}, data, run, RouterSettings(seed=seed, **sizes), name=f"{way}-s{seed}-{router}"
                 )  # fmt: skip
-                save_arm(library, Arm(router, experts, router, {}, learnt, tasks=tuple(data)))
+                save_arm(library, replace(trained, name=router))
             learnt = load_arm(library, router).router_state
         for mix in ("outputs", "factors") if router in config.factors else ("outputs",):
             arms.append(Arm(f"{way} · {router} · {mix}", experts, router, {}, learnt, mix))
@@ -202,18 +200,11 @@ def bank_arms(base: Base, data: Mapping[str, Sequence[Example]], config: Config,
     arms = []
     for way in ("poly", "mhr"):
         library, name = shelf(base, run, way, seed), f"{way}-s{seed}"
-        heads = config.heads if way == "mhr" else 1
         if not library.path.is_dir() or "task_table" not in kept_arms(library):
-            experts, learnt = build_bank(
-                base, way, data, run, settings(config, seed, every=True),
-                experts=config.skills, heads=heads, router_learning_rate=config.table_learning_rate, name=name,
-            )  # fmt: skip
-            for expert in experts:
-                library.add(expert, overwrite=True)
-            table = Arm(
-                "task_table", experts, "task_table", {"heads": heads}, learnt, "factors", heads, tasks=tuple(data)
-            )
-            save_arm(library, table)
+            known = {"experts": config.skills, "router_learning_rate": config.table_learning_rate}
+            how = Mhr(heads=config.heads, **known) if way == "mhr" else Poly(**known)
+            bank = build_bank(base, how, data, run, settings(config, seed, every=True), name=name)
+            keep_bank(library, replace(bank, name="task_table"))
         arms.append(replace(load_arm(library, "task_table"), name=way))
     return arms
 
@@ -237,12 +228,10 @@ def few_shot_arms(base: Base, shots: Mapping[str, Sequence[Example]], config: Co
     for way in ("poly", "mhr"):
         library = shelf(base, run, way, seed)
         table = load_arm(library, "task_table")
-        known = [replace(expert, card={**expert.card, "task": list(shots)}) for expert in table.experts]
         if "few-shot" not in kept_arms(library):
-            learnt = take_up(
-                base, known, table.router_state, shots, run, how,
-                heads=table.heads, router_learning_rate=config.table_learning_rate, name=f"{way}-z-s{seed}",
-            )  # fmt: skip
-            save_arm(library, replace(table, name="few-shot", router_state=learnt, tasks=tuple(shots)))
+            taken = take_up(
+                base, table, shots, run, how, router_learning_rate=config.table_learning_rate, name=f"{way}-z-s{seed}"
+            )
+            save_arm(library, replace(taken, name="few-shot"))
         arms.append(replace(load_arm(library, "few-shot"), name=f"few-shot · {way}-z"))
     return arms

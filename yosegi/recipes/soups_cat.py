@@ -191,8 +191,8 @@ class Soup:
                 )  # fmt: skip
                 learnt = cat(
                     self.base, experts, method, mix, self.run, how,
-                    name=f"{name} s{self.seed}", granularity=granularity, learnt=start,
-                )  # fmt: skip
+                    name=f"{name} s{self.seed}", granularity=granularity, state=start,
+                ).router_state  # fmt: skip
             recipe = {"lr": rate, "granularity": granularity, "moved": moved(start, learnt)}
             save_arm(self.library, Arm(name, experts, router, args, learnt, training=recipe))
         return load_arm(self.library, name).router_state
