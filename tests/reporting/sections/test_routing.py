@@ -32,6 +32,11 @@ def test_the_grid_holds_every_number(routers):
     assert json.loads(grid.data) == {"rows": ["l.0", "l.1"], "columns": ["a", "b"], "values": [[1, 0], [0.5, 0.25]]}
 
 
+def test_how_many_layers_stand_behind_a_row_is_kept(routers):
+    (one,) = routers({"t": [[1.0, 0.0], [0.5, 0.25]]}, averaged=28)
+    assert (one["averaged"], one["load"]["rows"]) == (28, 2)
+
+
 def test_grids_stop_where_the_page_would_grow_too_large(routers, monkeypatch):
     monkeypatch.setattr(routing, "BYTES", FRAME + 6000)
     (one,) = routers({str(i): [[1.0, 0.0]] * 2 for i in range(5)})

@@ -3,7 +3,6 @@
 Shapes: L layers, E experts.
 """
 
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from yosegi.reporting.format import known
 from yosegi.reporting.read import Row
 
 Matrix = list[list[float]]
-ROWS = 32
-"""Layers drawn of one model; more are averaged within each block of the model, then neighbour by neighbour."""
 
 
 @dataclass
@@ -65,17 +62,3 @@ class Trace:
 def mean(rows: Sequence[Sequence[float]]) -> list[float]:
     """Returns the mean of each column."""
     return [statistics.fmean(column) for column in zip(*rows, strict=True)]
-
-
-def fold(names: list[str], weights_LE: Matrix) -> tuple[list[str], Matrix]:
-    """Returns at most ROWS rows: first the linears of one block become one row, then neighbouring blocks."""
-    if len(names) <= ROWS:
-        return names, weights_LE
-    blocks: dict[str, Matrix] = {}
-    for name, row in zip(names, weights_LE, strict=True):
-        number = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
-        blocks.setdefault(f"block {number[1]}" if number else name, []).append(row)
-    names, values = list(blocks), [mean(rows) for rows in blocks.values()]
-    step = -(-len(names) // ROWS)
-    starts = range(0, len(names), step)
-    return [names[i] + " +" * (step > 1) for i in starts], [mean(values[i : i + step]) for i in starts]

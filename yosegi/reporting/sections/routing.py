@@ -10,7 +10,7 @@ from yosegi.reporting.draw.marks import Heat
 from yosegi.reporting.format import known
 from yosegi.reporting.sections._load import load
 from yosegi.reporting.sections._tokens import chosen, prompts
-from yosegi.reporting.sections._trace import Trace, fold, mean
+from yosegi.reporting.sections._trace import Trace, mean
 
 TITLE = "Routing"
 LINK = "Routing"
@@ -66,6 +66,7 @@ def draw(trace: Trace, bars: int = 40) -> dict[str, Any]:
     return {
         "experts": trace.experts,
         "undecided": math.log(max(len(trace.experts), 1)),
+        "averaged": trace.averaged,
         "tasks": tasks,
         "top": top,
         "overview": overview,
@@ -79,15 +80,15 @@ def draw(trace: Trace, bars: int = 40) -> dict[str, Any]:
 def _grids(trace: Trace) -> dict[str, Any]:
     """The tasks layer by layer, in half of the room. One row alone is what the table shows already."""
     top = max([trace.even, *(w for weights_LE in trace.tasks.values() for row in weights_LE for w in row)])
-    grids, averaged = [], trace.averaged
-    for place, (task, weights_LE) in enumerate(trace.tasks.items()):
-        rows, values = fold(trace.layers(len(weights_LE)), weights_LE)
-        averaged = averaged or (len(weights_LE) if len(rows) < len(weights_LE) else 0)
-        heat = Heat(
-            f"Weights of {task} by layer", f"{trace.key}{place}", rows, trace.experts, values, top, printed=False
+    grids = [
+        (
+            task,
+            Heat(f"Weights of {task} by layer", f"{trace.key}{place}", names, trace.experts, rows, top, printed=False),
         )
-        if len(rows) > 1:
-            grids.append((task, heat))
+        for place, (task, rows) in enumerate(trace.tasks.items())
+        for names in [trace.layers(len(rows))]
+        if len(rows) > 1
+    ]
     fits = trace.take([heat.bytes for _, heat in grids], 0.5)
     drawn = [grid for grid, fit in zip(grids, fits, strict=True) if fit]
-    return {"grids": drawn, "left_out": len(grids) - len(drawn), "averaged": averaged}
+    return {"grids": drawn, "left_out": len(grids) - len(drawn)}
