@@ -11,6 +11,10 @@ def test_weights_are_one_for_each_expert():
         trace.checked([[1.0, float("nan")]])
 
 
-def test_room_is_taken_up_by_what_fits():
+def test_there_is_room_for_so_many_squares():
     trace = Trace({}, [], "k", 100)
-    assert trace.take([30, 30, 20], 0.5) == [True, False, True] and trace.room == 50
+    assert (
+        trace.first("abc", 45) == (["a", "b"], 1)
+        and trace.first("abc", 101) == ([], 3)
+        and trace.first("", 0) == ([], 0)
+    )
