@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from yosegi import bases
-from yosegi.errors import Corrupt
+from yosegi.errors import Corrupt, NoData
 
 NANO = Path(bases.locate("nano"))
 
@@ -149,7 +149,7 @@ def test_the_hash_sees_every_difference(folder, change):
     assert bases.weights_hash(folder) != bases.weights_hash(NANO)
 
 
-def test_the_hash_does_not_change_with_the_names_of_two_equal_shapes_swapped(folder):
+def test_the_hash_sees_which_tensor_has_which_name(folder):
     first, second = "model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.o_proj.weight"
     rewrite(folder, lambda t: t | {first: t[second], second: t[first]})
     assert bases.weights_hash(folder) != bases.weights_hash(NANO)
@@ -217,3 +217,54 @@ def test_links_are_followed_as_the_cache_of_the_hub_needs_it(folder, tmp_path):
     for file in folder.iterdir():
         (linked / file.name).symlink_to(file)
     assert bases.load(str(linked), device="cpu").hash == bases.weights_hash(NANO)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Puts files into an empty cache of the Hub, from which alone models come."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    def put(name, source, *files):
+        repository = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        snapshot = repository / "snapshots" / ("a" * 40)
+        for folder in (repository / "refs", repository / "blobs", snapshot):
+            folder.mkdir(parents=True, exist_ok=True)
+        (repository / "refs" / "main").write_text("a" * 40)
+        for file in files:
+            shutil.copy(source / file, repository / "blobs" / file)
+            (snapshot / file).symlink_to(repository / "blobs" / file)
+
+    return put
+
+
+def test_a_base_of_the_hub_is_read_from_its_cache_and_only_what_is_needed(hub, folder):
+    shard(folder)
+    (folder / "adapter_model.safetensors").write_bytes(b"stray")
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "x/y", "peft_type": "LORA"}))
+    hub("some/model", folder, *(file.name for file in folder.iterdir()))
+    base = bases.load("some/model", device="cpu")
+    assert base.name == "some/model" and base.hash == bases.weights_hash("some/model") == bases.weights_hash(NANO)
+
+
+def test_half_a_base_of_the_hub_says_how_to_fetch_the_rest(hub, folder):
+    hub("some/half", folder, "config.json", "tokenizer.json", "tokenizer_config.json")
+    with pytest.raises(NoData, match=r"'some/half' .* \(hf download some/half\): .* has no model.safetensors") as error:
+        bases.load("some/half")
+    assert "\n" not in str(error.value)
+
+
+def test_a_base_that_was_saved_in_4_bits_stays_in_them_and_trains(folder):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+    packed = bases.load("nano", load_in_4bit=True, device="cpu")
+    packed.model.save_pretrained(folder)
+    for load_in_4bit in (False, True):
+        again = bases.load(str(folder), load_in_4bit=load_in_4bit, device="cpu")
+        assert again.dtype == "4bit" and again.hash != packed.hash  # other tensors
+        x_I = torch.ones(1, 128, requires_grad=True)
+        linear = again.model.get_submodule("model.layers.0.self_attn.q_proj")
+        with torch.no_grad():
+            linear(x_I.detach())
+        linear(x_I).sum().backward()
+        assert x_I.grad is not None and x_I.grad.any()
+        assert torch.equal(linear(x_I), packed.model.get_submodule("model.layers.0.self_attn.q_proj")(x_I))

@@ -79,10 +79,12 @@ def load(name: str, dtype: str = "fp32", load_in_4bit: bool = False, device: str
     try:
         folder = Path(place) if Path(place).is_dir() else hub_folder(place)
     except (OSError, ValueError) as error:
-        raise NoData(f"The base {name!r} is no folder and could not be fetched from the Hub: {_line(error)}") from error
-    options = _nf4(dtype, device) if load_in_4bit else {"dtype": DTYPES[dtype]}
+        hint = f"is no folder and could not be fetched from the Hub (hf download {name})"
+        raise NoData(f"The base {name!r} {hint}: {_line(error)}") from error
     try:
-        model = read_model(folder, AutoConfig.from_pretrained(folder), **options)
+        config = AutoConfig.from_pretrained(folder)
+        pack = load_in_4bit and not hasattr(config, "quantization_config")  # else it is packed already
+        model = read_model(folder, config, **_nf4(dtype, device) if pack else {"dtype": DTYPES[dtype]})
         if not any(folder.glob("*token*")):
             raise Corrupt(f"The base in {folder} has no tokenizer: save one beside it (tokenizer.save_pretrained).")
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -97,14 +99,15 @@ def load(name: str, dtype: str = "fp32", load_in_4bit: bool = False, device: str
     if rest := left_out(model):
         print(rest, file=sys.stderr)
     model.to(device).eval()  # type: ignore[arg-type]
-    return Base(name, weights_hash(folder), model, tokenizer, "4bit" if load_in_4bit else dtype)
+    dtype = "4bit" if getattr(model, "is_loaded_in_4bit", False) else dtype
+    return Base(name, weights_hash(folder), model, tokenizer, dtype)
 
 
 def locate(name: str) -> str:
     """Returns the folder, or the Hub id, that a name stands for."""
     if name in registry.names("bases"):
         return str(registry.load("bases", name).folder())
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return name
     if name.count("/") == 1 and not name.startswith((".", "/")):
         return name
@@ -160,5 +163,5 @@ def _keep_trainable(model: nn.Module) -> None:
 
 
 def _line(error: Exception) -> str:
-    first = (str(error).strip() or type(error).__name__).split("\n")[0][:300]
-    return first if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {first}"
+    words = " ".join(str(error).split())[:300]
+    return words if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {words}"

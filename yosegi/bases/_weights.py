@@ -43,7 +43,9 @@ def hub_folder(name: str, local: bool = False) -> Path:
 
     folder = Path(snapshot_download(name, allow_patterns=list(SMALL_FILES), local_files_only=local))
     weights = _indexed(folder) if (folder / INDEX).is_file() else [SINGLE]
-    return Path(snapshot_download(name, allow_patterns=weights, local_files_only=local))
+    folder = Path(snapshot_download(name, allow_patterns=weights, local_files_only=local))
+    weight_files(folder)
+    return folder
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -115,12 +117,9 @@ def read_model(folder: Path, config: Any, **options: Any) -> nn.Module:
             None, config=config, state_dict=tensors, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
         strange = sorted(report["unexpected_keys"])
-        infinite = [
-            name
-            for shard in shards
-            for name in sorted({*shard.keys()} - {*strange})
-            if name.endswith("weight") and not _finite(shard.get_tensor(name))
-        ]
+        known = model.state_dict().keys()  # the file may name some otherwise, and may hold masks with -inf
+        names = [(shard, name) for shard in shards for name in shard.keys() if name in known or name.endswith("weight")]  # noqa: SIM118
+        infinite = [name for shard, name in names if name not in strange and not _finite(shard.get_tensor(name))]
     wrapped = next((why for start, why in WRAPPERS.items() if any(name.startswith(start) for name in strange)), "")
     if any(".base_layer." in name for name in strange):
         wrapped = WRAPPERS["base_model.model."]

@@ -1,6 +1,5 @@
 """A quiz about a corpus: one question for each definition sentence that is found, for a person to check."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def draft_quiz(
             "and a quiz needs two."
         )
     rows = definitions.drafts(terms, choices, shots)
-    files.write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    files.write(out, files.lines(rows))
     questions = sum(row["split"] == "test" for row in rows)
     return {"out": str(out), "drafts": len(rows), "questions": questions, "terms": terms}
 

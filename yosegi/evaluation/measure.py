@@ -1,6 +1,7 @@
 """Arms x tasks -> rows and items. What has been measured already is not measured again, so a killed evaluation goes on."""
 
 import hashlib
+import sys
 import time
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
@@ -13,11 +14,11 @@ from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
 from yosegi.engine.generate import Answer, generate, settings
 from yosegi.engine.request import stop_ids
+from yosegi.engine.rows import cut_words
+from yosegi.engine.score import score_candidates
 from yosegi.errors import Invalid
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.routing import trace
 from yosegi.evaluation.statistics import compare, interval
-from yosegi.evaluation.weigh import weigh
 from yosegi.library.similarity import similarity
 from yosegi.progress import Bar, progress
 from yosegi.run import Run, peak_memory
@@ -83,6 +84,8 @@ def evaluate(
                         for row in new:
                             row.update({"fingerprint": mark, **({"general": True} if general else {})})
                         bar.advance(len(examples), f"{arm.name} · {task.name} {new[0]['value']:.3f}")
+                        if arm is arms[0] and "cut" in new[0]:
+                            print(f"Warning: {task.name}: {new[0]['cut']}.", file=sys.stderr)
                     scores[arm.name, task.name] = [item["score"] for item in items]
                     first = scores.get((arms[0].name, task.name))
                     if mark not in known:
@@ -142,18 +145,17 @@ def _measure(
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
     how: dict[str, Any] = {"banks": banks, "known": known, "batch_size": batch_size}
-    judged, nats = weigh(base, task, examples, **how)
+    weighed, logprobs, logps, cut = score_candidates(base, task, examples, **how)
     if task.generates:
         answers = generate(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
-        logps = likelihood(base, examples, **how)
         scored, kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
-        weighed = [{} if score is None else score.metrics for score in judged]
+        further = [
+            {**score.metrics, **(more.metrics if more else {})} for score, more in zip(scored, weighed, strict=True)
+        ]
     else:
-        scored, weighed = [score for score in judged if score is not None], [{} for _ in examples]
+        scored, kept = [score for score in weighed if score is not None], [{"logprobs": own} for own in logprobs]
         answers = [Answer(score.answer or "", False) for score in scored]
-        gold = [next(iter(own.values()))[0] for own in nats]
-        logps, kept = [own.sum_logprob / own.tokens for own in gold], [{"nats": own} for own in nats]
-    further = [{**score.metrics, **more} for score, more in zip(scored, weighed, strict=True)]
+        further = [score.metrics for score in scored]
     items = [
         {
             "id": example.id,
@@ -192,8 +194,9 @@ def _measure(
     }
     chances = [chance for example in examples if (chance := task.chance(example)) is not None]
     by_guessing = {"chance": sum(chances) / len(chances)} if chances else {}
-    told = {"rule": task.rule, "remark": task.note(split)}
-    shared |= {key: value for key, value in told.items() if value}
+    words = cut_words(cut, len(examples))
+    remark = " ".join(filter(None, [task.note(split), words and f"{words}."]))
+    shared |= {key: value for key, value in {"rule": task.rule, "cut": words, "remark": remark}.items() if value}
     names = dict.fromkeys(name for also in further for name in also)
     measured = {name: [also[name] for also in further if name in also] for name in names}
     rows = []

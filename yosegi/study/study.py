@@ -21,8 +21,8 @@ from yosegi.core.expert import Expert
 from yosegi.core.model import weight
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, load_arm, save_arm
+from yosegi.engine.score import score_answers
 from yosegi.errors import Diverged
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.measure import evaluate
 from yosegi.findings import Finding, save
 from yosegi.library.store import Library
@@ -237,7 +237,7 @@ class Study:
     def logps(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> list[float]:
         """The log p a token of each answer, as this arm gives it."""
         with arm.attached(self.base) as banks:
-            return likelihood(self.base, examples, banks=banks, batch_size=batch_size)
+            return score_answers(self.base, examples, banks=banks, batch_size=batch_size)
 
     def logp(self, arm: Arm, examples: Sequence[Example]) -> float:
         """The mean of `logps`."""
