@@ -13,6 +13,7 @@ from yosegi.study.tables import (
     changes,
     correlations,
     dots,
+    grid,
     lines,
     task_by_task,
     training_curves,
