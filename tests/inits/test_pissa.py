@@ -74,5 +74,5 @@ def test_the_randomised_one_depends_on_its_generator_alone():
 
 
 def test_no_power_steps_are_refused():
-    with pytest.raises(Invalid, match="power_steps=0: .* at least 1, or None"):
+    with pytest.raises(Invalid, match="power_steps=0: .* at least 1; None"):
         pissa(torch.randn(9, 9), 2, 1.0, Generator(), power_steps=0)

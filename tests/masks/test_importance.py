@@ -49,7 +49,7 @@ def test_a_part_of_the_shared_moves(alpha, beta):
 
 def test_what_cannot_be_ranked():
     one = scores()
-    with pytest.raises(Invalid, match="every importance is 0, as it is while B = 0"):
+    with pytest.raises(Invalid, match="Every importance is 0, as it is while B = 0"):
         importance(one, {name: torch.zeros_like(score) for name, score in one.items()})
     with pytest.raises(Invalid, match="needs scores"):
         importance(one)

@@ -9,7 +9,7 @@ from torch import nn
 from tests.objectives.test_objectives import ROWS, TOKENS, labelled
 from yosegi.core.model import attach
 from yosegi.errors import Invalid, UnknownName
-from yosegi.objectives.balance import Constraint, balance, listening, totals, unevenness
+from yosegi.objectives.balance import Constraint, balance, recorded_routing, totals, unevenness
 from yosegi.objectives.sft import sft
 from yosegi.routers.softmax import Softmax
 from yosegi.routers.uniform import Uniform
@@ -34,7 +34,7 @@ def routed(model, experts, n=4, scope="projection", targets=MLP, size=1.0):
 
 def loop(model, batch, how):
     """Σ_layers σ²/μ² (or σ²/μ), as the paper says it: sequence by sequence, token by token, expert by expert."""
-    with listening(model) as (layers, weights):
+    with recorded_routing(model) as (layers, weights):
         sft(model, batch, 1)
     total = []
     for layer in layers:
@@ -248,5 +248,5 @@ def test_wrong_names(wrong):
 
 def test_types_of_other_experts(llama, experts):
     routed(llama, experts)
-    with pytest.raises(Invalid, match="type of 3 experts; .* has 4"):
+    with pytest.raises(Invalid, match="expert_types has 3 types; .* has 4 experts"):
         balance(llama, batch_of(llama), TOKENS, Constraint(expert_types=[0, 1, 1]))

@@ -70,10 +70,10 @@ def test_all_layers_share_what_was_learnt(llama, experts):
 
 def test_what_cannot_be():
     router = bound()
-    with pytest.raises(Invalid, match=r"no prompts for expert 'c', which learnt \['food'\]"):
+    with pytest.raises(Invalid, match=r"no prompts for expert 'c', trained on \['food'\]"):
         router.fit(torch.randn(2, F), ["math", "law"])
     router.fit(torch.randn(8, F), TASKS)
-    with pytest.raises(Invalid, match="needs to hear the features"):
+    with pytest.raises(Invalid, match="needs the features"):
         router(torch.randn(1, 2, I), Context())
     for options in ({"top_k": 0}, {"temperature": 0.0}):
         with pytest.raises(Invalid, match="top_k >= 1 and temperature > 0"):

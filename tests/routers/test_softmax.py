@@ -21,6 +21,13 @@ def test_it_begins_even():
     torch.testing.assert_close(w, torch.tensor([0.5, 0, 0.5]).expand_as(w))
 
 
+def test_it_may_begin_at_random_as_the_authors_do():
+    row_EI = bound(start="random").row_EI
+    assert row_EI.abs().max() <= row_EI.shape[1] ** -0.5 and row_EI.std() > 0.1
+    with pytest.raises(UnknownName, match="start of softmax"):
+        bound(start="one")
+
+
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_token_by_token(temperature):
     router, x = bound(temperature=temperature), torch.randn(2, 5, 6)

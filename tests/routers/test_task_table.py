@@ -107,5 +107,5 @@ def test_errors():
         TaskTable(heads=0)
     router = TaskTable()
     router.bind(bank())
-    with pytest.raises(Invalid, match="needs to hear the task"):
+    with pytest.raises(Invalid, match="needs the task"):
         router(torch.randn(1, 2, I), Context())
