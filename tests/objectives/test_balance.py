@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from tests.objectives.test_objectives import ROWS, TOKENS, labelled
 from yosegi.core.model import attach
 from yosegi.errors import Invalid, UnknownName
@@ -91,8 +92,8 @@ def test_nothing_to_say(llama, experts):
     torch.testing.assert_close(one, sft(llama, batch_of(llama), TOKENS), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("match", ["paper", "attract"])
-@pytest.mark.parametrize(("lbc", "expert_types"), [("cv2", [0, 0, 0, 1, 1, 1]), ("dispersion", [0, 0, 1, 1, 2, 2])])
+@each("match", ["paper", "attract"])
+@each("lbc, expert_types", [("cv2", [0, 0, 0, 1, 1, 1]), ("dispersion", [0, 0, 1, 1, 2, 2])])
 def test_the_equilibrium(match, lbc, expert_types):
     """Free logits for each type: where the constraint is at rest, ω_match / ω_mismatch is (1 - δ) / (1 + δ)."""
     torch.manual_seed(0)
@@ -234,13 +235,13 @@ def test_sequences_without_a_token_to_count_are_left_out(llama, experts):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [{"beta": -1}, {"delta": 1.5}])
+@each("wrong", [{"beta": -1}, {"delta": 1.5}])
 def test_wrong_numbers(wrong):
     with pytest.raises(Invalid):
         Constraint(**wrong)
 
 
-@pytest.mark.parametrize("wrong", ["lbc", "counted", "match", "reduce"])
+@each("wrong", ["lbc", "counted", "match", "reduce"])
 def test_wrong_names(wrong):
     with pytest.raises(UnknownName):
         Constraint(**{wrong: "attrackt"})

@@ -63,8 +63,8 @@ def test_with_unit_inputs_the_default_temperature_is_nearly_even_and_a_small_one
         bound(input_norm="none")
 
 
-@pytest.mark.parametrize("over", ["last", "mean"])
-@pytest.mark.parametrize("side", ["left", "right"])
+@each("over", ["last", "mean"])
+@each("side", ["left", "right"])
 def test_padding_on_either_side_is_not_read(over, side):
     router, lengths = bound(over=over), (3, 6, 1)
     rows = [torch.randn(n, I) for n in lengths]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -42,8 +43,8 @@ def ask(router, features):
     return router(torch.randn(len(features), 3, I), Context(features_BF=features))[:, 0, 0]
 
 
-@pytest.mark.parametrize("top_k", [None, 1, 2])
-@pytest.mark.parametrize("tasks", [(), ("food", "law", "math"), ("art", "math", "zoo", "law", "food")])
+@each("top_k", [None, 1, 2])
+@each("tasks", [(), ("food", "law", "math"), ("art", "math", "zoo", "law", "food")])
 def test_is_the_sum_over_the_tasks_of_each_expert(tasks, top_k):
     router, x = fitted(bank_of(), tasks, top_k=top_k), torch.randn(7, F)
     w = ask(router, x)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -29,9 +30,9 @@ def ask(router, features):
     return router(torch.randn(len(features), 3, I), Context(features_BF=features))[:, 0, 0]
 
 
-@pytest.mark.parametrize("top_k", [1, 2, 9])
-@pytest.mark.parametrize("temperature", [0.05, 1.0])
-@pytest.mark.parametrize("absent", [(), (1,)])
+@each("top_k", [1, 2, 9])
+@each("temperature", [0.05, 1.0])
+@each("absent", [(), (1,)])
 def test_is_the_loop_over_experts(absent, temperature, top_k):
     router, known, x = bound(absent, top_k=top_k, temperature=temperature), torch.randn(8, F), torch.randn(7, F)
     router.fit(known, TASKS)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from tests.routers.test_uniform import make
 from yosegi.core.context import Context
 from yosegi.errors import Invalid, UnknownName
@@ -28,7 +29,7 @@ def test_it_may_begin_at_random_as_the_authors_do():
         bound(start="one")
 
 
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
+@each("temperature", [0.5, 2.0])
 def test_token_by_token(temperature):
     router, x = bound(temperature=temperature), torch.randn(2, 5, 6)
     with torch.no_grad():
@@ -47,7 +48,7 @@ def test_the_best_share_w():
     assert bound(top_k=9)(x, Context()).shape == (2, 5, 1, 3)
 
 
-@pytest.mark.parametrize("wrong", [{"top_k": 0}, {"temperature": 0.0}])
+@each("wrong", [{"top_k": 0}, {"temperature": 0.0}])
 def test_wrong_arguments(wrong):
     with pytest.raises(Invalid):
         Softmax(**wrong)

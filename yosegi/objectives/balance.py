@@ -188,7 +188,7 @@ def _routed(
 
 
 def _counted(layer: str, batch: Mapping[str, Any], counted: str, seq2seq: bool) -> Tensor:
-    """Returns [B, T]: 1 where a token counts. With an encoder the decoder reads the answer; its cross-attention k, v the prompt."""
+    """Returns [B, T]: 1 where a token counts. With an encoder the decoder reads the answer, except for cross-attention's k, v."""
     parts = layer.split(".")
     across = bool({"EncDecAttention", "encoder_attn"} & set(parts)) and parts[-1][0] in "kv"
     prompt_BT, answer_BT = batch["attention_mask"].bool(), batch["labels"] != IGNORED
