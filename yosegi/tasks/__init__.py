@@ -129,14 +129,14 @@ class Task:
 
 
 def load(name: str) -> Task:
-    """Returns a task: `gsm8k`, `skills/reverse`, `jsonl/x.jsonl`, `jsonl{path=x.jsonl,metric=rougeL}`, `package.module:Class`."""
+    """Returns a task: `gsm8k`, `skills/reverse`, `file/x.jsonl`, `file{path=x.jsonl,metric=number}`, `package.module:Class`."""
     if "{" in name.partition("/")[0]:
         return make_method("tasks", name)
     kind, _, part = name.partition("/")
     if ":" in kind:
         return registry.find("tasks", name)()
     if kind not in registry.names("tasks") and name.endswith((".jsonl", ".jsonl.gz", ".txt")):
-        raise Invalid(f"A file of your own is the task jsonl/PATH: jsonl/{name}")
+        raise Invalid(f"A file of your own is the task file/PATH: file/{name}")
     make: Callable[..., Task] = registry.find("tasks", kind)
     first = next(iter(inspect.signature(make).parameters.values()), None)
     if part and first is None:

@@ -46,8 +46,9 @@ def bare(program: str) -> str:
     """Returns a program without the docstrings of its functions, which repeat the question."""
     lines = program.split("\n")
     for node in reversed(ast.parse(program).body):
-        documented = isinstance(node, ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None
-        if documented and len(node.body) > 1:
+        if not isinstance(node, ast.FunctionDef) or len(node.body) < 2:
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
             del lines[node.body[0].lineno - 1 : node.body[0].end_lineno]
     return "\n".join(lines).strip("\n")
 

@@ -1,4 +1,4 @@
-"""Your own data: `jsonl/path/to/file.jsonl`, also .jsonl.gz, or a .txt whose paragraphs (between blank lines) are rows.
+"""Your own data: `file/path/to/rows.jsonl`, also .jsonl.gz, or a .txt whose paragraphs (between blank lines) are rows.
 
 A row has one of these shapes. A chat is written out turn by turn: "User: …", a blank line, "Assistant: …".
 
@@ -16,25 +16,29 @@ from statistics import median
 from typing import Any
 
 from yosegi.errors import Invalid, NoData, UnknownName
+from yosegi.spec import write_method
 from yosegi.tasks import Example, Score, Task
-from yosegi.tasks.readers import data, rouge
+from yosegi.tasks.readers import answers, data, rouge
 
 SHAPES = '{"prompt", "completion"} (texts or chats), {"messages"} that end with the assistant, or {"text"}'
+METRICS = ("exact_match", "rougeL", "number")
 SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"} | {
     name: name for name in ("train", "validation", "test")
 }
 
 
-class Jsonl(Task):
+class File(Task):
     """Args:
     path: the file.
-    metric: `exact_match` (after NFKC, without spaces around it) or `rougeL`; by default exact match if at least half of the
-        answers have five words or fewer (two characters of Japanese count as one), else Rouge-L."""
+    metric: `exact_match` (after NFKC, without spaces around it), `rougeL`, or `number` (the number that a text ends up with); by
+        default exact match if at least half of the answers have five words or fewer (two characters of Japanese count as
+        one), else Rouge-L."""
 
     def __init__(self, path: str, metric: str | None = None):
-        if metric not in (None, "exact_match", "rougeL"):
-            raise UnknownName.among("metric of a file", metric, ("exact_match", "rougeL"))
-        self.name, self.path = f"jsonl/{path}", Path(path).expanduser()
+        if metric not in (None, *METRICS):
+            raise UnknownName.among("metric of a file", metric, METRICS)
+        self.name = write_method("file", {"path": path, "metric": metric}) if metric else f"file/{path}"
+        self.path = Path(path).expanduser()
         rows = _read(self.path)
         places = data.deal([(example.prompt or example.target, split) for example, split in rows])
         self.splits: dict[str, list[Example]] = {}
@@ -62,9 +66,12 @@ class Jsonl(Task):
         return f'{train} rows to learn from; held out are {" and ".join(others)} ("split" in a row decides).'
 
     def score(self, example: Example, prediction: str) -> Score:
-        """Returns the exact match or Rouge-L, whichever is the metric."""
+        """Grades an answer by the metric."""
         if self.metric == "rougeL":
             return rouge.score(prediction, example.answers)
+        if self.metric == "number":
+            number = answers.last_number(prediction)
+            return Score(float(number is not None and answers.same_number(number, example.answers[0])), number)
         answer = rouge.fold(prediction)
         return Score(float(answer in map(rouge.fold, example.answers)), answer or None)
 
