@@ -88,4 +88,4 @@ def test_seeds_become_a_mean_and_a_spread(found):
     cell = board.lines[1].scores[0]
     assert cell.value == pytest.approx(0.5) and cell.spread == pytest.approx(0.1)
     assert cell.axis.bar == (40, 20) and cell.axis.seeds == (40, 50, 60) and board.has_seeds
-    assert "seed 0: 0.400; seed 1: 0.500; seed 2: 0.600" in cell.title
+    assert [m.value for m in cell.rows] == [0.4, 0.5, 0.6]

@@ -13,6 +13,7 @@ from yosegi.study.tables import (
     changes,
     correlations,
     dots,
+    grid,
     lines,
     task_by_task,
     training_curves,
@@ -96,3 +97,10 @@ def test_ratios_above_one():
     found = above_one("", {"raw": [[0.5, 2.0], [2.0, 4.0]]}, [])
     assert found.table.rows == [["raw", 0.75, "0.500, 1.000", 2.125]]
     assert sum(found.figure.values) == pytest.approx(1)
+
+
+def test_a_grid_of_two_numbers(measure):
+    scores = {f"α {a:g} β {b:g}": {0: [a + b]} for a in (0, 0.5) for b in (1.0,)}
+    figure = grid("", Measure("g", "m", scores, ["t"]), "α {:g} β {:g}", (0.0, 0.5, 1.0), (1.0,)).figure
+    assert (figure.rows, figure.columns, figure.values) == (["0", "0.5", "1"], ["1"], [[1.0], [1.5], [None]])
+    assert figure.caption == "Mean over seeds: α … β …."

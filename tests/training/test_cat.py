@@ -6,6 +6,7 @@ import torch
 from tests.training.conftest import sums, tiny_base
 from tests.training.test_sft import flat
 from yosegi.core.expert import Expert, Factors
+from yosegi.engine.arm import Arm
 from yosegi.engine.fold import static_weights
 from yosegi.errors import UnknownName
 from yosegi.routers.softmax import Softmax
@@ -35,7 +36,9 @@ def test_it_hears_the_one_that_helps(made, tmp_path, constraint):
     base, experts = made
     before = [flat(e).clone() for e in experts]
     learnt = cat(base, experts, Static(constraint), DATA, Run(tmp_path), SLOW)
-    weights = torch.tensor(list(static_weights(experts, Static(constraint), learnt).values()))
+    weights = torch.tensor(
+        list(static_weights(Arm("cat", experts, "static", {"constraint": constraint}, learnt)).values())
+    )
     assert weights[:, 0].mean() > weights[:, 1].mean() + 0.1
     assert all(torch.equal(flat(e), b) for e, b in zip(experts, before, strict=True))
     start = begin(base, experts, Static(constraint))
@@ -46,7 +49,7 @@ def test_it_hears_the_one_that_helps(made, tmp_path, constraint):
 def test_who_shares_a_weight(made, tmp_path, granularity, numbers):
     base, experts = made
     learnt = cat(base, experts, Static(), DATA, Run(tmp_path), SLOW, granularity=granularity)
-    found = static_weights(experts, Static(), learnt)
+    found = static_weights(Arm("cat", experts, "static", {}, learnt))
     assert moved(begin(base, experts, Static()), learnt) > 0.01
     assert len(found) == 14 and len({tuple(round(w, 6) for w in w_E) for w_E in found.values()}) == numbers
 

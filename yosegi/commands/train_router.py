@@ -106,7 +106,7 @@ def train_router(
         return
     given = {"top_k": top_k, "temperature": temperature, "encoder": encoder, "constraint": constraint}
     args: dict[str, Any] = {argument: value for argument, value in given.items() if value is not None}
-    make, name, _ = learner(router, args), check_name(name or router.rpartition(":")[2]), named(mix)
+    make, name, _ = learner(router, args), check_name(name or f"{router.rpartition(':')[2]}-router".lower()), named(mix)
     if name != router and name in registry.names("routers"):
         raise Invalid(f"A router cannot be called {name!r}: `eval` means another one by it.")
     if name in arms(Library(library)) and not overwrite:

@@ -20,7 +20,7 @@ from yosegi import Arm, load_base
 from yosegi.evaluation.norms import norm_ratios
 from yosegi.library.similarity import similarity
 from yosegi.run import Run
-from yosegi.study import Claim, Study, Training, arms_finding, claims_finding, read
+from yosegi.study import Study, Training, arms_finding, claims, claims_finding, read
 from yosegi.study.measures import LOGP, Measure
 from yosegi.study.tables import above_one, by_number, correlations, two_arms
 from yosegi.training.settings import Settings
@@ -117,10 +117,7 @@ def main(config: Config, run: Run) -> None:
     gain_TT, cosine = np.mean(gains, 0), {space: np.mean(several, 0) for space, several in cosines.items()}
     ends = {1: "shared, k 1", len(tasks): "oracle"}
     curves = {way: ends | {k: f"{way}, k {k}" for k in config.clusters} for way in ("mbc", "random")}
-    claims = [Claim("Arrow is as good as the oracle", "arrow", "oracle", "tasks", "≈ 0")]
-    claims += [
-        Claim(f"{k} clusters beat {k} random ones", f"mbc, k {k}", f"random, k {k}", "tasks") for k in config.clusters
-    ]
+    table = {"arrow": {"oracle": "≈ 0"}} | {f"mbc, k {k}": {f"random, k {k}": "> 0"} for k in config.clusters}
     gain = "Gain: log p of the gold answers with one expert for both tasks, less that with one each; each task is read as often."
     ratio = (
         "‖ΔW x‖ of the task's own expert over that of another; at equal size every ΔW is divided by its Frobenius norm."
@@ -137,5 +134,5 @@ def main(config: Config, run: Run) -> None:
             "How many clusters", [measure], [number], figure=by_number("log p by clusters", measure, curves, "clusters"),
             more={"silhouette": {arm: round(fmean(values), 4) for arm, values in silhouettes.items()}},
         ),
-        claims_finding(claims, [measure]),
+        claims_finding(claims("tasks", table), [measure]),
     ])  # fmt: skip

@@ -19,7 +19,7 @@ from yosegi import Arm, Expert, load_base
 from yosegi.errors import UnknownName
 from yosegi.run import Run
 from yosegi.search.lorahub import lorahub
-from yosegi.study import Claim, Option, Study, Training, arms_finding, claims_finding, measures, read, sweep
+from yosegi.study import Option, Study, Training, arms_finding, claims, claims_finding, measures, read, sweep
 from yosegi.study.tables import movement, task_by_task
 from yosegi.tasks.readers.skills import COMPOSITIONS
 from yosegi.training.settings import Settings
@@ -139,12 +139,11 @@ def main(config: Config, run: Run) -> None:
 
     tests, papers = [test for test, *_ in pairs.values()], {"data mix": "+12 %", "the merges' mean": "+43 %"}
     scores = [measure.with_mean("the merges' mean", MERGES) for measure in measures(run, {"pairs": tests})]
-    others = [arm for arm in scores[0].scores if arm != "CAT"]
-    claims = [Claim(f"CAT beats {arm}", "CAT", arm, "pairs", papers.get(arm, "> 0")) for arm in others]
+    table = {"CAT": {arm: papers.get(arm, "> 0") for arm in scores[0].scores if arm != "CAT"}}
     about = [f"{len(pairs)} pairs; nobody has seen an example of the two at once.", *options.text()]
     study.save("LoRA Soups: two skills at once", [
         arms_finding("Two skills at once, by every way to put them together", scores, about),
-        claims_finding(claims, scores, note="The paper's numbers are relative gains of Llama-2 7B on GSM-Hard."),
+        claims_finding(claims("pairs", table), scores, note="The paper's numbers are relative gains of Llama-2 7B on GSM-Hard."),
         task_by_task(scores[0]),
         movement(study.library(seed) for seed in config.seeds),
     ])  # fmt: skip

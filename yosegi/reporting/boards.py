@@ -1,12 +1,12 @@
 """The numbers of the leaderboard: every model on every task, the mean of its seeds, and how it stands against the base."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from yosegi.reporting.comparisons import is_noise, low_is_good
 from yosegi.reporting.draw.table import Axis
-from yosegi.reporting.format import known, number, probability, signed
+from yosegi.reporting.format import known, number
 from yosegi.reporting.read import Measurement, Results
 
 SHARE = (0.0, 1.0)
@@ -20,13 +20,18 @@ class Score:
     value: float | None
     low: float | None = None
     high: float | None = None
-    title: str = ""
     change: float | None = None
     tint: float = 0.0
     best: bool = False
-    noise: bool = False
     spread: float | None = None
     axis: Axis | None = None
+    rows: Sequence[Measurement] = ()
+    compared: Measurement | None = None
+
+    @property
+    def noise(self) -> bool:
+        """Whether a paired test finds no difference from the base."""
+        return self.compared is not None and is_noise(self.compared)
 
 
 @dataclass(frozen=True)
@@ -144,45 +149,28 @@ class Board:
         name, value, change = self.metric[task], self.values[model, task], self.changes.get((model, task))
         seeds = [m.value for m in rows if m.value is not None]
         low, high = _mean(m.low for m in rows), _mean(m.high for m in rows)
-        compared = self.compared.get((model, task, name)) if len(rows) == 1 else None
-        noise = compared is not None and is_noise(compared)
-        spread = statistics.stdev(seeds) if len(seeds) > 1 else None
         base = None if change is None else value - change
-        title = [f"{model} on {task}", f"{name} {number(value)}"]
-        if spread is not None:
-            title.append(f"mean of {len(seeds)} seeds, standard deviation {number(spread)}")
-            title.append("; ".join(f"seed {m.seed}: {number(m.value)}" for m in rows))
-        if low is not None and high is not None:
-            title.append(f"95 % interval {number(low)} to {number(high)}" + " (mean over seeds)" * bool(spread))
-        if rows[0].n is not None:
-            title.append(f"{rows[0].n} examples")
-        if change is not None:
-            title.append(f"{signed(change)} against {self.results.base_of[model]} ({number(base)})")
-        if compared:
-            title.append(f"paired p {probability(known(compared.row['p_value']))}" + ": inside the noise" * noise)
         return Score(
             value,
             low,
             high,
-            "\n".join(title),
             change,
             self._tint(change, name),
             best=value == self.best[task],
-            noise=noise,
-            spread=spread,
+            spread=statistics.stdev(seeds) if len(seeds) > 1 else None,
             axis=Axis.between(self.axis[name], value, low, high, base, seeds if len(seeds) > 1 else ()),
+            rows=rows,
+            compared=self.compared.get((model, task, name)) if len(rows) == 1 else None,
         )
 
     def _mean(self, model: str) -> Score:
         """Over the tasks, for a model that was measured on all of them."""
         if (value := self.means.get(model)) is None:
-            return Score(None, title="Not measured on every task: no mean.")
+            return Score(None)
         base = self.results.base_of[model] or ""
         change = value - self.means[base] if base in self.means and base != model else None
-        title = f"{model}\nmean of {len(self.tasks)} tasks {number(value)}"
-        title += f"\n{signed(change)} against {base} ({number(self.means[base])})" if change is not None else ""
         best = (min if self.all_low else max)(self.means.values())
-        return Score(value, None, None, title, change, self._tint(change, self.metric[self.tasks[0]]), value == best)
+        return Score(value, change=change, tint=self._tint(change, self.metric[self.tasks[0]]), best=value == best)
 
 
 def boards(results: Results) -> list[Board]:

@@ -20,8 +20,8 @@ def draw(evidence: Mapping[str, Any], path: Path) -> None:
         for start, end, cluster in zip([0, *ends], ends, evidence["clusters"], strict=False):
             labels[(start + end - 1) // 2] = cluster
     silhouette = evidence["silhouette"]
-    found = "" if silhouette is None else f", silhouette {silhouette:.2f}"
-    title = f"cosine in space {evidence['space']}, {evidence['k']} clusters{found}"
+    quality = "" if silhouette is None else f", silhouette {silhouette:.2f}"
+    title = f"cosine in space {evidence['space']}, {evidence['k']} clusters{quality}"
     heat = Heat(title, "", labels, [""] * len(names), cosine, top=1.0, breaks=ends[:-1], printed=False)
     png.write(path, [(title, heat)])
 

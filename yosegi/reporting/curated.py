@@ -92,9 +92,9 @@ def _lengths(rows: list[Row]) -> tuple[str, Plot, str]:
 def _score(score: Row) -> tuple[str, Plot, str]:
     """The middle 98 % of the numbers; what lies beyond is in the outermost bars."""
     first, width = {q["at"]: q["score"] for q in score["quantiles"]}[0.01], score["bin"]
-    found = {round((row["from"] - first) / width): row for row in score["histogram"]}
-    bins = range(max(found) + 1)
-    named = [(f"{number(float(first + b * width))} and more", found.get(b, {"pages": 0, "kept": 0})) for b in bins]
+    by_bin = {round((row["from"] - first) / width): row for row in score["histogram"]}
+    bins = range(max(by_bin) + 1)
+    named = [(f"{number(float(first + b * width))} and more", by_bin.get(b, {"pages": 0, "kept": 0})) for b in bins]
     plot = _histogram(score["name"], named, (number(float(first)), number(float(first + width * len(bins)))))
     for end, words in BOUNDS:
         if score[end] is not None:

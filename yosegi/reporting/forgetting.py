@@ -1,7 +1,7 @@
 """What was forgotten: general knowledge and general texts before and after, from the rows that are marked "general".
 
 For each model one number, how much less of what the base knew it knows: the mean change over the knowledge tasks, each counted
-alike, paired question by question, with a 95 % interval over questions and seeds (evaluation/statistics.py). Texts are told
+alike, paired question by question, with a 95 % interval over questions and seeds (evaluation/statistics.py). Texts are counted
 apart, as the factor on the perplexity per character. A task on which the base does no better than chance cannot show forgetting:
 it would only dilute the number, so it is listed and not counted.
 

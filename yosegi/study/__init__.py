@@ -8,14 +8,14 @@ claims    claims held against a paper: paired tests over seeds and questions, co
 tables    measures, sweeps and curves as findings for the report
 """
 
-from yosegi.study.claims import Claim, claims_finding
+from yosegi.study.claims import claims, claims_finding
 from yosegi.study.measures import measures
 from yosegi.study.study import Study, Training, load, read
 from yosegi.study.sweep import Option, sweep
 from yosegi.study.tables import arms_finding
 
 __all__ = [
-    "Claim",
+    "claims",
     "Option",
     "Study",
     "Training",

@@ -5,6 +5,7 @@ runs/NAME/libraries/LIBRARY-sSEED/    the experts of a seed, and the arms kept w
           pilot/                      trainings that only chose settings: no result of the study
 """
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from yosegi import files, tasks
 from yosegi.bases import Base
+from yosegi.bases import load as load_base
 from yosegi.core.expert import Expert
+from yosegi.core.model import weight
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, load_arm, save_arm
 from yosegi.engine.score import score_answers
@@ -240,11 +243,26 @@ class Study:
         """The mean of `logps`."""
         return fmean(self.logps(arm, examples))
 
-    def evaluate(self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any) -> None:
+    def evaluate(
+        self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any
+    ) -> list[dict[str, Any]]:
         """The base and every arm that did not diverge, on all of these tasks; `settings` are those of `evaluate`."""
         there = [Arm("base"), *(replace(arm, name=name) for name, arm in arms.items() if arm is not None)]
         loaded = [tasks.load(task) if isinstance(task, str) else task for task in asked]
-        evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
+        return evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
+
+    def new_base(self, expert: Expert) -> Base:
+        """A base whose weights have this expert in them, kept in `base` of the run: what it learnt belongs to the base now."""
+        folder = self.run.path / "base"
+        if not folder.exists():
+            model: Any = copy.deepcopy(self.base.model)
+            with torch.no_grad():
+                for layer in expert.factors:
+                    weight(model.get_submodule(layer)).add_(expert.delta(layer))
+            with files.new_folder(folder) as new:
+                model.save_pretrained(new)
+                self.base.tokenizer.save_pretrained(new)
+        return load_base(str(folder))
 
     def result(self, model: str, metric: str, value: float, seed: int, **more: Any) -> None:
         """A row of results.jsonl for a number that `evaluate` does not know; written once."""

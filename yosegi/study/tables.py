@@ -27,8 +27,10 @@ from yosegi.findings import (
     Table,
 )
 from yosegi.library.store import Library
+from yosegi.masks.importance import share_of
 from yosegi.run import Run
 from yosegi.study.measures import Measure, gained_and_lost, rounded
+from yosegi.training.entries import Entries
 
 POINTS = 20
 """Of a curve."""
@@ -121,6 +123,14 @@ def task_by_task(measure: Measure, text: Sequence[str] = ()) -> Finding:
     return Finding("Task by task", list(text), figure=figure)
 
 
+def grid(heading: str, measure: Measure, arm: str, rows: Sequence[float], columns: Sequence[float]) -> Finding:
+    """Arms that differ in two numbers, mean over seeds; `arm` is their name, as in "α {:g} β {:g}"."""
+    values = [[measure.mean(arm.format(a, b)) for b in columns] for a in rows]
+    down, across = [f"{number:g}" for number in rows], [f"{number:g}" for number in columns]
+    caption = f"Mean over seeds: {arm.replace('{:g}', '…')}."
+    return Finding(heading, figure=Matrix(measure.label, caption, down, across, values))
+
+
 def two_arms(heading: str, measure: Measure, pairs: Mapping[str, tuple[str, str]], text: Sequence[str]) -> Finding:
     """Two arms against each other, a point for each task.
 
@@ -180,7 +190,10 @@ def correlations(
     )
     table = Table([axes[0], "correlation", "value", "p"], rows, note)
     return Finding(
-        heading, list(text), table, Scatter(heading, "A point for each pair of tasks.", points, *axes, line=True)
+        heading,
+        list(text),
+        table,
+        Scatter(heading, "A point for each pair of tasks.", points, x=axes[0], y=axes[1], line=True),
     )
 
 
@@ -258,6 +271,23 @@ def lines(
 ) -> Lines:
     """Lines that have points."""
     return Lines(title, caption, [one for one in series if one.points], x, y)
+
+
+def regions_finding(entries: Mapping[int, Entries], text: Sequence[str] = ()) -> Finding:
+    """Whether two systems differ more in the entries that matter to them than two halves of one system do, by seed."""
+    rows, shares = list[list[Cell]](), list[dict[str, tuple[float, ...]]]()
+    for seed, one in entries.items():
+        found = one.regions()
+        parts = (found.first, found.second, found.shared)
+        shares.append({name: tuple(float(part[name].float().mean()) for part in parts) for name in found.first})
+        moving = (round(share_of(stage), 4) for stage in found.stages)
+        rows.append([str(seed), round(found.jaccard, 4), round(one.null_jaccard(), 4), *moving])
+    names = list(shares[0])
+    values = [[round(fmean(seed[name][n] for seed in shares), 4) for n in range(3)] for name in names]
+    columns = ["seed", "Jaccard of the two systems", "of two halves of System 2", "moves in stage 1", "in stage 2"]
+    kinds = ["System 1 only", "System 2 only", "shared"]
+    figure = Matrix("Share of each tensor's entries", "Mean over seeds.", names, kinds, values)
+    return Finding("Whose entries are whose", list(text), Table(columns, rows), figure)
 
 
 def movement(libraries: Iterable[Library], heading: str = "How far the learnt weights moved") -> Finding:

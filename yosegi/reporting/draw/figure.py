@@ -111,10 +111,10 @@ def _scatter(figure: Scatter) -> Plot | None:
         notes.append(f"The line is the least-squares fit: {slope}.")
     if figure.diagonal:
         line = [(across(value), up.down(value)) for value in (min(both), max(both))]
-        plot.marks.append(Mark("guide", "", line))
+        plot.marks.append(Mark("guide", "", line, "y = x"))
         notes.append("Dotted: y = x.")
     if fit:
-        plot.marks.append(Mark("fit", "", [(across(x), up.down(y)) for x, y in ends]))
+        plot.marks.append(Mark("fit", "", [(across(x), up.down(y)) for x, y in ends], f"slope {number(fit.slope)}"))
     drawn = thin(points, SCATTER)
     for x, y, point in drawn:
         title = f"{point.label or point.group}\n{number(x)}, {number(y)}".strip()

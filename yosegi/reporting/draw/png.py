@@ -45,7 +45,7 @@ def write(path: Path, panels: Sequence[Panel], columns: int = 1, legend: Legend 
     words = "".join([x, *(title for title, _ in panels), *(word for _, drawing in panels for word in _words(drawing))])
     style: Any = {"font.family": _fonts(words), "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # said once, in _fonts
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # _fonts warns once
         lines = -(-len(panels) // columns)
         wide, high = (max(side) for side in zip(*(_size(drawing, columns) for _, drawing in panels), strict=True))
         figure = Figure(figsize=(min(wide * columns, 24), min(high * lines, 40)), layout="constrained")
@@ -61,10 +61,12 @@ def write(path: Path, panels: Sequence[Panel], columns: int = 1, legend: Legend 
                     _heat(figure, axes, drawing)
         for axes in all_axes[len(panels) :]:
             axes.remove()
-        if entries := legend or getattr(panels[0][1], "legend", ()):
-            for colour, name in entries:
-                all_axes[0].plot([], [], "o", color=COLOUR[colour], label=name)
-            figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=min(len(entries), 4))
+        entries = legend or getattr(panels[0][1], "legend", ())
+        for colour, name in entries:
+            all_axes[0].plot([], [], "o", color=COLOUR[colour], label=name)
+        labels = [label for axes in all_axes for label in axes.get_legend_handles_labels()[1]]
+        if labels:
+            figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=min(len(labels), 4))
         if x:
             figure.supxlabel(x, fontsize=9)
         picture = io.BytesIO()
@@ -114,7 +116,8 @@ def _plot(axes: Any, plot: Plot) -> None:
             axes.plot(x, y, "o", color=colour, ms=4, alpha=0.8)
         else:
             pale = {"alpha": 0.55} if "pale" in mark.kind else {}
-            axes.plot(x, y, **{"color": colour, **LINES[kind], **pale})
+            label = mark.title if kind in ("fit", "guide") else None
+            axes.plot(x, y, label=label, **{"color": colour, **LINES[kind], **pale})
     for x, y, name in plot.names:
         axes.annotate(name, (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
     if plot.reference:

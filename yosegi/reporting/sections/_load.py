@@ -27,18 +27,18 @@ def load(trace: Trace, listed: int = 40) -> dict[str, Any]:
     row, experts = trace.row, trace.experts
     shares = {task: [_scaled(row) for row in weights_LE] for task, weights_LE in trace.tasks.items()}
     rows = max(map(len, shares.values()), default=0)
-    found: dict[str, Any] = {"averaged": trace.averaged, "rows": rows, "tasks": {}, "left_out": 0}
-    found |= dict.fromkeys(("experts", "layers", "entropy", "balance"))
+    loads: dict[str, Any] = {"averaged": trace.averaged, "rows": rows, "tasks": {}, "left_out": 0}
+    loads |= dict.fromkeys(("experts", "layers", "entropy", "balance"))
     names = trace.layers(rows)
     if rows > 1:
-        found["entropy"] = _by_layer(row.get("entropy") or {}, names, "entropy, nats", math.log(max(len(experts), 2)))
+        loads["entropy"] = _by_layer(row.get("entropy") or {}, names, "entropy, nats", math.log(max(len(experts), 2)))
     active, cv = row.get("active"), row.get("cv")
     if not (shares and active and cv):
-        return found
+        return loads
     for task, share_LE in shares.items():
         if [len(row) for row in active[task]] != [len(row) for row in share_LE] or len(cv[task]) != len(share_LE):
             raise ValueError("active and cv have the shape of the weights")
-        found["tasks"][task] = (statistics.fmean(sum(row) for row in active[task]), statistics.fmean(cv[task]))
+        loads["tasks"][task] = (statistics.fmean(sum(row) for row in active[task]), statistics.fmean(cv[task]))
     load_LE, active_LE = (
         [mean(of_layer) for of_layer in zip(*by_task, strict=True)]
         for by_task in (shares.values(), [active[task] for task in shares])
@@ -46,14 +46,14 @@ def load(trace: Trace, listed: int = 40) -> dict[str, Any]:
     load_E, active_E = mean(load_LE), mean(active_LE)
     largest = sorted(range(len(experts)), key=lambda e: (-load_E[e], e))[:listed]
     bars = [(experts[e], load_E[e], f"{100 * active_E[e]:.0f} % of tokens") for e in largest]
-    found["experts"] = draw_bars(bars, "share of the weight", Reference(1 / len(experts), "an even share"))
-    found["left_out"] = len(experts) - len(largest)
+    loads["experts"] = draw_bars(bars, "share of the weight", Reference(1 / len(experts), "an even share"))
+    loads["left_out"] = len(experts) - len(largest)
     if rows > 1:
         top, description = max(trace.even, *map(max, load_LE)), "Load of each expert in each layer"
-        found["layers"] = Heat(description, f"{trace.key}load", names, experts, load_LE, top, printed=False)
+        loads["layers"] = Heat(description, f"{trace.key}load", names, experts, load_LE, top, printed=False)
         together = {"all tasks together": row["balance"]} if row.get("balance") else {}
-        found["balance"] = _by_layer({**cv, **together}, names, "coefficient of variation", 0.5, *together)
-    return found
+        loads["balance"] = _by_layer({**cv, **together}, names, "coefficient of variation", 0.5, *together)
+    return loads
 
 
 def _scaled(weights_E: list[float]) -> list[float]:

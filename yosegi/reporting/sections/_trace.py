@@ -73,8 +73,8 @@ def fold(names: list[str], weights_LE: Matrix) -> tuple[list[str], Matrix]:
         return names, weights_LE
     blocks: dict[str, Matrix] = {}
     for name, row in zip(names, weights_LE, strict=True):
-        found = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
-        blocks.setdefault(f"block {found[1]}" if found else name, []).append(row)
+        number = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
+        blocks.setdefault(f"block {number[1]}" if number else name, []).append(row)
     names, values = list(blocks), [mean(rows) for rows in blocks.values()]
     step = -(-len(names) // ROWS)
     starts = range(0, len(names), step)

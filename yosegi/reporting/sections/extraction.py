@@ -60,7 +60,7 @@ def audit(answers: Answers, model: str) -> Audit:
     }
     unread, contains, cut_off = map(len, reasons.values())
     examples: dict[str, tuple[str, Row]] = {}
-    for why, row in in_turn([[(why, row) for row in some[:SHOWN]] for why, some in reasons.items()]):
+    for why, row in in_turn([[(why, row) for row in of_kind[:SHOWN]] for why, of_kind in reasons.items()]):
         examples.setdefault(str(row["id"]), (why, row))
     judged = sum(row.get("parsed") is not None for row in rows)
     shown = list(examples.values())[:SHOWN]

@@ -65,7 +65,7 @@ def _chart(stage: str, key: str, curves: Sequence[Curve]) -> Chart | None:
     values = [curve.points(key) for curve in curves]
     sets = list(dict.fromkeys(name for curve in curves for name in curve.sets)) if key == "loss" else []
     checks = [{of: curve.points(VALIDATION, of) for of in ("", *sets) if key == "loss"} for curve in curves]
-    every = [point for points in (*values, *(p for some in checks for p in some.values())) for point in points]
+    every = [point for points in (*values, *(p for of_curve in checks for p in of_curve.values())) for point in points]
     if not every:
         return None
     lowest, highest = min(y for _, y in every), max(y for _, y in every)
@@ -84,15 +84,22 @@ def _chart(stage: str, key: str, curves: Sequence[Curve]) -> Chart | None:
         smoothed = zip([x for x, _ in points], smooth([y for _, y in points]), strict=True)
         mark("raw", colour, extremes(points), curve.name)
         mark("line" + dashed, colour, thin([*smoothed]), curve.name)
-        for of, some in checks[i].items():
+        for of, losses in checks[i].items():
             kind, title = (f"set{sets.index(of) % DASHES}", f"{curve.name} on {of}") if of else ("check", curve.name)
-            mark(kind, colour, thin(some), title)
+            mark(kind, colour, thin(losses), title)
     plot.x_ticks = [(place, label) for place, label in across.ticks(6) if "." not in label]
     plot.y_ticks = up.ticks_down(5)
     title = stage if key == "loss" else f"{stage}: {QUANTITIES[key]}"
     rate = _rate(curves, across) if key in LEADING else None
     return Chart(
-        title, key, curves, plot, sets, rate, any(some.get("") for some in checks), any(len(v) > POINTS for v in values)
+        title,
+        key,
+        curves,
+        plot,
+        sets,
+        rate,
+        any(of_curve.get("") for of_curve in checks),
+        any(len(v) > POINTS for v in values),
     )
 
 
