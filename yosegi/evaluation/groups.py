@@ -1,4 +1,4 @@
-"""Who is heard on which group of examples: easy and hard ones, one language and another. For the report, beside the tasks.
+"""Which experts are active on which group of examples: easy and hard ones, one language and another. For the report.
 
 The groups are those of a partition (partitions/by_type.py), and what the router does on each is traced as on a task.
 """
@@ -21,33 +21,33 @@ Grouped = Mapping[str, Mapping[str, Sequence[Example]]]
 
 
 def trace_groups(base: Base, arm: Arm, groups: Grouped, run: Run, *, each: int = 16, name: str = "") -> dict[str, Any]:
-    """What `routing.trace` says of each group, also put into the run's `routing.json`.
+    """Returns the trace of each group (`routing.trace`), and adds it to the run's `routing.json`.
 
     Args:
         base: the model.
         arm: experts under a router.
         groups: the examples of each task, by group.
-        run: gets the trace.
-        each: at most so many examples of a group, its tasks in turn.
-        name: what the report calls it; by default the arm's name and "by type".
+        run: the run that gets the trace.
+        each: the most examples of a group, its tasks in turn.
+        name: the name in the report; by default the arm's name and "by type".
     """
     path, name = run.path / "routing.json", name or f"{arm.name} by type"
-    some = {group: in_turn(tasks, each) for group, tasks in groups.items()}
+    subset = {group: in_turn(tasks, each) for group, tasks in groups.items()}
     with arm.attached(base) as banks:
         if banks is None:
             return {}
-        known = {group: _known(base, arm, banks, chosen) for group, chosen in some.items()}
-        examples = {group: [example for _, example in chosen] for group, chosen in some.items() if chosen}
-        found = {"experts": list(banks.names), **trace(base, banks, examples, known)}
-    routing = files.read_json(path) if path.exists() else {"experts": found["experts"], "routers": {}}
-    routing["routers"][name] = found
+        known = {group: _known(base, arm, banks, chosen) for group, chosen in subset.items()}
+        examples = {group: [example for _, example in chosen] for group, chosen in subset.items() if chosen}
+        router = {"experts": list(banks.names), **trace(base, banks, examples, known)}
+    routing = files.read_json(path) if path.exists() else {"experts": router["experts"], "routers": {}}
+    routing["routers"][name] = router
     files.write_json(path, routing)
-    return found
+    return router
 
 
 def in_turn(tasks: Mapping[str, Sequence[Example]], most: int) -> list[tuple[str, Example]]:
-    """The first of each task, then the second of each, …; those of one task together."""
-    ranked = [(place, task, example) for task, some in tasks.items() for place, example in enumerate(some)]
+    """Returns the first example of each task, then the second of each, and so on; those of one task stand together."""
+    ranked = [(place, task, example) for task, of_task in tasks.items() for place, example in enumerate(of_task)]
     chosen = {(task, place) for place, task, _ in sorted(ranked, key=lambda one: one[0])[:most]}
     return [(task, example) for place, task, example in ranked if (task, place) in chosen]
 
@@ -55,10 +55,9 @@ def in_turn(tasks: Mapping[str, Sequence[Example]], most: int) -> list[tuple[str
 def _known(base: Base, arm: Arm, banks: Banks, chosen: Sequence[tuple[str, Example]]) -> dict[str, Any]:
     """What the router may know of each example, by argument of `Banks.set_batch`."""
     each = [arm.known(base, banks, task, [example.prompt]) for task, example in chosen]
-    found: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     for what in each[0] if each else ():
         values = [one[what] for one in each]
-        found[what] = (
-            torch.cat(values) if isinstance(values[0], torch.Tensor) else [value for some in values for value in some]
-        )
-    return found
+        is_tensor = isinstance(values[0], torch.Tensor)
+        known[what] = torch.cat(values) if is_tensor else [value for of_one in values for value in of_one]
+    return known
