@@ -19,14 +19,14 @@ from yosegi.objectives import IGNORED
 from yosegi.run import Run
 from yosegi.tasks import Example
 
-ROWS = 48
-"""Layers shown one by one; of more, those of a block of the model are averaged, then neighbouring blocks."""
+ROWS = 32
+"""Layers written one by one; with more, those of a block of the model are averaged, then neighbouring blocks."""
 NUMBERS = 6000
-"""Of one kind for one router. More tasks and experts leave room for fewer rows: forty routers have to stay one small file."""
+"""Numbers of one kind for one router. More tasks and experts leave fewer rows: forty routers have to stay one small file."""
 TOKENS = 64
-"""Of an example, its last; they have the end of the question and the answer in them."""
+"""The last tokens of an example are written; they have the end of the question and the answer in them."""
 EXAMPLES = 4
-"""Examples whose weights are shown token by token; of the others only the strongest expert."""
+"""Examples whose weights are written token by token; for the others only the strongest expert is."""
 
 
 class LayerTrace(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from yosegi.reporting.comparisons import is_noise, low_is_good
-from yosegi.reporting.draw.table import Axis
+from yosegi.reporting.draw.marks import Axis, on_axis
 from yosegi.reporting.format import known, number
 from yosegi.reporting.read import Measurement, Results
 
@@ -158,7 +158,7 @@ class Board:
             self._tint(change, name),
             best=value == self.best[task],
             spread=statistics.stdev(seeds) if len(seeds) > 1 else None,
-            axis=Axis.between(self.axis[name], value, low, high, base, seeds if len(seeds) > 1 else ()),
+            axis=on_axis(self.axis[name], value, low, high, base, seeds if len(seeds) > 1 else ()),
             rows=rows,
             compared=self.compared.get((model, task, name)) if len(rows) == 1 else None,
         )
