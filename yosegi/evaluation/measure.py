@@ -107,7 +107,9 @@ def evaluate(
                     rows += new
                 if traced and banks is not None and len(banks.names) > 1:
                     few = {name: e[:traced] for name, e in asked.items() if arm.can_answer(name)}
-                    known = {name: arm.known(base, banks, name, [e.prompt for e in some]) for name, some in few.items()}
+                    known = {
+                        name: arm.known(base, banks, name, [e.prompt for e in subset]) for name, subset in few.items()
+                    }
                     keep_trace(run, arm.name, banks, trace(base, banks, few, known))
     experts = max((arm.experts for arm in arms), key=len)
     if len(experts) > 1:
@@ -178,8 +180,14 @@ def _ask(
 
 
 def _rows(
-    arm: Arm, task: Task, examples: Sequence[Example], split: str, items: list[Row], metrics: Sequence[Mapping[str, float]], cut: str
-) -> list[Row]:  # fmt: skip
+    arm: Arm,
+    task: Task,
+    examples: Sequence[Example],
+    split: str,
+    items: Sequence[Row],
+    metrics: Sequence[Mapping[str, float]],
+    cut: str,
+) -> list[Row]:
     """A row for the task's own metric, for each further one over the examples that have it, and for the log-likelihood."""
     chances = [chance for example in examples if (chance := task.chance(example)) is not None]
     notes = {"rule": task.rule, "cut": cut, "remark": " ".join(filter(None, [task.note(split), cut and f"{cut}."]))}

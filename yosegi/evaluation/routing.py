@@ -84,9 +84,9 @@ def trace(
         return _digits(torch.stack([torch.stack([parts[layer] for layer in inside]).mean(0) for _, inside in rows]))
 
     def by_task(part: str) -> dict[str, Any]:
-        return {task: averaged([getattr(layer, part) for layer in own.values()]) for task, own in traces.items()}
+        return {task: averaged([getattr(layer, part) for layer in layers.values()]) for task, layers in traces.items()}
 
-    load_LE = [torch.stack([_shares(own[layer].mean_E) for own in traces.values()]).mean(0) for layer in layers]
+    load_LE = [torch.stack([_shares(trace[layer].mean_E) for trace in traces.values()]).mean(0) for layer in layers]
     balance_L = [_cv(load_E, banks[name].present_E.cpu()) for name, load_E in zip(layers, load_LE, strict=True)]
     return {
         "layers": [name for name, _ in rows],
