@@ -66,7 +66,7 @@ def test_all_at_once_from_labels_to_report(yosegi, refused, shelf, tmp_path):
         (("--expert", "lora", "--reward", "correct=much"), "NAME=WEIGHT"),
         (("--expert", "lora", "--suffix", ""), "--overwrite"),
         (("--expert", "lora", "--labels", "nowhere"), "nowhere"),
-        (("--expert", "lora", "--num-generations", 1), "num_generations"),
+        (("--expert", "lora", "--num-generations", 1), "--num-generations"),
     ],
 )
 def test_one_clear_line(refused, shelf, words, says):
