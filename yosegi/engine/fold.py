@@ -86,10 +86,6 @@ def static_weights(
         router.bind(bank)
         if router.needs or router(torch.randn(2, 3, I), Context()).shape[:-1].numel() != 1:
             raise Invalid(f"The router {type(router).__name__.lower()} looks at its input: it cannot be folded.")
-        own = {key.rpartition("|")[2]: v for key, v in (learnt or {}).items() if key.rpartition("|")[0] in (layer, "")}
-        try:
-            router.load_state_dict(own)
-        except RuntimeError as error:
-            raise Invalid(f"What was learnt does not fit the router of layer {layer}: {error}") from None
+        router.load_layer(layer, learnt or {})
         found[layer] = router(torch.randn(2, 3, I), Context()).flatten().tolist()
     return found

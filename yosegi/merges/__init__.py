@@ -55,11 +55,7 @@ def merge(
         raise Invalid("There is nothing to merge.")
     found = registry.find("merges", method)
     home: Any = inspect.getmodule(found)
-    weights = list(getattr(home, "weights", _shares)(len(experts)) if weights is None else weights)
-    if len(weights) != len(experts):
-        raise Invalid(f"{len(experts)} experts need {len(experts)} weights; {len(weights)} were given.")
-    if not all(math.isfinite(weight) for weight in weights):
-        raise Invalid(f"Weights are finite numbers; {weights} were given.")
+    weights = weights_of(method, len(experts), weights)
     bases = {e.card.get("base_hash") for e in experts}
     if len(bases) > 1:
         raise WrongBase(f"These experts stand beside different bases: {', '.join(sorted(map(str, bases)))}.")
@@ -91,6 +87,27 @@ def merge(
             **(errors.told() if measure else {}),
         },
     )
+
+
+def weights_of(method: str, experts: int, weights: Sequence[float] | None = None) -> list[float]:
+    """The weights of a merge of so many experts: those given, or what the method takes when none are.
+
+    Raises:
+        Invalid: there are more or fewer weights than experts, or one is not finite.
+    """
+    home: Any = inspect.getmodule(registry.find("merges", method))
+    weights = list(getattr(home, "weights", _shares)(experts) if weights is None else weights)
+    if len(weights) != experts:
+        raise Invalid(f"{experts} experts need {experts} weights; {len(weights)} were given.")
+    if not all(math.isfinite(weight) for weight in weights):
+        raise Invalid(f"Weights are finite numbers; {weights} were given.")
+    return weights
+
+
+def is_sum(method: str) -> bool:
+    """Whether a merge is Σ w ΔW and nothing else, so that its experts need not be merged to answer as it does."""
+    home: Any = inspect.getmodule(registry.find("merges", method))
+    return bool(getattr(home, "EXACT", False)) and not arguments("merges", method)
 
 
 def _resolved(known: dict[str, inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:
