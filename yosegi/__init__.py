@@ -4,6 +4,7 @@
 
     base = yosegi.load_base("nano")
     library = yosegi.Library("runs/demo/library", base.hash, base.name)
+    answers = yosegi.Engine(base).generate(yosegi.Arm("arrow", library.load(), "arrow"), ["reverse abc:"])
 
 Every public name is loaded when it is first used: `import yosegi` alone imports no torch.
 """
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from yosegi.bases import load as load_base
     from yosegi.core.expert import Expert
     from yosegi.engine.arm import Arm
+    from yosegi.engine.engine import Engine
     from yosegi.evaluation.measure import evaluate
     from yosegi.library.store import Library
     from yosegi.merges import merge
@@ -29,6 +31,7 @@ _HOMES = {
     "Library": ("yosegi.library.store", "Library"),
     "Expert": ("yosegi.core.expert", "Expert"),
     "Arm": ("yosegi.engine.arm", "Arm"),
+    "Engine": ("yosegi.engine.engine", "Engine"),
     "merge": ("yosegi.merges", "merge"),
     "evaluate": ("yosegi.evaluation.measure", "evaluate"),
     "report": ("yosegi.reporting", "report"),
@@ -36,7 +39,7 @@ _HOMES = {
     "reinforce": ("yosegi.training.reinforce", "reinforce"),
 }
 
-__all__ = ["load_base", "Library", "Expert", "Arm", "train", "reinforce", "merge", "evaluate", "report"]
+__all__ = ["load_base", "Library", "Expert", "Arm", "Engine", "train", "reinforce", "merge", "evaluate", "report"]
 
 
 def __getattr__(name: str) -> Any:

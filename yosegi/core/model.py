@@ -153,17 +153,8 @@ class Banks(Mapping[str, Bank]):
         """Put back what `learnt` gave. The experts have to be the same, in the same order."""
         if strange := {key.rpartition("|")[0] for key in learnt} - {"", *self.layers}:
             raise Invalid(f"What was learnt is of layer {min(strange)}, which no expert here touches.")
-        names = {key.rpartition("|")[2] for key in learnt}
         for layer, module in self.layers.items():
-            if module.router.follows:
-                continue
-            state = {key.rpartition("|")[2]: v for key, v in learnt.items() if key.rpartition("|")[0] in (layer, "")}
-            if missing := names - set(state):
-                raise Invalid(f"What was learnt does not say the {min(missing)} of layer {layer}.")
-            try:
-                module.router.load_state_dict(state)
-            except RuntimeError as error:
-                raise Invalid(f"What was learnt does not fit the router of layer {layer}: {error}") from None
+            module.router.load_layer(layer, learnt)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What trains: the factors of every bank and whatever the routers learn, by name in the model."""

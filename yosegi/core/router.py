@@ -1,13 +1,14 @@
 """The contract every router keeps."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
+from yosegi.errors import Invalid
 
 
 class Router(nn.Module):
@@ -50,6 +51,23 @@ class Router(nn.Module):
     def active(self, experts: int) -> int:
         """How many of so many experts one token uses at most."""
         return min(getattr(self, "top_k", None) or experts, experts)
+
+    def load_layer(self, layer: str, state: Mapping[str, Tensor]) -> None:
+        """Take what the router of this layer, or all of them together, learnt out of a state (`Banks.router_state`).
+
+        Raises:
+            Invalid: it does not fit.
+        """
+        if self.follows:
+            return
+        by_layer = {key.rpartition("|"): value for key, value in state.items()}
+        learnt = {name: value for (of, _, name), value in by_layer.items() if of in (layer, "")}
+        if missing := {name for _, _, name in by_layer} - set(learnt):
+            raise Invalid(f"What was learnt does not say the {min(missing)} of layer {layer}.")
+        try:
+            self.load_state_dict(learnt)
+        except RuntimeError as error:
+            raise Invalid(f"What was learnt does not fit the router of layer {layer}: {error}") from None
 
     def config(self) -> dict[str, Any]:
         """The hyper-parameters, by name: enough to make it again."""

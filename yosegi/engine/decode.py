@@ -4,25 +4,22 @@ A step is one flat row of the tokens of many requests: the prompts of those that
 answered. transformers runs it from a thread whose batches depend on timing; here whoever asks takes the steps, so the same
 requests give the same batches, bit for bit (docs/adr/0023).
 
-Three things are put in. The routers are told the request of every token before each step (`set_batch`). Tokens are chosen for
-each answer by its own settings and with its own noise (request.py). And attention costs what its requests cost: transformers'
-multiplies all queries of the row with the keys of all requests and masks most of it; here requests of like length are attended
-together.
-
-Shapes: X tokens of a step, B requests of like length, Q queries and K keys of each, H heads, D width of a head.
+Put in are: the routers are told the request of every token before each step (`set_batch`), tokens are chosen for each answer by
+its own settings and with its own noise (request.py), and attention costs what its requests cost (paged.py).
 """
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, GenerationConfig
+from transformers import GenerationConfig
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
-from transformers.generation.continuous_batching.cache import PagedAttentionCache
+from transformers.generation.continuous_batching.cache import PagedAttentionCache, group_layers_by_attn_type
 from transformers.generation.continuous_batching.cb_logits_processors import ContinuousBatchingLogitsProcessorList
 from transformers.generation.continuous_batching.continuous_api import (
     BackgroundThreadStatus,
@@ -33,10 +30,11 @@ from transformers.generation.continuous_batching.distributed import DistributedH
 from transformers.generation.continuous_batching.initialization import resolve_continuous_batching_config
 from transformers.generation.continuous_batching.requests import FutureRequestState, RequestState, RequestStatus
 from transformers.generation.continuous_batching.scheduler import FIFOScheduler
+from transformers.generation.continuous_batching.utils import find_head_dim, find_num_key_value_heads
 from transformers.generation.logits_process import LogitsProcessorList
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from yosegi.bases import Base
+from yosegi.engine import paged
 from yosegi.engine.request import Completion, Request, SetBatch, scores
 from yosegi.errors import Invalid
 
@@ -46,7 +44,6 @@ TOKENS = 1024
 """The most tokens of one step. A longer prompt is read in several."""
 CACHE = 4 * 2**30
 """Bytes of the cache, at most, unless one request alone needs more. By default it is as large as the requests need it."""
-ATTENTION = "yosegi_paged"
 
 
 class Decoder:
@@ -64,7 +61,8 @@ class Decoder:
         self.set_batch, self.free, self.rows = set_batch, blocks, rows
         self.waiting: deque[Request] = deque()
         self.running: dict[str, Request] = {}
-        self._grouped = self.model.config._attn_implementation == "sdpa" and _full(self.model)
+        kinds = set(group_layers_by_attn_type(self.model.config.get_text_config()))
+        self._grouped = self.model.config._attn_implementation == "sdpa" and kinds == {"full_attention"}
         self._choice = _Choice()
         with self._ready():
             self._processor, self._cache = _processor(self.model, max(rows, TOKENS), rows, blocks, self._choice)
@@ -72,19 +70,19 @@ class Decoder:
     @classmethod
     def sized(cls, base: Base, requests: Sequence[Request], rows: int, set_batch: SetBatch | None = None) -> "Decoder":
         """A decoder that holds so many of these answers at a time, and no more memory than they need."""
-        each = sorted((blocks_of(request) for request in requests for _ in range(request.n)), reverse=True)
-        largest = max(blocks_of(request) * request.n for request in requests)
-        most = CACHE // (PAGE * _bytes_of_a_token(base.model))
         rows = max(rows, *(request.n for request in requests))
-        return cls(base, rows, max(largest, min(sum(each[:rows]), most)), set_batch)
+        needs = sorted(((blocks_of(request), request.n) for request in requests), reverse=True)
+        answers = itertools.accumulate((n for _, n in needs), initial=0)
+        together = sum(need for (need, _), before in zip(needs, answers, strict=False) if before < rows)
+        most = CACHE // (PAGE * _bytes_of_a_token(base.model))
+        return cls(base, rows, max(needs[0][0], min(together, most)), set_batch)
 
     def add(self, *requests: Request) -> None:
         """Let requests join; they are answered in this order as places become free."""
         for request in requests:
-            if (need := blocks_of(request) * request.n) > self._cache.num_blocks or request.n > self.rows:
-                room = self._cache.num_blocks * PAGE
+            if (need := blocks_of(request)) > (room := self._cache.num_blocks) or request.n > self.rows:
                 raise Invalid(
-                    f"A request of {need * PAGE} tokens and {request.n} answers is more than {room} and {self.rows}."
+                    f"{need * PAGE} tokens of {request.n} answers are more than {room * PAGE} tokens of {self.rows}."
                 )
         self.waiting.extend(requests)
 
@@ -111,7 +109,12 @@ class Decoder:
                 row_X = torch.repeat_interleave(torch.arange(len(batch)), lengths).to(self.model.device)
                 self.set_batch([future.state.request for future in batch], row_X, None)
             if self._grouped:
-                self._cache.groups = _groups(self._processor, batch)
+                io: Any = self._processor.inputs_and_outputs
+                if io.max_kv_read:
+                    place_N = io.read_index_storage[0, : io.true_read_sizes[0]]
+                else:  # nobody has anything in the cache yet: transformers has not looked the places up
+                    place_N = io.write_index_storage[0, : io.true_write_sizes[0]]
+                self._cache.step = paged.step_of(batch, place_N)
             self._choice.completions = [future.state.completion for future in batch if future.has_new_token]
             self._processor._generation_step(self.model)
             self._processor.update_batch()
@@ -135,25 +138,24 @@ class Decoder:
         """Let in who fits. Room is kept for all of an answer, so that none is ever thrown out of the cache half way."""
         while self.waiting:
             request = self.waiting[0]
-            need = blocks_of(request)
-            if need * request.n > self.free or len(self.running) + request.n > self.rows:
+            if blocks_of(request) > self.free or len(self.running) + request.n > self.rows:
                 return
             self.waiting.popleft()
-            self.free -= need * request.n
-            states = _states(request)
-            for state in states:
+            self.free -= blocks_of(request)
+            for state in _states(request):
                 self._processor.scheduler.add_waiting_request(state)
             self.running |= {_key(request, k): request for k in range(request.n)}
 
     def _leave(self, key: str) -> None:
-        if (request := self.running.pop(key, None)) is not None:
+        request = self.running.pop(key, None)
+        if request is not None and request not in self.running.values():
             self.free += blocks_of(request)
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
         """The model in evaluation, with this attention; as it was afterwards."""
         training, attention = self.model.training, self.model.config._attn_implementation
-        wanted = ATTENTION if self._grouped else {"eager": "paged|eager"}.get(attention, attention)
+        wanted = paged.NAME if self._grouped else {"eager": "paged|eager"}.get(attention, attention)
         if training:
             self.model.eval()
         if wanted != attention:
@@ -168,8 +170,9 @@ class Decoder:
 
 
 def blocks_of(request: Request) -> int:
-    """Pages that one answer needs at its end."""
-    return -(-(len(request.ids) + request.max_new_tokens) // PAGE)
+    """Pages that a request needs at its end. Its answers share those that its prompt fills."""
+    shared = (len(request.ids) - 1) // PAGE
+    return shared + request.n * (-(-(len(request.ids) + request.max_new_tokens) // PAGE) - shared)
 
 
 def _key(request: Request, k: int) -> str:
@@ -257,9 +260,9 @@ class _Nowhere(OutputRouter):
 
 
 class _Cache(PagedAttentionCache):
-    """Carries what the attention of one step needs to know."""
+    """Carries what the attention of one step has to know."""
 
-    groups: tuple[list["_Group"], Tensor]
+    step: paged.Step
 
 
 def _processor(
@@ -268,12 +271,15 @@ def _processor(
     """transformers' processor of steps, on a cache of so many pages, without its thread."""
     config, helper = model.config.get_text_config(), _Alone(getattr(model, "_device_mesh", None), None)
     asked = ContinuousBatchingConfig(
-        page_size=PAGE, num_blocks=blocks, max_batch_tokens=tokens, max_requests_per_batch=rows, allow_block_sharing=False,
+        page_size=PAGE, num_blocks=blocks, max_batch_tokens=tokens, max_requests_per_batch=rows,
         safety_margin=0.0, use_cuda_graph=False, use_async_batching=False, auto_switch_to_flash=False, max_blocks_per_request=0,
         max_memory_percent=1.0,
     )  # fmt: skip
     resolved = resolve_continuous_batching_config(config, asked, None, True, model.device)
     cache = _Cache(config, resolved, model.device, helper, model.dtype, model._supports_logits_to_keep())
+    cache.allow_block_sharing = cache.use_prefix_sharing = (
+        False  # but for forks: equal tokens of two arms are not alike
+    )
     processor = _Processor(
         cache, config, GenerationConfig(do_sample=False), resolved, choice, None, None, _Nowhere(), BackgroundThreadStatus(),
         model.device, model.dtype, _Scheduler(cache, 0.0, rows), helper,
@@ -281,95 +287,8 @@ def _processor(
     return processor, cache
 
 
-class _Group(NamedTuple):
-    """Requests of a step that are attended together, each padded with its own last token."""
-
-    token_BQ: Tensor | None  # None for all tokens of the step, one each
-    shape: tuple[int, int]  # (B, K)
-    mask_BQK: Tensor | None
-
-
-def _groups(processor: ContinuousBatchProcessor, batch: Sequence[FutureRequestState]) -> tuple[list[_Group], Tensor]:
-    """The groups of a step, and where in the cache their keys are, group after group."""
-    io: Any = processor.inputs_and_outputs
-    query = [future.query_length for future in batch]
-    past = [future.state.position_offset - q for future, q in zip(batch, query, strict=True)]
-    if io.max_kv_read:
-        places = io.read_index_storage[0, : io.true_read_sizes[0]]
-    else:  # nobody has anything in the cache yet: transformers has not looked the places up
-        places = io.write_index_storage[0, : io.true_write_sizes[0]]
-    device = places.device
-    q_N, past_N = torch.tensor(query), torch.tensor(past)
-    k_N = q_N + past_N
-    token_N, key_N = q_N.cumsum(0) - q_N, k_N.cumsum(0) - k_N
-    alike: dict[tuple[int, int], list[int]] = {}
-    for n, (q, p) in enumerate(zip(query, past, strict=True)):
-        if q:
-            alike.setdefault((q.bit_length() if q > 1 else 0, (q + p).bit_length()), []).append(n)
-    groups, read = [], []
-    for members in alike.values():
-        n_B = torch.tensor(members)
-        last_B1, end_B1 = q_N[n_B, None] - 1, k_N[n_B, None] - 1
-        token_BQ = torch.arange(int(last_B1.max()) + 1).minimum(last_B1)
-        key_BK = torch.arange(int(end_B1.max()) + 1)
-        mask_BQK = key_BK <= (past_N[n_B, None] + token_BQ)[..., None]
-        full = bool(mask_BQK.all())
-        read.append((key_N[n_B, None] + key_BK.minimum(end_B1)).flatten())
-        whole = len(alike) == 1 and token_BQ.shape[1] == 1
-        groups.append(_Group(
-            None if whole else (token_N[n_B, None] + token_BQ).to(device),
-            (len(n_B), len(key_BK)),
-            None if full else mask_BQK[:, None].to(device),
-        ))  # fmt: skip
-    return groups, places[torch.cat(read).to(device)]
-
-
-def _attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None = None, **more: Any
-) -> tuple[Tensor, None]:  # fmt: skip
-    """Attention [1, H, X, D] -> [1, X, H, D] of the tokens of one step, group by group."""
-    cache = more["cache"]
-    groups, read = cache.groups
-    allocator = cache.layer_to_allocator[module.layer_idx]
-    key_XHD, value_XHD = (new[0].transpose(0, 1).to(cache.dtype) for new in (key, value))
-    key_RHD, value_RHD = allocator.update(
-        key_XHD, value_XHD, module.layer_idx, read, more["write_index"][allocator.index]
-    )
-    sizes = [B * K for _, (B, K), _ in groups]
-    out_XHD = None
-    for (token_BQ, (B, K), mask_BQK), key_NHD, value_NHD in zip(
-        groups, key_RHD.split(sizes), value_RHD.split(sizes), strict=True
-    ):
-        query_BHQD = query[0].transpose(0, 1)[:, :, None] if token_BQ is None else query[0][:, token_BQ].transpose(0, 1)
-        key_BHKD, value_BHKD = (
-            side.view(B, K, *side.shape[1:]).transpose(1, 2).to(query.dtype) for side in (key_NHD, value_NHD)
-        )
-        out_BQHD, _ = sdpa_attention_forward(
-            module, query_BHQD, key_BHKD, value_BHKD, mask_BQK, scaling=scaling, is_causal=False
-        )
-        if token_BQ is None:
-            return out_BQHD.transpose(0, 1), None
-        if out_XHD is None:
-            out_XHD = out_BQHD.new_empty(query.shape[2], *out_BQHD.shape[2:])
-        out_XHD[token_BQ] = out_BQHD
-    return out_XHD[None], None  # type: ignore[index]
-
-
-AttentionInterface.register(ATTENTION, _attention)
-
-
-def _full(model: Any) -> bool:
-    """Whether all layers look at everything before them."""
-    config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None) or [
-        "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
-    ]
-    return set(kinds) == {"full_attention"}
-
-
 def _bytes_of_a_token(model: Any) -> int:
     """What one token takes in the cache, all layers together."""
     config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    width = find_num_key_value_heads(config) * find_head_dim(config)
+    return 2 * config.num_hidden_layers * width * model.dtype.itemsize

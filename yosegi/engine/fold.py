@@ -62,12 +62,7 @@ def static_weights(arm: Arm) -> dict[str, list[float]]:
         router.bind(Bank([e.name for e in arm.experts], [e.tasks for e in arm.experts], factors, (O, I)))
         if router.needs or router(torch.randn(2, 3, I), Context()).shape[:-1].numel() != 1:
             raise Invalid(f"The router {arm.router} looks at its input: it cannot be folded.")
-        parts = {key: key.rpartition("|") for key in arm.router_state}
-        state = {name: arm.router_state[key] for key, (where, _, name) in parts.items() if where in (layer, "")}
-        try:
-            router.load_state_dict(state)
-        except RuntimeError as error:
-            raise Invalid(f"What was learnt does not fit the router of layer {layer}: {error}") from None
+        router.load_layer(layer, arm.router_state)
         weights_E = router(torch.randn(2, 3, I), Context()).flatten().tolist()
         found[layer] = [0.0 if e.name in arm.ablate else w for e, w in zip(arm.experts, weights_E, strict=True)]
     return found

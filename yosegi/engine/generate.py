@@ -1,14 +1,14 @@
 """Answers to prompts: greedy, or drawn at a temperature. Which loop runs them is decided by the model (decode.py, plain.py)."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
-from yosegi.engine.request import Request, SetBatch, Stop
+from yosegi.engine.request import Options, Request, SetBatch, Stop
 from yosegi.engine.rows import context_length, encode_prompts, pad_id, start_of_text
 
 ROWS = 128
@@ -26,44 +26,43 @@ def generate(
     base: Base,
     prompts: Sequence[str],
     *,
-    max_new_tokens: int,
-    stop: Sequence[str] = (),
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    seed: int = 0,
-    n: int = 1,
     banks: Banks | None = None,
     known: Mapping[str, Any] | None = None,
     rows: int = ROWS,
     advance: Callable[[int], None] = lambda n: None,
+    **options: Unpack[Options],
 ) -> list[Answer]:
     """What the model writes after each prompt, up to a token that ends a text, a stop string or the limit.
 
     Args:
         base: the model, with or without experts in it.
         prompts: in any order; answers come back in the same one, the `n` of one prompt beside each other.
-        max_new_tokens: the limit; half of what the model can look at, if that is less.
-        stop: strings that end an answer, and are cut off.
-        temperature: 0 writes the likeliest token; above, a draw.
-        top_p: draws are from the likeliest tokens that together have this much probability.
-        top_k: draws are from so many of the likeliest tokens; 0 for all.
-        seed: of the draws; the same draws whatever other prompts there are.
-        n: answers to each prompt.
         banks: told about each batch, when there are experts.
         known: what the routers may know of each prompt, by argument of `Banks.set_batch`.
         rows: answers at a time.
         advance: called with the number of prompts done.
+        options: see `Options`.
     """
-    max_new_tokens, room = rooms(base, max_new_tokens)
-    ends = Stop(base, stop)
-    drawing = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed, "n": n}
-    requests = [
-        Request(ids, ends, max_new_tokens, number=number, **drawing)
+    requests = requests_for(base, prompts, known, **options)
+    for _ in run(base, requests, batch_setter(banks), rows):
+        advance(1)
+    return answers(requests)
+
+
+def requests_for(
+    base: Base, prompts: Sequence[str], known: Mapping[str, Any] | None = None, **options: Unpack[Options]
+) -> list[Request]:
+    """A request for each prompt, cut to what the model can look at."""
+    most, room = rooms(base, options.pop("max_new_tokens", 256))
+    stop = Stop(base, options.pop("stop", ()))
+    return [
+        Request(ids, stop, most, number=number, known=_about(known, number), **options)  # type: ignore[misc]
         for number, ids in enumerate(tokens(base, prompts, room))
     ]
-    for _ in run(base, requests, batch_setter(banks, known), rows):
-        advance(1)
+
+
+def answers(requests: Sequence[Request]) -> list[Answer]:
+    """What was written to them, the answers to one prompt beside each other."""
     return [Answer(c.text, c.reason == "length") for request in requests for c in request.completions]
 
 
@@ -94,10 +93,10 @@ def sample(
     """
     ends = Stop(base)
     requests = [
-        Request(prompt, ends, max_new_tokens, temperature, seed=seed, n=n, number=number)
+        Request(prompt, ends, max_new_tokens, temperature, seed=seed, n=n, number=number, known=_about(known, number))
         for number, (prompt, seed) in enumerate(zip(ids, seeds, strict=True))
     ]
-    for _ in run(base, requests, batch_setter(banks, known), rows):
+    for _ in run(base, requests, batch_setter(banks), rows):
         pass
     return [completion.ids for request in requests for completion in request.completions]
 
@@ -134,13 +133,15 @@ def why_not_paged(model: Any) -> str:
     return ""
 
 
-def batch_setter(banks: Banks | None, known: Mapping[str, Any] | None = None) -> SetBatch | None:
+def batch_setter(banks: Banks | None) -> SetBatch | None:
     """Who tells the routers of each batch what is known of its prompts."""
     if banks is None:
         return None
 
     def tell(requests: Sequence[Request], row_X: Tensor | None, mask_BT: Tensor | None) -> None:
-        banks.set_batch(row_X=row_X, mask_BT=mask_BT, **of(known, [request.number for request in requests]))
+        values = {what: [request.known[what] for request in requests] for what in requests[0].known}
+        known: dict[str, Any] = {what: torch.stack(v) if isinstance(v[0], Tensor) else v for what, v in values.items()}
+        banks.set_batch(row_X=row_X, mask_BT=mask_BT, **known)
 
     return tell
 
@@ -161,6 +162,10 @@ def of(known: Mapping[str, Any] | None, chosen: Sequence[int]) -> dict[str, Any]
         what: values[list(chosen)] if isinstance(values, torch.Tensor) else [values[i] for i in chosen]
         for what, values in (known or {}).items()
     }
+
+
+def _about(known: Mapping[str, Any] | None, i: int) -> dict[str, Any]:
+    return {what: values[i] for what, values in (known or {}).items()}
 
 
 def rooms(base: Base, max_new_tokens: int) -> tuple[int, int]:

@@ -8,9 +8,9 @@ Shapes: B answers, V vocabulary.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -58,6 +58,12 @@ class Stop:
         """The text of an answer, up to the first stop string."""
         return cut(self.decode(ids, skip_special_tokens=True), self.strings)
 
+    def settled(self, ids: Sequence[int]) -> str:
+        """What of an answer's text stays, whatever is written next: no half letters, nothing that may begin a stop string."""
+        text = self.text(ids).rstrip("\ufffd")
+        begun = [n for string in self.strings for n in range(1, len(string)) if text.endswith(string[:n])]
+        return text[: len(text) - max(begun, default=0)]
+
     def ends(self, ids: Sequence[int]) -> bool:
         """Whether an answer ends with its last token. All of it is decoded only where that token may complete a string."""
         if ids[-1] in self.ids:
@@ -70,25 +76,43 @@ class Stop:
     def _may_complete(self, token: int) -> bool:
         if token not in self._suspects:
             piece = self.decode([token])  # half a letter and a space that the decoder takes off may be the last as well
-            self._suspects[token] = "�" in piece or any(s[-1] in piece or s[-1].isspace() for s in self.strings)
+            self._suspects[token] = "\ufffd" in piece or any(s[-1] in piece or s[-1].isspace() for s in self.strings)
         return self._suspects[token]
+
+
+class Options(TypedDict, total=False):
+    """How a prompt is answered; with none of it greedily, up to the limit.
+
+    Args:
+        max_new_tokens: the limit; half of what the model can look at, if that is less.
+        stop: strings that end an answer, and are cut off.
+        temperature: 0 takes the likeliest token; above, a draw from softmax(logit / temperature).
+        top_p: draws are from the likeliest tokens that together have this much probability.
+        top_k: draws are from so many of the likeliest tokens; 0 for all.
+        seed: of the draws, which are the same whatever else is in the batch.
+        n: answers to each prompt; they share its reading.
+    """
+
+    max_new_tokens: int
+    stop: Sequence[str]
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int | str
+    n: int
 
 
 @dataclass(eq=False)
 class Request:
-    """A prompt and how it is to be answered.
+    """A prompt that is being answered.
 
     Args:
-        ids: the prompt's tokens, at least one.
+        ids: its tokens, at least one.
         stop: what ends an answer.
-        max_new_tokens: the limit.
-        temperature: 0 takes the likeliest token; above, a draw.
-        top_p: of a draw, the likeliest tokens that together have this much probability.
-        top_k: of a draw, so many of the likeliest tokens; 0 for all.
-        seed: of the draws.
-        n: answers; they share the reading of the prompt.
+        max_new_tokens: see `Options`; so are temperature, top_p, top_k, seed and n.
         number: its place among the requests of one call.
-        arm: who answers, where arms differ (switch.py).
+        known: what the routers may know of it, by argument of `Banks.set_batch`.
+        seat: who answers it, where arms differ (switch.py).
         listen: called with each answer whenever it has a new token.
     """
 
@@ -101,7 +125,8 @@ class Request:
     seed: int | str = 0
     n: int = 1
     number: int = 0
-    arm: Any = None
+    known: Mapping[str, Any] = field(default_factory=dict)
+    seat: Any = None
     listen: Callable[["Completion"], None] | None = None
     completions: list["Completion"] = field(init=False)
 

@@ -57,15 +57,12 @@ def merge(
         raise Invalid("There is nothing to merge.")
     implementation = registry.find("merges", method)
     module: Any = inspect.getmodule(implementation)
-    if not isinstance(weights, Mapping):
-        weights = list(getattr(module, "weights", _shares)(len(experts)) if weights is None else weights)
-    for row in weights.values() if isinstance(weights, Mapping) else [weights]:
-        if len(row) != len(experts):
-            raise Invalid(f"{len(experts)} experts need {len(experts)} weights; {len(row)} were given.")
-        if not all(math.isfinite(weight) for weight in row):
-            raise Invalid(f"Weights must be finite numbers; {list(row)} were given.")
     if isinstance(weights, Mapping):
+        for row in weights.values():
+            weights_of(method, len(experts), row)
         experts, weights = _by_layer(experts, weights)
+    else:
+        weights = weights_of(method, len(experts), weights)
     bases = {e.card.get("base_hash") for e in experts}
     if len(bases) > 1:
         raise WrongBase(f"These experts have different bases: {', '.join(sorted(map(str, bases)))}.")
@@ -112,6 +109,27 @@ def _by_layer(
         raise Invalid("These weights are 0 in every layer of these experts: there is nothing to merge.")
     rows = {layer: [row[e] for e in left] for layer, row in weights.items()}
     return [replace(experts[e], factors=kept[e]) for e in left], rows
+
+
+def weights_of(method: str, experts: int, weights: Sequence[float] | None = None) -> list[float]:
+    """Returns the weights of a merge of this many experts: those given, or the default of the method.
+
+    Raises:
+        Invalid: there are more or fewer weights than experts, or one is not finite.
+    """
+    home: Any = inspect.getmodule(registry.find("merges", method))
+    weights = list(getattr(home, "weights", _shares)(experts) if weights is None else weights)
+    if len(weights) != experts:
+        raise Invalid(f"{experts} experts need {experts} weights; {len(weights)} were given.")
+    if not all(math.isfinite(weight) for weight in weights):
+        raise Invalid(f"Weights must be finite numbers; {weights} were given.")
+    return weights
+
+
+def is_sum(method: str) -> bool:
+    """Returns whether a merge is Σ w ΔW and nothing else, so that its experts need not be merged to answer as it does."""
+    home: Any = inspect.getmodule(registry.find("merges", method))
+    return bool(getattr(home, "EXACT", False)) and not arguments("merges", method)
 
 
 def _resolved(known: dict[str, inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""The engine: prompts in, answers out, by any arm and by several arms in one batch.
+
+engine = yosegi.Engine(base)
+engine.generate(arm, ["1+2=", "3+4="])                     one arm
+engine.generate([base_arm, arrow], ["1+2=", "1+2="])       an arm for each prompt, in one batch
+for piece in engine.stream(arm, "Once"): ...               piece by piece
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Unpack
+
+from yosegi.bases import Base
+from yosegi.engine.arm import Arm
+from yosegi.engine.generate import ROWS, Answer, answers, batch_setter, requests_for, run, why_not_paged
+from yosegi.engine.request import Options, Request, SetBatch
+from yosegi.engine.switch import Switch, key
+from yosegi.errors import Invalid
+
+
+class Engine:
+    """Asks one base, which is loaded once; arms come and go beside it, and afterwards it is as it was.
+
+    Args:
+        base: the model.
+        rows: answers at a time.
+    """
+
+    def __init__(self, base: Base, rows: int = ROWS):
+        self.base, self.rows = base, rows
+
+    def generate(
+        self,
+        arm: Arm | Sequence[Arm],
+        prompts: Sequence[str],
+        *,
+        task: str = "",
+        advance: Callable[[int], None] = lambda n: None,
+        **options: Unpack[Options],
+    ) -> list[Answer]:
+        """What the arm writes after each prompt, in their order, the `n` answers to one prompt beside each other.
+
+        Args:
+            arm: who answers; a list of arms has one for each prompt.
+            prompts: texts.
+            task: what the prompts are of, for routers that are told.
+            advance: called with the number of prompts done.
+            options: max_new_tokens (256), stop, temperature, top_p, top_k, seed, n: see `Options`.
+        """
+        arms = [arm] * len(prompts) if isinstance(arm, Arm) else list(arm)
+        if len(arms) != len(prompts):
+            raise Invalid(f"{len(prompts)} prompts need as many arms, or one; {len(arms)} were given.")
+        alone, batches = bool(why_not_paged(self.base.model)), dict[Any, list[int]]()
+        for place, one in enumerate(arms):
+            batches.setdefault(id(one) if alone or one.base_delta else key(one), []).append(place)
+        done: dict[int, Request] = {}
+        for places in batches.values():
+            asked = [prompts[i] for i in places]
+            with self._batch([arms[i] for i in places], asked, task, options) as (requests, set_batch):
+                for _ in run(self.base, requests, set_batch, self.rows):
+                    advance(1)
+            done.update(zip(places, requests, strict=True))
+        return answers([done[place] for place in sorted(done)])
+
+    def stream(self, arm: Arm, prompt: str, *, task: str = "", **options: Unpack[Options]) -> Iterator[str]:
+        """The answer of `generate` piece by piece, as it is written; a model without a paged cache gives it in one.
+
+        Args:
+            arm: who answers.
+            prompt: a text.
+            task: what the prompt is of, for routers that are told.
+            options: as of `generate`.
+        """
+        with self._batch([arm], [prompt], task, options) as ((request,), set_batch):
+            answer, shown = request.completions[0], ""
+            for _ in _steps(self.base, request, set_batch):
+                text = answer.text if answer.reason else request.stop.settled(answer.ids)
+                if len(text) > len(shown):
+                    yield text[len(shown) :]
+                    shown = text
+
+    @contextmanager
+    def _batch(
+        self, arms: Sequence[Arm], prompts: Sequence[str], task: str, options: Options
+    ) -> Iterator[tuple[list[Request], SetBatch | None]]:
+        """The requests, and who tells the layers whose they are, with the arms' experts in the model."""
+        if why_not_paged(self.base.model) or arms[0].base_delta:
+            with arms[0].attached(self.base) as banks:
+                known = arms[0].known(self.base, banks, task, prompts)
+                yield requests_for(self.base, prompts, known, **options), batch_setter(banks)
+            return
+        requests = requests_for(self.base, prompts, **options)
+        with Switch(self.base, key(arms[0])) as switch:
+            for arm in {id(arm): arm for arm in arms}.values():
+                seat, places = switch.open(arm), [i for i, other in enumerate(arms) if other is arm]
+                known = switch.known(seat, [prompts[i] for i in places], task)
+                for i, about in zip(places, known, strict=True):
+                    requests[i].seat, requests[i].known = seat, about
+            yield requests, switch.set_batch
+
+
+def _steps(base: Base, request: Request, set_batch: SetBatch | None) -> Iterator[None]:
+    """Returns after every token; of a model without a paged cache after the last."""
+    if why_not_paged(base.model):
+        yield from (None for _ in run(base, [request], set_batch))
+        return
+    from yosegi.engine.decode import Decoder
+
+    decoder = Decoder.sized(base, [request], 1, set_batch)
+    decoder.add(request)
+    while decoder.step():
+        yield

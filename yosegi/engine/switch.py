@@ -1,0 +1,244 @@
+"""One bank for the experts of many arms, so that every request of a batch is answered by an arm of its own.
+
+    the base       w = 0                     an expert      w is one-hot            fixed weights    w is a row
+    a merge        one more expert           a router       its own w, scattered into the bank's columns
+
+A column is an expert, or a slice of one: an expert that is wider than the others (a `cat` of eight is eight times as wide)
+stands in several columns of the same weight, since Σ_r B_r A_r x may be summed in any order; so it widens nobody else's. Arms
+that differ in mix or heads cannot share a layer, and get a switch each.
+
+Arms come and go between two steps, and with them the experts that no other arm needs. A request keeps the seat that its arm got
+when it joined: if an expert is replaced under its name, a new arm has the new one and the request still has the old one.
+
+Shapes: S seats, E columns, C columns of one seat, X tokens of a step, N tokens of one seat, H heads, I in, O out, R rank.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yosegi import registry
+from yosegi.bases import Base
+from yosegi.core.bank import Bank
+from yosegi.core.context import Context
+from yosegi.core.expert import Expert, Factors
+from yosegi.core.mix import named
+from yosegi.core.model import Banks, attach
+from yosegi.core.router import Router
+from yosegi.engine.arm import Arm
+from yosegi.engine.features import features
+from yosegi.engine.request import Request
+from yosegi.errors import Invalid
+from yosegi.merges import merge
+
+Key = tuple[str, int, int]
+"""Mix, heads, and of the mix that averages factors the rank: arms with the same may share a batch."""
+
+
+def key(arm: Arm) -> Key:
+    """What an arm has to have in common with those beside it."""
+    if not arm.experts or arm.merge or arm.mix == "outputs":
+        return "outputs", arm.heads, 0
+    return arm.mix, arm.heads, max(expert.rank for expert in arm.experts)
+
+
+class Seat:
+    """An arm in a switch: its experts, and in each layer its router, or the row of weights that the router gives every token.
+
+    Args:
+        arm: the arm.
+        layers: of the model, in order.
+    """
+
+    def __init__(self, arm: Arm, layers: Sequence[str]):
+        self.arm, self.routers, self.rows = arm, dict[str, Router](), dict[str, Tensor]()
+        self.column_C = self.owner_C = torch.empty(0, dtype=torch.long)  # columns of the bank, and whose they are
+        experts = [merge(arm.experts, arm.merge, name=arm.name, **arm.merge_args)] if arm.merge else list(arm.experts)
+        self.experts, tasks_E = experts, [expert.tasks for expert in experts]
+        self.tasks = sorted({task for tasks in tasks_E for task in tasks})
+        self.kept_E = torch.tensor([float(expert.name not in arm.ablate) for expert in experts])
+        name, arguments = ("uniform", {}) if arm.merge else (arm.router, arm.router_args)
+        first: Router = registry.find("routers", name)(**arguments)
+        touched = [layer for layer in layers if any(layer in expert.factors for expert in experts)]
+        for layer in touched:
+            factors = [expert.factors.get(layer) for expert in experts]
+            O, I = next((f.B_OR.shape[0], f.A_RI.shape[1]) for f in factors if f)
+            router = copy.deepcopy(first).eval()  # what all layers share is shared by the copies
+            router.place(layer, touched)
+            router.bind(Bank([expert.name for expert in experts], tasks_E, factors, (O, I)))
+            if arm.router_state:
+                router.load_layer(layer, arm.router_state)
+            looks = router.needs or router.follows
+            if not looks and (w_HE := router(torch.zeros(1, 2, I), Context()).detach()).dim() == 2:
+                self.rows[layer] = w_HE * self.kept_E
+            else:
+                self.routers[layer] = router
+
+    def context(self, requests: Sequence[Request], row_X: Tensor) -> Context:
+        """What its routers may know of these requests of one step."""
+        task_B = features_BF = None
+        if self.arm.needs == "tasks":
+            places = {name: place for place, name in enumerate(self.tasks)}
+            task_B = torch.tensor([places.get(r.known.get("tasks", ""), -1) for r in requests], device=row_X.device)
+        if self.arm.needs == "features":
+            features_BF = torch.stack([request.known["features"] for request in requests])
+        return Context(task_B=task_B, features_BF=features_BF, row_X=row_X)
+
+
+class Switch:
+    """Opens seats for arms and tells the layers whose token is whose; `with` takes the experts out again.
+
+    Args:
+        base: the model.
+        key: what its arms have in common.
+    """
+
+    def __init__(self, base: Base, key: Key = ("outputs", 1, 0)):
+        self.base, self.key, self.seats = base, key, list[Seat]()
+        self.banks: Banks | None = None
+        self.place_X = torch.empty(0, dtype=torch.long)  # the seat of each token of a step
+        self.routed: list[
+            tuple[int, Tensor, Context]
+        ] = []  # seats with a router, their tokens and what is known of them
+        self._stale = False
+
+    def __enter__(self) -> "Switch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seats.clear()
+        self._rebuild()
+
+    def open(self, arm: Arm) -> Seat:
+        """A seat for an arm. Its experts are in the model from the next step on.
+
+        Raises:
+            Invalid: it cannot share a batch with the others, or its router has to be told what nobody knows.
+        """
+        if key(arm) != self.key:
+            raise Invalid(f"{arm.name}: its mix and heads {key(arm)[:2]} are not those of this batch, {self.key[:2]}.")
+        if arm.base_delta is not None:
+            raise Invalid(f"{arm.name}: an arm with whole weights of its own shares no batch.")
+        if arm.needs == "experts":
+            raise Invalid(f"{arm.name}: the router {arm.router} is told an expert; name that expert as the arm.")
+        self.seats.append(Seat(arm, [name for name, _ in self.base.model.named_modules()]))
+        self._stale = True
+        return self.seats[-1]
+
+    def close(self, seat: Seat) -> None:
+        """Give a seat up. Its experts leave the model at the next step, unless another arm needs them."""
+        self.seats.remove(seat)
+        self._stale = True
+
+    def known(self, seat: Seat, prompts: Sequence[str], task: str = "") -> list[dict[str, Any]]:
+        """What the seat's router may know of each prompt (`Request.known`)."""
+        if seat.arm.needs == "features" and prompts:
+            vectors = features(self.base, prompts, self.banks, seat.arm.router_args.get("encoder", ""))
+            return [{"features": vector} for vector in vectors]
+        return [{"tasks": task} if seat.arm.needs == "tasks" else {} for _ in prompts]
+
+    def set_batch(self, requests: Sequence[Request], row_X: Tensor | None, mask_BT: Tensor | None) -> None:
+        """Tell the layers which request each token belongs to, and so which arm."""
+        if row_X is None:
+            raise Invalid("Only a model with a paged cache answers by several arms in one batch.")
+        if self._stale:
+            self._rebuild()
+        places = {id(seat): place for place, seat in enumerate(self.seats)}
+        place_B = torch.tensor([places[id(request.seat)] for request in requests], device=row_X.device)
+        self.place_X, self.routed = place_B[row_X], []
+        for place in sorted({place for place in place_B.tolist() if self.seats[place].routers}):
+            token_N, member_B = (self.place_X == place).nonzero().squeeze(1), (place_B == place).nonzero().squeeze(1)
+            row_N = torch.searchsorted(member_B, row_X[token_N])
+            context = self.seats[place].context([requests[b] for b in member_B.tolist()], row_N)
+            self.routed.append((place, token_N, context))
+        if self.banks is not None:
+            self.banks.set_batch(row_X=row_X)
+
+    def _rebuild(self) -> None:
+        """The bank of the seats there are now, every expert in it once, cut so that the whole bank is narrowest."""
+        if self.banks is not None:
+            self.banks.detach()
+        distinct = {_identity(expert): expert for seat in self.seats for expert in seat.experts}
+        ranks = Counter(max(expert.rank, 1) for expert in distinct.values())
+        width = {R: R * sum(-(-rank // R) * n for rank, n in ranks.items()) for R in ranks}
+        R = min(width, key=lambda rank: (width[rank], -rank), default=1)
+        mix, heads, whole = self.key
+        columns: list[Expert] = []
+        places: dict[Any, range] = {}
+        for identity, expert in distinct.items():
+            slices = [expert] if whole else _slices(expert, R)
+            places[identity] = range(len(columns), len(columns) + len(slices))
+            columns += [replace(one, name=str(place)) for place, one in zip(places[identity], slices, strict=True)]
+        for seat in self.seats:
+            pairs = [(column, e) for e, expert in enumerate(seat.experts) for column in places[_identity(expert)]]
+            seat.column_C, seat.owner_C = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
+        router = _Switched(self)
+        self.banks = attach(self.base.model, columns, router, named(mix), heads=heads) if columns else None
+        self._stale = False
+
+
+def _identity(expert: Expert) -> Any:
+    """The same for two experts only if their factors are the same."""
+    return (expert.name, expert.card["sha256"]) if expert.card.get("sha256") else id(expert)
+
+
+def _slices(expert: Expert, R: int) -> list[Expert]:
+    """Experts of rank R at most whose sum it is."""
+
+    def cut(start: int) -> dict[str, Factors]:
+        wide = {layer: f for layer, f in expert.factors.items() if f.rank > start}
+        return {
+            layer: Factors(f.A_RI[start : start + R], f.B_OR[:, start : start + R], f.scale)
+            for layer, f in wide.items()
+        }
+
+    return [replace(expert, factors=cut(start)) for start in range(0, max(expert.rank, 1), R)]
+
+
+class _Switched(Router):
+    """The router of every layer: a row of a table for the seats that have one, and for the others what their own router says."""
+
+    def __init__(self, switch: Switch):
+        super().__init__()
+        self.switch, self.layer = switch, ""
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> "_Switched":
+        return _Switched(self.switch)
+
+    def place(self, layer: str, layers: Sequence[str]) -> None:
+        """Which layer it is in."""
+        self.layer = layer
+
+    @torch.no_grad()
+    def bind(self, bank: Bank) -> None:
+        """Make the table."""
+        seats, device = self.switch.seats, bank.A_ERI.device
+        H = max((len(seat.rows[self.layer]) for seat in seats if self.layer in seat.rows), default=1)
+        table_SHE = torch.zeros(len(seats), H, len(bank.names))
+        for w_HE, seat in zip(table_SHE, seats, strict=True):
+            if self.layer in seat.rows:
+                w_HE[:, seat.column_C] = seat.rows[self.layer][:, seat.owner_C].float()
+            elif self.layer in seat.routers:
+                seat.routers[self.layer].to(device)
+        self.register_buffer("table_SHE", table_SHE.to(device), persistent=False)
+
+    def forward(self, x_I: Tensor, context: Context) -> Tensor:
+        """[1, X, H, E]: token by token."""
+        w_XHE = torch.as_tensor(self.table_SHE).index_select(0, self.switch.place_X)
+        for place, token_N, known in self.switch.routed:
+            seat = self.switch.seats[place]
+            if (router := seat.routers.get(self.layer)) is None:
+                continue
+            w_HE = known.by_token(router(x_I[:, token_N], known))
+            w_NHE = w_HE.expand(1, len(token_N), *w_HE.shape[-2:])[0] * seat.kept_E.to(w_HE.device)
+            wide_NHE = w_XHE.new_zeros(*w_NHE.shape[:2], w_XHE.shape[2])
+            wide_NHE[..., seat.column_C] = w_NHE[..., seat.owner_C].to(w_XHE)
+            if w_XHE.shape[1] < w_NHE.shape[1]:
+                w_XHE = w_XHE.repeat(1, w_NHE.shape[1], 1)
+            w_XHE[token_N] = wide_NHE
+        return w_XHE[None]
