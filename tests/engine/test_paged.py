@@ -41,9 +41,10 @@ def test_each_token_looks_at_its_own_request_and_at_nothing_else(tiny, monkeypat
         layer, starts, query, key, value, out = calls[2 * step]  # the first of two layers
         assert layer == 0 and out.shape == (1, query.shape[2], 4, 8)
         counted: dict[int, int] = {}
-        for member, start, end in zip(members, starts, starts[1:], strict=True):
-            name = (id(member), counted.setdefault(id(member), 0) if end - start == 1 and n > 1 else 0)
-            counted[id(member)] += 1 if end - start == 1 and n > 1 else 0
+        for member, start, end in zip(members, starts[: len(members)], starts[1 : len(members) + 1], strict=True):
+            answers = n > 1 and end - start == 1  # one after another, in their order
+            name = (id(member), counted.get(id(member), 0) if answers else 0)
+            counted[id(member)] = counted.get(id(member), 0) + answers
             if name not in written and name[1]:  # an answer that begins has read what the first of its prompt has
                 written[name] = (
                     [side[:, : len(member.ids) - 1] for side in written[id(member), 0]] if len(member.ids) > 1 else []

@@ -12,6 +12,7 @@ from yosegi.engine.generate import generate, run
 from yosegi.engine.request import MARGIN, Request, Stop
 from yosegi.engine.switch import Switch, key
 from yosegi.errors import Invalid
+from yosegi.merges import merge
 
 WORDS = [[40 + n for n in range(length)] for length in (3, 37, 5, 18)]
 """Prompts; the second is longer than two pages of the cache."""
@@ -137,13 +138,18 @@ def test_factors_and_heads_have_a_batch_of_their_own(tiny):
 def test_a_wide_merge_widens_no_other_column(tiny):
     base = tiny("llama")
     experts = library(base.model, ranks=(4,) * 8)
-    with Switch(base) as switch:
-        seats = [switch.open(Arm(e.name, [e])) for e in experts]
-        seats.append(switch.open(Arm("all", experts, merge="cat")))
-        list(run(base, [Request(WORDS[0], Stop(base), 2, seat=seats[-1])], switch.set_batch))
-        banks = switch.banks
-        assert banks is not None and seats[-1].experts[0].rank == 32
-        assert all(bank.A_ERI.shape[:2] == (8 + 8, 4) for bank in banks.values())
+    wide = merge(experts, "cat", name="kept")
+    for arm, columns in ((Arm("all", experts, merge="cat"), 8), (Arm("kept", [wide]), 8 + 8)):
+        with Switch(base) as switch:
+            seats = [switch.open(Arm(e.name, [e])) for e in experts]
+            seats.append(switch.open(arm))
+            requests = [Request(WORDS[0], Stop(base), 5, number=n, seat=seat) for n, seat in enumerate(seats)]
+            list(run(base, requests, switch.set_batch))
+            assert switch.banks is not None and wide.rank == 32
+            assert all(bank.A_ERI.shape[:2] == (columns, 4) for bank in switch.banks.values())
+        for request, one in zip(requests, [*(Arm(e.name, [e]) for e in experts), arm], strict=True):
+            written, sure = alone(base, one, WORDS[0], {}, 5)
+            assert request.completions[0].ids[:sure] == written[:sure]
 
 
 def test_arms_come_and_go_while_others_are_answered(tiny):

@@ -182,7 +182,7 @@ def test_weights_by_layer(method):
     experts = [make("a"), make("b", rank=3), make("c")]
     weights = {"q": [0.5, 0.0, 2.0], "v": [0.0, 0.0, 1.0]}
     merged = merge(experts, method, weights, **({"density": 1.0} if method == "ties" else {}))
-    assert merged.card["parents"] == ["a", "c"] and merged.card["recipe"]["weights"] == {
+    assert merged.card["parents"] == ["a", "c"] and merged.card["training"]["weights"] == {
         "q": [0.5, 2.0],
         "v": [0.0, 1.0],
     }

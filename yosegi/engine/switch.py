@@ -3,9 +3,9 @@
     the base       w = 0                     an expert      w is one-hot            fixed weights    w is a row
     a merge        one more expert           a router       its own w, scattered into the bank's columns
 
-A column is an expert, or a slice of one: an expert that is wider than the others (a `cat` of eight is eight times as wide)
-stands in several columns of the same weight, since Σ_r B_r A_r x may be summed in any order; so it widens nobody else's. Arms
-that differ in mix or heads cannot share a layer, and get a switch each.
+A merge that is a sum (`cat`) is a row of weights as well. A column is an expert, or a slice of one: an expert that is wider than
+the others stands in several columns of the same weight, since Σ_r B_r A_r x may be summed in any order; so it widens nobody
+else's. Arms that differ in mix or heads cannot share a layer, and get a switch each.
 
 Arms come and go between two steps, and with them the experts that no other arm needs. A request keeps the seat that its arm got
 when it joined: if an expert is replaced under its name, a new arm has the new one and the request still has the old one.
@@ -34,7 +34,7 @@ from yosegi.engine.arm import Arm
 from yosegi.engine.features import features
 from yosegi.engine.request import Request
 from yosegi.errors import Invalid
-from yosegi.merges import merge
+from yosegi.merges import is_sum, merge, weights_of
 
 Key = tuple[str, int, int]
 """Mix, heads, and of the mix that averages factors the rank: arms with the same may share a batch."""
@@ -58,7 +58,11 @@ class Seat:
     def __init__(self, arm: Arm, layers: Sequence[str]):
         self.arm, self.routers, self.rows = arm, dict[str, Router](), dict[str, Tensor]()
         self.column_C = self.owner_C = torch.empty(0, dtype=torch.long)  # columns of the bank, and whose they are
-        experts = [merge(arm.experts, arm.merge, name=arm.name, **arm.merge_args)] if arm.merge else list(arm.experts)
+        experts, sum_E = list(arm.experts), None
+        if arm.merge and is_sum(arm.merge):
+            sum_E = torch.tensor([weights_of(arm.merge, len(experts), **arm.merge_args)])
+        elif arm.merge:
+            experts = [merge(experts, arm.merge, name=arm.name, measure=False, **arm.merge_args)]
         self.experts, tasks_E = experts, [expert.tasks for expert in experts]
         self.tasks = sorted({task for tasks in tasks_E for task in tasks})
         self.kept_E = torch.tensor([float(expert.name not in arm.ablate) for expert in experts])
@@ -66,6 +70,9 @@ class Seat:
         first: Router = registry.find("routers", name)(**arguments)
         touched = [layer for layer in layers if any(layer in expert.factors for expert in experts)]
         for layer in touched:
+            if sum_E is not None:
+                self.rows[layer] = sum_E
+                continue
             factors = [expert.factors.get(layer) for expert in experts]
             O, I = next((f.B_OR.shape[0], f.A_RI.shape[1]) for f in factors if f)
             router = copy.deepcopy(first).eval()  # what all layers share is shared by the copies
