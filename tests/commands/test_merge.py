@@ -99,7 +99,7 @@ def test_it_tells_both_errors(yosegi, shelf):
         ("--method svd --set rank=1.5", "rank=1.5"),
         ("--method dare --set seed=x", "seed='x'"),
         ("--method knots --set by=tise", "Did you mean 'ties'?"),
-        ("--method knots --set by=dare --set density=0.5", "density means nothing to knots by dare"),
+        ("--method knots --set by=dare --set density=0.5", "knots by dare has no density"),
         ("--method slerp --weights -1,2", "negative"),
         ("--method linear --weights=-1,2", "negative"),
         ("--weights 1", "2 experts need 2 weights; 1 were given"),
