@@ -61,10 +61,13 @@ PLAIN_ROOMS = {
     "masks",
     "merges",
     "objectives",
+    "partitions",
     "reporting",
     "rewards",
     "routers",
+    "scores",
     "tasks",
+    "teachers",
 }
 """Rooms whose words have been checked against the table of architecture §3 (DIALECT)."""
 

@@ -48,7 +48,7 @@ def test_pages_are_drawn_labelled_and_learnt_from(yosegi, texts):
     assert code == 0 and len(rows) == 12 and "labelled{path=runs/labels/sample.jsonl}" in out
     path.write_text("".join(json.dumps(row | {"label": int("鉄道" in row["text"])}) + "\n" for row in rows))
     code, out, err = yosegi(*LINE, "--score", "labelled{path=runs/labels/sample.jsonl}", "--threshold", 0.5)
-    assert (code, err) == (0, "") and "12 labelled pages are told right when left out" in out
+    assert (code, err) == (0, "") and "12 labelled pages are classified correctly when left out" in out
     kept = {row["id"] for row in files.read_jsonl(texts / "runs" / "rails" / "kept.jsonl")}
     assert kept == {f"texts/{i:02}.txt" for i in range(0, 30, 3)}
     code, _, _ = yosegi(*LINE[:-1], "runs/again", "--score", "labelled{path=runs/rails}", "--threshold", 0.5)

@@ -128,7 +128,7 @@ def test_rules_as_they_are_written():
     for bad in (0, -0.1, 1.1, float("nan")):
         with pytest.raises(Invalid, match="share of the pages"):
             rule(high, keep=bad)
-    with pytest.raises(Invalid, match="choose one"):
+    with pytest.raises(Invalid, match="not both"):
         rule(high, 0.5, 3)
     with pytest.raises(Invalid, match="ends before it begins"):
         rule(high, threshold="5..2")

@@ -157,10 +157,12 @@ def test_experts_of_several_tasks_keep_them_together_and_others_are_left_out():
 def test_a_task_has_one_expert():
     experts = planted([3, 2])
     data = data_of(experts)
-    with pytest.raises(UnknownName, match=r"Task 'new' has no expert .*\(2 of 7 tasks.*The experts learnt: 0/0, 0/1"):
+    with pytest.raises(
+        UnknownName, match=r"Task 'new' has no expert .*\(2 of 7 tasks.*The experts were trained on: 0/0, 0/1"
+    ):
         by_cluster({**data, "new": ["a"], "newer": ["b"]}, experts, 2)
     twin = Expert("twin", experts[0].factors, experts[0].card)
-    with pytest.raises(Invalid, match=rf"'{experts[0].name}' and 'twin' both learnt task"):
+    with pytest.raises(Invalid, match=rf"'{experts[0].name}' and 'twin' were both trained on"):
         by_cluster(data, [*experts, twin], 2)
 
 
@@ -182,7 +184,7 @@ def test_the_ends_have_no_silhouette():
 def test_copies_cannot_be_told_apart():
     one, *_ = planted([1])
     copies = [Expert(f"copy{n}", one.factors, one.card) for n in range(4)]
-    with pytest.raises(Invalid, match="k=2: the experts are only 1 different"):
+    with pytest.raises(Invalid, match="k=2: by their similarities there are only 1 different"):
         cluster(copies, 2)
     assert cluster(copies, 1)["sizes"] == [4]
     with pytest.raises(Invalid, match="Two of the experts are called 'copy0'"):

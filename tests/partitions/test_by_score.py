@@ -55,7 +55,7 @@ def test_the_evidence_has_every_number():
 
 
 def test_two_ways_to_say_how_much():
-    with pytest.raises(Invalid, match="choose one"):
+    with pytest.raises(Invalid, match="not both"):
         by_score(DATA, Told(), keep=0.5, threshold=2)
     assert list(by_score(DATA, Told(), threshold="0..9").groups) == ["kept", "dropped"]
     assert list(by_score({"b": DATA["b"]}, Told(), threshold=0).groups) == ["kept"]

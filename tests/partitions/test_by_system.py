@@ -132,7 +132,7 @@ def test_more_systems_with_names_of_their_own():
     [
         ({"k": 1}, "2 to 9 systems"),
         ({"systems": [System("a", "x")]}, "at least two"),
-        ({"systems": [System("a", "x"), System("a", "y")]}, "a name of its own"),
+        ({"systems": [System("a", "x"), System("a", "y")]}, "its own name"),
         ({"teachers": [Structure(), Structure((1,))]}, "'structure' was given twice"),
         ({"teachers": [Says("short", 1)]}, "'short' gave 1 votes on 2 examples"),
     ],
@@ -174,7 +174,7 @@ def test_labels_that_do_not_fit_the_data_are_refused(kept, tmp_path):
         room.read(path, {"skills/chain": examples["skills/chain"]})
     first = examples["skills/add"][0]
     examples["skills/add"][0] = Example(first.id, first.prompt, "another answer")
-    with pytest.raises(Invalid, match="when it read differently"):
+    with pytest.raises(Invalid, match="which has changed since"):
         room.read(path, examples)
     with pytest.raises(NoData, match="yosegi label --out"):
         room.read(tmp_path / "nowhere")

@@ -57,7 +57,7 @@ AFTER = [1.0] * 24 + [0.0] * 14 + [1.0] * 2
 def test_a_change_is_paired_question_by_question(write):
     (change,) = kept(write({"qa": {"base": BEFORE, "a": AFTER}}))["a"].changes
     assert (change.before, change.interval[0]) == (0.75, pytest.approx(-0.1))
-    assert change.lost == tuple(f"qa/{i}" for i in range(24, 30)) and change.gained == ("qa/38", "qa/39")
+    assert change.lost == [f"qa/{i}" for i in range(24, 30)] and change.gained == ["qa/38", "qa/39"]
     _, low, high = over_seeds([AFTER], [BEFORE])
     assert change.interval[1] <= low < -0.1 < high <= change.interval[2] and not change.at_chance
 
@@ -91,7 +91,7 @@ def test_texts_are_told_apart_as_a_factor_on_the_perplexity(write):
     assert found.knowledge[0] == pytest.approx(-0.1)
     change = found.changes[0]
     assert (change.metric, change.before, change.interval[0]) == ("bits_per_character", 2.875, pytest.approx(0.5))
-    assert len(change.lost) == 4 and change.gained == ()
+    assert len(change.lost) == 4 and change.gained == []
 
 
 def test_a_task_on_which_the_base_is_at_chance_does_not_count(write):

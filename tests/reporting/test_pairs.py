@@ -23,13 +23,12 @@ def test_a_pair_is_counted():
     assert row.jaccard == pytest.approx(2 / 6) and row.p == mcnemar(3, 1) and row.noise
     both = 3 * 5 / 7
     assert row.by_luck == pytest.approx(both / (8 - both))
-    assert (row.higher, row.lower) == (3, 1)
 
 
 def test_fractions_are_tested_as_the_rows_are():
     a, b = [0.5, 0.2, 1.0, 0.125] * 8, [1.0, 0.25, 0.5, 0.5] * 8
     row = pair(answers(a=a, b=b), "a", "b")
-    assert row.p == compare(b, a).p_value and (row.higher, row.lower) == (24, 8)
+    assert row.p == compare(b, a).p_value
 
 
 def test_several_seeds_have_an_interval_and_a_base_of_one_seed_stands_against_each():

@@ -46,7 +46,7 @@ def test_it_tells_what_it_was_taught(labels):
     law, food = score.of(["第十条　鉄道の許可を受けなければならない。"]), score.of(["妻君が料理を煮て笑った。"])
     assert law > [0.5] > food
     assert score.about()["pages"] == 6 and score.about()["kept"] == 3
-    assert score.note.endswith("of 6 labelled pages are told right when left out (3 folds)")
+    assert score.note.endswith("of 6 labelled pages are classified correctly when left out (3 folds)")
 
 
 def test_kept_and_read_again_without_pickle(labels, tmp_path):

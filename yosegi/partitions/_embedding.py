@@ -1,9 +1,9 @@
-"""How alike experts are in the eyes of model-based clustering, without the matrix of all their parameters.
+"""The similarities of model-based clustering, without the matrix of all parameters.
 
-The authors stack the sparsified parameters θ as X [T, P] and keep C components of its SVD, X ≈ U S Vᵀ; what is compared are
-the rows of U S. These are also the eigenvectors of the Gram matrix, X Xᵀ = U S² Uᵀ, which is only [T, T] and a sum over
-layers: one pass for each expert's quantile, one for the layers, and never more in memory than one expert or one layer of all.
-Shapes: T experts, P parameters of one, X of one layer, C components.
+The authors stack the sparsified parameters θ as X [T, P], keep C components of its SVD, X ≈ U S Vᵀ, and compare the rows of U S.
+U and S also come from the Gram matrix X Xᵀ = U S² Uᵀ, which is only [T, T] and a sum over layers: one pass for each expert's
+quantile and one for the layers, with one expert or one layer of all in memory. Shapes: T experts, P parameters of one, X of one
+layer, C components.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid
 
 NOTHING = 1e-5
-"""What the components keep of an expert, as a share of its norm, below which it is rounding: fp32 sums P products."""
+"""If the components keep less than this share of an expert's norm, it is rounding: fp32 sums of P products."""
 
 
 def cosines(experts: Sequence[Expert], sparsity: float, components: int) -> Tensor:
-    """The cosine of each two embeddings [T, T], fp64. Of an expert that the components do not see: 0."""
+    """Returns the cosines [T, T] in fp64; 0 for an expert of which the components keep nothing."""
     _check_shapes(experts)
     shrink_T = [_quantile(expert, sparsity) for expert in experts]
     gram_TT = torch.zeros(len(experts), len(experts), dtype=torch.float64)
@@ -41,13 +41,13 @@ def cosines(experts: Sequence[Expert], sparsity: float, components: int) -> Tens
 
 
 def _flat(f: Factors) -> Tensor:
-    """A and B of one layer as one vector."""
+    """Returns A and B of one layer as one vector."""
     wide = torch.float64 if f.A_RI.dtype == torch.float64 else torch.float32
     return torch.cat([f.A_RI.detach().flatten(), f.B_OR.detach().flatten()]).to("cpu", wide)
 
 
 def _quantile(expert: Expert, sparsity: float) -> float:
-    """The |θ| up to which an expert's parameters are silenced; below the quantile, interpolated or not, are the same."""
+    """Returns the |θ| up to which an expert's parameters are set to zero."""
     if not sparsity:
         return 0.0
     size_P = torch.cat([_flat(f) for f in expert.factors.values()]).abs_().numpy()
@@ -56,7 +56,7 @@ def _quantile(expert: Expert, sparsity: float) -> float:
 
 
 def _check_shapes(experts: Sequence[Expert]) -> None:
-    """The vectors of all have to be of one space."""
+    """Refuses experts whose vectors belong to different spaces."""
     first = experts[0]
     for other in experts[1:]:
         if alone := sorted(first.factors.keys() ^ other.factors.keys()):
@@ -65,9 +65,9 @@ def _check_shapes(experts: Sequence[Expert]) -> None:
                 f'cannot be compared. Use space="delta".'
             )
         for layer, f in first.factors.items():
-            here, there = ((g.rank, len(g.B_OR), g.A_RI.shape[1]) for g in (f, other.factors[layer]))
-            if here != there:
+            one, two = ((g.rank, len(g.B_OR), g.A_RI.shape[1]) for g in (f, other.factors[layer]))
+            if one != two:
                 raise Invalid(
-                    f"Layer {layer}: (rank, outputs, inputs) are {here} in expert {first.name!r} and {there} in "
+                    f"Layer {layer}: (rank, outputs, inputs) are {one} in expert {first.name!r} and {two} in "
                     f'{other.name!r}, so their factors cannot be compared. Use space="delta".'
                 )

@@ -1,13 +1,13 @@
-"""Model-based clustering (MBC): tasks whose experts look alike share one learner.
+"""By cluster: model-based clustering (MBC), where tasks with similar experts share one learner.
 
 Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157.
 
-Each task first gets an expert of its own, trained briefly. In space "factors", the authors', all A and B of an expert are one
-vector; its smallest entries are silenced, a truncated SVD of all experts shortens it, and each two are compared by cosine
-(`_embedding.py`). K-means then runs on the rows of the cosine matrix: a task is described by its likeness to all tasks.
-Vectors of factors mean something only among experts that began at the same A. After little training that A is still most of
-each vector, and all look alike; space "delta" compares what experts do, however it is written (library/similarity.py). The
-authors' code silences 0.8, 0.5 or 0.2 of the entries, in three places.
+Each task first gets its own expert, trained briefly. In space "factors", the authors', all A and B of an expert are one vector;
+its smallest entries are set to zero, a truncated SVD of all experts shortens it, and each two are compared by cosine
+(`_embedding.py`). K-means then runs on the rows of the cosine matrix: a task is described by its similarity to all tasks.
+Vectors of factors can be compared only among experts that started from the same A, and after little training that A dominates
+and all look alike; space "delta" compares the deltas, whatever their factors (library/similarity.py). The authors' code zeroes
+0.8, 0.5 or 0.2 of the entries, in three places.
 """
 
 import warnings
@@ -36,42 +36,39 @@ def by_cluster(
     components: int = 64,
     seed: int = 42,
 ) -> Partition:
-    """Learners cluster0, cluster1 … from the most experts to the fewest; `evidence` is what `cluster` says.
+    """Returns the learners cluster0, cluster1 … from the most experts to the fewest; the evidence is that of `cluster`.
 
     Args:
-        data: each task needs an expert.
-        experts: those of other tasks are left out, and named in the evidence. All tasks of one expert stay together; one
-            that does not say its tasks is taken by its name.
-        k: how many clusters.
+        data: the examples of each task; each task needs an expert.
+        experts: those of other tasks are left out and listed in the evidence. The tasks of one expert stay together; an expert
+            without tasks stands for the task of its name.
+        k: the number of clusters.
         space: "factors" as in the paper, or "delta".
-        sparsity: share of an expert's entries to silence (factors).
-        components: of the truncated SVD (factors); more than there are experts is no truncation.
-        seed: of k-means.
+        sparsity: the share of an expert's entries that are set to zero (factors).
+        components: components of the truncated SVD (factors); at least as many as experts means no truncation.
+        seed: seed of k-means.
     """
     owner: dict[str, Expert] = {}
     for expert in experts:
         for task in expert.tasks or (expert.name,):
             if task in data and task in owner:
                 raise Invalid(
-                    f"Experts {owner[task].name!r} and {expert.name!r} both learnt task {task!r}: leave one out."
+                    f"Experts {owner[task].name!r} and {expert.name!r} were both trained on {task!r}: leave one out."
                 )
             owner[task] = expert
-    if lonely := [task for task in data if task not in owner]:
+    if missing := [task for task in data if task not in owner]:
         raise UnknownName(
-            f"Task {lonely[0]!r} has no expert to be clustered by ({len(lonely)} of {len(data)} tasks have none). "
-            f"The experts learnt: {', '.join(sorted(owner)[:40]) or 'nothing'}."
+            f"Task {missing[0]!r} has no expert to be clustered by ({len(missing)} of {len(data)} tasks have none). "
+            f"The experts were trained on: {', '.join(sorted(owner)[:40]) or 'nothing'}."
         )
     used = list({id(owner[task]): owner[task] for task in data}.values())
-    found = cluster(used, k, space=space, sparsity=sparsity, components=components, seed=seed)
-    home = {expert: name for name, members in found["clusters"].items() for expert in members}
-    tasks: dict[str, list[str]] = {name: [] for name in found["clusters"]}
+    clusters = cluster(used, k, space=space, sparsity=sparsity, components=components, seed=seed)
+    cluster_of = {expert: name for name, members in clusters["clusters"].items() for expert in members}
+    tasks: dict[str, list[str]] = {name: [] for name in clusters["clusters"]}
     for task in data:
-        tasks[home[owner[task].name]].append(task)
-    return Partition(
-        {name: [example for task in held for example in data[task]] for name, held in tasks.items()},
-        {name: tuple(held) for name, held in tasks.items()},
-        {**found, "left_out": sorted({expert.name for expert in experts} - home.keys())},
-    )
+        tasks[cluster_of[owner[task].name]].append(task)
+    left_out = sorted({expert.name for expert in experts} - cluster_of.keys())
+    return Partition.of_tasks(data, tasks, {**clusters, "left_out": left_out})
 
 
 def cluster(
@@ -83,10 +80,10 @@ def cluster(
     components: int = 64,
     seed: int = 42,
 ) -> dict[str, Any]:
-    """Experts by the company they keep, as JSON: `clusters`, `labels`, `sizes`, `silhouette`, `similarity`, and how.
+    """Clusters experts; returns JSON: `clusters`, `labels`, `sizes`, `silhouette`, `similarity`, and the arguments.
 
-    The experts are taken in alphabetical order, so that k-means begins the same however they are given. The silhouette,
-    of the rows that k-means saw, needs 2 to T - 1 clusters and is null otherwise.
+    The experts are sorted by name, so that their order does not change k-means. The silhouette, of the rows of the cosine
+    matrix, needs 2 to T - 1 clusters and is null otherwise.
     """
     experts = sorted(experts, key=lambda expert: expert.name)
     cosine_TT = _compare(experts, space, sparsity, components)
@@ -121,7 +118,7 @@ def sweep(
     components: int = 64,
     seed: int = 42,
 ) -> list[dict[str, Any]]:
-    """One row for each k: silhouette, inertia, sizes. The experts are compared once."""
+    """Returns a row for each k: silhouette, inertia, sizes. The experts are compared once."""
     cosine_TT = _compare(sorted(experts, key=lambda expert: expert.name), space, sparsity, components)
     rows: list[dict[str, Any]] = []
     for k in ks:
@@ -137,9 +134,11 @@ def _compare(experts: Sequence[Expert], space: str, sparsity: float, components:
     if not experts:
         raise Invalid("There are no experts to cluster.")
     if not 0 <= sparsity < 1:
-        raise Invalid(f"sparsity={sparsity}: it is the share of entries to silence, at least 0 and less than 1.")
+        raise Invalid(
+            f"sparsity={sparsity}: it must be the share of entries to set to zero, at least 0 and less than 1."
+        )
     if components < 1:
-        raise Invalid(f"components={components}: an embedding needs at least one.")
+        raise Invalid(f"components={components}: it must be at least 1.")
     check_one_base(experts)
     if space == "delta":
         return similarity(experts)
@@ -148,18 +147,18 @@ def _compare(experts: Sequence[Expert], space: str, sparsity: float, components:
 
 
 def _kmeans(cosine_TT: Tensor, k: int, seed: int) -> tuple[list[int], float]:
-    """Labels by falling size of the cluster, then by first member; and the inertia."""
+    """Returns labels, by decreasing size of the cluster and then by first member; and the inertia."""
     if not 1 <= k <= len(cosine_TT):
         raise Invalid(f"k={k}: {len(cosine_TT)} experts can be 1 to {len(cosine_TT)} clusters.")
     from sklearn.cluster import KMeans  # a second to import, and only clustering needs it
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Number of distinct clusters")  # said below, as an error
+        warnings.filterwarnings("ignore", "Number of distinct clusters")  # an error below
         means = KMeans(k, init="k-means++", n_init=10, random_state=seed)  # type: ignore[arg-type]  # typed as str alone
         raw: list[int] = means.fit_predict(cosine_TT.numpy()).tolist()
     order = sorted(set(raw), key=lambda label: (-raw.count(label), raw.index(label)))
     if len(order) < k:
-        raise Invalid(f"k={k}: the experts are only {len(order)} different ones, by their likeness to each other.")
+        raise Invalid(f"k={k}: by their similarities there are only {len(order)} different experts.")
     return [order.index(label) for label in raw], float(means.inertia_)  # type: ignore[arg-type]
 
 

@@ -1,14 +1,14 @@
 """By system: teachers vote whether a question is answered at once (System 1) or step by step (System 2); one learner each.
 
-LoRA-PAR, Huang et al. 2025, arXiv:2507.20999. Each teacher plays the model that is to be trained and labels each question with
-its reference answer before it (teachers/). The paper takes 1, 3 or 5 of them and two systems; here both are any number. On
+LoRA-PAR, Huang et al. 2025, arXiv:2507.20999. Each teacher plays the model that is to be trained and labels each question,
+together with its reference answer (teachers/). The paper has 1, 3 or 5 teachers and two systems; here both numbers are free. On
 GSM8K after SFT it reports 25.85 for a random split, 26.84 for the best single teacher and 27.60 for a vote of five.
 
-The vote: the most votes win; missing votes (teachers/__init__.py says which these are) are left out; a tie goes to the slowest
-of the tied systems; an example without any vote goes to the slowest of all, and is counted. How far teachers agree beyond
-chance is Fleiss' kappa (1971, doi.org/10.1037/h0031619) over the examples for which no vote is missing.
+The system with the most votes wins. Missing votes (`LOST` in teachers/) do not count; a tie goes to the slowest of the tied
+systems; an example without any vote goes to the slowest system, and is counted. Fleiss' kappa (1971, doi.org/10.1037/h0031619)
+measures the agreement beyond chance over the examples without missing votes.
 
-Examples of one task may have different learners. The evidence holds each example's label, votes and rationales.
+Examples of one task may have different learners. The evidence has each example's label, votes and rationales.
 """
 
 import time
@@ -25,7 +25,7 @@ from yosegi.tasks import Example
 from yosegi.teachers import LOST, Question, System, Teacher, Vote, load, scale
 
 VOTES, SUMMARY = "votes.jsonl", "summary.json"
-ALONE = "no teacher was given: the reference solutions were counted by `structure`"
+BY_STRUCTURE = "no teacher was given: `structure` counted the steps of the reference solutions"
 
 
 def by_system(
@@ -36,23 +36,23 @@ def by_system(
     systems: Sequence[System] = (),
     target_model: str = "",
 ) -> Partition:
-    """One learner a system, called as the system; a system that nobody belongs to has none.
+    """Returns one learner for each system that has examples.
 
     Args:
         data: the examples of each task.
-        teachers: who votes; without any, `structure`, and the evidence says so.
-        k: how many systems, unless they are given.
-        systems: from the fastest to the slowest, with what teachers are told about them; by default the paper's two.
-        target_model: whom the teachers play, name and size; "" is the ablation without role-play.
+        teachers: the voters; by default `structure`, and the evidence says so.
+        k: the number of systems, unless they are given.
+        systems: the systems from the fastest to the slowest, with their descriptions; by default the paper's two.
+        target_model: name and size of the model that the teachers play; "" is the ablation without role-play.
     """
     question = Question(tuple(systems) or scale(k), target_model)
     names = [system.name for system in question.systems]
     if len(names) < 2 or len(set(names)) < len(names):
-        raise Invalid(f"Systems {', '.join(names)}: at least two are needed, each with a name of its own.")
+        raise Invalid(f"Systems {', '.join(names)}: at least two are needed, each with its own name.")
     voters = list(teachers) or [load("structure")]
-    called = [teacher.name for teacher in voters]
-    if len(set(called)) < len(called):
-        raise Invalid(f"Teacher {max(called, key=called.count)!r} was given twice: a voice counts once.")
+    voter_names = [teacher.name for teacher in voters]
+    if len(set(voter_names)) < len(voter_names):
+        raise Invalid(f"Teacher {max(voter_names, key=voter_names.count)!r} was given twice: each votes once.")
     places = [(task, example) for task, examples in data.items() for example in examples]
     if not places:
         raise Invalid("There are no examples to label.")
@@ -74,10 +74,10 @@ def by_system(
             {
                 "task": task,
                 "id": example.id,
-                "text": _mark(example),
+                "text": _hash(example),
                 "system": names[system],
                 "how": how,
-                "votes": {name: _said(vote, names) for name, vote in zip(called, cast, strict=True)},
+                "votes": {name: _vote(vote, names) for name, vote in zip(voter_names, cast, strict=True)},
             }
         )
     complete = [cast for cast in zip(*ballots, strict=True) if all(vote.system is not None for vote in cast)]
@@ -93,28 +93,27 @@ def by_system(
         "agreement": agreement,
         "complete": len(complete),
         "teachers": about,
-        "note": "" if teachers else ALONE,
+        "note": "" if teachers else BY_STRUCTURE,
     }
     return _partition(places, {"summary": summary, "rows": rows})
 
 
 def decide(votes: Sequence[int | None], k: int) -> tuple[int, str]:
-    """The system that wins, and how: unanimous, majority, tie (the slowest of the tied), nobody (the slowest of all)."""
-    found = Counter(vote for vote in votes if vote is not None)
-    if not found:
+    """Returns the winning system and how it won: unanimous, majority, tie (the slowest tied one), nobody (the slowest)."""
+    counts = Counter(vote for vote in votes if vote is not None)
+    if not counts:
         return k - 1, "nobody"
-    most = max(found.values())
-    winners = [vote for vote, n in found.items() if n == most]
+    winners = [vote for vote, n in counts.items() if n == max(counts.values())]
     if len(winners) > 1:
         return max(winners), "tie"
-    return winners[0], "unanimous" if len(found) == 1 else "majority"
+    return winners[0], "unanimous" if len(counts) == 1 else "majority"
 
 
 def fleiss(table: Sequence[Sequence[int]]) -> tuple[float | None, float | None]:
-    """Fleiss' kappa and the mean share of agreeing pairs, of a table [N examples, k systems] of numbers of votes.
+    """Returns Fleiss' kappa and the mean share of agreeing pairs for a table [N examples, k systems] of vote counts.
 
     Each row has the same number of votes, two or more. Kappa is None without rows, and where all votes are for one system:
-    chance alone agrees fully there.
+    there, agreement by chance is complete.
     """
     if not table:
         return None, None
@@ -128,38 +127,37 @@ def fleiss(table: Sequence[Sequence[int]]) -> tuple[float | None, float | None]:
     return None if alone else (observed - chance) / (1 - chance), observed
 
 
-def write(path: Path, found: Partition, config: dict[str, Any], teachers: Sequence[Teacher] = ()) -> dict[str, Any]:
-    """Keep a labelling as a folder: votes.jsonl has a row an example, summary.json the counts and `config`.
+def write(path: Path, labelling: Partition, config: dict[str, Any], teachers: Sequence[Teacher] = ()) -> dict[str, Any]:
+    """Writes a labelling as a folder: votes.jsonl has a row for each example, summary.json the counts and `config`.
 
     Args:
-        path: of the folder, made when missing.
-        found: what `by_system` returned.
-        config: how it came about; `tasks`, `split` and `limit` are what `read` loads the examples by.
-        teachers: who voted; what this call had to do for it (requests, retries, seconds) is kept beside the evidence.
+        path: the folder, created if missing.
+        labelling: the result of `by_system`.
+        config: the arguments; `read` loads the examples by its `tasks`, `split` and `limit`.
+        teachers: the voters; the summary has the requests, retries and seconds of this call.
 
     Returns the summary.
     """
     spent = {
         t.name: {w: t.spent[w] for w in ("requests", "retries")} | {"seconds": round(t.seconds, 3)} for t in teachers
     }
-    summary = {**found.evidence["summary"], "spent": spent, "config": config}
-    rows = found.evidence["rows"]
+    summary = {**labelling.evidence["summary"], "spent": spent, "config": config}
+    rows = labelling.evidence["rows"]
     files.write(path / VOTES, files.lines(rows))
     files.write_json(path / SUMMARY, summary)
     return summary
 
 
 def read(path: str | Path, data: Data | None = None) -> Partition:
-    """A labelling that was kept, as a partition again.
+    """Reads a labelling from its folder as a partition.
 
     Args:
-        path: of its folder.
-        data: the examples of each task; by default they are loaded as they were for the labelling. Those that were not
-            labelled are left out.
+        path: the folder.
+        data: the examples of each task, of which unlabelled ones are left out; by default they are loaded as for the labelling.
 
     Raises:
         NoData: there is no labelling.
-        Invalid: an example that was labelled is missing, or reads differently by now.
+        Invalid: a labelled example is missing or has changed.
     """
     path = Path(path)
     if not (path / VOTES).is_file() or not (path / SUMMARY).is_file():
@@ -169,39 +167,32 @@ def read(path: str | Path, data: Data | None = None) -> Partition:
         config, _ = summary.pop("config"), summary.pop("spent")
         labelled = {(row["task"], row["id"]): row for row in rows}
         systems, total = summary["systems"], summary["examples"]
-        strange = [row["system"] for row in rows if row["system"] not in systems]
+        unknown = [row["system"] for row in rows if row["system"] not in systems]
         wanted = list(dict.fromkeys(task for task, _ in labelled))
         if data is None:
             data = {t: tasks.load(t).examples(config["split"])[: config["limit"]] for t in config["tasks"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"{path} is not a labelling of `yosegi label` ({type(error).__name__}: {error}).") from error
-    if total != len(rows) or len(labelled) != len(rows) or strange:
-        raise Corrupt(
-            f"{path}: {VOTES} and {SUMMARY} do not belong together. The same `yosegi label` writes them anew."
-        )
+    if total != len(rows) or len(labelled) != len(rows) or unknown:
+        raise Corrupt(f"{path}: {VOTES} and {SUMMARY} do not belong together. Run the same `yosegi label` again.")
     places = [(task, example) for task in wanted for example in data.get(task, ()) if (task, example.id) in labelled]
-    there = {(task, example.id) for task, example in places}
-    if gone := [place for place in labelled if place not in there]:
+    present = {(task, example.id) for task, example in places}
+    if gone := [place for place in labelled if place not in present]:
         raise Invalid(f"{path} labels {gone[0][1]!r} of {gone[0][0]}, which the data does not have ({len(gone)} such).")
     for task, example in places:
-        if labelled[task, example.id]["text"] != _mark(example):
-            raise Invalid(f"{path} labelled {example.id!r} of {task} when it read differently. Label it again.")
+        if labelled[task, example.id]["text"] != _hash(example):
+            raise Invalid(f"{path} labelled {example.id!r} of {task}, which has changed since. Label it again.")
     return _partition(places, {"summary": summary, "rows": [labelled[task, example.id] for task, example in places]})
 
 
 def _partition(places: Sequence[tuple[str, Example]], evidence: dict[str, Any]) -> Partition:
-    """Examples to the systems that the rows of the evidence give them."""
-    groups: dict[str, list[Example]] = {name: [] for name in evidence["summary"]["systems"]}
-    homes: dict[str, dict[str, None]] = {name: {} for name in groups}
-    for (task, example), row in zip(places, evidence["rows"], strict=True):
-        groups[row["system"]].append(example)
-        homes[row["system"]][task] = None
-    used = [name for name, examples in groups.items() if examples]
-    return Partition({name: groups[name] for name in used}, {name: tuple(homes[name]) for name in used}, evidence)
+    systems = (row["system"] for row in evidence["rows"])
+    labelled = ((system, *place) for system, place in zip(systems, places, strict=True))
+    return Partition.of(labelled, evidence, evidence["summary"]["systems"])
 
 
 def _account(teacher: Teacher, votes: Sequence[Vote], names: Sequence[str]) -> dict[str, Any]:
-    """What one teacher said in all, and what it cost: tokens of every answer used, whether bought now or before."""
+    """Returns the votes of one teacher in total and their cost: the tokens of every answer used, new or stored."""
     cast, lost = Counter(vote.system for vote in votes), Counter(vote.lost for vote in votes)
     read_in, written = sum(vote.tokens_in for vote in votes), sum(vote.tokens_out for vote in votes)
     cost = None
@@ -218,13 +209,13 @@ def _account(teacher: Teacher, votes: Sequence[Vote], names: Sequence[str]) -> d
     }
 
 
-def _said(vote: Vote, names: Sequence[str]) -> dict[str, Any]:
-    """One vote as JSON. The raw words are kept where they are all there is."""
+def _vote(vote: Vote, names: Sequence[str]) -> dict[str, Any]:
+    """Returns one vote as JSON, with the raw text if the vote is missing."""
     if vote.system is not None:
         return {"system": names[vote.system], "rationale": vote.rationale}
     return {"system": None, "lost": vote.lost, "rationale": vote.rationale, "raw": vote.raw[:2000]}
 
 
-def _mark(example: Example) -> str:
-    """Tells whether an example still reads as it did."""
+def _hash(example: Example) -> str:
+    """Returns a hash that shows whether an example has changed."""
     return blake2b(f"{example.prompt}\0{example.target}".encode(), digest_size=6).hexdigest()

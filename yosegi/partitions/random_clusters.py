@@ -1,6 +1,6 @@
-"""Tasks in groups that mean nothing: what clustering by likeness has to beat.
+"""Random clusters: tasks in random groups, the control for clustering by similarity.
 
-The control of Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157.
+Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157.
 """
 
 import random
@@ -10,12 +10,12 @@ from yosegi.partitions import Data, Partition
 
 
 def random_clusters(data: Data, k: int = 10, *, seed: int = 42) -> Partition:
-    """The tasks are shuffled and cut into k groups, whose numbers of tasks differ by one at most.
+    """Shuffles the tasks and cuts them into k groups whose sizes differ by at most one task.
 
     Args:
-        data: in any order; the same tasks and seed are always the same groups.
-        k: how many groups.
-        seed: of the shuffle.
+        data: the examples of each task; their order does not matter.
+        k: the number of groups.
+        seed: seed of the shuffle.
     """
     if not 1 <= k <= len(data):
         raise Invalid(f"k={k}: {len(data)} tasks can be 1 to {len(data)} groups.")
@@ -23,6 +23,5 @@ def random_clusters(data: Data, k: int = 10, *, seed: int = 42) -> Partition:
     random.Random(seed).shuffle(shuffled)
     few, more = divmod(len(shuffled), k)
     ends = [group * few + min(group, more) for group in range(k + 1)]
-    tasks = {f"random{group}": tuple(shuffled[ends[group] : ends[group + 1]]) for group in range(k)}
-    groups = {name: [example for task in held for example in data[task]] for name, held in tasks.items()}
-    return Partition(groups, tasks, {"k": k, "seed": seed, "sizes": [len(held) for held in tasks.values()]})
+    tasks = {f"random{group}": shuffled[ends[group] : ends[group + 1]] for group in range(k)}
+    return Partition.of_tasks(data, tasks, {"k": k, "seed": seed, "sizes": [len(held) for held in tasks.values()]})

@@ -2,11 +2,11 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from yosegi.reporting.comparisons import is_noise, low_is_good
 from yosegi.reporting.draw.marks import Axis, on_axis
-from yosegi.reporting.format import known, number
+from yosegi.reporting.format import number
 from yosegi.reporting.read import Measurement, Results
 
 SHARE = (0.0, 1.0)
@@ -44,65 +44,52 @@ class Line:
     mean: Score
 
 
-@dataclass
 class Board:
     """One table of the leaderboard: one metric, or the first metric of each task.
 
     Args:
         results: what was measured.
-        name: of the metric.
-        metric: of each task.
+        name: the name of the table.
+        metric: the metric of each task.
     """
 
-    results: Results
-    name: str
-    metric: dict[str, str]
-    lines: list[Line] = field(default_factory=list)
-
-    def __post_init__(self):
-        self.tasks = [task for task in self.results.tasks if task in self.metric]
+    def __init__(self, results: Results, name: str, metric: dict[str, str]):
+        self.results, self.name, self.metric = results, name, metric
+        self.tasks = [task for task in results.tasks if task in metric]
         self.rows: dict[tuple[str, str], list[Measurement]] = {}
-        for m in self.results.scores:
-            if self.metric.get(m.task) == m.metric:
+        for m in results.scores:
+            if metric.get(m.task) == m.metric:
                 self.rows.setdefault((m.model, m.task), []).append(m)
         self.values = {key: _mean(m.value for m in rows) or 0.0 for key, rows in self.rows.items()}
         self.best: dict[str, float] = {}  # where all have the same, none is
         for task in self.tasks:
             values = [value for (_, t), value in self.values.items() if t == task]
             if len(values) == 1 or len(set(values)) > 1:
-                self.best[task] = (min if low_is_good(self.metric[task]) else max)(values)
-        bases = self.results.bases
+                self.best[task] = (min if low_is_good(metric[task]) else max)(values)
         self.compared = {
             (c.model, c.task, c.metric): c
-            for c in self.results.comparisons
-            if self.results.against(c) == bases.get(c.run)
+            for c in results.comparisons
+            if results.against(c) == results.bases.get(c.run)
         }
-        self.changes: dict[tuple[str, str], float] = {}
-        for (model, task), value in self.values.items():
-            base = self.results.base_of[model]
-            if base is not None and base != model and (base, task) in self.values:
-                self.changes[model, task] = value - self.values[base, task]
-        self.axis = {name: self._axis(name) for name in dict.fromkeys(self.metric.values())}
-        self.reach = {
-            name: max(
-                [abs(change) for (_, task), change in self.changes.items() if self.metric[task] == name]
-                + [0.1 if axis == SHARE else 1e-9]
-            )
-            for name, axis in self.axis.items()
+        self.changes = {
+            (model, task): value - self.values[base, task]
+            for (model, task), value in self.values.items()
+            if (base := results.base_of[model] or "") != model and (base, task) in self.values
         }
-        low = {low_is_good(name) for name in self.metric.values()}
-        self.all_low = low == {True}
-        models = [model for model in self.results.models if any((model, task) in self.rows for task in self.tasks)]
+        self.axis = {name: self._axis(name) for name in dict.fromkeys(metric.values())}
+        low = {low_is_good(name) for name in self.axis}
         # Shares may be averaged with shares; a perplexity and a share may not.
         averaged = len(low) == 1 and (len(self.axis) == 1 or set(self.axis.values()) == {SHARE})
+        self.all_low, self.has_means = low == {True}, averaged and len(self.tasks) > 1
+        models = [model for model in results.models if any((model, task) in self.rows for task in self.tasks)]
         self.means = {
             model: statistics.fmean(self.values[model, task] for task in self.tasks)
             for model in models
             if averaged and all((model, task) in self.values for task in self.tasks)
         }
-        self.has_means = averaged and len(self.tasks) > 1
+        bases = results.bases.values()
         self.lines = [
-            Line(model, model in bases.values(), [self._score(model, task) for task in self.tasks], self._mean(model))
+            Line(model, model in bases, [self._score(model, task) for task in self.tasks], self._mean(model))
             for model in models
         ]
         sign = 1 if self.all_low else -1
@@ -127,11 +114,11 @@ class Board:
         """Returns the line under the name of a task: its metric (by default where they differ), how many examples, and chance."""
         rows = [m for (_, t), several in self.rows.items() if t == task for m in several]
         counts = sorted({m.n for m in rows if m.n is not None})
-        n = f"n = {counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "") if counts else ""
-        chance = next((value for m in rows if (value := known(m.row.get("chance"))) is not None), None)
-        guess = f"chance {number(chance)}" if chance is not None else ""
-        with_metric = len(self.axis) > 1 if with_metric is None else with_metric
-        return ", ".join(filter(None, [self.metric[task] if with_metric else "", n, guess]))
+        chances = [chance for m in rows if (chance := m.number("chance")) is not None]
+        words = [self.metric[task]] if (len(self.axis) > 1 if with_metric is None else with_metric) else []
+        if counts:
+            words.append(f"n = {counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else ""))
+        return ", ".join([*words, *(f"chance {number(chance)}" for chance in chances[:1])])
 
     def _axis(self, name: str) -> tuple[float, float]:
         rows = [m for several in self.rows.values() for m in several if m.metric == name]
@@ -142,7 +129,9 @@ class Board:
     def _tint(self, change: float | None, name: str) -> float:
         if change is None:
             return 0.0
-        return max(-1.0, min(1.0, change / self.reach[name])) * (-1 if low_is_good(name) else 1)
+        reach = max(abs(change) for (_, task), change in self.changes.items() if self.metric[task] == name)
+        reach = max(reach, 0.1 if self.axis[name] == SHARE else 1e-9)
+        return max(-1.0, min(1.0, change / reach)) * (-1 if low_is_good(name) else 1)
 
     def _score(self, model: str, task: str) -> Score:
         if not (rows := self.rows.get((model, task))):

@@ -1,9 +1,8 @@
 """Paired comparisons of two models on the same questions, and what is called a difference."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from yosegi.reporting.format import known
 from yosegi.reporting.read import Measurement, Results
 
 ALPHA = 0.05
@@ -11,22 +10,18 @@ ALPHA = 0.05
 LOW_IS_GOOD = ("loss", "perplexity", "ppl", "error", "nll", "bits_per_byte", "bits_per_character", "parse_failures")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One model against another. `verdict` is better, worse or noise."""
+class Comparison(NamedTuple):
+    """One model against another; `measured` has the difference and its interval."""
 
+    measured: Measurement
     model: str
     against: str
     task: str
     metric: str
     seed: str
-    diff: float | None
-    low: float | None
-    high: float | None
-    gained: int | None
-    lost: int | None
     p: float
     verdict: str
+    """better, worse or noise"""
 
 
 def low_is_good(metric: str) -> bool:
@@ -37,7 +32,7 @@ def low_is_good(metric: str) -> bool:
 def is_noise(m: Measurement) -> bool:
     """Whether a paired comparison finds no difference: as its row says, else by its p."""
     written = m.row.get("inside_noise")
-    return written if isinstance(written, bool) else (known(m.row.get("p_value")) or 0.0) >= ALPHA
+    return written if isinstance(written, bool) else (m.number("p_value") or 0.0) >= ALPHA
 
 
 def comparisons(results: Results, models: Sequence[str]) -> list[Comparison]:
@@ -45,22 +40,17 @@ def comparisons(results: Results, models: Sequence[str]) -> list[Comparison]:
     several_seeds = len({str(m.seed) for m in results.comparisons}) > 1
     rows: list[Comparison] = []
     for m in results.comparisons:
-        diff, low, high, gained, lost, p = (
-            known(m.row.get(key)) for key in ("diff", "diff_low", "diff_high", "gained", "lost", "p_value")
-        )
-        up = diff if diff is not None else (gained or 0) - (lost or 0)
+        diff = m.number("diff")
+        up = diff if diff is not None else (m.number("gained") or 0) - (m.number("lost") or 0)
         good = up < 0 if low_is_good(m.metric) else up > 0
         verdict = "noise" if is_noise(m) or up == 0 else "better" if good else "worse"
-        more, fewer = (None if count is None else int(count) for count in (gained, lost))
-        seed = str(m.seed) if several_seeds else ""
-        against = results.against(m)
-        rows.append(
-            Comparison(m.model, against, m.task, m.metric, seed, diff, low, high, more, fewer, p or 0.0, verdict)
-        )
+        seed, p = str(m.seed) if several_seeds else "", m.number("p_value") or 0.0
+        rows.append(Comparison(m, m.model, results.against(m), m.task, m.metric, seed, p, verdict))
     tasks = list(dict.fromkeys(row.task for row in rows))
     places = {model: i for i, model in enumerate(models)}
-    rows.sort(key=lambda row: (tasks.index(row.task), row.metric, places.get(row.model, len(models)), row.seed))
-    return rows
+    return sorted(
+        rows, key=lambda row: (tasks.index(row.task), row.metric, places.get(row.model, len(models)), row.seed)
+    )
 
 
 def holm(ps: Iterable[float]) -> int:

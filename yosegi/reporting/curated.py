@@ -7,7 +7,7 @@ from typing import Any
 
 from yosegi import files
 from yosegi.errors import Corrupt, NoData
-from yosegi.reporting.draw.marks import Mark, Plot
+from yosegi.reporting.draw.marks import Mark, Plot, column
 from yosegi.reporting.format import flat, number
 from yosegi.reporting.page import render
 
@@ -37,7 +37,7 @@ def _html(name: str, statistics: Row, config: Row) -> str:
         waterfall.append(rule | {"left": left["pages"], "left_chars": left["chars"]})
     groups: dict[str, list[Row]] = {"kept": [], **{rule["rule"]: [] for rule in statistics["rules"]}}
     for example in statistics["examples"]:
-        groups["kept" if example["kept"] else example["rule"]].append(example | {"why_words": _why(example)})
+        groups["kept" if example["kept"] else example["rule"]].append(example)
     for rule, members in groups.items():  # the best first, where there is a score to sort by
         score = next((s for s in statistics["scores"] if rule in ("kept", f"score {s['name']}")), None)
         if score is not None:
@@ -61,32 +61,11 @@ def _place(score: str, sign: int, example: Row) -> float:
     return math.inf if value is None else sign * value
 
 
-def _why(example: Row) -> str:
-    """Why a page was dropped, in words."""
-    match example.get("why") or {}:
-        case {"fault": fault}:
-            return fault
-        case {"of": other, "similarity": similarity} if example["rule"] == "near_duplicate":
-            return f"{similarity:.0%} the same as {other}"
-        case {"score": score, **ends}:
-            bounds = [f"{words} {number(float(ends[end]))}" for end, words in BOUNDS if end in ends]
-            value = "no score" if score is None else number(float(score))
-            return f"{value}; kept is {' and '.join(bounds)}" if bounds else value
-        case {"chars": chars}:
-            return f"{chars:,} characters"
-        case {"language": language}:
-            return f"language: {language}"
-    return ""
-
-
-BOUNDS = (("low", "at least"), ("high", "at most"))
-
-
 def _lengths(rows: list[Row]) -> tuple[str, Plot, str]:
     named = [(f"{row['from']:,} to {row['below'] - 1:,} characters", row) for row in rows]
     ends = (f"{rows[0]['from']:,}", f"{rows[-1]['below'] - 1:,}") if rows else ("", "")
     title = "Length in characters"
-    return title, _histogram(title, named, ends), "Each bar is twice as wide as the one before."
+    return title, _histogram(title, named, ends), "Each bar covers twice the range of the one before."
 
 
 def _score(score: Row) -> tuple[str, Plot, str]:
@@ -96,7 +75,7 @@ def _score(score: Row) -> tuple[str, Plot, str]:
     bins = range(max(by_bin) + 1)
     named = [(f"{number(float(first + b * width))} and more", by_bin.get(b, {"pages": 0, "kept": 0})) for b in bins]
     plot = _histogram(score["name"], named, (number(float(first)), number(float(first + width * len(bins)))))
-    for end, words in BOUNDS:
+    for end, words in (("low", "at least"), ("high", "at most")):
         if score[end] is not None:
             place = min(max(100 * (score[end] - first) / (width * len(bins)), 0), 100)
             plot.marks.append(Mark("guide", "", [(place, 0), (place, 100)], f"{words} {number(float(score[end]))}"))
@@ -111,6 +90,6 @@ def _histogram(title: str, named: list[tuple[str, Row]], ends: tuple[str, str]) 
     for i, (name, row) in enumerate(named):
         words = f"{name}: {row['pages']:,} pages, {row['kept']:,} kept"
         for colour, count in (("pale", row["pages"]), ("c0", row["kept"])):
-            left, right, top = wide * (i + 0.05), wide * (i + 0.95), 100 - 100 * count / most
-            plot.marks.append(Mark("bar", colour, [(left, 100), (left, top), (right, top), (right, 100)], words))
+            outline = column(wide * (i + 0.05), wide * (i + 0.95), 100, 100 - 100 * count / most)
+            plot.marks.append(Mark("bar", colour, outline, words))
     return plot

@@ -25,6 +25,8 @@ FEW = 5
 
 Interval = tuple[float, float, float]
 """A mean, and where it may lie."""
+Scores = list[list[float]]
+"""[S][N]"""
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,16 @@ class Change:
     metric: str
     before: float
     interval: Interval
-    gained: tuple[str, ...]
-    lost: tuple[str, ...]
+    gained: list[str]
+    lost: list[str]
     at_chance: bool
     """Whether the base knows no more than chance, so that nothing can be lost."""
-    after_SN: list[list[float]]
-    before_SN: list[list[float]]
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it is about plain text."""
-        return self.metric == BITS
+    after_SN: Scores
+    before_SN: Scores
 
     @property
     def questions(self) -> int:
-        """How many all seeds answered."""
+        """How many were answered in all seeds."""
         return len(self.after_SN[0])
 
     @property
@@ -71,7 +68,7 @@ class Forgetting:
     def verdict(self) -> str:
         """The change of knowledge in words."""
         if self.knowledge is None:
-            asked = any(not change.is_text for change in self.changes)
+            asked = any(change.metric != BITS for change in self.changes)
             return f"not measured: {'the base is at chance' if asked else 'no questions were asked, only texts'}"
         _, low, high = self.knowledge
         if high < 0:
@@ -86,14 +83,13 @@ class Forgetting:
 
 def forgetting(results: Results, models: Sequence[str]) -> list[Forgetting]:
     """Returns a line for each model that answered general tasks and is not the base."""
-    general = results.general
     lines: list[Forgetting] = []
+    tasks = dict.fromkeys(m.task for m in results.general)
     for model in (model for model in models if model not in results.bases.values()):
-        tasks = dict.fromkeys(m.task for m in general)
         changes = [change for task in tasks if (change := _change(results, model, task)) is not None]
         if changes:
-            knowledge = _together([c for c in changes if not c.is_text and not c.at_chance])
-            lines.append(Forgetting(model, changes, knowledge, _together([c for c in changes if c.is_text])))
+            knowledge = _together([c for c in changes if c.metric != BITS and not c.at_chance])
+            lines.append(Forgetting(model, changes, knowledge, _together([c for c in changes if c.metric == BITS])))
     return lines
 
 
@@ -112,39 +108,36 @@ def print_forgetting(run: Path) -> None:
 
 
 def _change(results: Results, model: str, task: str) -> Change | None:
-    """The metric that counts, for every seed, beside the base of the same seed (or of any, where it has no such)."""
+    """The metric that counts, for every seed, with the base of the same seed (or of any, where it has no such)."""
     mine = [m for m in results.general if (m.model, m.task) == (model, task)]
     names = [m.metric for m in mine]
     metric = next((name for name in (BITS, LETTER) if name in names), next(iter(names), ""))
-    key = "score" if names[:1] == [metric] else metric
     runs = {run.name: run for run in results.runs}
-    after: list[dict[str, float]] = []
-    before: list[dict[str, float]] = []
-    base: Measurement | None = None
+    pairs: list[tuple[Measurement, Measurement]] = []
     for m in (m for m in mine if m.metric == metric):
-        base_label = results.bases.get(m.run)
-        bases = [b for b in results.general if (b.model, b.task, b.metric) == (base_label, task, metric)]
-        of_seed = next((b for b in bases if str(b.seed) == str(m.seed)), next(iter(bases), None))
-        if of_seed is not None:
-            base = base or of_seed
-            for values, measured in ((after, m), (before, of_seed)):
-                rows = runs[measured.run].items(measured)
-                values.append({str(row["id"]): v for row in rows if (v := known(row.get(key))) is not None})
-    if base is None:
+        wanted = (results.bases.get(m.run), task, metric)
+        bases = [b for b in results.general if (b.model, b.task, b.metric) == wanted]
+        pairs += [(m, base) for base in sorted(bases, key=lambda b: str(b.seed) != str(m.seed))[:1]]
+    if not pairs:
         return None
+    key = "score" if names[:1] == [metric] else metric
+    after, before = (
+        [{str(row["id"]): v for row in runs[m.run].items(m) if (v := known(row.get(key))) is not None} for m in side]
+        for side in zip(*pairs, strict=True)
+    )
     ids = [key for key in before[0] if all(key in values for values in (*after, *before))]
     if not ids:
         return None
-    after_SN, before_SN = ([[values[key] for key in ids] for values in seeds] for seeds in (after, before))
-    sign, level = (-1 if metric == BITS else 1), sum(before_SN[0]) / len(ids)
-    moved = {key: sign * (after[0][key] - before[0][key]) for key in ids}
+    after_SN, before_SN = ([[values[key] for key in ids] for values in side] for side in (after, before))
+    moved = {key: (after[0][key] - before[0][key]) * (-1 if metric == BITS else 1) for key in ids}
+    level, base = sum(before_SN[0]) / len(ids), pairs[0][1]
     return Change(
         task,
         metric,
         level,
         _interval(after_SN, before_SN),
-        gained=tuple(key for key, by in moved.items() if by > 0),
-        lost=tuple(key for key, by in moved.items() if by < 0),
+        gained=[key for key, by in moved.items() if by > 0],
+        lost=[key for key, by in moved.items() if by < 0],
         at_chance=metric != BITS and _at_chance(base, runs[base.run].items(base), level, len(ids)),
         after_SN=after_SN,
         before_SN=before_SN,
@@ -156,30 +149,24 @@ def _at_chance(base: Measurement, rows: Sequence[Row], level: float, n: int) -> 
     counts = [len(meta["choices"]) for row in rows if isinstance(meta := row.get("meta"), dict) and meta.get("choices")]
     if not counts:
         return level * n < min(FEW, n / 2)
-    chance = sum(1 / count for count in counts) / len(counts)
-    return (base.low if base.low is not None else level) <= chance
+    return (base.low if base.low is not None else level) <= sum(1 / count for count in counts) / len(counts)
 
 
 def _together(changes: Sequence[Change]) -> Interval | None:
     """The mean over tasks, each counted alike, with an interval over questions and seeds."""
     if not changes:
         return None
-    total = sum(change.questions for change in changes)
-    weights = [total / (len(changes) * change.questions) for change in changes]
+    total, seeds = sum(c.questions for c in changes), range(min(c.seeds for c in changes))
+    weights = [total / (len(changes) * c.questions) for c in changes]
     after_SN, before_SN = (
-        [
-            [value * w for values_SN, w in zip(of, weights, strict=True) for value in values_SN[seed]]
-            for seed in range(min(change.seeds for change in changes))
-        ]
-        for of in ([change.after_SN for change in changes], [change.before_SN for change in changes])
+        [[value * w for of_SN, w in zip(side, weights, strict=True) for value in of_SN[s]] for s in seeds]
+        for side in ([c.after_SN for c in changes], [c.before_SN for c in changes])
     )
-    moved = sum(len(change.gained) + len(change.lost) for change in changes)
-    return _interval(after_SN, before_SN, None if any(change.is_text for change in changes) else moved)
+    moved = sum(len(c.gained) + len(c.lost) for c in changes)
+    return _interval(after_SN, before_SN, moved if changes[0].metric != BITS else None)
 
 
-def _interval(
-    after_SN: Sequence[Sequence[float]], before_SN: Sequence[Sequence[float]], moved: int | None = None
-) -> Interval:
+def _interval(after_SN: Scores, before_SN: Scores, moved: int | None = None) -> Interval:
     """The mean change and its interval; where answers are right or wrong, never so narrow as to be proof.
 
     That no question of 300 changed does not show that none ever will: it may be 0.013 (Wilson 1927). Where a few changed, half
@@ -194,8 +181,6 @@ def _interval(
         if any(value not in (0, 1) for values in (*after_SN, *before_SN) for value in values):
             return mean, low, high
         moved = sum(a != b for a, b in zip(after_SN[0], before_SN[0], strict=True))
-    if moved:
-        half = Z95 * sqrt(max(moved + 1 - mean * mean * (n + 2), 0)) / (n + 2)
-    else:  # what was never seen in n questions may still be this often
-        half = wilson(0, n)[1]
+    # What was never seen in n questions may still be as frequent as Wilson's interval says.
+    half = Z95 * sqrt(max(moved + 1 - mean * mean * (n + 2), 0)) / (n + 2) if moved else wilson(0, n)[1]
     return mean, min(low, mean - half), max(high, mean + half)

@@ -14,7 +14,7 @@ from yosegi.reporting.format import between, probability
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models on one task. The counts are of questions; `higher` and `lower` say how often b's score is above a's."""
+    """Two models on one task. The counts are of questions; p and the interval are those of b less a."""
 
     a: str
     b: str
@@ -24,8 +24,6 @@ class Pair:
     both: int
     only_a: int
     only_b: int
-    higher: int
-    lower: int
     p: float | None
     low: float | None
     high: float | None
@@ -67,25 +65,20 @@ def pair(answers: Answers, a: str, b: str) -> Pair | None:
         return None
     mean_a, mean_b = answers.mean(a, ids), answers.mean(b, ids)
     right = [(x >= RIGHT, y >= RIGHT) for x, y in zip(mean_a, mean_b, strict=True)]
-    higher = sum(y > x for x, y in zip(mean_a, mean_b, strict=True))
-    lower = sum(y < x for x, y in zip(mean_a, mean_b, strict=True))
+    both, only_a, only_b = (right.count(kind) for kind in ((True, True), (True, False), (False, True)))
     p = low = high = None
     a_SN, b_SN = answers.scores(a, ids), answers.scores(b, ids)
-    if len(a_SN) == len(b_SN) == 1:
-        counted = all(score in (0, 1) for score in (*mean_a, *mean_b))
-        p = mcnemar(higher, lower) if counted else _sign_test(mean_b, mean_a)
-    else:  # one seed (a base has no more) stands against each of the other's
-        from yosegi.evaluation.statistics import over_seeds  # numpy: only where it is needed
+    if len(a_SN) == len(b_SN) == 1 and all(score in (0, 1) for score in (*mean_a, *mean_b)):
+        p = mcnemar(only_b, only_a)
+    else:
+        from yosegi.evaluation.statistics import compare, over_seeds  # numpy: only where it is needed
 
         few, many = sorted((len(a_SN), len(b_SN)))
-        seeds = many if few == 1 else few
-        a_SN, b_SN = ((scores * seeds if len(scores) == 1 else scores)[:seeds] for scores in (a_SN, b_SN))
-        _, low, high = over_seeds(b_SN, a_SN)
-    counts = (right.count(kind) for kind in ((True, True), (True, False), (False, True)))
-    return Pair(a, b, len(ids), sum(mean_a) / len(ids), sum(mean_b) / len(ids), *counts, higher, lower, p, low, high)  # type: ignore[call-arg]
-
-
-def _sign_test(after: list[float], before: list[float]) -> float:
-    from yosegi.evaluation.statistics import compare
-
-    return compare(after, before).p_value
+        if many == 1:
+            p = compare(mean_b, mean_a).p_value
+        else:  # one seed (a base has no more) stands against each of the other's
+            seeds = many if few == 1 else few
+            a_SN, b_SN = ((scores * seeds if len(scores) == 1 else scores)[:seeds] for scores in (a_SN, b_SN))
+            _, low, high = over_seeds(b_SN, a_SN)
+    score_a, score_b = (sum(means) / len(ids) for means in (mean_a, mean_b))
+    return Pair(a, b, len(ids), score_a, score_b, both, only_a, only_b, p, low, high)

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 
 ARMS = ("method", "router", "mix", "merge")
 """Columns that may tell two models of one name apart."""
+RESULTS, METRICS = "results.jsonl", "metrics.jsonl"
 DIFF = "_diff"
 """What the metric of a comparison may end in."""
 
@@ -43,9 +44,12 @@ class Measurement:
     @property
     def is_difference(self) -> bool:
         """Whether its value is the difference, and not what one of the two models reached."""
-        return self.compares and (
-            str(self.row["metric"]).endswith(DIFF) or self.row.get("value") == self.row.get("diff")
-        )
+        is_diff = str(self.row["metric"]).endswith(DIFF) or self.row.get("value") == self.row.get("diff")
+        return self.compares and is_diff
+
+    def number(self, key: str) -> float | None:
+        """Returns a column of the row, if it is a number."""
+        return known(self.row.get(key))
 
 
 @dataclass
@@ -69,18 +73,13 @@ class Run:
         """Whether bases are compared with each other: then none of them is what the others are measured against."""
         return len({(row.get("base"), row.get("base_hash")) for row in self.rows if row.get("method") == "base"}) > 1
 
-    @cached_property
-    def when(self) -> str | None:
-        """When it was: as the files say, else when the results were last written."""
-        for source in (self.env, self.config):
-            for key in ("started", "created", "date", "time"):
-                if isinstance(source, dict) and isinstance(source.get(key), str):
-                    return source[key]
-        for name in ("results.jsonl", "metrics.jsonl"):
-            if (self.path / name).exists():
-                written = (self.path / name).stat().st_mtime
-                return datetime.datetime.fromtimestamp(written, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return None
+    @property
+    def when(self) -> str:
+        """When it was: as the environment says, else when the results were last written."""
+        if isinstance(self.env, dict) and isinstance(self.env.get("started"), str):
+            return self.env["started"]
+        written = [path.stat().st_mtime for name in (RESULTS, METRICS) if (path := self.path / name).exists()]
+        return f"{datetime.datetime.fromtimestamp(written[0], datetime.UTC):%Y-%m-%d %H:%M UTC}" if written else ""
 
     def items(self, measurement: Measurement) -> list[Row]:
         """Returns the examples behind a measurement; none if they are not there or lie outside the run."""
@@ -126,10 +125,7 @@ class Results:
 
     @cached_property
     def _names(self) -> dict[tuple[str, str], str]:
-        names: dict[tuple[str, str], str] = {}
-        for m in self.measurements:
-            names.setdefault((m.run, str(m.row["model"])), m.model)
-        return names
+        return {(m.run, str(m.row["model"])): m.model for m in reversed(self.measurements)}
 
     def against(self, m: Measurement) -> str:
         """Returns the label of what a model was compared with: the base, if its row does not say."""
@@ -198,31 +194,24 @@ def read(paths: list[Path]) -> Results:
     runs: list[Run] = []
     for path, given in folders.items():
         names[path.name] += 1
-        runs.append(_run(path, path.name if names[path.name] == 1 else f"{path.name} ({names[path.name]})", given))
+        number = f" ({names[path.name]})" if names[path.name] > 1 else ""
+        runs.append(_run(path, path.name + number, given))
     return gather(runs)
 
 
 def gather(runs: list[Run]) -> Results:
     """Returns the results of runs, whose rows are labelled."""
-    splits = {str(row.get("split")) for run in runs for row in run.rows}
+    several_splits = len({str(row.get("split")) for run in runs for row in run.rows}) > 1
     results = Results(runs)
     for run in runs:
         labels = _labels(run, several=len(runs) > 1)
         for row in run.rows:
-            is_split = len(splits) > 1 and row.get("split")
+            task = f"{row['task']} · {row['split']}" if several_splits and row.get("split") else str(row["task"])
+            metric = str(row["metric"]).removesuffix(DIFF if "against" in row else "")
+            value, low, high, n = (known(row.get(key)) for key in ("value", "ci_low", "ci_high", "n"))
+            count = None if n is None else int(n)
             results.measurements.append(
-                Measurement(
-                    run=run.name,
-                    model=labels[_arm(row)],
-                    task=f"{row['task']} · {row['split']}" if is_split else str(row["task"]),
-                    metric=str(row["metric"]).removesuffix(DIFF if "against" in row else ""),
-                    value=known(row.get("value")),
-                    low=known(row.get("ci_low")),
-                    high=known(row.get("ci_high")),
-                    n=None if known(row.get("n")) is None else int(row["n"]),
-                    seed=row.get("seed"),
-                    row=row,
-                )
+                Measurement(run.name, labels[_arm(row)], task, metric, value, low, high, count, row.get("seed"), row)
             )
     return results
 
@@ -242,14 +231,11 @@ def _run(path: Path, name: str, given: Path) -> Run:
                 raise Corrupt(f"{given / file}, row {number}: the value {row['value']!r} is not a number.")
         return rows
 
-    def value(file: str) -> Any:
-        return files.read_json(path / file) if (path / file).exists() else None
-
-    def mapping(file: str) -> Row:
-        content = value(file)
-        if content is not None and not isinstance(content, dict):
+    def value(file: str, default: Any = None) -> Any:
+        content = files.read_json(path / file) if (path / file).exists() else default
+        if default is not None and not isinstance(content, type(default)):
             raise Corrupt(f"{given / file} is not an object.")
-        return content or {}
+        return content
 
     cards = [
         (files.read_json(card), sum(f.stat().st_size for f in card.parent.iterdir() if f.is_file()))
@@ -259,17 +245,17 @@ def _run(path: Path, name: str, given: Path) -> Run:
     run = Run(
         path=path,
         name=name,
-        rows=rows("results.jsonl", "model", "task", "metric"),
-        metrics=rows("metrics.jsonl"),
+        rows=rows(RESULTS, "model", "task", "metric"),
+        metrics=rows(METRICS),
         config=value("config.json"),
         env=value("env.json"),
-        routing=mapping("routing.json"),
-        similarity=mapping("similarity.json"),
+        routing=value("routing.json", {}),
+        similarity=value("similarity.json", {}),
         experts=[(card, size) for card, size in cards if isinstance(card, dict)],
         findings=load(path),
     )
     if not (run.rows or run.metrics or run.routing or run.similarity or run.experts or run.findings):
-        raise NoData(f"The run {str(given)!r} is empty: it has neither results.jsonl nor metrics.jsonl to report.")
+        raise NoData(f"The run {str(given)!r} is empty: it has neither {RESULTS} nor {METRICS} to report.")
     return run
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yosegi.reporting.boards import Board, boards
-from yosegi.reporting.format import known
 from yosegi.reporting.read import Results, Row, Run, gather
 
 FEW = 20
@@ -45,21 +44,18 @@ def _table(board: Board, is_logp: bool) -> object:
 
 def _warnings(results: Results, board: Board) -> list[str]:
     """Tasks with few questions, and answers that were cut off; that a base never ends is no news."""
-    lines, few, cut = [], [], []
+    few, cut = [], []
     for task in board.tasks:
-        rows = [m.row for m in results.scores if m.task == task and m.metric == board.metric[task]]
-        n = known(rows[0].get("n"))
-        if n is not None and n < FEW:
-            few.append(f"{_short(task)} ({n})")
-        shares = [row.get("truncated") or 0.0 for row in rows if row["model"] != "base"]
+        rows = [m for m in results.scores if m.task == task and m.metric == board.metric[task]]
+        if rows[0].n is not None and rows[0].n < FEW:
+            few.append(f"{_short(task)} ({rows[0].n})")
+        shares = [m.number("truncated") or 0.0 for m in rows if m.row["model"] != "base"]
         if any(shares):
             least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"
             cut.append(f"{_short(task)} {most if least == most else f'{least} to {most}'}")
-    if few:
-        lines.append(f"Few questions, so that little can be told apart: {', '.join(few)}.")
-    if cut:
-        lines.append(f"Cut off at the limit of new tokens: {', '.join(cut)} of the answers.")
-    return lines
+    words = {"Few questions, so that little can be told apart: {}.": few}
+    words |= {"Cut off at the limit of new tokens: {} of the answers.": cut}
+    return [sentence.format(", ".join(tasks)) for sentence, tasks in words.items() if tasks]
 
 
 def _digits(value: float) -> str:

@@ -1,7 +1,7 @@
-"""Scores: what a page is worth, as one number. (texts) -> a number each; a rule then says which numbers are kept.
+"""Scores: the value of a page as one number. (texts) -> a number for each; a rule then says which numbers are kept.
 
-A classifier, a word list, the likelihood under a model: whatever says something about one text without the others. Rules are
-a threshold, a range, or a share of the pages; partitions/by_score divides examples by them, and curate/ a stream of pages.
+A score judges one text independently of the others: a classifier, a word list, the likelihood under a model. A rule is a
+threshold, a range, or a share of the pages; partitions/by_score applies it to examples, curate/ to a stream of pages.
 """
 
 import math
@@ -14,14 +14,16 @@ from yosegi.errors import Invalid
 from yosegi.spec import make_method
 
 Values = list[float | None]
-"""One number a text; None where there is nothing to judge, as in an empty page. Such a page is never kept by the score."""
+"""One number for each text; None where there is nothing to judge, as in an empty page. A score never keeps such a page."""
 
 
 class Score:
     """The contract of the drawer. The constructor is the configuration; a text's number does not depend on the other texts.
 
-    `name` is what the number is called; `best` says whether high or low numbers are kept; `note` is what a reader should
-    know of it, such as how good a trained classifier is.
+    Attributes:
+        name: the name of the number.
+        best: whether "high" or "low" numbers are kept.
+        note: what a reader should know, such as the accuracy of a trained classifier.
     """
 
     name: str
@@ -29,24 +31,24 @@ class Score:
     note: str = ""
 
     def of(self, texts: Sequence[str]) -> Values:
-        """One finite number a text, in their order."""
+        """Returns a finite number for each text, in their order."""
         raise NotImplementedError
 
     def about(self) -> dict[str, Any]:
-        """What decides its numbers, as JSON: two scores that say the same are the same."""
+        """Returns what decides its numbers, as JSON: scores with equal values are equal."""
         return {"name": self.name}
 
     def write(self, folder: Path) -> None:
-        """Keep below `folder` what was learnt, for those that learn. By default nothing."""
+        """Writes what was learnt to `folder`; by default nothing."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Which numbers are kept: those from `low` to `high`, or the best share `keep`. Without any, all.
+    """Which numbers are kept: those from `low` to `high`, or the best share `keep`; without any, all.
 
     Args:
-        low: the least that is kept.
-        high: the most that is kept.
+        low: the least number that is kept.
+        high: the greatest number that is kept.
         keep: a share above 0 and up to 1, rounded up to whole pages; of equal numbers the first are kept.
     """
 
@@ -56,37 +58,37 @@ class Rule:
 
     def __post_init__(self) -> None:
         if self.keep is not None and not 0 < self.keep <= 1:
-            raise Invalid(f"keep={self.keep:g}: it is the share of the pages to keep, above 0 and at most 1.")
+            raise Invalid(f"keep={self.keep:g}: it must be the share of the pages to keep, above 0 and at most 1.")
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise Invalid(f"threshold={self.low:g}..{self.high:g}: nothing is in a range that ends before it begins.")
+            raise Invalid(f"threshold={self.low:g}..{self.high:g}: the range ends before it begins.")
 
     def passes(self, value: float | None) -> bool:
-        """Whether a number is in the range; the share is another matter."""
+        """Returns whether a number is in the range. (A share depends on the other numbers: `best`.)"""
         if value is None:
             return self.low is None and self.high is None and self.keep is None
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
     def about(self) -> str:
-        """In words."""
+        """Returns the rule in words."""
         if self.keep is not None:
             return f"the best {self.keep:.4g} of the pages"
         if self.low is not None and self.high is not None:
             return f"{self.low:g} to {self.high:g}"
         if self.low is None and self.high is None:
-            return "kept whatever it is"
+            return "any"
         return f"at least {self.low:g}" if self.low is not None else f"at most {self.high:g}"
 
 
 def rule(score: Score, keep: float | None = None, threshold: float | str | None = None) -> Rule:
-    """A rule as it is written: a share, or a threshold that the good side of the score has to reach, or "LOW..HIGH".
+    """Returns the rule for a share, for a threshold that the good side of the score must reach, or for a range "LOW..HIGH".
 
     Args:
-        score: says which side is good.
+        score: its `best` is the good side.
         keep: a share above 0 and up to 1.
         threshold: a number, or a range of which one end may be missing.
     """
     if keep is not None and threshold is not None:
-        raise Invalid(f"{score.name}: keep and threshold are two ways to say how much; choose one.")
+        raise Invalid(f"{score.name}: give keep or threshold, not both.")
     if threshold is None:
         return Rule(keep=keep)
     first, dots, last = str(threshold).partition("..")
@@ -102,7 +104,7 @@ def rule(score: Score, keep: float | None = None, threshold: float | str | None 
 
 
 def best(values: Values, count: int, side: str) -> list[bool]:
-    """Which are the `count` best; of equal ones the first."""
+    """Returns True for the `count` best values; of equal values the first."""
     sign = -1 if side == "high" else 1
     order = sorted((i for i, v in enumerate(values) if v is not None), key=lambda i: (sign * values[i], i))  # type: ignore[operator]
     chosen = set(order[:count])
@@ -110,7 +112,7 @@ def best(values: Values, count: int, side: str) -> list[bool]:
 
 
 def share(keep: float, pages: int) -> int:
-    """How many pages a share is: rounded up, but 0.3 of 10 is 3 whatever the last bit of 0.3 says."""
+    """Returns the number of pages in a share: rounded up, but 0.3 of 10 is 3 whatever the last bit of 0.3 is."""
     return min(pages, math.ceil(keep * pages - 1e-9))
 
 

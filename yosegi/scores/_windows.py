@@ -1,7 +1,7 @@
-"""The log-likelihood of pages, of which long ones are read in part: what perplexity and the likelihood ratio both need.
+"""The log-likelihood of pages, for perplexity and the likelihood ratio. Of long pages only a part is read.
 
-A text is cut into windows of the model's context, and of a long one a few windows are read, spread evenly over it. Each begins
-with what begins a text (BOS, or else the end-of-text token), so that every token of the text is predicted.
+A text is cut into windows of the model's context; of a long text a few windows are read, spread evenly over it. Each starts with
+the token that starts a text (BOS, or else the end-of-text token), so that every token of the text is predicted.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from yosegi.errors import Invalid
 from yosegi.objectives import IGNORED
 
 LONGEST = 2048
-"""Tokens of a window, where the model could look at more."""
+"""The most tokens of a window, if the context is longer."""
 
 
 def windows(base: Base, text: str, most: int, length: int = LONGEST) -> list[list[int]]:
-    """Returns the token ids of at most `most` windows of a text, without what begins them; [] of an empty text."""
+    """Returns the token ids of at most `most` windows of a text, without the start token; [] for an empty text."""
     if base.seq2seq:
-        raise Invalid(f"{base.name} is an encoder-decoder: it does not say how likely a text is.")
+        raise Invalid(f"{base.name} is an encoder-decoder, which has no likelihood of a text.")
     if most < 1:
-        raise Invalid(f"windows={most}: at least one window of a page is read.")
+        raise Invalid(f"windows={most}: it must be at least 1.")
     ids = base.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
     size = min(context_length(base), length) - 1
     starts = list(range(0, len(ids), size))

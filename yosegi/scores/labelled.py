@@ -1,12 +1,11 @@
-"""Labelled: a few pages that somebody has sorted by hand teach a linear classifier, which then judges the others.
+"""Labelled: a linear classifier that is trained on a few pages labelled by hand.
 
-GPT-3 filtered its web pages so, Brown et al. 2020, "Language Models are Few-Shot Learners", arXiv:2005.14165, appendix A:
-hashed words and logistic regression. Here the features are character 1- to 3-grams, hashed (Japanese needs no word list),
-weighted by TF-IDF and scaled to length 1; the score is the probability that the page is one to keep. The training is
-scikit-learn's; what is kept of it are two vectors in a safetensors file and a card in JSON.
+GPT-3's web pages were filtered this way, Brown et al. 2020, "Language Models are Few-Shot Learners", arXiv:2005.14165, appendix
+A: hashed words and logistic regression. Here the features are hashed character 1- to 3-grams (Japanese needs no word list),
+weighted by TF-IDF and scaled to length 1; the score is the probability that the page should be kept. scikit-learn trains it; two
+vectors in a safetensors file and a card in JSON are stored.
 
-`note` says how many of the labelled pages are told right when they are left out of the training. With ten pages that is a
-rough number; it is printed so that nobody trusts the scores blindly.
+`note` has the cross-validated accuracy on the labelled pages, a rough number with few pages.
 """
 
 import hashlib
@@ -22,16 +21,16 @@ CARD, WEIGHTS = "labelled.json", "labelled.safetensors"
 FEATURES = 2**18
 GRAMS = (1, 3)
 READ = 20_000
-"""Characters of a page that are looked at, from its beginning."""
+"""The number of characters of a page that are read, from its beginning."""
 LABELS = {True: 1, "1": 1, "keep": 1, "yes": 1, False: 0, "0": 0, "drop": 0, "no": 0}  # 1 is True, 0 is False
 FOLDS = 10
 
 
 class Labelled(Score):
     """Args:
-    path: rows with `text` and `label` (1 or 0, "keep" or "drop"; rows whose label is null are left out) in a JSONL file; or
-        the folder of a classifier that was kept.
-    strength: of the labels against the wish for small weights (scikit-learn's C).
+    path: a JSONL file with `text` and `label` (1 or 0, "keep" or "drop"; rows with label null are left out); or the folder of a
+        stored classifier.
+    strength: the inverse regularisation (scikit-learn's C).
     """
 
     name = "labelled"
@@ -40,7 +39,7 @@ class Labelled(Score):
         self.path, self.strength = path, strength
         if not Path(path).exists():
             raise NoData(
-                f"labelled: there is no {path}. `yosegi curate CORPUS --sample 20 --out DIR` makes pages to label."
+                f"labelled: there is no {path}. `yosegi curate CORPUS --sample 20 --out DIR` draws pages to label."
             )
         if Path(path).is_dir():
             self._read(Path(path))
@@ -48,7 +47,7 @@ class Labelled(Score):
             self._learn(*_rows(Path(path)))
 
     def of(self, texts: Sequence[str]) -> Values:
-        """One probability a text; None of a blank one."""
+        """Returns a probability for each text; None for a blank one."""
         import numpy as np
 
         if not texts:
@@ -57,15 +56,15 @@ class Labelled(Score):
         weighted = counts.multiply(self._idf_F).tocsr()
         norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(-1)).ravel())
         margin = weighted @ self._coef_F / np.maximum(norm, 1e-12) + self._intercept
-        said = 1 / (1 + np.exp(-margin))
-        return [float(value) if length else None for value, length in zip(said, norm, strict=True)]
+        probability = 1 / (1 + np.exp(-margin))
+        return [float(value) if length else None for value, length in zip(probability, norm, strict=True)]
 
     def about(self) -> dict[str, Any]:
-        """What it learnt, by its hash, and from how much."""
+        """Returns the hash of the classifier and the size of its training set."""
         return {"name": self.name, "hash": self._hash(), "pages": self.pages, "kept": self.kept}
 
     def write(self, folder: Path) -> None:
-        """The two files; `labelled{path=FOLDER}` reads them again."""
+        """Writes the two files, which `labelled{path=FOLDER}` reads."""
         from safetensors.numpy import save
 
         card = {
@@ -84,7 +83,7 @@ class Labelled(Score):
         self.pages, self.kept = len(labels), sum(labels)
         if min(self.kept, self.pages - self.kept) < 2:
             raise Invalid(
-                f"{self.path} labels {self.kept} pages to keep and {self.pages - self.kept} to drop: two of each at least."
+                f"{self.path} labels {self.kept} pages to keep and {self.pages - self.kept} to drop: it needs two of each."
             )
         counts = _counts(texts)
         tfidf: Any = TfidfTransformer().fit(counts)
@@ -93,33 +92,33 @@ class Labelled(Score):
         self._idf_F = np.asarray(tfidf.idf_, dtype=np.float64)
         self._coef_F = np.asarray(model.coef_[0], dtype=np.float64)
         self._intercept = float(model.intercept_[0])
-        self.note = self._proof(counts, labels)
+        self.note = self._accuracy(counts, labels)
 
-    def _proof(self, counts: Any, labels: list[int]) -> str:
-        """How many pages are told right by a classifier that has not seen them."""
+    def _accuracy(self, counts: Any, labels: list[int]) -> str:
+        """Returns how many pages a classifier gets right that was trained without them."""
         from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
         from sklearn.pipeline import make_pipeline
 
         folds = min(FOLDS, self.kept, self.pages - self.kept)
-        line = make_pipeline(
+        pipeline = make_pipeline(
             TfidfTransformer(), LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
         )
-        said = cross_val_predict(line, counts, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=0))
-        right = sum(int(a == b) for a, b in zip(said, labels, strict=True))
-        return f"{right} of {self.pages} labelled pages are told right when left out ({folds} folds)"
+        predicted = cross_val_predict(pipeline, counts, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=0))
+        right = sum(int(a == b) for a, b in zip(predicted, labels, strict=True))
+        return f"{right} of {self.pages} labelled pages are classified correctly when left out ({folds} folds)"
 
     def _read(self, folder: Path) -> None:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
         if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
-            raise NoData(f"{folder} holds no classifier: {CARD} and {WEIGHTS} are what `labelled` leaves.")
+            raise NoData(f"{folder} holds no classifier: {CARD} and {WEIGHTS} are missing.")
         card = files.read_json(folder / CARD)
         try:
-            found = load((folder / WEIGHTS).read_bytes())
-            self._coef_F, self._idf_F = found["coef_F"], found["idf_F"]
+            weights = load((folder / WEIGHTS).read_bytes())
+            self._coef_F, self._idf_F = weights["coef_F"], weights["idf_F"]
             if not len(self._coef_F) == len(self._idf_F) == FEATURES:
                 raise KeyError("features")
             if (card["features"], tuple(card["grams"]), card["read"]) != (FEATURES, GRAMS, READ):
@@ -137,7 +136,7 @@ class Labelled(Score):
 
 
 def _counts(texts: Sequence[str]) -> Any:
-    """How often each hashed n-gram occurs [texts, FEATURES], sparse."""
+    """Returns the sparse counts of the hashed n-grams [texts, FEATURES]."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     make: Any = HashingVectorizer
@@ -155,7 +154,7 @@ def _rows(path: Path) -> tuple[list[str], list[int]]:
         if label is None:
             continue
         if not isinstance(label, str | int | float) or label not in LABELS:
-            raise Invalid(f"{path}, row {number}: the label is {label!r}; it is 1 or 0, or null if nobody has judged.")
+            raise Invalid(f"{path}, row {number}: the label is {label!r}; it must be 1 or 0, or null if unlabelled.")
         texts.append(row["text"])
         labels.append(LABELS[label])
     return texts, labels

@@ -1,8 +1,8 @@
-"""Length: how many characters a page has. The plainest filter of all, and the control for the others.
+"""Length: the number of characters of a page. The simplest filter, and the control for the others.
 
-Gopher's rules, Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher",
-arXiv:2112.11446, drop web pages of fewer than 50 or more than 100,000 words. Characters are counted here, without the blanks
-between them: Japanese has no words that could be counted at sight.
+Gopher's rules, Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher", arXiv:2112.11446,
+drop web pages of fewer than 50 or more than 100,000 words. Here characters are counted, without blanks: Japanese has no spaces
+between words.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from yosegi.scores import Score, Values
 
 
 class Length(Score):
-    """No arguments."""
+    """The number of characters that are not blank."""
 
     name = "length"
 
     def of(self, texts: Sequence[str]) -> Values:
-        """The characters that are not blank."""
+        """Returns the number of characters that are not blank."""
         return [float(sum(map(len, text.split()))) for text in texts]

@@ -1,12 +1,12 @@
-"""Likelihood ratio: how much likelier a page is to a model that has learnt the domain than to the base, in nats per token.
+"""Likelihood ratio: the log-likelihood of a page under a model of the domain minus that under the base, in nats per token.
 
 Moore and Lewis 2010, "Intelligent Selection of Language Model Training Data", https://aclanthology.org/P10-2041, take the
 sentences with the lowest difference of cross-entropies, H_domain(s) - H_general(s); this is its negative, so high is good:
 
     score = 1/T Σ_t log p_domain(x_t | x_<t) - log p_base(x_t | x_<t)
 
-The difference cancels what makes every model wonder, such as names and numbers. The domain's model is an expert of a library
-(a folder, LIBRARY/NAME) beside its base, or a whole model with the tokenizer of the base.
+The difference cancels what is unlikely for every model, such as names and numbers. The domain's model is an expert of a library
+(a folder, LIBRARY/NAME) attached to its base, or a whole model with the tokenizer of the base.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from yosegi.scores._windows import window_logprobs, windows
 class LikelihoodRatio(Score):
     """Args:
     domain: an expert's folder, or a model by its folder or Hub id.
-    base: what the domain's model is compared with, as `--base` names it.
-    windows: of the model's context that are read of a long page, spread evenly over it.
+    base: the base that it is compared with, as `--base` names it.
+    windows: the most windows of a page that are read, spread evenly over it.
     """
 
     name = "likelihood_ratio"
@@ -45,10 +45,12 @@ class LikelihoodRatio(Score):
             self._adapted = bases.load(domain)
             self._mark = self._adapted.hash
             if self._adapted.tokenizer.get_vocab() != self.base.tokenizer.get_vocab():
-                raise Invalid(f"{domain} and {base} have different tokenizers, so no token can be compared.")
+                raise Invalid(
+                    f"{domain} and {base} have different tokenizers, so their likelihoods cannot be compared."
+                )
 
     def of(self, texts: Sequence[str]) -> Values:
-        """One difference a text; None of an empty one."""
+        """Returns a difference for each text; None for an empty one."""
         pages = [windows(self.base, text, self.windows) for text in texts]
         pieces = [piece for page in pages for piece in page]
         domain = iter(window_logprobs(self._adapted, pieces))
@@ -61,7 +63,7 @@ class LikelihoodRatio(Score):
         return values
 
     def about(self) -> dict[str, Any]:
-        """Both models, by their hashes."""
+        """Returns both models by their hashes."""
         return {
             "name": self.name, "base": self.base.name, "base_hash": self.base.hash,
             "domain": self.domain, "domain_hash": self._mark, "windows": self.windows,

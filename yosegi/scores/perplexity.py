@@ -1,8 +1,8 @@
-"""Perplexity: how surprised a language model is by a page, per token; low is good.
+"""Perplexity: exp(mean over tokens of -log p) under a causal base; low is good.
 
-CCNet, Wenzek et al. 2020, "CCNet: Extracting High Quality Monolingual Datasets from Web Crawl Data", arXiv:1911.00359, keeps
-the third of web pages that a model of Wikipedia finds least surprising. exp(mean over tokens of -log p); the model is any
-causal base. A page that repeats one line is not surprising at all: keep a range (20..200) where a corpus has such pages.
+CCNet, Wenzek et al. 2020, "CCNet: Extracting High Quality Monolingual Datasets from Web Crawl Data", arXiv:1911.00359, keeps the
+third of web pages with the lowest perplexity under a model of Wikipedia. A page that repeats one line has a very low perplexity:
+keep a range (20..200) where a corpus has such pages.
 """
 
 import math
@@ -17,7 +17,7 @@ from yosegi.scores._windows import window_logprobs, windows
 class Perplexity(Score):
     """Args:
     base: a base, as `--base` names it.
-    windows: of the model's context that are read of a long page, spread evenly over it.
+    windows: the most windows of a page that are read, spread evenly over it.
     """
 
     name = "perplexity"
@@ -27,7 +27,7 @@ class Perplexity(Score):
         self.base, self.windows = bases.load(base), windows
 
     def of(self, texts: Sequence[str]) -> Values:
-        """One perplexity a text; None of an empty one."""
+        """Returns a perplexity for each text; None for an empty one."""
         pages = [windows(self.base, text, self.windows) for text in texts]
         logprobs = iter(window_logprobs(self.base, [piece for pieces in pages for piece in pieces]))
         values: Values = []
@@ -37,5 +37,5 @@ class Perplexity(Score):
         return values
 
     def about(self) -> dict[str, Any]:
-        """The model, by its hash."""
+        """Returns the model by its hash."""
         return {"name": self.name, "base": self.base.name, "base_hash": self.base.hash, "windows": self.windows}

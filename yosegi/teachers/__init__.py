@@ -1,8 +1,8 @@
-"""Teachers: who says which system a question belongs to. (examples, Question) -> one Vote an example.
+"""Teachers: they vote on the system that a question belongs to. (examples, Question) -> one Vote for each example.
 
-LoRA-PAR (arXiv:2507.20999) lets several language models play the model that is to be trained, and vote: System 1 if it would
-answer at once, System 2 if it would have to chain several steps. A teacher here is any OpenAI-compatible endpoint, a local
-model, a rule or a lot; systems are two or more, from the fastest to the slowest. The vote is counted in partitions/by_system.
+In LoRA-PAR (arXiv:2507.20999) several language models play the model that is to be trained and vote: System 1 if it would
+answer at once, System 2 if it would need a chain of steps. A teacher here is an OpenAI-compatible endpoint, a local model, a
+rule, or chance; there may be more than two systems, from the fastest to the slowest. partitions/by_system counts the votes.
 """
 
 from collections import Counter
@@ -16,12 +16,12 @@ from yosegi.spec import arguments_of, call, parse_method
 from yosegi.tasks import Example
 
 LOST = ("abstained", "unparsable", "failed")
-"""Why a vote may be missing: the teacher would not say; its words could not be read; no answer came, and none was kept."""
+"""Why a vote is missing: the teacher declined; its text could not be parsed; no answer came and none was stored."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A way to think. `name` is what its learner is called; `about` tells a teacher which questions belong to it."""
+    """A way to think. `name` is the name of its learner; `about` tells a teacher which questions belong to it."""
 
     name: str
     about: str
@@ -33,7 +33,7 @@ PAIR = (
         "system2", "answered by deliberation: several steps of logic or arithmetic, each building on the one before"
     ),
 )
-"""The paper's two, in our words."""
+"""The two systems of the paper, in our words."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Question:
     """What every teacher is asked about every example.
 
     Args:
-        systems: from the fastest to the slowest.
-        target_model: the name and size of whom the teachers play; "" is the paper's ablation without role-play.
+        systems: the systems, from the fastest to the slowest.
+        target_model: name and size of the model that the teachers play; "" is the paper's ablation without role-play.
     """
 
     systems: tuple[System, ...] = PAIR
@@ -54,12 +54,12 @@ class Vote:
     """One teacher's answer about one example.
 
     Args:
-        system: which of the systems, counted from 0; None if the vote is missing.
-        rationale: why, in the teacher's words.
-        raw: all that it said.
-        lost: if the vote is missing, why: one of `LOST`.
-        tokens_in: that were read for it, 0 where nobody told.
-        tokens_out: that were written.
+        system: the number of the system, from 0; None if the vote is missing.
+        rationale: the reason in the teacher's words.
+        raw: the whole text of the teacher.
+        lost: why the vote is missing: one of `LOST`.
+        tokens_in: tokens read for it; 0 if unknown.
+        tokens_out: tokens written.
     """
 
     system: int | None
@@ -73,9 +73,12 @@ class Vote:
 class Teacher:
     """The contract of the drawer. The constructor is the configuration; `label` may be called again.
 
-    `name` tells teachers of one vote apart. `price` is what a million tokens cost (read, written), if anyone said so.
-    `spent` counts what the last call of `label` did, such as requests and retries, and `seconds` is how long it took; `note`
-    is what a reader should know of it.
+    Attributes:
+        name: tells the teachers of one vote apart.
+        price: the price of a million tokens (read, written), if known.
+        spent: what the last call of `label` did: requests, retries, failed.
+        seconds: how long it took.
+        note: what a reader of its votes should know.
     """
 
     name: str
@@ -87,16 +90,16 @@ class Teacher:
         self.spent: Counter[str] = Counter()
 
     def label(self, examples: Sequence[Example], question: Question) -> list[Vote]:
-        """One vote an example, in their order."""
+        """Returns one vote for each example, in their order."""
         raise NotImplementedError
 
     def about(self) -> dict[str, Any]:
-        """What decides its votes, as JSON and without secrets: two teachers that say the same vote the same."""
+        """Returns what decides its votes, as JSON and without secrets: teachers with equal values vote alike."""
         return {"name": self.name}
 
 
 def scale(k: int) -> tuple[System, ...]:
-    """The paper's two systems, or k of them by the length of the chain: system1 takes no more than one step."""
+    """Returns the paper's two systems, or k of them by the length of the chain: system1 takes at most one step."""
     if not 2 <= k <= 9:
         raise Invalid(f"systems={k}: a question is sorted into 2 to 9 systems.")
     if k == 2:
@@ -112,7 +115,7 @@ def load(spec: str, **options: Any) -> Teacher:
 
     Args:
         spec: `structure`, `local/BASE`, `http://host:port/v1#model`, or any method with its arguments: `local{base=smollm2}`.
-        options: more for its constructor; those it does not take are left out, so that one set serves several teachers.
+        options: further arguments of its constructor; unknown ones are ignored, so that one set serves several teachers.
     """
     name, given = spec, dict[str, Any]()
     if spec.startswith(("http://", "https://")):

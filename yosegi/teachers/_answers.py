@@ -1,8 +1,8 @@
-"""What a language model is asked, and how its words become a vote.
+"""The prompt for a language model as teacher, and the parsing of its answer into a vote.
 
-Huang et al. 2025 (LoRA-PAR, arXiv:2507.20999) show their prompt as a picture; this one has its parts in our own words: act as
-the target model, look at question and answer, choose a system. The answer is to be one line of JSON. It is read strictly
-first; if that fails, leniently: JSON anywhere in the text, then the one system that the text names.
+Huang et al. 2025 (LoRA-PAR, arXiv:2507.20999) show their prompt as a picture; this one has its parts in our words: act as the
+target model, read question and answer, choose a system. The answer should be one line of JSON. It is parsed strictly first;
+if that fails, leniently: JSON anywhere in the text, then the one system that the text names.
 """
 
 import json
@@ -33,7 +33,7 @@ DENIED = re.compile(
 
 
 def chat(example: Example, question: Question) -> list[dict[str, str]]:
-    """The messages that ask one teacher about one example."""
+    """Returns the messages that ask a teacher about one example."""
     systems = "\n".join(f"System {n}: {system.about}" for n, system in enumerate(question.systems, 1))
     numbers = ", ".join(str(n) for n in range(1, len(question.systems) + 1))
     role = ACT.format(target_model=question.target_model) if question.target_model else JUDGE
@@ -43,21 +43,21 @@ def chat(example: Example, question: Question) -> list[dict[str, str]]:
 
 
 def read(raw: str, k: int, tokens_in: int = 0, tokens_out: int = 0) -> Vote:
-    """A model's words as a vote among k systems. Two answers that contradict each other are none."""
-    thought, marked, said = raw.rpartition("</think>")  # of models that think aloud, only what they say counts
+    """Parses a model's text into a vote among k systems. Two answers that contradict each other are none."""
+    _, marked, answer = raw.rpartition("</think>")  # the thoughts of a reasoning model do not count
     if not marked and "<think>" in raw:
-        said = ""  # cut off while thinking
-    text = unicodedata.normalize("NFKC", said).strip()
-    found, rationale = _strict(text, k)
-    if found is None:
-        found, rationale = _lenient(text, k)
-    if isinstance(found, int):
-        return Vote(found - 1, rationale, raw, "", tokens_in, tokens_out)
-    return Vote(None, rationale, raw, found or "unparsable", tokens_in, tokens_out)
+        answer = ""  # cut off while thinking
+    text = unicodedata.normalize("NFKC", answer).strip()
+    choice, rationale = _strict(text, k)
+    if choice is None:
+        choice, rationale = _lenient(text, k)
+    if isinstance(choice, int):
+        return Vote(choice - 1, rationale, raw, "", tokens_in, tokens_out)
+    return Vote(None, rationale, raw, choice or "unparsable", tokens_in, tokens_out)
 
 
 def _strict(text: str, k: int) -> tuple[int | str | None, str]:
-    """The whole text is the line that was asked for, or "System N" alone."""
+    """Parses a text that is exactly the requested line, or "System N"."""
     if alone := re.fullmatch(r"System (\d+)\.?", text):
         return _within(int(alone[1]), k), ""
     try:
@@ -68,12 +68,12 @@ def _strict(text: str, k: int) -> tuple[int | str | None, str]:
 
 
 def _lenient(text: str, k: int) -> tuple[int | str | None, str]:
-    """JSON that stands in other words; else the system that is named, if all namings agree or the last line's do."""
+    """Parses JSON within other words; else the named system, if all mentions agree or those of the last line do."""
     rows = [_chosen(row, k) for row in _objects(text)]
     if votes := {vote for vote, _ in rows if vote is not None}:
         return (votes.pop(), next(why for vote, why in rows if vote is not None)) if len(votes) == 1 else (None, "")
     mentions = [(line, _mentioned(line, k)) for line in text.splitlines()]
-    named = [found for _, found in mentions if found]
+    named = [systems for _, systems in mentions if systems]
     if not named:
         return None, ""
     every = set().union(*named)
@@ -82,19 +82,19 @@ def _lenient(text: str, k: int) -> tuple[int | str | None, str]:
 
 
 def _mentioned(line: str, k: int) -> set[int]:
-    """The systems that a line names. One that it denies, or that there is not, spoils the line: 0 stands for it."""
-    found = set()
+    """Returns the systems that a line names. A denied or unknown system makes the line useless: 0 stands for it."""
+    systems = set()
     for match in MENTION.finditer(line):
         denied = DENIED.search(line[: match.start()]) or DENIED.search(line[match.end() :])
         number = _within(int(match[1]), k)
-        found.add(0 if denied or number is None else number)
-    return found | {-1} if 0 in found else found  # never of size one, so never a choice
+        systems.add(0 if denied or number is None else number)
+    return systems | {-1} if 0 in systems else systems  # never of size one, so never a choice
 
 
 def _objects(text: str) -> Iterator[Any]:
-    """Every JSON object that begins somewhere in a text, none inside another."""
+    """Yields the JSON objects in a text that are not inside another."""
     decoder, start = json.JSONDecoder(), text.find("{")
-    for _ in range(50):  # a babbling model shall not cost the square of its babble
+    for _ in range(50):  # the cost must not grow with the square of a long text
         if start < 0:
             return
         try:
@@ -106,7 +106,7 @@ def _objects(text: str) -> Iterator[Any]:
 
 
 def _chosen(row: Any, k: int) -> tuple[int | str | None, str]:
-    """The vote and the reason in an object of the form that was asked for; (None, "") if it has another form."""
+    """Returns the vote and the reason in an object of the requested form; (None, "") for another form."""
     if not isinstance(row, dict) or "system" not in row:
         return None, ""
     value, why = row["system"], row.get("because")

@@ -1,23 +1,23 @@
-"""Endpoint: a language model behind any OpenAI-compatible address labels the questions, many at a time.
+"""Endpoint: a language model behind an OpenAI-compatible address labels the questions, many at a time.
 
-The teachers of LoRA-PAR, Huang et al. 2025, arXiv:2507.20999 (QwQ, DeepSeek-R1 …), wherever they are served: a cloud, vLLM,
-llama.cpp, `ollama serve`. Written as
+The teachers of LoRA-PAR, Huang et al. 2025, arXiv:2507.20999 (QwQ, DeepSeek-R1 …), served by a cloud, vLLM, llama.cpp or
+`ollama serve`. The spec is
 
     http://host:port/v1#model
     https://host/v1#model?key=MY_KEY&price_in=0.15&price_out=0.60     the key is in the environment variable MY_KEY
 
-No request is made twice: answers are kept on disk as they come (`_kept.py`). What may pass (no connection, time-outs, 408,
-425, 429, 5xx, a body that is cut off or is not what was promised) is tried again after a pause that doubles, with jitter; a
-Retry-After holds back all requests, not one. What will not pass (401, 404, a spent quota …) ends the labelling with one line.
-A row whose attempts are used up counts as failed, and is asked again by the next call; five in a row end the labelling.
-A key is sent to the address it was named for and nowhere else: not through redirects, not to disk, not into messages.
+No request is made twice: answers are stored on disk as they come (`_kept.py`). Temporary errors (no connection, time-outs,
+408, 425, 429, 5xx, a truncated or malformed body) are retried after a pause that doubles, with jitter; a Retry-After holds
+back all requests. Permanent errors (401, 404, an exhausted quota …) end the labelling with one line. A row whose attempts are
+used up counts as failed and is asked again by the next call; five in a row end the labelling. A key is sent to its address
+only: not through redirects, not to disk, not into messages.
 """
 
 import asyncio
 import os
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,41 +27,38 @@ from urllib.parse import parse_qsl, urlsplit
 
 from yosegi import __version__
 from yosegi.errors import Invalid, NoData
-from yosegi.progress import Bar, progress
-from yosegi.tasks import Example
-from yosegi.teachers import Question, Teacher, Vote
-from yosegi.teachers._answers import chat, read
-from yosegi.teachers._kept import Answer, Kept, key
+from yosegi.progress import Bar
+from yosegi.teachers._kept import Answer, AskingTeacher, Chat, Kept
 
 PATIENCE = 5
-"""Rows that fail one after another before the endpoint is taken to be down."""
+"""Rows that fail one after another before the endpoint counts as down."""
 LONGEST = 600.0
-"""Seconds of Retry-After above which it is better to come back later."""
+"""Seconds of Retry-After above which the labelling ends."""
 KEPT = "The answers so far are kept; the same command goes on from there."
 FORM = "The form is http://host:port/v1#model, or https://host/v1#model?key=MY_KEY&price_in=0.15&price_out=0.60."
 
 
 class Passing(Exception):  # noqa: N818 - never leaves this file
-    """What may be better a moment later; `after` is how many seconds the server asks for."""
+    """A temporary error; `after` is the Retry-After in seconds."""
 
     def __init__(self, what: str, after: float = 0.0):
         super().__init__(what)
         self.after = after
 
 
-class Endpoint(Teacher):
+class Endpoint(AskingTeacher):
     """Args:
-    url: up to and with /v1; "/chat/completions" is added.
-    model: as the server calls it.
+    url: the address up to and including /v1; "/chat/completions" is added.
+    model: the server's name of the model.
     key: the name of the environment variable that holds the key; "" sends none.
-    concurrency: requests on their way at a time.
-    timeout: seconds for one request as a whole, however slowly it trickles.
-    attempts: how often one question is tried.
+    concurrency: the number of concurrent requests.
+    timeout: seconds for one request as a whole.
+    attempts: how often a question is tried.
     backoff: seconds before the second attempt; doubled before each further one, up to a minute.
-    temperature: 0 is the most likely answer; None leaves it to the server (some refuse the field).
-    max_tokens: of an answer, thoughts included.
-    price_in: of a million tokens read, in your currency.
-    price_out: of a million tokens written.
+    temperature: 0 is greedy; None leaves it to the server (some refuse the field).
+    max_tokens: the most tokens of an answer, thoughts included.
+    price_in: the price of a million tokens read, in your currency.
+    price_out: the price of a million tokens written.
     answers: the file of answers.
     """
 
@@ -90,45 +87,29 @@ class Endpoint(Teacher):
         self.kept = Kept(answers)
         for what, value in (("concurrency", concurrency), ("attempts", attempts), ("max_tokens", max_tokens)):
             if value < 1:
-                raise Invalid(f"{what}={value}: it is at least 1.")
+                raise Invalid(f"{what}={value}: it must be at least 1.")
         if not timeout > 0 or backoff < 0 or min(self.price or (0, 0)) < 0:
             raise Invalid(f"timeout={timeout}, backoff={backoff}, price={self.price}: none may be negative.")
 
     def about(self) -> dict[str, Any]:
-        """Address, model and parameters; of the key only the variable's name."""
+        """Returns address, model and parameters; of the key only the name of the variable."""
         return {"name": self.name, "key": self.key, **self._parameters()}
 
-    def label(self, examples: Sequence[Example], question: Question) -> list[Vote]:
-        """Ask what is not known yet, read all answers."""
-        self.spent.clear()
-        self.kept.load()
-        chats = [chat(example, question) for example in examples]
-        keys = [key(url=self.url, model=self.model, messages=c, **self._parameters()) for c in chats]
-        if missing := {k: c for k, c in zip(keys, chats, strict=True) if k not in self.kept.answers}:
-            with progress(self.model, len(missing)) as bar:
-                _run(self._ask_all(missing, bar))
-        self.note = f"{self.spent['failed']} questions got no answer: the same command asks them again" * bool(
-            self.spent["failed"]
-        )
-        votes: list[Vote] = []
-        paid: set[str] = set()  # equal questions are one answer, whose tokens count once
-        for k in keys:
-            answer = self.kept.answers.get(k)
-            if answer is None:
-                votes.append(Vote(None, lost="failed"))
-                continue
-            tokens = (0, 0) if k in paid else (answer.tokens_in, answer.tokens_out)
-            votes.append(read(answer.text, len(question.systems), *tokens))
-            paid.add(k)
-        return votes
+    def identity(self) -> dict[str, Any]:
+        """Returns address, model and parameters."""
+        return {"url": self.url, "model": self.model, **self._parameters()}
+
+    def ask(self, missing: Mapping[str, Chat], bar: Bar) -> None:
+        """Asks many questions at a time."""
+        _run(self._ask_all(missing, bar))
 
     def _parameters(self) -> dict[str, Any]:
         sampling = {} if self.temperature is None else {"temperature": self.temperature}
         return {**sampling, "max_tokens": self.max_tokens}
 
-    async def _ask_all(self, missing: dict[str, list[dict[str, str]]], bar: Bar) -> None:
-        """As many at a time as `concurrency` says; the first that can go no further stops them all."""
-        import httpx2  # a fifth of a second, and only those who ask need it
+    async def _ask_all(self, missing: Mapping[str, Chat], bar: Bar) -> None:
+        """Asks `concurrency` questions at a time; the first permanent error stops all."""
+        import httpx2  # a fifth of a second to import
 
         self._resume, self._in_a_row, self._last = 0.0, 0, ""
         headers = {"User-Agent": f"yosegi/{__version__}"}
@@ -138,7 +119,7 @@ class Endpoint(Teacher):
         queue = iter(missing.items())
 
         async def work(client: Any) -> None:
-            for k, messages in queue:  # one iterator for all: each takes the next
+            for k, messages in queue:  # all workers share one iterator
                 await self._ask(client, k, messages, bar)
 
         try:
@@ -146,13 +127,13 @@ class Endpoint(Teacher):
             async with client, asyncio.TaskGroup() as group:
                 for _ in range(min(self.concurrency, len(missing))):
                     group.create_task(work(client))
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from several.exceptions[0].__cause__
-        if not self.spent["answered"]:  # of so few questions that patience had no time to end
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from group_error.exceptions[0].__cause__
+        if not self.spent["answered"]:  # with fewer questions than PATIENCE
             raise self._down()
 
-    async def _ask(self, client: Any, k: str, messages: list[dict[str, str]], bar: Bar) -> None:
-        """One question until it is answered, or its attempts are used up."""
+    async def _ask(self, client: Any, k: str, messages: Chat, bar: Bar) -> None:
+        """Asks one question until it is answered or its attempts are used up."""
         body = {"model": self.model, "messages": messages, **self._parameters()}
         last = ""
         for attempt in range(self.attempts):
@@ -170,7 +151,7 @@ class Endpoint(Teacher):
                 self._resume = max(self._resume, now + error.after if error.after else 0.0)
                 if attempt + 1 < self.attempts:
                     self.spent["retries"] += 1
-                    await asyncio.sleep(pause)  # and the gate above for what the server asks
+                    await asyncio.sleep(pause)  # the loop above waits for a Retry-After
                 continue
             self._in_a_row = 0
             self.spent["answered"] += 1
@@ -189,11 +170,11 @@ class Endpoint(Teacher):
         return NoData(f"{self.name} does not answer ({tries}; the last: {self._last}). {KEPT}")
 
     async def _request(self, client: Any, body: dict[str, Any]) -> Answer:
-        """One request -> an answer, `Passing`, or an error that ends it all."""
+        """Makes one request: returns the answer, or raises `Passing` or a permanent error."""
         import httpx2
 
         try:
-            # the client's own limit is for each read: a trickle would go on for ever
+            # the client's own limit is per read: a slow stream would never end
             async with asyncio.timeout(self.timeout):
                 response = await client.post(f"{self.url}/chat/completions", json=body)
         except (TimeoutError, httpx2.TimeoutException) as error:
@@ -210,9 +191,9 @@ class Endpoint(Teacher):
             raise Passing(self._clean(f"not an answer in the form of OpenAI: {response.text[:100]!r}")) from error
 
     def _answer(self, row: Any) -> Answer:
-        """The words and tokens of a chat completion; anything else is an error of one of a few kinds."""
+        """Returns the text and tokens of a chat completion, or raises an error that `_request` expects."""
         text, usage = row["choices"][0]["message"]["content"], row.get("usage") or {}
-        if text is None:  # all tokens went into thoughts that are not shown, or it refused
+        if text is None:  # all tokens went into hidden thoughts, or the model refused
             text = ""
         if not isinstance(text, str):
             raise TypeError("content is no text")
@@ -221,26 +202,26 @@ class Endpoint(Teacher):
         return Answer(whole.replace(self.secret, "…") if self.secret else whole, *tokens)
 
     def _refuse(self, response: Any) -> None:
-        """Raise what an answer other than 200 means."""
-        said, code = self._said(response)
+        """Raises the error that a status other than 200 means."""
+        message, code = self._message(response)
         status = f"{response.status_code} {response.reason_phrase}".strip()
-        what = f"{status}{': ' if said else ''}{said}"
-        passing = response.status_code in (408, 425, 429) or response.status_code >= 500
-        if passing and code != "insufficient_quota":
+        what = f"{status}{': ' if message else ''}{message}"
+        temporary = response.status_code in (408, 425, 429) or response.status_code >= 500
+        if temporary and code != "insufficient_quota":
             raise Passing(what, _retry_after(response.headers.get("Retry-After", "")))
         hint = ""
         if response.status_code in (401, 403):
             hint = " Its key is named in the teacher: …#model?key=NAME_OF_AN_ENVIRONMENT_VARIABLE."
         raise Invalid(f"{self.name} refuses: {what}{'' if what.endswith('.') else '.'}{hint} {KEPT}")
 
-    def _said(self, response: Any) -> tuple[str, str]:
-        """The error message of a body and its code, in one line and without secrets."""
+    def _message(self, response: Any) -> tuple[str, str]:
+        """Returns the error message of a body and its code, in one line and without secrets."""
         try:
             error = response.json()["error"]
-            said, code = (error.get("message"), error.get("code")) if isinstance(error, dict) else (error, "")
+            message, code = (error.get("message"), error.get("code")) if isinstance(error, dict) else (error, "")
         except (ValueError, KeyError, TypeError, RecursionError):
-            said, code = response.text, ""
-        return self._clean(str(said or "")), str(code or "")
+            message, code = response.text, ""
+        return self._clean(str(message or "")), str(code or "")
 
     def _clean(self, text: str) -> str:
         text = text.replace(self.secret, "…") if self.secret else text
@@ -248,7 +229,7 @@ class Endpoint(Teacher):
 
 
 def read_spec(spec: str) -> dict[str, Any]:
-    """`http://host/v1#model?key=NAME&price_in=1` as arguments of `Endpoint`."""
+    """Returns the arguments of `Endpoint` in `http://host/v1#model?key=NAME&price_in=1`."""
     address, _, rest = spec.partition("#")
     model, _, query = rest.partition("?")
     try:
@@ -256,40 +237,38 @@ def read_spec(spec: str) -> dict[str, Any]:
     except ValueError as error:
         raise Invalid(f"{address!r} is not an address ({error}). {FORM}") from error
     if parts.username or parts.password or parts.query:
-        raise Invalid(f"An address carries no password and no query; a key goes into the environment. {FORM}")
+        raise Invalid(f"An address has no password and no query; a key goes into the environment. {FORM}")
     if not parts.hostname or not model:
         raise Invalid(
             f"The teacher {spec.partition('?')[0]!r} lacks {'a model' if parts.hostname else 'a host'}. {FORM}"
         )
-    found: dict[str, Any] = {"url": address, "model": model}
+    given: dict[str, Any] = {"url": address, "model": model}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in ("key", "price_in", "price_out"):
             raise Invalid(f"A teacher has no {name[:40]!r}. {FORM}")
         try:
-            found[name] = value if name == "key" else float(value)
+            given[name] = value if name == "key" else float(value)
         except ValueError as error:
             raise Invalid(f"{name}={value!r} is not a number. {FORM}") from error
-    return found
+    return given
 
 
 def _secret(name: str) -> str:
-    """The key out of the environment. What was given is not repeated: it might be the key itself."""
+    """Returns the key from the environment. Messages do not repeat the argument: it might be the key itself."""
     if not name:
         return ""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,60}", name):
         raise Invalid("key= takes the name of an environment variable, such as MY_KEY, and never the key itself.")
-    found = os.environ.get(name, "").strip()
-    if not found:
-        raise Invalid(
-            f"The environment variable {name} is not set, which is to hold the teacher's key: export {name}=…"
-        )
-    if not found.isascii() or not found.isprintable():
+    secret = os.environ.get(name, "").strip()
+    if not secret:
+        raise Invalid(f"The environment variable {name} is not set; it should hold the teacher's key: export {name}=…")
+    if not secret.isascii() or not secret.isprintable():
         raise Invalid(f"The environment variable {name} does not hold a key: it has characters no header can carry.")
-    return found
+    return secret
 
 
 def _retry_after(value: str) -> float:
-    """Seconds, of a header that gives seconds or a date."""
+    """Returns the seconds of a header that has seconds or a date."""
     try:
         return max(0.0, float(value))
     except ValueError:
@@ -301,7 +280,7 @@ def _retry_after(value: str) -> float:
 
 
 def _run(work: Any) -> None:
-    """Run a coroutine to its end, also where a loop is running already, as in a notebook."""
+    """Runs a coroutine to its end, also where a loop is already running, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,9 +1,9 @@
-"""Random: systems by lot. What a vote has to beat.
+"""Random: a random system for each example, which is the control for every vote.
 
-The control of LoRA-PAR, Huang et al. 2025, arXiv:2507.20999: GSM8K after SFT 25.85 by lot, 27.60 by a vote of five.
+LoRA-PAR, Huang et al. 2025, arXiv:2507.20999, reports GSM8K after SFT: 25.85 for a random split, 27.60 for a vote of five.
 
-The examples are shuffled by a hash of seed and text, and cut into shares: the sizes are exact, and the lot of an example does
-not depend on the order of the rest. With the shares of a labelling it is a control of the same sizes.
+The examples are ordered by a hash of seed and text and cut into shares: the sizes are exact, and an example's system hardly
+depends on the other examples. With the shares of a labelling it is a control of the same sizes.
 """
 
 from collections.abc import Sequence
@@ -17,32 +17,34 @@ from yosegi.teachers import Question, Teacher, Vote
 
 class Random(Teacher):
     """Args:
-    seed: of the lot.
-    shares: of each system, from the fastest to the slowest, in any unit; () is equal shares.
+    seed: seed of the draw.
+    shares: the share of each system, from the fastest to the slowest, in any unit; () is equal shares.
     """
 
     def __init__(self, seed: int = 0, shares: Sequence[float] = ()):
         super().__init__()
         self.seed, self.shares, self.name = seed, tuple(shares), f"random-{seed}"
         if self.shares and (min(self.shares) < 0 or not 0 < sum(self.shares) < float("inf")):
-            raise Invalid(f"shares={','.join(map(str, self.shares))}: shares are not negative and come to more than 0.")
+            raise Invalid(
+                f"shares={','.join(map(str, self.shares))}: shares must not be negative, and their sum above 0."
+            )
 
     def label(self, examples: Sequence[Example], question: Question) -> list[Vote]:
-        """By lot."""
+        """Returns random votes."""
         k = len(question.systems)
         shares = self.shares or (1.0,) * k
         if len(shares) != k:
             raise Invalid(f"{k} systems have {k} shares; {len(shares)} were given.")
         ends = [round(len(examples) * part / sum(shares)) for part in accumulate(shares)]
         votes = [Vote(None)] * len(examples)
-        for place, i in enumerate(sorted(range(len(examples)), key=lambda i: (self._lot(examples[i]), i))):
-            votes[i] = Vote(sum(place >= end for end in ends[:-1]), "by lot")
-        self.note = "by lot: a control"
+        for place, i in enumerate(sorted(range(len(examples)), key=lambda i: (self._hash(examples[i]), i))):
+            votes[i] = Vote(sum(place >= end for end in ends[:-1]), "random")
+        self.note = "random: a control"
         return votes
 
     def about(self) -> dict[str, object]:
-        """Its seed and shares."""
+        """Returns the seed and the shares."""
         return {"name": self.name, "seed": self.seed, "shares": list(self.shares)}
 
-    def _lot(self, example: Example) -> bytes:
+    def _hash(self, example: Example) -> bytes:
         return blake2b(f"{self.seed}\0{example.id}\0{example.prompt}".encode(), digest_size=16).digest()

@@ -1,12 +1,12 @@
-"""Structure: the reference solution itself says how many steps the answer takes. No model, no network, no cost.
+"""Structure: counts the steps of the reference solution. No model, no network, no cost.
 
-The offline stand-in for the voting language models of LoRA-PAR, Huang et al. 2025, arXiv:2507.20999, where System 1 is "one
-step" and System 2 a chain of several. It looks at the reference alone and plays nobody, so it is a rule, not a judgement.
+The offline substitute for the voting language models of LoRA-PAR, Huang et al. 2025, arXiv:2507.20999, where System 1 is "one
+step" and System 2 a chain of several. It reads the reference solution only, so it is a rule and not a judgement.
 
-A step is a calculation that comes to a number ("48/2 = 24", "5+6=11。"); a solution without any counts its sentences. The line
-that only repeats the answer ("#### 42", "答えは42です。") is no step. The slowest system takes what is above all thresholds.
-Without thresholds the rows are cut at the counts that come nearest to equal shares, and `note` says which these were. On the
-5300 training rows of GSM8K that is 3 steps or fewer (56 %); the paper's words, one step, would leave System 1 with 0.3 %.
+A step is a calculation that results in a number ("48/2 = 24", "5+6=11。"); in a solution without any, sentences count. The
+line that only repeats the answer ("#### 42", "答えは42です。") is no step. The slowest system takes what is above all
+thresholds. Without thresholds the rows are cut at the counts that come nearest to equal shares, and `note` has them. On the
+5300 training rows of GSM8K that is 3 steps or fewer (56 %); the paper's "one step" would leave System 1 with 0.3 %.
 """
 
 import re
@@ -23,7 +23,7 @@ SENTENCE = re.compile(r"[。！？\n]+|[.!?]+(?=\s|$)")
 
 class Structure(Teacher):
     """Args:
-    steps: the most steps of each system but the slowest, rising: (1,) is System 1 up to one step; () is equal shares.
+    steps: the most steps of each system but the slowest, rising: (1,) gives System 1 up to one step; () is equal shares.
     """
 
     name = "structure"
@@ -35,7 +35,7 @@ class Structure(Teacher):
             raise Invalid(f"steps={','.join(map(str, self.steps))}: thresholds rise, and none is below 0.")
 
     def label(self, examples: Sequence[Example], question: Question) -> list[Vote]:
-        """By the number of steps alone."""
+        """Votes by the number of steps."""
         k = len(question.systems)
         if self.steps and len(self.steps) != k - 1:
             raise Invalid(f"{k} systems have {k - 1} thresholds of steps between them; {len(self.steps)} were given.")
@@ -43,7 +43,7 @@ class Structure(Teacher):
         steps = self.steps or shares(counts, k)
         how = "as given" if self.steps else "nearest to equal shares"
         self.note = (
-            f"at most {', '.join(map(str, steps))} steps ({how}); it reads the reference solution, nobody was asked"
+            f"at most {', '.join(map(str, steps))} steps ({how}); it reads the reference solution and asks no model"
         )
         return [
             Vote(sum(n > most for most in steps), f"{n} step{'s' if n != 1 else ''} in the reference solution")
@@ -51,12 +51,12 @@ class Structure(Teacher):
         ]
 
     def about(self) -> dict[str, object]:
-        """Its thresholds."""
+        """Returns the thresholds."""
         return {"name": self.name, "steps": list(self.steps)}
 
 
 def count(target: str) -> int:
-    """How many steps a reference solution takes, at least 1."""
+    """Returns the number of steps of a reference solution, at least 1."""
     solution = ANSWER.sub("", target)
     if equations := len(EQUATION.findall(solution)):
         return equations
@@ -64,12 +64,12 @@ def count(target: str) -> int:
 
 
 def shares(counts: Sequence[int], k: int) -> tuple[int, ...]:
-    """The k - 1 thresholds that cut the counts nearest to equal shares, with none empty. Too few different: 1, 2 … k - 1."""
+    """Returns the k - 1 thresholds nearest to equal, non-empty shares; with too few different counts 1, 2 … k - 1."""
     distinct = sorted(set(counts))
     if len(distinct) < k:
         return tuple(range(1, k))
     below = {most: sum(n <= most for n in counts) for most in distinct}
-    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]  # how far from equal shares, and by which thresholds so far
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]  # the distance from equal shares, and the thresholds so far
     for j in range(1, k):
         best = [
             min((far + abs(below[most] - j * len(counts) / k), (*steps, most)) for far, steps in fit)

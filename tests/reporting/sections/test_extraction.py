@@ -29,26 +29,26 @@ def test_counts_and_examples():
         row(1.0, "踏切"), row(0.0, "", parsed=False), row(0.0, "踏切です"), row(0.0, "索道", truncated=True),
         row(1.0, "踏切…", truncated=True), row(0.0, "索道"),
     )  # fmt: skip
-    assert (found.n, found.judged, found.unread, found.cut_off, found.contains) == (6, 6, 1, 1, 1)
-    assert [(r["id"], why) for why, r in found.examples] == [
+    assert [found[key] for key in ("n", "judged", "unread", "cut_off", "contains")] == [6, 6, 1, 1, 1]
+    assert [(r["id"], why) for why, r in found["examples"]] == [
         ("q1", "not readable"), ("q2", "contains the target"), ("q3", "cut off"),
     ]  # fmt: skip
 
 
 def test_nothing_to_look_at():
     found = look(row(1.0, "踏切"), row(0.0, "索道"))
-    assert not (found.unread or found.cut_off or found.contains) and found.examples == []
+    assert not (found["unread"] or found["cut_off"] or found["contains"]) and found["examples"] == []
 
 
 def test_a_letter_or_a_whole_solution_is_not_looked_for():
-    assert look(row(0.0, "A B C", target="B")).contains is None
-    assert look(row(0.0, "x" * 80, target="x" * 70)).contains is None
+    assert look(row(0.0, "A B C", target="B"))["contains"] is None
+    assert look(row(0.0, "x" * 80, target="x" * 70))["contains"] is None
 
 
 def test_seeds_are_counted_together_and_three_examples_are_shown():
     one = {f"q{i}": row(0.0, "", parsed=False) | {"id": f"q{i}"} for i in range(5)}
     found = audit(Answers("t", {}, None, {"x": [one, one]}), "x")
-    assert (found.n, found.unread, len(found.examples)) == (10, 10, 3)
+    assert (found["n"], found["unread"], len(found["examples"])) == (10, 10, 3)
 
 
 def test_shares_are_those_of_the_rows_or_counted(tmp_path):

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from yosegi.findings import Bars, Dots, Figure, Lines, Matrix, Reference, Scatter
-from yosegi.reporting.draw.marks import Drawing, Heat, Mark, Plot, Row, Rows, colours, legend, on_axis
+from yosegi.reporting.draw.marks import Drawing, Heat, Mark, Plot, Row, Rows, colours, column, legend, on_axis
 from yosegi.reporting.draw.scale import POINTS, Scale, thin
 from yosegi.reporting.format import between, number
 
@@ -23,17 +23,13 @@ GRID = 150
 
 def draw(figure: Figure, key: str = "") -> Drawing | None:
     """Returns the drawing, or None if there is no number in the figure. `key` is unique on the page."""
-    match figure:
-        case Dots():
-            return _dots(figure)
-        case Scatter():
-            return _scatter(figure)
-        case Lines():
-            return draw_lines(figure)
-        case Bars():
-            return _bars(figure)
-        case Matrix():
-            return _matrix(figure, key)
+    if isinstance(figure, Matrix):
+        return _matrix(figure, key)
+    if isinstance(figure, Dots):
+        return _dots(figure)
+    if isinstance(figure, Scatter):
+        return _scatter(figure)
+    return draw_lines(figure) if isinstance(figure, Lines) else _bars(figure)
 
 
 def _dots(figure: Dots) -> Rows | None:
@@ -81,8 +77,7 @@ def _bars(figure: Bars) -> Rows | Plot | None:
     plot = Plot(_describe("Bars", bars), x=figure.x, y=figure.y, note=note)
     for i, (label, value) in enumerate(bars):
         if value is not None:
-            left, right, top = wide * (i + 0.1), wide * (i + 0.9), scale.down(value)
-            outline = [(left, foot), (left, top), (right, top), (right, foot)]
+            outline = column(wide * (i + 0.1), wide * (i + 0.9), foot, scale.down(value))
             plot.marks.append(Mark("bar", "c0", outline, f"{label}: {number(value)}"))
     plot.x_ticks = [(wide * (i + 0.5), label) for i, (label, _) in enumerate(bars) if i % every == 0]
     plot.y_ticks, plot.reference = scale.ticks_down(5), _down(scale)

@@ -55,6 +55,11 @@ class Mark:
         return line + "z" if self.kind in ("band", "bar") else line
 
 
+def column(left: float, right: float, foot: float, top: float) -> list[tuple[float, float]]:
+    """Returns the outline of a bar that stands."""
+    return [(left, foot), (left, top), (right, top), (right, foot)]
+
+
 @dataclass
 class Plot:
     """Marks on two axes."""

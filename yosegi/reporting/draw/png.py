@@ -42,12 +42,8 @@ def write(path: Path, panels: Sequence[Panel], columns: int = 1, legend: Legend 
     import matplotlib
     from matplotlib.figure import Figure
 
-    style: Any = {
-        "font.family": _fonts(repr((x, panels))),
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
+    style: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+    style["font.family"] = _fonts(repr((x, panels)))
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # _fonts warns once
         lines = -(-len(panels) // columns)
@@ -56,13 +52,12 @@ def write(path: Path, panels: Sequence[Panel], columns: int = 1, legend: Legend 
         all_axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for place, ((title, drawing), axes) in enumerate(zip(panels, all_axes, strict=False)):
             axes.set_title(title, fontsize=9, loc="left")
-            match drawing:
-                case Plot():
-                    _plot(axes, drawing)
-                case Rows():
-                    _rows(axes, drawing, names=place % columns == 0)
-                case Heat():
-                    _heat(figure, axes, drawing)
+            if isinstance(drawing, Plot):
+                _plot(axes, drawing)
+            elif isinstance(drawing, Rows):
+                _rows(axes, drawing, names=place % columns == 0)
+            else:
+                _heat(figure, axes, drawing)
         for axes in all_axes[len(panels) :]:
             axes.remove()
         entries = legend or getattr(panels[0][1], "legend", ())
@@ -80,13 +75,11 @@ def write(path: Path, panels: Sequence[Panel], columns: int = 1, legend: Legend 
 
 def _size(drawing: Drawing, columns: int) -> tuple[float, float]:
     """Inches of one panel."""
-    match drawing:
-        case Plot():
-            return (5.4, 4.8) if drawing.square else (7.2 if columns == 1 else 3.6, 3.4)
-        case Rows():
-            return 7.2 if columns == 1 else 2.0, 1.2 + 0.22 * len(drawing.rows)
-        case Heat():
-            return 2.5 + 0.3 * min(len(drawing.columns), 30), 1.5 + 0.25 * min(len(drawing.rows), 36)
+    if isinstance(drawing, Plot):
+        return (5.4, 4.8) if drawing.square else (7.2 if columns == 1 else 3.6, 3.4)
+    if isinstance(drawing, Rows):
+        return 7.2 if columns == 1 else 2.0, 1.2 + 0.22 * len(drawing.rows)
+    return 2.5 + 0.3 * min(len(drawing.columns), 30), 1.5 + 0.25 * min(len(drawing.rows), 36)
 
 
 def _fonts(text: str) -> list[str]:

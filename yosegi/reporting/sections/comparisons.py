@@ -18,18 +18,20 @@ def section(context: Context) -> dict[str, Any] | None:
     rows = context.comparisons
     if not rows:
         return None
-    reach: dict[str, float] = {}
-    for row in rows:
-        ends = (abs(v) for v in (row.diff, row.low, row.high) if v is not None)
-        reach[row.metric] = max(reach.get(row.metric, 0.0), *ends, 0.0)
-    wide = {metric: ends or 1.0 for metric, ends in reach.items()}
     listed = rows if len(rows) <= LISTED else sorted(rows, key=lambda row: row.p)[:LISTED]
-    axes = [on_axis((-wide[row.metric], wide[row.metric]), row.diff, row.low, row.high) for row in listed]
+    reach: dict[str, float] = {}
+    for row in listed:
+        ends = (abs(row.measured.number(key) or 0.0) for key in ("diff", "diff_low", "diff_high"))
+        reach[row.metric] = max(reach.get(row.metric, 0.0), *ends)
+    axes = []
+    for row in listed:
+        m, wide = row.measured, reach[row.metric] or 1.0
+        axes.append(on_axis((-wide, wide), m.number("diff"), m.number("diff_low"), m.number("diff_high")))
     return {
         "listed": list(zip(listed, axes, strict=True)),
         "counts": {kind: sum(row.verdict == kind for row in rows) for kind in ("better", "worse", "noise")},
         "total": len(rows),
         "many_against": len({row.against for row in rows}) > 1,
-        "many_metrics": len(reach) > 1,
+        "many_metrics": len({row.metric for row in rows}) > 1,
         "ALPHA": ALPHA,
     }

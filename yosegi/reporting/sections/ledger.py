@@ -6,13 +6,11 @@ the base is gained and any lower one lost: the rank of a candidate, or the share
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 from yosegi.reporting.answers import RIGHT, Answers
 from yosegi.reporting.context import Context
-from yosegi.reporting.pairs import Pair, pair
-from yosegi.reporting.read import Row
+from yosegi.reporting.pairs import pair
 
 TITLE = "As tables: one row per question, one column per model"
 LINK = ""
@@ -22,35 +20,22 @@ CELLS = 4000
 COLUMNS = 24
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """One task. A line is an example, its group, and the kind and the score of each model."""
-
-    task: str
-    base: str | None
-    models: list[str]
-    lines: list[tuple[Row, str, list[tuple[str, float | None]]]]
-    counts: dict[str, Counter[str]]
-    pairs: dict[str, Pair | None]
-    questions: int
-    all_models: int
-    seeds: int
-    fractions: bool
-
-
-def digest(context: Context, answers: Answers) -> Ledger | None:
-    """The table of one task."""
-    return ledger(answers, CELLS // len(context.results.tasks))
-
-
 def section(context: Context) -> dict[str, Any] | None:
     """Every task that has one."""
     ledgers = context.digests["ledger"]
     return {"ledgers": ledgers} if ledgers else None
 
 
-def ledger(answers: Answers, cells: int = CELLS) -> Ledger | None:
-    """Returns the table of one task with at most so many squares; None where there is no room, or one model only."""
+def digest(context: Context, answers: Answers) -> dict[str, Any] | None:
+    """The table of one task."""
+    return ledger(answers, CELLS // len(context.results.tasks))
+
+
+def ledger(answers: Answers, cells: int = CELLS) -> dict[str, Any] | None:
+    """Returns the table of one task with at most so many squares; None where there is no room, or one model only.
+
+    A line is an example, its group, and the kind and the score of each model.
+    """
     models = list(answers.rows)[:COLUMNS]
     means = {m: dict(zip(ids, answers.mean(m, ids), strict=True)) for m in models for ids in [answers.ids(m)]}
     ids = list(dict.fromkeys(key for of_model in means.values() for key in of_model))
@@ -62,22 +47,22 @@ def ledger(answers: Answers, cells: int = CELLS) -> Ledger | None:
     kinds = {key: [_kind(means[m].get(key), before.get(key)) for m in models] for key in ids}
     ids.sort(key=lambda key: (*_place(kinds[key]), key))
     first = {key: row for m in reversed(models) for key, row in answers.rows[m][0].items()}
-    scores = {key: [means[m].get(key) for m in models] for key in ids[:room]}
-    return Ledger(
-        answers.task,
-        base,
-        models,
-        [
-            (first[key], _group(kinds[key], bool(before)), list(zip(kinds[key], scores[key], strict=True)))
-            for key in scores
-        ],
-        {m: Counter(kinds[key][i] for key in ids) for i, m in enumerate(models)},
-        {m: pair(answers, base, m) if base and base != m else None for m in models},
-        questions=len(ids),
-        all_models=len(answers.rows),
-        seeds=max(len(seeds) for seeds in answers.rows.values()),
-        fractions=any(score not in (0, 1) for of_model in means.values() for score in of_model.values()),
-    )
+    lines = []
+    for key in ids[:room]:
+        squares = list(zip(kinds[key], (means[m].get(key) for m in models), strict=True))
+        lines.append((first[key], _group(kinds[key], bool(before)), squares))
+    return {
+        "task": answers.task,
+        "base": base,
+        "models": models,
+        "lines": lines,
+        "counts": {m: Counter(kinds[key][i] for key in ids) for i, m in enumerate(models)},
+        "pairs": {m: pair(answers, base, m) if base and base != m else None for m in models},
+        "questions": len(ids),
+        "all_models": len(answers.rows),
+        "seeds": max(len(seeds) for seeds in answers.rows.values()),
+        "fractions": any(score not in (0, 1) for of_model in means.values() for score in of_model.values()),
+    }
 
 
 def _kind(score: float | None, before: float | None) -> str:

@@ -91,16 +91,8 @@ def _chart(stage: str, key: str, curves: Sequence[Curve]) -> Chart | None:
     plot.y_ticks = up.ticks_down(5)
     title = stage if key == "loss" else f"{stage}: {QUANTITIES[key]}"
     rate = _rate(curves, across) if key in LEADING else None
-    return Chart(
-        title,
-        key,
-        curves,
-        plot,
-        sets,
-        rate,
-        any(of_curve.get("") for of_curve in checks),
-        any(len(v) > POINTS for v in values),
-    )
+    has_checks, thinned = any(of_curve.get("") for of_curve in checks), any(len(v) > POINTS for v in values)
+    return Chart(title, key, curves, plot, sets, rate, has_checks, thinned)
 
 
 def _rate(curves: Sequence[Curve], across: Scale) -> Plot | None:
