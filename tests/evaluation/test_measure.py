@@ -13,7 +13,7 @@ from yosegi.evaluation.statistics import compare, wilson
 from yosegi.reporting.forgetting import forgetting
 from yosegi.reporting.read import read
 from yosegi.run import Run
-from yosegi.tasks import Candidates, Score, Task, load
+from yosegi.tasks import Candidates, Example, Score, Task, load
 
 
 @pytest.fixture
@@ -165,3 +165,22 @@ def test_what_was_asked_before_is_general_when_it_is_asked_as_such(nano, pair, t
     found = read([tmp_path])
     (adder,) = forgetting(found, found.models)
     assert [change.questions for change in adder.changes] == [6], "asking it once more for itself takes nothing away"
+
+
+class Long(Task):
+    """Prompts, one of which is longer than the model can look at."""
+
+    name, max_new_tokens = "long", 2
+
+    def examples(self, split):
+        return [Example(str(n), "1+2=" * n, "3", ("3",)) for n in (1, 80)]
+
+    def score(self, example, prediction):
+        return Score(float(prediction == example.target), prediction)
+
+
+def test_what_the_context_cuts_is_said_once_and_stands_in_the_rows(nano, pair, tmp_path, capsys):
+    rows = evaluate(nano, [Arm("base"), Arm("adder", pair[:1])], [Long()], Run(tmp_path / "r"))
+    words = "1 of 2 rows lost the beginning of their prompt"
+    assert capsys.readouterr().err.count(f"Warning: long: {words}.") == 1
+    assert {row["cut"] for row in rows} == {words} and {row["remark"] for row in rows} == {f"{words}."}

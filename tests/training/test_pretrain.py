@@ -28,12 +28,15 @@ class Tiny(nn.Module):
         self.block = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Dropout(0.1), nn.Linear(16, 8))
         self.head = nn.Linear(8, 11, bias=False)
         self.head.weight = self.table.weight
-        self.calls, self.poison_at = 0, poison_at
+        self.calls, self.poison_at, self.config = 0, poison_at, SimpleNamespace(is_encoder_decoder=False)
 
     def get_output_embeddings(self):
         return self.head
 
-    def forward(self, input_ids, use_cache):
+    def get_input_embeddings(self):
+        return self.table
+
+    def forward(self, input_ids, use_cache, attention_mask=None):
         self.calls += 1
         logits = self.head(self.block(self.table(input_ids)))
         return SimpleNamespace(logits=logits * float("nan") if self.calls == self.poison_at else logits)

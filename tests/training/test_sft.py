@@ -1,6 +1,7 @@
 """One expert's training against what it promises: TRL's losses, the same step however it is cut, a pristine base."""
 
 import math
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -12,6 +13,7 @@ from yosegi.engine.rows import order, tokenise
 from yosegi.errors import Diverged, MissingExtra
 from yosegi.inits import fresh
 from yosegi.library.interchange import write_peft
+from yosegi.library.store import Library
 from yosegi.run import Run
 from yosegi.training import loop
 from yosegi.training.settings import Settings
@@ -39,6 +41,18 @@ def test_it_learns_and_leaves_the_base_alone(base, tmp_path):
     assert losses(run)[-1] < losses(run)[0] - 0.1 and len(losses(run)) == 12
     assert expert.tasks == ("sums",) and expert.card["metrics"]["steps"] == 12
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".bin", ".pth")]
+
+
+def test_what_was_cut_is_said_and_stands_on_the_card(base, tmp_path, capsys):
+    """An expert that never sees an end-of-text token learns never to stop."""
+    rows = [replace(example, target="0123456789" * 4) for example in sums()[:8]]
+    expert = train(base, rows, "long", Run(tmp_path / "r"), changed(max_steps=1, max_length=32))
+    words = "8 of 8 rows lost their prompt and the end of their answer"
+    assert capsys.readouterr().err.count(f"Warning: {words} (max_length=32).") == 1
+    assert expert.card["metrics"]["cut"] == words
+    Library(tmp_path / "library").add(expert)
+    assert words in (tmp_path / "library" / "long" / "README.md").read_text()
+    assert "cut" not in train(base, sums(), "sums", Run(tmp_path / "s"), changed(max_steps=1)).card["metrics"]
 
 
 @pytest.mark.slow

@@ -81,19 +81,19 @@ def clusters(trees: Sequence[Tree], most: int) -> list[tuple[int, list[Tree]]]:
 
     Those of more than `most` tokens are read alone.
     """
-    found: list[tuple[int, list[Tree]]] = []
+    grown: list[tuple[int, list[Tree]]] = []
     for one in sorted((one for one in trees if one.size <= most), key=lambda one: one.trunk):
         end = min(len(one.trunk), one.target) - 1  # what is asked for first is predicted after the prefix
-        length, cluster = found[-1] if found else (0, [])
+        length, cluster = grown[-1] if grown else (0, [])
         alike = min(end, length, shared(cluster[0].trunk, one.trunk)) if cluster else 0
         if alike >= WORTH and (len(cluster) == 1 or 2 * alike >= length):
-            found[-1] = alike, [*cluster, one]
+            grown[-1] = alike, [*cluster, one]
         else:
-            found.append((end, [one]))
-    alone = [one for _, cluster in found if len(cluster) == 1 for one in cluster] + [
+            grown.append((end, [one]))
+    alone = [one for _, cluster in grown if len(cluster) == 1 for one in cluster] + [
         one for one in trees if one.size > most
     ]
-    return [(0, alone), *((length, cluster) for length, cluster in found if len(cluster) > 1)]
+    return [(0, alone), *((length, cluster) for length, cluster in grown if len(cluster) > 1)]
 
 
 class Batch(NamedTuple):
@@ -235,10 +235,10 @@ def _branches_are_apart(model: Any) -> bool:
     rows = [{"input_ids": [i % V for i in row["input_ids"]], "labels": row["labels"]} for row in rows]
     moved = [rows[0], rows[0], rows[2]]
     logits = []
-    for some, length in ((rows, 3), (moved, 3), (rows[2:], 0)):
-        planted = [tree(some, range(len(some)))] * 2
+    for joined, length in ((rows, 3), (moved, 3), (rows[2:], 0)):
+        planted = [tree(joined, range(len(joined)))] * 2
         cache = read(model, planted[0].trunk[:length]) if length else None
-        made = batch(model, planted, some, 0, length, cache)
+        made = batch(model, planted, joined, 0, length, cache)
         logits.append(model(**made.inputs).logits[1, -2:].float())
     forked, other, plain = logits
     spread = (plain.max() - plain.min()).clamp(min=1e-9)

@@ -170,7 +170,7 @@ def context_length(base: Base) -> int:
 
 def pad_id(base: Base) -> int:
     """Returns the token that fills a batch up. It is never looked at, but it has to have an embedding."""
-    pad, table = base.tokenizer.pad_token_id, base.model.get_input_embeddings()  # type: ignore[operator]
+    pad, table = getattr(base.tokenizer, "pad_token_id", None), base.model.get_input_embeddings()  # type: ignore[operator]
     return pad if pad is not None and 0 <= pad < table.weight.shape[0] else 0
 
 

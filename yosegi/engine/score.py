@@ -15,6 +15,7 @@ Shapes: B sequences, T tokens, N targets, X places that predict one, V vocabular
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from yosegi.engine.chat import render
 from yosegi.engine.generate import of
 from yosegi.engine.rows import (
     Row,
+    Rows,
     context_length,
     encode_pairs,
     frame,
@@ -75,25 +77,26 @@ def score_candidates(base: Base, task: Task, examples: Sequence[Example], **sett
         examples: of the task.
         settings: `banks`, `known` (a value for each example) and `batch_size` of `sum_logprobs`.
     """
-    named = [task.candidates(example) for example in examples]
+    groups = [task.candidates(example) for example in examples]
     texts = [
-        (i, name, some.prompt, text)
-        for i, groups in enumerate(named)
-        for name, some in groups.items()
-        for text in some.texts
+        (n, name, candidates.prompt, text)
+        for n, named in enumerate(groups)
+        for name, candidates in named.items()
+        for text in candidates.texts
     ]
-    several = _rows(base, [(prompt, text) for _, _, prompt, text in texts])
-    groups = [(i, name if prompt is None else prompt) for i, name, prompt, _ in texts]
-    golden = tokenise(base, examples, context_length(base)) if task.generates else None
-    if golden is not None:
-        several += [[row] for row in golden]
-        groups += [(i, render(example).prompt) for i, example in enumerate(examples)]
-    found = iter(_logprobs(base, several, groups, [i for i, _ in groups], **settings))
-    logprobs = [{name: [next(found) for _ in some.texts] for name, some in groups.items()} for groups in named]
-    scores = [task.score_logprobs(e, own) if own else None for e, own in zip(examples, logprobs, strict=True)]
-    if golden is not None:
-        return Scored(scores, logprobs, [gold.mean for gold in found], golden.cut)
-    return Scored(scores, logprobs, [next(iter(own.values()))[0].mean for own in logprobs], {})
+    rows = _rows(base, [(prompt, text) for _, _, prompt, text in texts])
+    alike = [(n, name if prompt is None else prompt) for n, name, prompt, _ in texts]
+    golden = tokenise(base, examples, context_length(base)) if task.generates else Rows([], {})
+    rows += [[row] for row in golden]
+    alike += [(n, render(example).prompt) for n, example in enumerate(examples) if task.generates]
+    values = iter(_logprobs(base, rows, alike, [n for n, _ in alike], **settings))
+    logprobs = [{name: [next(values) for _ in one.texts] for name, one in named.items()} for named in groups]
+    scores = [
+        task.score_logprobs(example, named) if named else None
+        for example, named in zip(examples, logprobs, strict=True)
+    ]
+    gold = list(values) if task.generates else [next(iter(named.values()))[0] for named in logprobs]
+    return Scored(scores, logprobs, [answer.mean for answer in gold], golden.cut)
 
 
 def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> list[float]:
@@ -106,7 +109,7 @@ def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> l
     """
     rows = [[row] for row in tokenise(base, examples, context_length(base))]
     prompts = [render(example).prompt for example in examples]
-    return [gold.mean for gold in _logprobs(base, rows, prompts, range(len(rows)), **settings)]
+    return [answer.mean for answer in _logprobs(base, rows, prompts, range(len(rows)), **settings)]
 
 
 def score_logprobs(base: Base, texts: Sequence[tuple[str | None, str]], **settings: Any) -> list[LogProb]:
@@ -120,40 +123,40 @@ def score_logprobs(base: Base, texts: Sequence[tuple[str | None, str]], **settin
     Raises:
         Invalid: a text without a prompt has no tokens.
     """
-    groups: list[Hashable] = [i if prompt is None else prompt for i, (prompt, _) in enumerate(texts)]
-    return _logprobs(base, _rows(base, texts), groups, range(len(texts)), **settings)
+    alike: list[Hashable] = [n if prompt is None else prompt for n, (prompt, _) in enumerate(texts)]
+    return _logprobs(base, _rows(base, texts), alike, range(len(texts)), **settings)
 
 
 def _rows(base: Base, texts: Sequence[tuple[str | None, str]]) -> list[list[Row]]:
     """One row for each text; several where it is too long, each token a label in one of them."""
     context, kept = context_length(base), len(frame(base.tokenizer)[0]) if texts else 0
-    pairs, several = encode_pairs(base, [(prompt or "", text) for prompt, text in texts]), list[list[Row]]()
+    pairs, rows = encode_pairs(base, [(prompt or "", text) for prompt, text in texts]), list[list[Row]]()
     for (prompt, text), (before, ids) in zip(texts, pairs, strict=True):
         if prompt is None and not ids:
             raise Invalid(f"The text {text!r} has no tokens.")
         if base.seq2seq:
-            several.append([{"input_ids": before[-context:], "labels": ids}])
+            rows.append([{"input_ids": before[-context:], "labels": ids}])
         else:
-            several.append(windows(before or start_of_text(base), ids, context, kept))
-    return several
+            rows.append(windows(before or start_of_text(base), ids, context, kept))
+    return rows
 
 
 def _logprobs(
     base: Base,
-    several: Sequence[Sequence[Row]],
-    groups: Sequence[Hashable],
+    texts: Sequence[Sequence[Row]],
+    alike: Sequence[Hashable],
     examples: Sequence[int],
     *,
     known: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> list[LogProb]:
     """The sums over the rows of each text. A text of several rows shares nothing with others."""
-    owner = [n for n, rows in enumerate(several) for _ in rows]
-    flat = [row for rows in several for row in rows]
-    together = [groups[n] if len(several[n]) == 1 else (n, place) for place, n in enumerate(owner)]
-    sums = sum_logprobs(base, flat, groups=together, known=of(known, [examples[n] for n in owner]), **settings)
-    totals, counts = [0.0] * len(several), [0] * len(several)
-    for n, row, value in zip(owner, flat, sums, strict=True):
+    flat = [(n, place, row) for n, rows in enumerate(texts) for place, row in enumerate(rows)]
+    groups = [alike[n] if len(texts[n]) == 1 else (n, place) for n, place, _ in flat]
+    known = of(known, [examples[n] for n, _, _ in flat])
+    sums = sum_logprobs(base, [row for _, _, row in flat], groups=groups, known=known, **settings)
+    totals, counts = [0.0] * len(texts), [0] * len(texts)
+    for (n, _, row), value in zip(flat, sums, strict=True):
         totals[n] += value
         counts[n] += targets_of(row, base.seq2seq)
     return [LogProb(*pair) for pair in zip(totals, counts, strict=True)]
@@ -178,7 +181,7 @@ def sum_logprobs(
         base: the model, with or without experts attached.
         rows: `input_ids` and `labels`.
         groups: rows of one group begin alike; what they share is read once. By default every row is read by itself.
-        banks: of the attached experts; told about each batch.
+        banks: of the attached experts; `set_batch` is called on them for each batch.
         known: what the routers may know of each row, by argument of `Banks.set_batch`.
         set_batch: tells the routers, instead of `banks` and `known`.
         batch_size: sequences at a time, at most.
@@ -186,42 +189,41 @@ def sum_logprobs(
         bf16: compute in bfloat16 (autocast).
 
     Raises:
-        NotFinite: the logits are not numbers, or infinite.
+        NotFinite: the logits are NaN or infinite.
     """
 
-    def tell(places: Sequence[int], mask_BT: Tensor) -> None:
+    def from_known(places: Sequence[int], mask_BT: Tensor) -> None:
         if banks is not None:
             banks.set_batch(mask_BT=mask_BT, **of(known, places))
 
-    routed = list(range(len(rows))) if set_batch else _routed(known, len(rows)) if banks else [()] * len(rows)
+    model: Any = base.model
+    routed = list(range(len(rows))) if set_batch else _routed(known if banks else None, len(rows))
     keys = [(how, *((key, tuple(ids)) for key, ids in row.items())) for how, row in zip(routed, rows, strict=True)]
     first = {key: place for place, key in reversed(list(enumerate(keys)))}
     reading: dict[Hashable, dict[Hashable, list[int]]] = defaultdict(lambda: defaultdict(list))
     for place in sorted(first.values()):  # equal rows that are routed alike are read once
         if targets_of(rows[place], base.seq2seq):
             reading[routed[place]][place if groups is None else groups[place]].append(place)
-    device = next(base.model.parameters()).device
-    size = _Size(batch_size, tokens or TOKENS.get(device.type, TOKENS["cuda"]), LOGITS // _vocabulary(base))
-    sums, training = [0.0] * len(rows), base.model.training
-    base.model.eval()
+    device, vocabulary = next(model.parameters()).device, model.get_input_embeddings().weight.shape[0]
+    size = _Size(batch_size, tokens or TOKENS.get(device.type, TOKENS["cuda"]), LOGITS // vocabulary)
+    sums, training = [0.0] * len(rows), model.training
+    model.eval()
     try:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            if base.seq2seq:
-                batches = _encoded(base, rows, reading, set_batch or tell, size)
-            else:
-                with banks.disabled() if banks is not None else nullcontext():
-                    share = groups is not None and prefix.can_branch(base.model)
-                batches = _decoded(base, rows, reading, set_batch or tell, size, share)
-            for places, logp_N in batches:
+            with banks.disabled() if banks is not None else nullcontext():
+                share = groups is not None and not base.seq2seq and prefix.can_branch(model)
+            read = _encoded if base.seq2seq else _decoded
+            for places, logp_N in read(base, rows, reading, set_batch or from_known, size, share):
                 if not logp_N.isfinite().all():
+                    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
                     raise NotFinite(
                         f"The logits of {base.name}{' with its experts' * (banks is not None)} are not finite: its weights hold "
-                        f"NaN or infinity, or it overflows in {str(base.model.dtype).removeprefix('torch.')}."
+                        f"NaN or infinity, or it overflows in {dtype}."
                     )
                 for place, logp in zip(places, logp_N.tolist(), strict=True):
                     sums[place] += logp
     finally:
-        base.model.train(training)
+        model.train(training)
     return [sums[first[key]] for key in keys]
 
 
@@ -233,9 +235,8 @@ class _Size(NamedTuple):
     targets: int
 
     def split(self, sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-        """Yields which of some rows are read together, the longest first; `sizes` are their tokens and targets."""
-        chosen: list[int] = []
-        targets = 0
+        """Yields which rows are read together, the longest first; `sizes` are the tokens and targets of each."""
+        chosen, targets = list[int](), 0
         for n in sorted(range(len(sizes)), key=lambda n: -sizes[n][0]):
             full = len(chosen) == self.rows or targets + sizes[n][1] > self.targets
             if chosen and (full or (len(chosen) + 1) * sizes[chosen[0]][0] > self.tokens):
@@ -254,61 +255,54 @@ Batches = Iterator[tuple[list[int], Tensor]]
 
 def _decoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, size: _Size, share: bool) -> Batches:
     """Decoders: trees with a prefix in common, then those without, then plain rows."""
-    model, most = base.model, prefix.window(base.model)
-    found: list[tuple[int, list[prefix.Tree]]] = []
+    model, most = base.model, prefix.window(base.model) if share else 0
+    pairs: list[tuple[int, list[prefix.Tree]]] = []
     for groups in reading.values():
-        trees = list(prefix.plant(rows, groups.values(), most if share else 0))
-        found += prefix.clusters(trees, most) if share else [(0, trees)]
-    alone = [tree for length, trees in found if not length for tree in trees]
-    found = [pair for pair in found if pair[0]] + [
-        (0, [tree for tree in alone if tree.forked is forked]) for forked in (True, False)
-    ]
-    for length, trees in found:
-        kept = None
+        trees = list(prefix.plant(rows, groups.values(), most))
+        pairs += prefix.clusters(trees, most) if share else [(0, trees)]
+    alone = [tree for length, trees in pairs if not length for tree in trees]
+    pairs = [pair for pair in pairs if pair[0]]
+    pairs += [(0, [tree for tree in alone if tree.forked is forked]) for forked in (True, False)]
+    for length, trees in pairs:
+        cache = None
         if length:
             tell([trees[0].rows[0]], torch.ones(1, length, device=model.device))  # type: ignore[arg-type]
-            kept = prefix.read(model, trees[0].trunk[:length])
+            cache = prefix.read(model, trees[0].trunk[:length])
         counts = [(max(tree.size, 1), sum(targets_of(rows[row], False) for row in tree.rows)) for tree in trees]
         for chosen in size.split(counts):
-            some = [trees[n] for n in chosen]
-            made = prefix.batch(model, some, rows, pad_id(base), length, kept)
-            tell([tree.rows[0] for tree in some], made.real_BL)
-            logits_XV = logits_at(model, made.place_X, **made.inputs).float()
-            yield made.row_N, logits_XV[made.asked_N, made.token_N] - logits_XV.logsumexp(-1)[made.asked_N]
+            batch = prefix.batch(model, [trees[n] for n in chosen], rows, pad_id(base), length, cache)
+            tell([trees[n].rows[0] for n in chosen], batch.real_BL)
+            logits_XV = logits_at(model, batch.place_X, **batch.inputs).float()
+            yield batch.row_N, logits_XV[batch.asked_N, batch.token_N] - logits_XV.logsumexp(-1)[batch.asked_N]
 
 
-def _encoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, size: _Size) -> Batches:
+def _encoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, size: _Size, _: bool) -> Batches:
     """Encoder-decoders: each prompt is encoded once, whatever the number of texts after it."""
     from transformers.modeling_outputs import BaseModelOutput
 
     model: Any = base.model
     prompts: dict[Hashable, list[int]] = defaultdict(list)
     for how, groups in reading.items():
-        for place in (place for places in groups.values() for place in places):
+        for place in chain.from_iterable(groups.values()):
             prompts[how, *rows[place]["input_ids"]].append(place)
-    several = list(prompts.values())
-    for chosen in size.split(
-        [(_longest(rows, some), sum(targets_of(rows[p], True) for p in some)) for some in several]
-    ):
-        read = [several[n][0] for n in chosen]
-        written = [place for n in chosen for place in several[n]]
-        whose = torch.tensor([b for b, n in enumerate(chosen) for _ in several[n]], device=model.device)
+    answers = list(prompts.values())
+    labels = [sum(len(rows[place]["labels"]) for place in places) for places in answers]
+    sizes = [(len(rows[places[0]]["input_ids"]) + n, n) for places, n in zip(answers, labels, strict=True)]
+    for chosen in size.split(sizes):
+        read, written = [answers[n][0] for n in chosen], [place for n in chosen for place in answers[n]]
+        prompt_B = torch.tensor([b for b, n in enumerate(chosen) for _ in answers[n]], device=model.device)
         batch = to_batch(base, [rows[place] for place in read])
         tell(read, batch["attention_mask"])
         state_BTF = model.get_encoder()(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-        labels_BT, mask_BT = to_batch(base, [rows[p] for p in written])["labels"], batch["attention_mask"][whose]
+        labels_BT = to_batch(base, [rows[place] for place in written])["labels"]
+        mask_BT = batch["attention_mask"][prompt_B]
         tell(written, mask_BT)
-        encoded = BaseModelOutput(last_hidden_state=state_BTF[whose])
+        encoded = BaseModelOutput(last_hidden_state=state_BTF[prompt_B])
         logits_BTV = model(encoder_outputs=encoded, attention_mask=mask_BT, labels=labels_BT).logits.float()
         asked_BT = labels_BT != IGNORED
         logits_NV, row_N = logits_BTV[asked_BT], asked_BT.nonzero()[:, 0].tolist()
         logp_N = logits_NV.gather(-1, labels_BT[asked_BT][:, None])[:, 0] - logits_NV.logsumexp(-1)
         yield [written[b] for b in row_N], logp_N
-
-
-def _longest(rows: Sequence[Row], places: Sequence[int]) -> int:
-    """Tokens of a prompt and of all that is written after it."""
-    return len(rows[places[0]]["input_ids"]) + sum(len(rows[place]["labels"]) for place in places)
 
 
 def _routed(known: Mapping[str, Any] | None, rows: int) -> list[Hashable]:
@@ -318,7 +312,3 @@ def _routed(known: Mapping[str, Any] | None, rows: int) -> list[Hashable]:
         for values in (known or {}).values()
     ]
     return list(zip(*columns, strict=True)) if columns else [()] * rows
-
-
-def _vocabulary(base: Base) -> int:
-    return int(base.model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from yosegi.objectives import cross_entropy
 
@@ -14,6 +15,12 @@ from yosegi.objectives import cross_entropy
 def lm(model: nn.Module, batch: Mapping[str, Any], tokens: Tensor | int) -> Tensor:
     """Returns the mean -log p of all tokens but the first (`batch["labels"]`, -100 on the padding)."""
     return cross_entropy(model, batch, batch["labels"], tokens)
+
+
+def next_token_loss(model: nn.Module, ids_BT: Tensor) -> Tensor:
+    """Returns the same for whole rows of one length; torch can compile it."""
+    logits_BTV = model(input_ids=ids_BT, use_cache=False).logits[:, :-1]
+    return functional.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT[:, 1:].flatten())
 
 
 def targets(prompt: list[int], answer: list[int]) -> list[int]:

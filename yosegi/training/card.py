@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yosegi.bases import Base
+from yosegi.engine.rows import cut_words
 from yosegi.run import peak_memory
 from yosegi.training.precision import wants_bf16
 from yosegi.training.settings import Settings
@@ -32,6 +33,8 @@ def card(
         init_seed: of its own start, where it is not that of the settings.
         parents: the experts it began as.
     """
+    cut = cut_words(measured.get("cut", {}), measured.get("rows", 0))
+    measured = {key: value for key, value in measured.items() if key != "cut"} | ({"cut": cut} if cut else {})
     cost = {
         "precision": "bf16" if wants_bf16(base, settings.precision) else "fp32",
         "peak_mem_mb": round(peak_memory()),

@@ -14,7 +14,6 @@ from yosegi.bases import Base
 from yosegi.engine.packing import keeps_apart, pack
 from yosegi.engine.rows import Row, context_length, cut_words, tokenise
 from yosegi.errors import Invalid
-from yosegi.objectives import IGNORED
 from yosegi.tasks import Example
 from yosegi.training.settings import Settings
 
@@ -132,11 +131,6 @@ def passes(places: Sequence[Place], tokens: int, rows: int | None = None) -> Ite
         chosen.append(place)
     if chosen:
         yield sorted(chosen, key=lambda p: p.learner)
-
-
-def count_targets(row: Mapping[str, list[int]], seq2seq: bool) -> int:
-    """Returns how many tokens of a row are learnt; a decoder never predicts the first."""
-    return sum(label != IGNORED for label in row["labels"][0 if seq2seq else 1 :])
 
 
 def row_length(row: Mapping[str, list[int]], seq2seq: bool) -> int:

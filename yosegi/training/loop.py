@@ -29,14 +29,14 @@ from yosegi.core.expert import Expert
 from yosegi.core.mix import named
 from yosegi.core.model import Banks, attach
 from yosegi.core.router import Router
-from yosegi.engine.rows import order, to_batch, tokens_by_step
+from yosegi.engine.rows import order, targets_of, to_batch, tokens_by_step
 from yosegi.errors import Diverged, Invalid, MissingExtra
 from yosegi.estimate.memory import TOKENS
 from yosegi.progress import progress
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.balancing import Balancing
-from yosegi.training.data import LearnerData, Place, TrainingData, count_targets, passes, read, row_length, warn
+from yosegi.training.data import LearnerData, Place, TrainingData, passes, read, row_length, warn
 from yosegi.training.interrupt import interruptible
 from yosegi.training.precision import wants_bf16
 from yosegi.training.settings import Settings
@@ -116,7 +116,7 @@ class Job:
         for name in groups:
             if name not in found:
                 raise Invalid(f"{name!r} has no examples to learn from.")
-            if not any(count_targets(row, self.base.seq2seq) for row in found[name].rows):
+            if not any(targets_of(row, self.base.seq2seq) for row in found[name].rows):
                 raise Invalid(
                     f"{name!r} has nothing to learn: its {len(found[name].rows)} rows hold no token to predict."
                 )
@@ -267,7 +267,7 @@ def train_loop(
     objective = balancing or registry.find("objectives", settings.objective)
     update = Update(parts, [data.name for data in learners], settings, masks, job.add_up if job.shared else None)
     orders = [data.order or order(len(data.rows), data.steps * data.batch, settings.seed) for data in learners]
-    targets = [[count_targets(row, base.seq2seq) for row in data.rows] for data in learners]
+    targets = [[targets_of(row, base.seq2seq) for row in data.rows] for data in learners]
     tokens = [tokens_by_step(data.rows, own, data.batch) for data, own in zip(learners, orders, strict=True)]
     autocast = job.autocast()
     torch.manual_seed(settings.seed)

@@ -16,9 +16,11 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from yosegi.bases import Base
+from yosegi.engine.rows import Row
+from yosegi.engine.score import sum_logprobs
+from yosegi.objectives.lm import next_token_loss
 from yosegi.run import Run
 from yosegi.training.loop import Columns, Job, run_steps
 from yosegi.training.settings import Settings
@@ -114,23 +116,11 @@ def matrices_and_others(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict
     return matrices, {name: p for name, p in model.named_parameters() if name not in matrices}
 
 
-def next_token_loss(model: nn.Module, ids_BT: Tensor) -> Tensor:
-    """Cross entropy of each token given those before it, in nats, the mean over all tokens."""
-    logits_BTV = model(input_ids=ids_BT, use_cache=False).logits[:, :-1]
-    return cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT[:, 1:].flatten())
-
-
-@torch.no_grad()
 def mean_loss(model: nn.Module, rows_NT: Tensor, batch: int = 32, bf16: bool = False) -> float:
-    """`next_token_loss` over many rows; exp of it is the perplexity."""
-    device, training = next(model.parameters()).device, model.training
-    model.eval()
-    total = 0.0
-    for ids_BT in rows_NT.split(batch):
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            total += next_token_loss(model, ids_BT.to(device)).item() * len(ids_BT)
-    model.train(training)
-    return total / len(rows_NT)
+    """Returns the mean -log p of the tokens of many rows but their first; exp of it is the perplexity."""
+    rows: list[Row] = [{"input_ids": ids, "labels": ids} for ids in rows_NT.tolist()]
+    logprobs = sum_logprobs(Base("new", "", model, None), rows, batch_size=batch, bf16=bf16)
+    return -sum(logprobs) / rows_NT[:, 1:].numel()
 
 
 def rows_of(step: int, batch: int, rows: int, seed: int) -> Tensor:

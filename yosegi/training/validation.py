@@ -4,23 +4,21 @@ The first falls and the second rises: what is learnt, and what is forgotten for 
 so many steps, and after the last; it draws no random numbers, so the training is the same to the last bit with and without it.
 """
 
-import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from yosegi import registry
 from yosegi.bases import Base
-from yosegi.engine.rows import Row, to_batch
-from yosegi.errors import Invalid
-from yosegi.estimate.memory import TOKENS
+from yosegi.engine.rows import Row, targets_of
+from yosegi.engine.score import sum_logprobs
+from yosegi.errors import Invalid, NotFinite
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.training.data import Place, count_targets, passes, read
+from yosegi.training.data import read
 from yosegi.training.precision import wants_bf16
 from yosegi.training.settings import Settings
 
@@ -88,15 +86,16 @@ class Measure:
             return 0.0
         started = time.monotonic()
         for name, rows in self.rows.items():
-            loss = mean_loss(self.base, rows, self.settings, set_batch, self.tokens_per_pass)
-            known = loss if math.isfinite(loss) else None
-            self.run.log({"step": step, **row, "validation": name, "validation_loss": known})
+            try:
+                loss = mean_loss(self.base, rows, self.settings, set_batch, self.tokens_per_pass)
+            except NotFinite:  # one learner of several may have diverged
+                loss = None
+            self.run.log({"step": step, **row, "validation": name, "validation_loss": loss})
         took = time.monotonic() - started
         self.seconds += took
         return took
 
 
-@torch.no_grad()
 def mean_loss(
     base: Base,
     rows: Sequence[Row],
@@ -113,18 +112,12 @@ def mean_loss(
         set_batch: tells the routers.
         tokens_per_pass: tokens that go through the base at once, padding included.
     """
-    model, device = base.model, next(base.model.parameters()).device
-    objective = registry.find("objectives", settings.objective)
-    budget = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
-    places = [Place(len(row["input_ids"]), 0, place) for place, row in enumerate(rows)]
-    training, nats = model.training, 0.0
-    model.eval()
-    try:
-        for chosen in passes(places, budget):
-            batch = to_batch(base, [rows[p.row] for p in chosen])
-            set_batch(len(chosen), batch["attention_mask"])
-            with torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision)):
-                nats += objective(model, batch, 1).item()
-    finally:
-        model.train(training)
-    return nats / max(1, sum(count_targets(row, base.seq2seq) for row in rows))
+    logprobs = sum_logprobs(
+        base,
+        rows,
+        set_batch=lambda places, mask_BT: set_batch(len(places), mask_BT),
+        batch_size=sys.maxsize,
+        tokens=tokens_per_pass,
+        bf16=wants_bf16(base, settings.precision),
+    )
+    return -sum(logprobs) / max(1, sum(targets_of(row, base.seq2seq) for row in rows))
