@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.library.store import Library
@@ -21,7 +22,7 @@ def expert(name, rank=2, scale=0.5, layers=LAYERS, dtype=torch.float32, **card):
     return Expert(name, factors, known | {"sha256": "s", "metrics": {"loss": 1.0}, "data_hash": "d"} | card)
 
 
-@pytest.mark.parametrize(("ranks", "scales"), [((2, 2), (0.5, 0.5)), ((3, 1), (2.0, 0.7)), ((1, 4), (-1.0, 0.0))])
+@each("ranks, scales", [((2, 2), (0.5, 0.5)), ((3, 1), (2.0, 0.7)), ((1, 4), (-1.0, 0.0))])
 def test_delta_is_the_difference_of_deltas(ranks, scales):
     t, g = expert("t", ranks[0], scales[0]), expert("g", ranks[1], scales[1])
     found = subtract(t, g)
@@ -76,7 +77,7 @@ def test_factors_is_what_peft_does_and_not_the_difference_of_deltas():
 @pytest.mark.parametrize("mode", ["delta", "factors"])
 def test_the_card_says_where_it_comes_from_and_it_can_be_kept(mode, tmp_path):
     found = subtract(expert("t", task_type="SEQ_2_SEQ_LM"), expert("g"), mode, "t without g")
-    assert found.card["parents"] == ["t", "g"] and found.card["recipe"] == {"subtract": "g", "mode": mode}
+    assert found.card["parents"] == ["t", "g"] and found.card["training"] == {"subtract": "g", "mode": mode}
     assert found.tasks == ("task t",) and found.card["task_type"] == "SEQ_2_SEQ_LM" and found.card["data_hash"] == "d"
     assert not {"metrics", "sha256", "init", "init_seed"} & set(found.card), "those were of the other expert"
     library = Library(tmp_path)

@@ -21,7 +21,7 @@ CARD, README = "expert.json", "README.md"
 # fmt: off
 FIELDS = (
     "name", "base", "base_hash", "task", "data_hash", "init", "init_seed", "rank", "alpha", "targets",
-    "recipe", "parents", "metrics", "created", "yosegi_version", "sha256",
+    "training", "parents", "metrics", "created", "yosegi_version", "sha256",
 )
 # fmt: on
 """Every expert.json has these, null where nobody knows; it may have more."""
@@ -162,7 +162,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         "initialiser": card["init"]
         and card["init"] + (f", seed {card['init_seed']}" if card["init_seed"] is not None else ""),
         "made from": ", ".join(card["parents"]),
-        "recipe": card["recipe"],
+        "training": card["training"],
         **_errors(card),
         "made": f"{card['created']}, yosegi {card['yosegi_version']}",
     }
@@ -211,25 +211,25 @@ def _errors(card: Mapping[str, Any]) -> dict[str, str]:
 
 def _sum(card: Mapping[str, Any]) -> list[str]:
     """A merged expert as a sum of its parents, and the command that makes it again; nothing for any other."""
-    recipe, parents = card["recipe"], list(card["parents"])
-    weights = recipe.get("weights") if isinstance(recipe, Mapping) and "merge" in recipe else None
+    training, parents = card["training"], list(card["parents"])
+    weights = training.get("weights") if isinstance(training, Mapping) and "merge" in training else None
     if not isinstance(weights, list) or not weights or len(weights) != len(parents):
         return []  # not merged; or by groups of layers, which no such command makes
     if not all(isinstance(weight, int | float) for weight in weights):
         return []
-    more = {name: value for name, value in recipe.items() if name not in ("merge", "weights")}
+    more = {name: value for name, value in training.items() if name not in ("merge", "weights")}
     words = [
         "yosegi",
         "merge",
         *parents,
         "--method",
-        recipe["merge"],
+        training["merge"],
         "--weights=" + ",".join(f"{w!r}" for w in weights),
     ]
     words += [word for name, value in more.items() for word in ("--set", f"{name}={value}")]
     terms = " + ".join(f"{w:.4g} · {parent}" for w, parent in zip(weights, parents, strict=True))
     return [
-        f"Merged by {recipe['merge']} from {terms}. Made again by",
+        f"Merged by {training['merge']} from {terms}. Made again by",
         "",
         "```sh",
         shlex.join([*words, "--name", card["name"]]),

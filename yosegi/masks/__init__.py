@@ -1,8 +1,9 @@
-"""Masks: which entries of the update survive. A mask acts on the update, not on the gradient: under AdamW, weight decay and
-stale momentum move entries whose gradient is zero.
+"""Masks: which entries are updated. A mask acts on the update, not on the gradient: under AdamW, weight decay and stale
+momentum change entries whose gradient is zero.
 
-A method is a function of the entries by name: mask(entries, **its own) -> {name: True where an entry may move}, or None for
-all. Two ways to keep to it: `hold` puts back what an optimizer moved; `Seen` shows the optimizer only what moves.
+A method is a function mask(entries by name, **its arguments) -> {name: True where an entry is updated}, or None for all.
+There are two ways to apply a mask: `hold` restores frozen entries after each step; `Seen` shows the optimizer only the
+entries that train.
 """
 
 from collections.abc import Mapping
@@ -13,19 +14,19 @@ from torch import Tensor, nn
 
 
 def hold(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], mask: Mapping[str, Tensor]) -> None:
-    """From now on every step of the optimizer leaves the entries where `mask` is False as they were, bit for bit."""
+    """Makes every step of the optimizer leave the entries where `mask` is False bit-identical."""
     before: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def remember(*_: Any) -> None:
+    def store(*_: Any) -> None:
         before.update({name: parameters[name].detach().clone() for name in mask})
 
     @torch.no_grad()
     def restore(*_: Any) -> None:
-        for name, moves in mask.items():
-            parameters[name].copy_(torch.where(moves, parameters[name], before[name]))
+        for name, trains in mask.items():
+            parameters[name].copy_(torch.where(trains, parameters[name], before[name]))
 
-    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_pre_hook(store)
     optimizer.register_step_post_hook(restore)
 
 
@@ -39,10 +40,17 @@ class Seen:
         parameter: the whole.
         part: [first:last] of its first axis; None for all.
         moves: True where an entry of the whole may move; None for all.
+        plain: shown as it lies in memory, for an optimizer that would replace a transposed view by a copy.
     """
 
-    def __init__(self, parameter: nn.Parameter, part: tuple[int, int] | None = None, moves: Tensor | None = None):
-        self.whole, self.part = parameter, part
+    def __init__(
+        self,
+        parameter: nn.Parameter,
+        part: tuple[int, int] | None = None,
+        moves: Tensor | None = None,
+        plain: bool = False,
+    ):
+        self.whole, self.part, self.turned = parameter, part, plain and not parameter.is_contiguous()
         values = self._own(parameter.data)  # the same memory
         self.place_J: Tensor | None = None
         if moves is not None:
@@ -50,7 +58,7 @@ class Seen:
             self.place_J = _in_memory(self._own(moves).to(values.device), values).nonzero().squeeze(1)
             self.leaf = nn.Parameter(self.flat.index_select(0, self.place_J))
         else:
-            self.leaf = parameter if part is None else nn.Parameter(values)
+            self.leaf = parameter if part is None and not self.turned else nn.Parameter(values)
 
     def take_grad(self) -> None:
         """The gradient of the whole becomes that of the leaf."""
@@ -72,7 +80,8 @@ class Seen:
             self.leaf.data.copy_(self.flat.index_select(0, self.place_J))
 
     def _own(self, tensor: Tensor) -> Tensor:
-        return tensor if self.part is None else tensor[slice(*self.part)]
+        tensor = tensor if self.part is None else tensor[slice(*self.part)]
+        return tensor.mT if self.turned else tensor
 
 
 def _in_memory(tensor: Tensor, like: Tensor) -> Tensor:

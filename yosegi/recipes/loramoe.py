@@ -23,8 +23,8 @@ from yosegi.study import Study, arms_finding, claims, claims_finding, measures
 from yosegi.study.kinds import Way, read_general, read_kinds, shown_finding
 from yosegi.study.pace import cost_finding, equal_rank, equal_time, measure_pace
 from yosegi.study.tables import changes
-from yosegi.training.loramoe import EXPERTS, LoraMoeSettings
-from yosegi.training.settings import Settings
+from yosegi.training.loramoe import EXPERTS
+from yosegi.training.settings import LoraMoeSettings, Settings
 
 CONTROLS = {
     "random types": ("random", "paper"),

@@ -19,8 +19,8 @@ from yosegi.study.study import Study, Training, load
 from yosegi.study.sweep import Option, Sweep, sweep
 from yosegi.study.tables import changes
 from yosegi.tasks import Example, Task
-from yosegi.training.loramoe import EXPERTS, LoraMoeSettings, loramoe
-from yosegi.training.settings import Settings
+from yosegi.training.loramoe import EXPERTS, loramoe
+from yosegi.training.settings import LoraMoeSettings, Settings
 
 EVERY = ("both", "mixed", "all", "known")
 """Names of all kinds, of all languages, and of groups of questions."""
