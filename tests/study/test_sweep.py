@@ -43,3 +43,20 @@ def test_a_frontier_has_no_beaten_point():
     tried = [[-2.0, -9.0], [-0.3, -0.1], [-0.1, -0.3], [-0.2, -1.0], [-0.5, -0.1]]
     assert frontier(tried) == [[-0.3, -0.1], [-0.1, -0.3]]
     assert frontier([[-1.0, -1.0], [-2.0, -1.0]]) == [[-1.0, -1.0]], "a tie in one and a loss in the other is beaten"
+
+
+def test_an_arm_that_is_to_keep_as_much_as_another(tmp_path):
+    bank = {0.001: [-3.0, -0.1], 0.01: [-1.0, -0.5], 0.02: [-2.0, -0.9]}
+    lora = {0.001: [-3.0, -0.1], 0.005: [-2.0, -0.4], 0.01: [-1.5, -0.6], 0.02: [-0.5, -2.0]}
+
+    def keeping(own, name):
+        tried = {"bank": bank, "lora": own}
+        grids = {arm: {"lr": tuple(rates)} for arm, rates in tried.items()}
+        return sweep(tmp_path / name, grids, lambda arm, o: tried[arm][o["lr"]]).keeping("lora", "bank")
+
+    assert keeping(lora, "all") == {"lr": 0.005}
+    assert keeping({rate: lora[rate] for rate in (0.01, 0.02)}, "none") == {"lr": 0.01}, (
+        "none keeps as much: the one that keeps most"
+    )
+    assert keeping({0.001: [-3.0, -0.1], 0.005: [-0.4, -0.4]}, "own") is None, "its own choice does already"
+    assert keeping({rate: numbers[:1] for rate, numbers in lora.items()}, "unknown") is None

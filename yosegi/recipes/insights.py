@@ -134,5 +134,5 @@ def main(config: Config, run: Run) -> None:
             "How many clusters", [measure], [number], figure=by_number("log p by clusters", measure, curves, "clusters"),
             more={"silhouette": {arm: round(fmean(values), 4) for arm, values in silhouettes.items()}},
         ),
-        claims_finding(claims("tasks", table), [measure]),
+        claims_finding(claims({"tasks": table}), [measure]),
     ])  # fmt: skip

@@ -23,17 +23,20 @@ from yosegi.training.settings import Settings
 
 SKILLS = "reverse,sort,succ,chain,wp_en,wp_ja,double,shift,upper,last,add,max"
 COMPOSITIONS = "reverse+sort,upper+shift,reverse+double,chain+wp_en,upper+last,sort+double,janum+add,shift+last"
-CLAIMS = claims("new tasks", {
-    "mbc · uniform": {"mhr": "+1.2", "random · uniform": "> 0"},
-    "mbc · arrow": {"mbc · uniform": "+0.3", "base": "+3.6", "shared": "+1.8"},
-    "private · arrow": {"private · uniform": "+1.8"},
-    "private · predictor": {"private · uniform": "+0.9"},
-    "private · centroid": {"private · uniform": "+0.9"},
-}) + claims("known tasks", {
-    "mbc · oracle": {"random · oracle": "> 0"},
-    "mbc · arrow": {"mbc · oracle": "≈ 0"},
-    "private · arrow": {"private · uniform": "> 0", "private · oracle": "≈ 0"},
-    "private · predictor": {"private · oracle": "≈ 0"},
+CLAIMS = claims({
+    "new tasks": {
+        "mbc · uniform": {"mhr": "+1.2", "random · uniform": "> 0"},
+        "mbc · arrow": {"mbc · uniform": "+0.3", "base": "+3.6", "shared": "+1.8"},
+        "private · arrow": {"private · uniform": "+1.8"},
+        "private · predictor": {"private · uniform": "+0.9"},
+        "private · centroid": {"private · uniform": "+0.9"},
+    },
+    "known tasks": {
+        "mbc · oracle": {"random · oracle": "> 0"},
+        "mbc · arrow": {"mbc · oracle": "≈ 0"},
+        "private · arrow": {"private · uniform": "> 0", "private · oracle": "≈ 0"},
+        "private · predictor": {"private · oracle": "≈ 0"},
+    },
 })  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def main(config: Config, run: Run) -> None:
     about = [f"{len(pairs)} pairs; nobody has seen an example of the two at once.", *options.text()]
     study.save("LoRA Soups: two skills at once", [
         arms_finding("Two skills at once, by every way to put them together", scores, about),
-        claims_finding(claims("pairs", table), scores, note="The paper's numbers are relative gains of Llama-2 7B on GSM-Hard."),
+        claims_finding(claims({"pairs": table}), scores, note="The paper has relative gains of Llama-2 7B on GSM-Hard."),
         task_by_task(scores[0]),
         movement(study.library(seed) for seed in config.seeds),
     ])  # fmt: skip

@@ -52,9 +52,14 @@ class Claim:
         return f"{self.arm} {'is as good as' if self.equality else 'beats'} {self.against}"
 
 
-def claims(group: str, table: Mapping[str, Mapping[str, str]]) -> list[Claim]:
-    """The claims of a table: arm -> the arm it is compared with -> what the paper measured."""
-    return [Claim(group, arm, against, paper) for arm, others in table.items() for against, paper in others.items()]
+def claims(table: Mapping[str, Mapping[str, Mapping[str, str]]]) -> list[Claim]:
+    """The claims of a table: questions -> arm -> the arm it is compared with -> what the paper measured."""
+    return [
+        Claim(group, arm, against, paper)
+        for group, arms in table.items()
+        for arm, others in arms.items()
+        for against, paper in others.items()
+    ]
 
 
 @dataclass(frozen=True)

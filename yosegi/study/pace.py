@@ -19,8 +19,10 @@ import torch
 from yosegi import files
 from yosegi.bases import Base
 from yosegi.findings import Cell, Finding, Table
+from yosegi.inits import fresh
 from yosegi.progress import progress
 from yosegi.run import Run
+from yosegi.training.settings import Settings
 
 ROUNDS = 3
 SPARE = 1.02
@@ -66,6 +68,14 @@ def equal_time(pace: Pace, arm: str, slowest: str, steps: int) -> int | None:
     """The steps that an arm makes in the time of the slowest, if that is worth another training."""
     ratio = pace[slowest]["seconds"] / max(pace[arm]["seconds"], 1e-9)
     return round(steps * ratio) if ratio > SPARE and round(steps * ratio) > steps else None
+
+
+def equal_rank(base: Base, bank: Settings, experts: int) -> int:
+    """The rank of one LoRA that has as many parameters as a bank with its routers; of more, not of fewer."""
+    one = fresh(base.model, "size", rank=1, alpha=1, targets=bank.targets)
+    inner = sum(f.A_RI.shape[1] for f in one.factors.values())
+    of_a_rank = inner + sum(f.B_OR.shape[0] for f in one.factors.values())
+    return -(-experts * (bank.rank * of_a_rank + inner) // of_a_rank)
 
 
 def cost_finding(

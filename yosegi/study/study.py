@@ -123,6 +123,10 @@ class Study:
                 self.lose({name: str(error) for name in group if name not in library})
         return {name: library[whole] for name, whole in zip(trainings, named, strict=True) if whole in library}
 
+    def arms(self, trainings: Mapping[str, Training], seed: int) -> dict[str, Arm]:
+        """The same as arms of one expert."""
+        return {name: Arm(name, [expert]) for name, expert in self.train(trainings, seed).items()}
+
     def keep(
         self, name: str, seed: int, make: Callable[[str], Arm | Expert], library: Library | None = None
     ) -> Arm | None:

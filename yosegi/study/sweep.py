@@ -51,6 +51,17 @@ class Sweep:
                     found.append(f"{arm} ({key} {option[key]:g})")
         return found
 
+    def keeping(self, arm: str, like: str) -> Option | None:
+        """The option with which an arm keeps as much (its second number) as another does with its own; of several the one that
+        learns most, and if none keeps as much, the one that keeps most. None if the arm's own choice does, or nobody measured."""
+        own, goal = ([(o, n) for o, n in self.tried[name] if n and len(n) > 1] for name in (arm, like))
+        kept = next((numbers[1] for option, numbers in goal if option == self.chosen[like]), None)
+        if kept is None or not own:
+            return None
+        enough = [one for one in own if one[1][1] >= kept]
+        option = max(enough, key=lambda one: one[1][0])[0] if enough else max(own, key=lambda one: one[1][1])[0]
+        return None if option == self.chosen[arm] else option
+
     def text(self) -> list[str]:
         """In words: what was chosen, and where the grid was too narrow."""
         chosen = "; ".join(f"{arm} {words(option)}" for arm, option in self.chosen.items())

@@ -1,0 +1,221 @@
+"""What the routers of banks do: does the load collapse, who is active on which questions, and what is each expert worth?
+
+Seeds share no experts: only their types and the size of the load can be averaged over seeds. Intervals are over seeds alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import sqrt
+from statistics import fmean, stdev
+from typing import Any
+
+from yosegi import files
+from yosegi.engine.arm import Arm
+from yosegi.evaluation.routing import trace
+from yosegi.findings import Cell, Estimate, Finding, Matrix, Table
+from yosegi.run import Run
+from yosegi.study.kinds import OTHERS
+from yosegi.study.measures import LOGP, Measure
+from yosegi.study.study import Study
+from yosegi.study.tables import changes, lines, training_curves
+from yosegi.tasks import Example
+
+LAST = 0.2
+"""The end of a training: its last fifth."""
+
+Weights = Sequence[Sequence[float]]
+"""Mean routing weights [layer][expert]."""
+Routes = Mapping[int, Mapping[str, Mapping[str, Any]]]
+"""Seed -> arm -> what `evaluation.routing.trace` says."""
+
+
+def over(values: Sequence[float]) -> Estimate | None:
+    """A mean over seeds with the interval that they allow: t with as many degrees of freedom as there are seeds but one."""
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return Estimate(round(values[0], 4)) if values else None
+    mean, half = fmean(values), float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return Estimate(*(round(number, 4) for number in (mean, mean - half, mean + half)))  # type: ignore[arg-type]
+
+
+def load_finding(
+    run: Run, experts: Mapping[str, Sequence[str]], size: int, compared: tuple[str, str] | None = None
+) -> Finding:
+    """Whether few experts come to bear all: the load's coefficient of variation over a training, by the batches that are learnt.
+
+    Args:
+        run: whose metrics.
+        experts: arm -> the names of its banks there, one for each seed.
+        size: experts of a bank.
+        compared: the arm without a constraint, and that with one.
+    """
+    rows = files.read_jsonl(run.path / "metrics.jsonl")
+    found: list[list[Cell]] = []
+    cvs: dict[str, list[float]] = {}
+    for arm, names in experts.items():
+        seeds = [
+            own for name in names if (own := [row for row in rows if row.get("expert") == name and "load_cv" in row])
+        ]
+        ends = {what: [end(own, what) for own in seeds if any(what in row for row in own)] for what in ENDS}
+        cvs[arm], bearing = ends["load_cv"], [size / (1 + cv * cv) for cv in ends["load_cv"]]
+        found.append([arm, over(ends["load_cv"]), over(bearing), *(over(ends[what]) for what in ENDS[1:])])
+    about = (
+        f"The load's coefficient of variation is 0 where all experts are equally active, and √{size - 1} = {sqrt(size - 1):.2f} "
+        f"where one of {size} is active alone. “Bearing”: how many equal experts would be as uneven, N / (1 + CV²). “Own type”: "
+        "the weight that a question gives the experts of its type."
+    )
+    words = [about, *(_collapse(*compared, cvs[compared[0]], cvs[compared[1]], size) if compared else [])]
+    columns = ["", "load CV", "bearing", "entropy, nats", "own type", "loss of the answers"]
+    table = Table(columns, found, "Means over the last fifth of the steps.")
+    curves = training_curves(run, experts, lambda row: row.get("load_cv"))
+    figure = lines("Load CV while the bank is trained", curves, "step", "coefficient of variation")
+    return Finding("Do few experts come to bear all?", words, table, figure)
+
+
+def _collapse(plain: str, ours: str, without: Sequence[float], with_it: Sequence[float], size: int) -> list[str]:
+    """Whether the load collapses without the constraint, and what the constraint changes, seed by seed."""
+    if not without or len(without) != len(with_it):
+        return []
+    gap = over([a - b for a, b in zip(without, with_it, strict=True)])
+    assert gap is not None
+    bearing = size / (1 + fmean(without) ** 2)
+    collapse = "This is a collapse" if bearing < size / 2 else "This is no collapse"
+    return [
+        f"{collapse}: {plain} ends as uneven as {bearing:.1f} of {size} equal experts. Its load CV is {fmean(without):.2f}, that "
+        f"of {ours} {fmean(with_it):.2f}; the difference is {_words(gap)}."
+    ]
+
+
+ENDS = ("load_cv", "entropy", "match_mass", "ce")
+
+
+def end(rows: Sequence[Mapping[str, Any]], what: str) -> float:
+    """The mean over the end of a training."""
+    return fmean(row[what] for row in rows[-max(1, round(LAST * len(rows))) :] if what in row)
+
+
+def read_routes(
+    study: Study, arms: Mapping[str, Arm], cells: Mapping[str, Sequence[Example]], seed: int
+) -> Mapping[str, Any]:
+    """What each router does on each sample of questions with their gold answers; kept in routes-sSEED.json."""
+    path = study.run.path / f"routes-s{seed}.json"
+    if not path.exists():
+        found = {}
+        for name, arm in arms.items():
+            with arm.attached(study.base) as banks:
+                assert banks is not None
+                found[name] = trace(study.base, banks, cells)
+                del found[name]["tokens"]
+        files.write_json(path, found)
+    return files.read_json(path)
+
+
+def routes_finding(routes: Routes, types: Sequence[int], pairs: Mapping[str, tuple[str, str]]) -> Finding:
+    """Who is active on which questions, and how far the weights of two kinds lie apart, next to two samples of one kind.
+
+    Args:
+        routes: by seed and arm.
+        types: of each expert; the weight of the first type is told.
+        pairs: what is compared -> two samples.
+    """
+    arms = list(dict.fromkeys(arm for of_seed in routes.values() for arm in of_seed))
+    rows: list[list[Cell]] = []
+    text: list[str] = []
+    for arm in arms:
+        seeds = [of_seed[arm] for of_seed in routes.values() if arm in of_seed]
+        for cell in [cell for cell in seeds[0]["tasks"] if not cell.endswith(OTHERS)]:
+            mass = [
+                fmean(sum(w for w, k in zip(row, types, strict=True) if k == 0) for row in s["tasks"][cell])
+                for s in seeds
+            ]
+            rows.append([arm, cell, over(mass), *(over([fmean(s[w][cell]) for s in seeds]) for w in ("cv", "entropy"))])
+        told = []
+        for what, (a, b) in pairs.items():
+            if distance := over(
+                [apart(s["tasks"][a], s["tasks"][b]) for s in seeds if a in s["tasks"] and b in s["tasks"]]
+            ):
+                told.append(f"{what} {_words(distance)}")
+        samples = [
+            [apart(s["tasks"][a], s["tasks"][a + OTHERS]) for a in s["tasks"] if a + OTHERS in s["tasks"]]
+            for s in seeds
+        ]
+        if told and (same := over([fmean(some) for some in samples if some])):
+            told.append(f"two samples of one kind {_words(same)}, which is what chance does")
+        text += (
+            [f"How far the mean weights of {arm} lie apart (0: the same; 1: no expert in common): {'; '.join(told)}."]
+            if told
+            else []
+        )
+    table = Table(["", "questions", "weight of the first type", "load CV", "entropy, nats"], rows, "Means over layers.")
+    return Finding("Who is active on which questions", text, table)
+
+
+def apart(a: Weights, b: Weights) -> float:
+    """The mean total variation of two weights [layer][expert]."""
+    return fmean(sum(abs(x - y) for x, y in zip(*rows, strict=True)) / 2 for rows in zip(a, b, strict=True))
+
+
+def ablate(
+    study: Study, arm: Arm, questions: Mapping[str, Sequence[Example]], labels: Sequence[str], seed: int
+) -> Mapping[str, Mapping[str, list[float]]]:
+    """The log p of the answers to each group of questions with all experts ("all") and without each; kept in ablation-sSEED.json.
+
+    Experts are named by `labels`, since those of two seeds have only their type in common.
+    """
+    path = study.run.path / f"ablation-s{seed}.json"
+    if not path.exists():
+        without = {
+            "all": arm,
+            **{f"without {n}": replace(arm, ablate=(e.name,)) for n, e in zip(labels, arm.experts, strict=True)},
+        }
+        files.write_json(
+            path, {name: {g: study.logps(one, some) for g, some in questions.items()} for name, one in without.items()}
+        )
+    return files.read_json(path)
+
+
+def ablation_finding(
+    ablations: Mapping[int, Mapping[str, Mapping[str, list[float]]]], text: Sequence[str] = ()
+) -> Finding:
+    """What is lost without each expert, by group of questions, and a heat map of it."""
+    first = next(iter(ablations.values()))
+    measures = [
+        Measure(
+            group, LOGP, {arm: {s: ablations[s][arm][group] for s in ablations} for arm in first}, [group] * len(values)
+        )
+        for group, values in first["all"].items()
+    ]
+    arms = [arm for arm in first if arm != "all"]
+    values = [[one.value if (one := m.change(arm, "all")) else None for m in measures] for arm in arms]
+    found = changes(measures, text, "What each expert is worth", against="all")
+    figure = Matrix("Change of log p without an expert", "Mean over seeds.", arms, [m.group for m in measures], values)
+    return replace(found, figure=figure)
+
+
+def own_type(
+    ablations: Mapping[int, Mapping[str, Mapping[str, list[float]]]], kinds: Sequence[str], types: Sequence[int]
+) -> Measure:
+    """The log p without an expert of a question's own type and without one of another, a mean over such experts.
+
+    Args:
+        ablations: by seed, what `ablate` says; its groups are called "KIND LANGUAGE".
+        kinds: the types, in order.
+        types: of each expert, in order.
+    """
+    scores: dict[str, dict[int, list[float]]] = {"without its own type": {}, "without another type": {}}
+    for seed, worth in ablations.items():
+        experts = [values for arm, values in worth.items() if arm != "all"]
+        for group in [group for group in worth["all"] if group.split(" ")[0] in kinds]:
+            kind = kinds.index(group.split(" ")[0])
+            for name, own in zip(scores, (True, False), strict=True):
+                chosen = [of[group] for of, k in zip(experts, types, strict=True) if (k == kind) is own]
+                scores[name].setdefault(seed, []).extend(fmean(values) for values in zip(*chosen, strict=True))
+    questions = max((len(v) for v in scores["without its own type"].values()), default=0)
+    return Measure("all kinds", LOGP, scores, ["all kinds"] * questions)
+
+
+def _words(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
