@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
 RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
+Config = Annotated[Path | None, typer.Option(help="A YAML file of any of these settings; flags come on top of it.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 
 
@@ -113,6 +115,11 @@ def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
             if problem["type"] == "extra_forbidden":
                 near = difflib.get_close_matches(name, known, n=1)
                 said.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            elif problem["type"] == "literal_error":
+                choices = re.findall("'([^']*)'", problem["ctx"]["expected"])
+                near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
+                hint = f"Did you mean {near[0]!r}? " if near else ""
+                said.append(f"--{name.replace('_', '-')}: {problem['input']!r}. {hint}There are: {', '.join(choices)}")
             elif not name:  # two settings that do not go together
                 said.append(problem["msg"].removeprefix("Value error, "))
             else:
