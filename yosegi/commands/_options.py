@@ -116,7 +116,7 @@ def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
                 near = difflib.get_close_matches(name, known, n=1)
                 said.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
             elif problem["type"] == "literal_error":
-                choices = re.findall("'([^']*)'", problem["ctx"]["expected"])
+                choices = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
                 near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
                 hint = f"Did you mean {near[0]!r}? " if near else ""
                 said.append(f"--{name.replace('_', '-')}: {problem['input']!r}. {hint}There are: {', '.join(choices)}")
