@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,13 +39,13 @@ from trl import SFTConfig, SFTTrainer
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
 from yosegi.engine.rows import order, tokenise
+from yosegi.estimate.memory import TOKENS
 from yosegi.inits import fresh
 from yosegi.library.interchange import read_peft, write_peft
 from yosegi.library.store import Library
 from yosegi.objectives.lm import lm
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.training.descent import TOKENS
 from yosegi.training.fleet import fleet
 from yosegi.training.settings import Settings
 
@@ -101,7 +102,7 @@ def theirs(base: Base, start: Path, examples: list[Example], how: Settings, run:
     """TRL and PEFT, told what `how` says."""
     rows = tokenise(base, examples, how.max_length, how.objective)
     places = (how.max_steps or 0) * how.per_device_train_batch_size
-    told = how.model_dump(include=SHARED) | {"warmup_steps": round(how.warmup_share * (how.max_steps or 0))}
+    told = how.model_dump(include=SHARED) | {"warmup_steps": ceil(how.warmup_share * (how.max_steps or 0))}
     trainer = SFTTrainer(
         model=PeftModel.from_pretrained(base.model, start, is_trainable=True),
         args=SFTConfig(str(run.path), **told, **PLAIN),

@@ -3,7 +3,7 @@
 Peer      TRL's SFTTrainer on PEFT's LoRA. It starts from our own fresh expert, exported, and gets the same token rows in the
           same order, the same rank, targets, batch, schedule, clipping and AdamW, and like ours no checkpointing and no bf16.
 Equality  the loss of every step, to 1e-4 of itself.
-Expected  as fast or faster: TRL's loop is underneath both, and yosegi computes logits only where there is an answer. TRL does
+Expected  as fast or faster: the loop is lean, and yosegi computes logits only where there is an answer. TRL does
           that too where it has Triton (a GPU), so expect little of this difference there.
 
 "few shots" is a Llama with 8,192 words that reads eight solved examples first. The first three steps are not counted.
@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,10 @@ class Stamped(Run, TrainerCallback):
         super().__init__(path)
         self.losses, self.times = [], []
 
-    def log(self, **row: Any) -> None:
+    def log(self, *rows: dict[str, Any], **row: Any) -> None:
         """Once a step."""
-        super().log(**row)
-        self.losses.append(row["loss"])
+        super().log(*rows, **row)
+        self.losses.append((rows[0] if rows else row)["loss"])
         self.times.append(time.process_time())
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -63,7 +64,7 @@ def peer(base: Base, examples: list[Example], how: Settings, run: Stamped) -> No
     """TRL and PEFT, told what `how` says."""
     write_peft(fresh(base.model, "start", rank=how.rank, alpha=how.alpha, seed=how.init_seed), run.path / "start")
     rows, places = tokenise(base, examples, how.max_length), how.max_steps * how.per_device_train_batch_size
-    told = how.model_dump(include=SHARED) | {"warmup_steps": round(how.warmup_share * how.max_steps)}
+    told = how.model_dump(include=SHARED) | {"warmup_steps": ceil(how.warmup_share * how.max_steps)}
     trainer = SFTTrainer(
         model=PeftModel.from_pretrained(base.model, run.path / "start", is_trainable=True),
         args=SFTConfig(str(run.path), **told, **PLAIN),

@@ -15,7 +15,9 @@ The command line prints the message of any of them as one line and exits with co
 """
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class YosegiError(Exception):
@@ -81,3 +83,31 @@ class MissingExtra(YosegiError, ImportError):
     def named(cls, package: str, extra: str) -> "MissingExtra":
         """The error for a `package` that comes with an `extra`."""
         return cls(f"This needs {package!r}, which is not installed: pip install 'yosegi[{extra}]'.")
+
+
+@contextmanager
+def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
+    """Turns what pydantic finds wrong with settings into one line; `known` are the names one of which may be meant."""
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        faults = []
+        for problem in error.errors():
+            name = ".".join(map(str, problem["loc"]))
+            if problem["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(name, known, n=1)
+                faults.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            elif problem["type"] == "literal_error":
+                choices = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+                near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
+                hint = f"Did you mean {near[0]!r}? " if near else ""
+                faults.append(
+                    f"--{name.replace('_', '-')}: {problem['input']!r} was given. {hint}There are: {', '.join(choices)}"
+                )
+            elif not name:  # two settings that do not go together
+                faults.append(problem["msg"].removeprefix("Value error, "))
+            else:
+                faults.append(f"--{name.replace('_', '-')}: {problem['msg']} (given: {problem['input']!r})")
+        raise Invalid("; ".join(faults) + ".") from error

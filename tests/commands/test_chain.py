@@ -76,4 +76,4 @@ def test_what_is_exported_comes_back_knowing_its_base_and_nothing_else_is_overwr
     assert "a number is expected" in refused("merge", "sort*nan", "--library", "shelf")
     assert "cannot be called 'experts'" in refused(*TRAIN, "--task", "skills/sort", "--name", "experts")
     code, out, _ = yosegi("doctor")
-    assert "extra [eval]" in out
+    assert "extra [quant]" in out

@@ -65,8 +65,8 @@ def test_what_it_cannot_know_is_refused(refused, words, said):
 def test_defaults_are_those_of_a_training():
     from yosegi.optimizers.apollo import apollo
     from yosegi.optimizers.galore import galore
-    from yosegi.training.loramoe import EXPERTS, FFN, LoraMoeSettings
-    from yosegi.training.settings import Settings
+    from yosegi.training.loramoe import EXPERTS
+    from yosegi.training.settings import FFN, LoraMoeSettings, Settings
 
     own = {
         name: inspect.signature(make).parameters["rank"].default

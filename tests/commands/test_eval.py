@@ -79,10 +79,10 @@ def test_arms_from_a_file(asked, tmp_path):
 
 def test_routers_and_merges_have_the_originals_or_those_that_are_named(asked, yosegi, tmp_path):
     assert yosegi(*["merge", "--library", "shelf", "--name", "both"])[0] == 0
-    arms = "--arm uniform --arm merge:linear --arm both --task skills/copy --limit 2"
+    arms = "--arm uniform --arm merge:svd --arm both --task skills/copy --limit 2"
     for more, experts, suffix in (("", ["copy", "sort"], ""), ("--experts sort,both", ["sort", "both"], "(sort,both)")):
         rows = {row["model"]: row for row in asked(f"{arms} {more}") if row["metric"] != "logp"}
-        assert rows.keys() == {"base", "both", f"uniform{suffix}", f"merge:linear{suffix}"}
+        assert rows.keys() == {"base", "both", f"uniform{suffix}", f"merge:svd{suffix}"}
         routing = files.read_json(tmp_path / "r" / "routing.json")
         assert routing["routers"][f"uniform{suffix}"].get("experts", routing["experts"]) == experts
 
@@ -123,7 +123,7 @@ def test_bases_are_compared(yosegi, names, tmp_path):
 
 def test_bad_input(refused, tmp_path):
     assert "--library is the folder" in refused(*EVAL, "--arm", "arrow")
-    assert "--split: 'tset'. Did you mean 'test'" in refused(*EVAL, "--split", "tset")
+    assert "--split: 'tset' was given. Did you mean 'test'" in refused(*EVAL, "--split", "tset")
     assert "no file" in refused(*EVAL, "--bases", "none.txt")
     (tmp_path / "empty.txt").write_text("# none\n")
     assert "names no base" in refused(*EVAL, "--bases", "empty.txt")

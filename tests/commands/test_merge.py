@@ -57,7 +57,7 @@ def test_it_is_the_merge_with_these_arguments(yosegi, shelf, tmp_path, method, h
     for layer in want.factors:
         torch.testing.assert_close(shelf["both"].delta(layer), want.delta(layer))
     card = json.loads(out)
-    assert card["recipe"] == want.card["recipe"] and card["parents"] == ["maths", "code"]
+    assert card["training"] == want.card["training"] and card["parents"] == ["maths", "code"]
     assert card["relative_error"] == want.card["relative_error"]
     assert card.get("truncation_error") == want.card.get("truncation_error")
 
@@ -86,7 +86,7 @@ def test_the_readme_makes_it_again(yosegi, shelf):
     assert yosegi(*shlex.split(line)[1:], "--library", "shelf", "--overwrite")[0] == 0
     for layer in first.factors:
         assert torch.equal(first.delta(layer), shelf["both"].delta(layer))
-    assert first.card["recipe"] == shelf["both"].card["recipe"]
+    assert first.card["training"] == shelf["both"].card["training"]
 
 
 def test_it_tells_both_errors(yosegi, shelf):
@@ -114,7 +114,7 @@ def test_it_tells_both_errors(yosegi, shelf):
         ("svd{rank=1.5}", "rank='1.5'"),
         ("dare{seed=x}", "seed is of type int; x"),
         ("knots{by=tise}", "Did you mean 'ties'?"),
-        ("knots{by=dare,density=.5}", "density means nothing to knots by dare"),
+        ("knots{by=dare,density=.5}", "knots by dare has no density"),
         ("slerp(maths*-1,code*2)", "negative"),
         ("linear(maths*-1,code*2)", "negative"),
         ("svd{weights=[1]}", "2 experts need 2 weights, not 1"),

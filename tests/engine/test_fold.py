@@ -53,7 +53,7 @@ def test_folded_and_routed_say_the_same():
     arm = Arm("cat", experts, "static", {"constraint": "free"}, some_learnt(base, experts), training={"lr": 0.1})
     one = fold(arm, "soup")
     assert one.card["parents"] == ["a", "b", "c"] and one.card["relative_error"] == 0 and one.rank == 7
-    assert one.card["recipe"]["arm"] == {"name": "cat", "lr": 0.1}
+    assert one.card["training"]["arm"] == {"name": "cat", "lr": 0.1}
     torch.testing.assert_close(
         logits(base, [one], Uniform()), logits(base, experts, Static("free"), arm.router_state), atol=1e-5, rtol=1e-4
     )
@@ -79,7 +79,7 @@ def test_fixed_weights_and_what_is_ablated():
         for layer in one.factors:
             deltas = [w * e.delta(layer) for w, e in zip(w_E, experts, strict=True) if layer in e.factors]
             torch.testing.assert_close(one.delta(layer), sum(deltas), atol=1e-6, rtol=1e-5)
-    assert fold(arm, "x").card["recipe"]["weights"] == [0.7, 0.3, -1]
+    assert fold(arm, "x").card["training"]["weights"] == [0.7, 0.3, -1]
     layer = next(iter(experts[0].factors))
     assert torch.equal(fold(Arm("a", experts[:1]), "y").delta(layer), experts[0].delta(layer))
 

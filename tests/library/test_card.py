@@ -65,14 +65,14 @@ def test_a_local_base_is_no_hub_id(tmp_path):
 
 
 def test_nothing_breaks_out_of_a_table():
-    card, config = made(recipe="a | b\n# c", metrics={"m|n": "1\n2"})
+    card, config = made(training="a | b\n# c", metrics={"m|n": "1\n2"})
     rows = [line for line in readme(card, config).splitlines() if line.startswith("|")]
-    assert "| recipe | a \\| b # c |" in rows and "| m\\|n | 1 2 |" in rows
+    assert "| training | a \\| b # c |" in rows and "| m\\|n | 1 2 |" in rows
 
 
 def merged(parents=("a", "b"), **card):
-    recipe = {"merge": "ties", "weights": [0.5, -1.0], "density": 0.2}
-    return readme(*made(name="both", recipe=recipe, parents=list(parents), **card))
+    training = {"merge": "ties", "weights": [0.5, -1.0], "density": 0.2}
+    return readme(*made(name="both", training=training, parents=list(parents), **card))
 
 
 def test_a_merged_expert_says_of_what_and_what_it_cost():
@@ -85,7 +85,7 @@ def test_a_merged_expert_says_of_what_and_what_it_cost():
 
 
 def test_only_a_merge_is_told_as_one():
-    for recipe in (None, "merge", {"method": "lora"}, {"merge": "ties", "weights": [1.0]}, {"merge": "ties"}):
-        assert "Merged" not in readme(*made(recipe=recipe, parents=["a", "b"]))
+    for training in (None, "merge", {"method": "lora"}, {"merge": "ties", "weights": [1.0]}, {"merge": "ties"}):
+        assert "Merged" not in readme(*made(training=training, parents=["a", "b"]))
     text = readme(*made(relative_error=0.25))
     assert "| lost in the cut to this rank | 0.25 of its norm |" in text and "weighted sum" not in text

@@ -24,7 +24,7 @@ def test_one_origin_passes_in_silence():
         warnings.simplefilter("error")
         check_origin([], "compared", "deltas")
         check_origin([expert(n, init="kaiming", init_seed=3) for n in "abc"], "compared", "deltas")
-        check_origin([expert("a", init="kaiming", init_seed=0, recipe={"init_args": {}, "steps": s}) for s in (1, 2)], "compared", "deltas")  # fmt: skip
+        check_origin([expert("a", init="kaiming", init_seed=0, training={"init_args": {}, "steps": s}) for s in (1, 2)], "compared", "deltas")  # fmt: skip
 
 
 def test_two_origins_are_told_with_the_way_out():
@@ -32,12 +32,12 @@ def test_two_origins_are_told_with_the_way_out():
     assert "'a' and 'b'" in said and "kaiming, seed 0; kaiming, seed 1" in said and "cannot be compared" in said
     assert said.endswith("or use deltas.")
     assert "pissa, seed 0" in refused(expert("a", init="kaiming", init_seed=0), expert("b", init="pissa", init_seed=0))
-    args = [expert(n, init="normal", init_seed=0, recipe={"init_args": {"std": s}}) for n, s in (("a", 1), ("b", 2))]
+    args = [expert(n, init="normal", init_seed=0, training={"init_args": {"std": s}}) for n, s in (("a", 1), ("b", 2))]
     assert '{"std": 2}' in refused(*args)
 
 
 def test_who_does_not_say_is_doubted_and_does_not_hide_a_difference():
-    a, b = expert("a", init="kaiming", init_seed=0), expert("b", recipe="by hand")
+    a, b = expert("a", init="kaiming", init_seed=0), expert("b", training="by hand")
     with pytest.warns(UserWarning, match=r"expert 'b' \(1 of 2\) does not say.*use deltas"):
         check_origin([a, b], "compared", "deltas")
     with pytest.warns(UserWarning, match=r"'c' \(2 of 2\)"):

@@ -62,13 +62,13 @@ def test_an_expert_comes_back_as_it_went_in(library):
             "a.v": Factors(torch.randn(1, 6).bfloat16(), torch.randn(2, 1).bfloat16(), 0.3),
             "b.q": Factors(torch.randn(3, 6).double(), torch.randn(2, 3).double(), 1 / 3),
         },
-        {"task": ["gsm8k"], "recipe": {"lr": 1e-3}, "parents": ["p"], "metrics": {"loss": 1.5}, "steps": 7},
+        {"task": ["gsm8k"], "training": {"lr": 1e-3}, "parents": ["p"], "metrics": {"loss": 1.5}, "steps": 7},
     )
     library.add(mixed)
     back = library["数学-1"]
     same(mixed, back)
     assert back.name == "数学-1" and back.tasks == ("gsm8k",)
-    assert back.card["recipe"] == {"lr": 1e-3} and back.card["steps"] == 7 and back.card["metrics"] == {"loss": 1.5}
+    assert back.card["training"] == {"lr": 1e-3} and back.card["steps"] == 7 and back.card["metrics"] == {"loss": 1.5}
     assert library.verify() == []
 
 
@@ -92,7 +92,7 @@ def test_the_card_has_every_field_and_needs_no_tensors(library):
     library.add(expert(task="gsm8k", base="org/model", base_hash="a1b2c3d4e5f6", init="kaiming", init_seed=3))
     (library.path / "x" / "adapter_model.safetensors").unlink()
     card = library.card("x")
-    wanted = "name base base_hash task data_hash init init_seed rank alpha targets recipe parents metrics created yosegi_version"
+    wanted = "name base base_hash task data_hash init init_seed rank alpha targets training parents metrics created yosegi_version"
     assert set(card) == {*wanted.split(), "sha256"}
     assert (card["task"], card["rank"], card["alpha"], card["targets"]) == (["gsm8k"], 2, 1, ["up", "down"])
     assert library.cards() == {"x": card}
@@ -111,7 +111,7 @@ def test_the_card_is_read_off_the_factors_again_when_an_expert_moves(library, tm
 def test_the_model_card_says_what_is_known(library):
     library.add(
         expert("a|b", task=["gsm8k", "mgsm_ja"], base="Qwen/Qwen3-0.6B", base_hash="abc", license="apache-2.0",
-               metrics={"gsm8k/accuracy": 0.41}, recipe={"lr": 1e-3}, init="pissa", init_seed=0)
+               metrics={"gsm8k/accuracy": 0.41}, training={"lr": 1e-3}, init="pissa", init_seed=0)
     )  # fmt: skip
     text = (library.path / "a|b" / "README.md").read_text()
     front = text.split("---\n")[1]
@@ -125,7 +125,13 @@ def test_the_model_card_says_what_is_known(library):
         "tags": ["base_model:adapter:Qwen/Qwen3-0.6B", "lora", "yosegi"],
     }
     assert "More Information Needed" not in text and "None" not in text
-    for said in ("gsm8k, mgsm_ja", "| gsm8k/accuracy | 0.41 |", '| recipe | {"lr": 0.001} |', "pissa, seed 0", "# a|b"):
+    for said in (
+        "gsm8k, mgsm_ja",
+        "| gsm8k/accuracy | 0.41 |",
+        '| training | {"lr": 0.001} |',
+        "pissa, seed 0",
+        "# a|b",
+    ):
         assert said in text, said
 
 
@@ -134,7 +140,7 @@ def test_an_expert_that_cannot_be_written_leaves_nothing(library):
         "NaN": expert(fill=float("nan")),
         "no layers": Expert("x", {}, {}),
         r"\[R, I\]": Expert("x", {"m": Factors(torch.randn(2, 5), torch.randn(3, 4))}),
-        "'recipe' cannot be written": expert(recipe={"fn": print}),
+        "'training' cannot be written": expert(training={"fn": print}),
         "'metrics' cannot be written": expert(metrics={"loss": float("nan")}),
     }
     for message, it in bad.items():
@@ -399,7 +405,7 @@ def test_two_processes_adding_at_once_lose_nothing(library):
 
 
 def test_a_reader_never_sees_half_of_a_replacement(library):
-    versions = {fill: expert(fill=fill, rank=fill, recipe=fill) for fill in (1, 2)}
+    versions = {fill: expert(fill=fill, rank=fill, training=fill) for fill in (1, 2)}
     library.add(versions[1])
     done = threading.Event()
 
@@ -414,7 +420,7 @@ def test_a_reader_never_sees_half_of_a_replacement(library):
     while not done.is_set() or len(seen) < 2:
         e = library["x"]
         (fill,) = {float(x) for f in e.factors.values() for t in f[:2] for x in t.unique()}
-        assert fill == e.card["recipe"] == e.card["rank"] == e.rank
+        assert fill == e.card["training"] == e.card["rank"] == e.rank
         seen.append(fill)
     writer.join()
     assert len(seen) > 10 and library.verify() == []
@@ -556,7 +562,7 @@ def test_originals_are_not_made_of_others_that_are_here(library):
         library.add(expert(name))
     made = {"merge": "svd"}, {"fold": {}}, {"subtract": "a"}, {"merge": "cat", "search": {}}
     for number, recipe in enumerate(made):
-        library.add(expert(f"made{number}", parents=["a", "b"], recipe=recipe))
-    library.add(expert("foreign", parents=["a", "elsewhere"], recipe={"merge": "svd"}))
-    library.add(expert("further", parents=["a"], recipe={"max_steps": 3}))
+        library.add(expert(f"made{number}", parents=["a", "b"], training=recipe))
+    library.add(expert("foreign", parents=["a", "elsewhere"], training={"merge": "svd"}))
+    library.add(expert("further", parents=["a"], training={"max_steps": 3}))
     assert library.originals() == ["a", "b", "foreign", "further"]

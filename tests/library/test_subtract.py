@@ -77,7 +77,7 @@ def test_factors_is_what_peft_does_and_not_the_difference_of_deltas():
 @pytest.mark.parametrize("mode", ["delta", "factors"])
 def test_the_card_says_where_it_comes_from_and_it_can_be_kept(mode, tmp_path):
     found = subtract(expert("t", task_type="SEQ_2_SEQ_LM"), expert("g"), mode, "t without g")
-    assert found.card["parents"] == ["t", "g"] and found.card["recipe"] == {"subtract": "g", "mode": mode}
+    assert found.card["parents"] == ["t", "g"] and found.card["training"] == {"subtract": "g", "mode": mode}
     assert found.tasks == ("task t",) and found.card["task_type"] == "SEQ_2_SEQ_LM" and found.card["data_hash"] == "d"
     assert not {"metrics", "sha256", "init", "init_seed"} & set(found.card), "those were of the other expert"
     library = Library(tmp_path)

@@ -84,12 +84,12 @@ def test_the_order_of_experts_does_not_matter(method):
 def test_the_card_says_where_it_comes_from():
     merged = merge([make("b"), make("a"), make("c", task=["a", "x"])], "svd", [1, 2, 3], name="m", rank=1)
     assert merged.name == "m" and merged.rank == 1
-    assert {key: merged.card[key] for key in ("base", "base_hash", "task", "parents", "recipe")} == {
+    assert {key: merged.card[key] for key in ("base", "base_hash", "task", "parents", "training")} == {
         "base": "B",
         "base_hash": "abc",
         "task": ["a", "b", "x"],
         "parents": ["b", "a", "c"],
-        "recipe": {"merge": "svd", "weights": [1, 2, 3], "rank": 1},
+        "training": {"merge": "svd", "weights": [1, 2, 3], "rank": 1},
     }
 
 
@@ -142,9 +142,9 @@ def test_nothing_is_measured_unless_asked():
 
 
 def test_the_recipe_says_the_defaults_too():
-    recipe = merge([make("a")], "ties", rank="full").card["recipe"]
+    recipe = merge([make("a")], "ties", rank="full").card["training"]
     assert recipe == {"merge": "ties", "weights": [1.0], "density": 0.2, "rank": "full"}
-    assert merge([make("a")], "svd").card["recipe"] == {"merge": "svd", "weights": [1.0]}
+    assert merge([make("a")], "svd").card["training"] == {"merge": "svd", "weights": [1.0]}
 
 
 def test_arguments_are_those_of_the_function_or_of_the_constructor():
@@ -182,7 +182,7 @@ def test_weights_by_layer(method):
     experts = [make("a"), make("b", rank=3), make("c")]
     weights = {"q": [0.5, 0.0, 2.0], "v": [0.0, 0.0, 1.0]}
     merged = merge(experts, method, weights, **({"density": 1.0} if method == "ties" else {}))
-    assert merged.card["parents"] == ["a", "c"] and merged.card["recipe"]["weights"] == {
+    assert merged.card["parents"] == ["a", "c"] and merged.card["training"]["weights"] == {
         "q": [0.5, 2.0],
         "v": [0.0, 1.0],
     }

@@ -28,4 +28,4 @@ def test_without_weights_every_delta_enters_once_even_where_some_lack_a_layer():
         want = sum(e.delta(layer) for e in experts if layer in e.factors)
         torch.testing.assert_close(merged.delta(layer), want)
     assert merged.card["relative_error"] == pytest.approx(0, abs=1e-6)
-    assert merged.card["recipe"]["weights"] == [1.0, 1.0, 1.0]
+    assert merged.card["training"]["weights"] == [1.0, 1.0, 1.0]

@@ -19,7 +19,7 @@ def test_is_the_loop_over_entries(make, trimmed, elected, weights, density):
     for layer in LAYERS:
         want = elected([w * c[layer] for w, c in zip(weights or [1.0] * 3, cut, strict=True)])
         torch.testing.assert_close(merged.delta(layer), want, atol=1e-5, rtol=0)
-    assert merged.card["truncation_error"] == 0 and merged.card["recipe"]["weights"] == weights or [1.0] * 3
+    assert merged.card["truncation_error"] == 0 and merged.card["training"]["weights"] == weights or [1.0] * 3
 
 
 def test_the_trim_is_over_the_whole_expert_and_not_layer_by_layer(make):

@@ -9,7 +9,7 @@ from yosegi.errors import Invalid
 from yosegi.inits import fresh
 from yosegi.recipes._moe_data import Pace, bank, equal_rank, keeper, lora, read, typed_rows
 from yosegi.recipes.loramoe import SMOKE, Config
-from yosegi.training.loramoe import FFN
+from yosegi.training.settings import FFN
 
 
 def test_a_lora_and_a_bank_read_the_same_rows_in_the_same_order():

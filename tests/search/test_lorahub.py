@@ -31,7 +31,7 @@ def loss(base, expert, examples):
 @pytest.mark.parametrize("mix", ["outputs", "factors"])
 def test_it_is_better_than_the_base_and_says_what_it_measured(nano, trio, few, mix):
     expert = lorahub(nano, trio, few, mix=mix, budget=30)
-    recipe = expert.card["recipe"]
+    recipe = expert.card["training"]
     assert recipe["loss"] < recipe["loss_of_base"] and recipe["mix"] == mix and recipe["budget"] == 30
     assert recipe["loss_of_base"] == pytest.approx(-sum(score_answers(nano, few)) / 5, abs=1e-5)
     w = recipe["weights"]
@@ -72,9 +72,9 @@ def test_the_budget_is_kept_and_zero_is_tried_first(nano, trio, few, monkeypatch
         seen.clear()
         expert = lorahub(nano, trio, few[:2], budget=budget)
         assert len(seen) == budget and seen[0] == (0.0, 0.0, 0.0)
-        assert tuple(expert.card["recipe"]["weights"]) in seen
+        assert tuple(expert.card["training"]["weights"]) in seen
     again = lorahub(nano, trio, few[:2], budget=9)
-    assert again.card["recipe"] == expert.card["recipe"], "the same twice"
+    assert again.card["training"] == expert.card["training"], "the same twice"
 
 
 def test_a_rank_cuts_the_sum(nano, trio, few):

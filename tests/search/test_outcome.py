@@ -71,8 +71,8 @@ def test_a_card_says_how_it_was_found(searched, shelf):
     expert = outcome.keep(best, opened, found, "kept")
     shelf.add(expert)
     card = shelf.card("kept")
-    assert card["recipe"]["search"]["split"] == "validation" and card["recipe"]["search"]["trials"] == 8
-    assert card["recipe"]["weights"] == {g: dict.fromkeys("abc", 1 / 3) for g in opened.space.groups}
+    assert card["training"]["search"]["split"] == "validation" and card["training"]["search"]["trials"] == 8
+    assert card["training"]["weights"] == {g: dict.fromkeys("abc", 1 / 3) for g in opened.space.groups}
     assert card["metrics"]["validation skills/add:logp"] == best.means[0] and card["parents"] == ["a", "b", "c"]
     said = outcome.describe(best, opened)
     assert "weights" not in said and set(said["groups"]) == set(opened.space.groups)

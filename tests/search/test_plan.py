@@ -79,7 +79,7 @@ def test_what_is_searched(plan, nano, shelf, trio):
 
 
 def test_what_a_search_kept_is_not_searched_again(plan, nano, shelf, trio):
-    shelf.add(Expert("kept", trio[0].factors, {"base_hash": nano.hash, "recipe": {"merge": "cat", "search": {}}}))
+    shelf.add(Expert("kept", trio[0].factors, {"base_hash": nano.hash, "training": {"merge": "cat", "search": {}}}))
     assert [e.name for e in plan().open(nano).experts] == ["a", "b", "c"]
     assert [e.name for e in plan(experts=("kept", "a")).open(nano).experts] == ["kept", "a"]
 

@@ -92,9 +92,11 @@ def test_what_diverges_is_noted_and_never_tried_again(study, monkeypatch):
 def test_an_arm_is_kept_with_its_router(study):
     experts = list(study.train({"a": training(), "b": training("skills/last")}, 0).values())
     data = {task: read(task, "train", 4) for task in ("skills/sort", "skills/last")}
-    settings = {"steps": 2, "batch": 2, "lr": 0.1}
+    settings = {"steps": 2, "batch_size": 2, "learning_rate": 0.1}
     learnt = study.route("cat", 0, experts, "static", {"constraint": "free"}, data, settings)
-    begun = study.route("cat, untrained", 0, experts, "static", {"constraint": "free"}, data, {**settings, "lr": 0.0})
+    begun = study.route(
+        "cat, untrained", 0, experts, "static", {"constraint": "free"}, data, {**settings, "learning_rate": 0.0}
+    )
     assert learnt.name == "cat" and learnt.training["moved"] > 0 == begun.training["moved"]
     again = study.keep("cat", 0, lambda name: pytest.fail("it is there"))
     assert {k: v.tolist() for k, v in again.router_state.items()} == {

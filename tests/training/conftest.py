@@ -4,8 +4,11 @@ import pytest
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
+from yosegi import files
 from yosegi.bases import Base
-from yosegi.tasks import Example
+from yosegi.core.expert import Expert
+from yosegi.run import Run
+from yosegi.tasks import Example, Score, Task
 
 CHARACTERS = "0123456789+=abcdefghij "
 
@@ -55,3 +58,23 @@ def tiny_t5() -> Base:
         decoder_start_token_id=0,
     )  # fmt: skip
     return Base("tiny-t5", "0123456789ab", T5ForConditionalGeneration(config).eval(), tokenizer)
+
+
+class Sums(Task):
+    """The share of the digits among what was written: something that any model can get better at."""
+
+    name, max_new_tokens = "sums", 6
+
+    def score(self, example, prediction):
+        text = prediction.replace(" ", "")  # which the tokenizer puts between letters
+        return Score(sum(c in "0123456789" for c in text) / max(len(text), 1), text)
+
+
+def flat(expert: Expert) -> torch.Tensor:
+    """All numbers of an expert in a row."""
+    return torch.cat([t.flatten() for f in expert.factors.values() for t in (f.A_RI, f.B_OR)])
+
+
+def rows_of(run: Run) -> list[dict]:
+    """The metrics of a run."""
+    return files.read_jsonl(run.path / "metrics.jsonl")

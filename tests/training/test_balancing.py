@@ -17,7 +17,7 @@ def test_in_one_batch_or_in_several(llama, experts):
         batches = [batch_of(llama, rows, types=types) for rows, types in parts(cut)]
         how.begin(llama, batches if len(batches) > 1 else ())
         loss = sum(how(llama, batch, TOKENS) for batch in batches)
-        found.append({"loss": loss.item(), **how.told()})
+        found.append({"loss": loss.item(), **how.columns()})
     for other in found[1:]:
         assert other.pop("mass")["task"] == pytest.approx(found[0]["mass"]["task"], abs=1e-3)
         assert other == pytest.approx({k: v for k, v in found[0].items() if k != "mass"}, rel=1e-4, abs=1e-5)
@@ -40,16 +40,18 @@ def test_load_and_entropy_by_hand(llama, experts):
     loads = [one.Q_BN.detach().mean(0) for one in seen]
     assert len(loads) == 2
     cv = sum(float(load.std(correction=0) / load.mean()) for load in loads) / 2
-    assert how.told()["load_cv"] == pytest.approx(cv, rel=1e-5)
-    assert how.told()["entropy"] == pytest.approx(float(torch.stack([one.entropy_B for one in seen]).mean()), rel=1e-5)
-    assert "mass" not in how.told(), "no expert has a type"
+    assert how.columns()["load_cv"] == pytest.approx(cv, rel=1e-5)
+    assert how.columns()["entropy"] == pytest.approx(
+        float(torch.stack([one.entropy_B for one in seen]).mean()), rel=1e-5
+    )
+    assert "mass" not in how.columns(), "no expert has a type"
 
 
 def test_a_model_without_routers(llama):
     how = Balancing(Constraint())
     how.begin(llama)
     torch.testing.assert_close(how(llama, batch_of(llama), TOKENS), sft(llama, batch_of(llama), TOKENS))
-    assert set(how.told()) == {"ce"}
+    assert set(how.columns()) == {"ce"}
 
 
 def test_looking_draws_no_random_number(llama, experts):

@@ -5,14 +5,13 @@ import dataclasses
 import pytest
 import torch
 
-from tests.training.conftest import sums, tiny_base
-from tests.training.test_sft import flat
+from tests.training.conftest import flat, sums, tiny_base
 from yosegi import files
-from yosegi.errors import Invalid, UnknownName, WrongBase
+from yosegi.errors import Invalid, WrongBase
 from yosegi.library.store import Library
 from yosegi.run import Run
 from yosegi.training.build import build, build_bank, take_up
-from yosegi.training.settings import Settings
+from yosegi.training.settings import BUILDS, Mhr, Poly, Private, Settings, Shared
 
 QUICK = Settings(num_train_epochs=5, per_device_train_batch_size=4, learning_rate=5e-3, dropout=0, rank=2)
 DATA = {f"t/{k}": sums()[20 * k : 20 * k + 20] for k in range(4)}
@@ -23,7 +22,8 @@ def made(tmp_path):
     def make(way, settings=QUICK, **more):
         base = tiny_base()
         library = Library(tmp_path / way, base.hash, base.name)
-        return library, build(base, library, way, DATA, Run(tmp_path / "run"), settings, **more)
+        how = BUILDS[way](**{key: more.pop(key) for key in tuple(more) if key in BUILDS[way].model_fields})
+        return library, build(base, library, how, DATA, Run(tmp_path / "run"), settings, **more)
 
     return make
 
@@ -72,21 +72,20 @@ def test_what_is_there_stays_and_what_differs_is_refused(made):
 
 
 def test_errors(made, tmp_path):
-    with pytest.raises(UnknownName, match="way to build a library"):
-        made("privat")
     with pytest.raises(Invalid, match="experts of one name"):
         made("private", names=dict.fromkeys(DATA, "one"))
-    with pytest.raises(UnknownName, match="way to train a bank"):
-        build_bank(tiny_base(), "moly", DATA, Run(tmp_path), QUICK)
     with pytest.raises(Invalid, match="begin apart"):
-        build_bank(tiny_base(), "poly", DATA, Run(tmp_path), QUICK.model_copy(update={"init": "pissa"}))
+        build_bank(tiny_base(), Poly(), DATA, Run(tmp_path), QUICK.model_copy(update={"init": "pissa"}), name="poly")
 
 
 def test_mhr_takes_up_a_new_task(tmp_path):
     base, short = tiny_base(), QUICK.model_copy(update={"num_train_epochs": 1})
-    experts, learnt = build_bank(base, "mhr", DATA, Run(tmp_path), short, experts=2, heads=4)
+    bank = build_bank(base, Mhr(experts=2, heads=4), DATA, Run(tmp_path), short, name="mhr")
+    learnt = bank.router_state
     assert all(value.shape == (4, 4, 2) for value in learnt.values())
-    new = take_up(base, experts, learnt, {"a": sums()[:8], "b": sums()[90:]}, Run(tmp_path), short, heads=4)
+    taken = take_up(base, bank, {"a": sums()[:8], "b": sums()[90:]}, Run(tmp_path), short)
+    new = taken.router_state
+    assert taken.heads == 4 and taken.tasks == ("a", "b")
     assert new.keys() == learnt.keys() and all(value.shape == (2, 4, 2) for value in new.values())
     assert any((new[name][0] - new[name][1]).abs().max() > 1e-3 for name in new), "each task its own row"
 
@@ -107,19 +106,19 @@ def test_killed_between_two_experts_that_were_kept(made, tmp_path, monkeypatch):
     library, _ = made("private")
     base = tiny_base()
     whole = Library(tmp_path / "whole", base.hash, base.name)
-    build(base, whole, "private", DATA, Run(tmp_path / "other"), QUICK)
+    build(base, whole, Private(), DATA, Run(tmp_path / "other"), QUICK)
     assert list(library) == list(whole) and all(torch.equal(flat(library[n]), flat(whole[n])) for n in whole)
 
 
 def test_other_data_or_another_base_is_refused(tmp_path):
     base, few = tiny_base(), QUICK.model_copy(update={"limit": 4})
     library = Library(tmp_path / "l", base.hash, base.name)
-    build(base, library, "shared", DATA, Run(tmp_path), few)
+    build(base, library, Shared(), DATA, Run(tmp_path), few)
     with pytest.raises(Invalid, match="another expert"):
-        build(base, library, "shared", DATA, Run(tmp_path), QUICK)
+        build(base, library, Shared(), DATA, Run(tmp_path), QUICK)
     other = dataclasses.replace(base, hash="f" * 12)
     with pytest.raises(WrongBase):
-        build(other, Library(library.path, other.hash), "shared", DATA, Run(tmp_path), few)
+        build(other, Library(library.path, other.hash), Shared(), DATA, Run(tmp_path), few)
 
 
 @pytest.mark.parametrize(("way", "more"), [("private", {"names": {"t/0": "a/b"}}), ("mbc", {"clusters": 9})])
@@ -127,20 +126,3 @@ def test_what_cannot_be_is_said_before_anything_is_trained(made, tmp_path, way, 
     with pytest.raises(Invalid):
         made(way, **more)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
-
-
-@pytest.mark.parametrize("experts", [2, 3])
-def test_a_checkpoint_of_another_bank_is_refused(tmp_path, monkeypatch, experts):
-    log, settings = Run.log, QUICK.model_copy(update={"save_steps": 2})
-
-    def die(self, *rows):
-        log(self, *rows)
-        if rows[0]["step"] == 5:
-            raise RuntimeError("killed")
-
-    monkeypatch.setattr(Run, "log", die)
-    with pytest.raises(RuntimeError, match="killed"):
-        build_bank(tiny_base(), "poly", DATA, Run(tmp_path), settings, experts=4)
-    monkeypatch.setattr(Run, "log", log)
-    with pytest.raises(Invalid, match="another training"):
-        build_bank(tiny_base(), "poly", DATA, Run(tmp_path), settings, experts=experts)

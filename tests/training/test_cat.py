@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from tests.training.conftest import sums, tiny_base
-from tests.training.test_sft import flat
+from tests.training.conftest import flat, sums, tiny_base
 from yosegi.core.expert import Expert, Factors
 from yosegi.engine.arm import Arm
 from yosegi.engine.fold import static_weights
@@ -12,8 +11,9 @@ from yosegi.errors import UnknownName
 from yosegi.routers.softmax import Softmax
 from yosegi.routers.static import Static
 from yosegi.run import Run
-from yosegi.training.cat import begin, cat, group, moved
+from yosegi.training.cat import begin, cat, moved
 from yosegi.training.fleet import fleet
+from yosegi.training.joint import group
 from yosegi.training.settings import Settings
 
 QUICK = Settings(max_steps=30, per_device_train_batch_size=8, learning_rate=5e-3, dropout=0, rank=4)
@@ -35,7 +35,7 @@ def made(tmp_path_factory):
 def test_it_hears_the_one_that_helps(made, tmp_path, constraint):
     base, experts = made
     before = [flat(e).clone() for e in experts]
-    learnt = cat(base, experts, Static(constraint), DATA, Run(tmp_path), SLOW)
+    learnt = cat(base, experts, Static(constraint), DATA, Run(tmp_path), SLOW).router_state
     weights = torch.tensor(
         list(static_weights(Arm("cat", experts, "static", {"constraint": constraint}, learnt)).values())
     )
@@ -48,7 +48,7 @@ def test_it_hears_the_one_that_helps(made, tmp_path, constraint):
 @pytest.mark.parametrize(("granularity", "numbers"), [("module", 14), ("layer", 2), ("block", 2), ("global", 1)])
 def test_who_shares_a_weight(made, tmp_path, granularity, numbers):
     base, experts = made
-    learnt = cat(base, experts, Static(), DATA, Run(tmp_path), SLOW, granularity=granularity)
+    learnt = cat(base, experts, Static(), DATA, Run(tmp_path), SLOW, granularity=granularity).router_state
     found = static_weights(Arm("cat", experts, "static", {}, learnt))
     assert moved(begin(base, experts, Static()), learnt) > 0.01
     assert len(found) == 14 and len({tuple(round(w, 6) for w in w_E) for w_E in found.values()}) == numbers
@@ -63,26 +63,8 @@ def test_the_names_of_the_groups():
 
 def test_a_token_router_learns_beside_them_too(made, tmp_path):
     base, experts = made
-    learnt = cat(base, experts, Softmax(), DATA, Run(tmp_path), SLOW)
+    learnt = cat(base, experts, Softmax(), DATA, Run(tmp_path), SLOW).router_state
     assert moved(begin(base, experts, Softmax()), learnt) > 0.01
-
-
-def test_a_kill_changes_nothing(made, tmp_path, monkeypatch):
-    base, experts = made
-    whole = cat(base, experts, Static(), DATA, Run(tmp_path / "whole"), SLOW)
-    log = Run.log
-
-    def die(self, *rows):
-        log(self, *rows)
-        if rows[0]["step"] == 6:
-            raise RuntimeError("killed")
-
-    monkeypatch.setattr(Run, "log", die)
-    with pytest.raises(RuntimeError, match="killed"):
-        cat(base, experts, Static(), DATA, Run(tmp_path / "cut"), SLOW)
-    monkeypatch.setattr(Run, "log", log)
-    again = cat(base, experts, Static(), DATA, Run(tmp_path / "cut"), SLOW)
-    assert all(torch.equal(again[key], whole[key]) for key in whole)
 
 
 def test_an_unknown_granularity(made, tmp_path):

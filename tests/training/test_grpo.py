@@ -1,23 +1,17 @@
-"""GRPO: every expert climbs as it would alone, from its own start, and to the same bits after a kill."""
+"""GRPO: every expert learns as it would alone, from its own start."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from tests.training.conftest import sums, tiny_base, tiny_t5
-from tests.training.test_sft import flat
+from tests.training.conftest import Sums, flat, sums, tiny_base, tiny_t5
 from yosegi import files
 from yosegi.errors import Diverged, Invalid
 from yosegi.inits import fresh
-from yosegi.library.store import Library
 from yosegi.masks.random import random
 from yosegi.run import Run
-from yosegi.tasks import Score, Task
+from yosegi.tasks import Score
 from yosegi.training import grpo as module
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo, questions
@@ -29,16 +23,6 @@ QUICK = GrpoSettings(
 )  # fmt: skip
 
 
-class Sums(Task):
-    """The share of the digits among what was written: something that any model can get better at."""
-
-    name, max_new_tokens = "sums", 6
-
-    def score(self, example, prediction):
-        text = prediction.replace(" ", "")  # which the tokenizer puts between letters
-        return Score(sum(c in "0123456789" for c in text) / max(len(text), 1), text)
-
-
 def start(base, *names, seed=0):
     made = [fresh(base.model, name, rank=3, alpha=6, seed=seed, task=("sums",)) for name in names]
     for expert in made:
@@ -47,7 +31,7 @@ def start(base, *names, seed=0):
     return made
 
 
-def climb(folder, settings=QUICK, names=("a", "b"), base=None, **more):
+def reinforce(folder, settings=QUICK, names=("a", "b"), base=None, **more):
     base = base or tiny_base()
     asked = {"a": questions(Sums(), sums()[:20]), "b": questions(Sums(), sums()[20:50])}
     return {e.name: e for e in grpo(base, start(base, *names), asked, Run(folder), settings, **more)}
@@ -62,9 +46,9 @@ def rows(folder):
 )
 def test_each_is_what_it_would_be_alone(tmp_path, change):
     how = QUICK.model_copy(update=change)
-    both = climb(tmp_path / "both", how)
+    both = reinforce(tmp_path / "both", how)
     for name in both:
-        alone = climb(tmp_path / name, how, (name,))[name]
+        alone = reinforce(tmp_path / name, how, (name,))[name]
         torch.testing.assert_close(flat(both[name]), flat(alone), rtol=1e-3, atol=1e-5)
         own = [row for row in rows(tmp_path / "both") if row["expert"] == name]
         for one, other in zip(own, rows(tmp_path / name), strict=True):
@@ -76,16 +60,16 @@ def test_the_reward_rises(tmp_path):
     how = QUICK.model_copy(
         update={"max_steps": 30, "per_device_train_batch_size": 6, "num_generations": 8, "learning_rate": 3e-2}
     )
-    expert = climb(tmp_path, how, ("a",))["a"]
+    expert = reinforce(tmp_path, how, ("a",))["a"]
     reward = [row["reward"] for row in rows(tmp_path)]
-    assert sum(reward[-8:]) > sum(reward[:8]) + 8 * 0.015  # a random head allows little more
-    assert expert.card["parents"] == ["a"] and expert.card["recipe"]["kl_coef"] == 0.04
+    assert sum(reward[-8:]) / 8 > reward[0] + 0.05  # a random head allows little more
+    assert expert.card["parents"] == ["a"] and expert.card["training"]["kl_coef"] == 0.04
 
 
 def test_it_begins_at_its_reference_and_the_base_is_as_it_was(tmp_path):
     base = tiny_base()
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
-    climb(tmp_path, base=base)
+    reinforce(tmp_path, base=base)
     assert all(torch.equal(tensor, before[name]) for name, tensor in base.model.state_dict().items())
     first, *others = [row["kl"] for row in rows(tmp_path) if row["expert"] == "a"]
     assert first == pytest.approx(0, abs=1e-7) and all(
@@ -98,7 +82,7 @@ def test_it_begins_at_its_reference_and_the_base_is_as_it_was(tmp_path):
 
 def test_a_pull_to_the_reference_keeps_near(tmp_path):
     far, near = (
-        climb(tmp_path / str(kl), QUICK.model_copy(update={"kl_coef": kl, "max_steps": 10}), ("a",))
+        reinforce(tmp_path / str(kl), QUICK.model_copy(update={"kl_coef": kl, "max_steps": 10}), ("a",))
         for kl in (0.0, 5.0)
     )
     begun = flat(start(tiny_base(), "a")[0])
@@ -112,36 +96,15 @@ def test_what_a_mask_holds_stays_to_the_bit(tmp_path):
     moves = random(entries, 0.3)
     narrow = {name: m[:2] if name.endswith("A") else m[:, :2] for name, m in moves.items()}  # the third rank is still
     for mask, rank in ((moves, 3), (narrow, 2)):
-        found = climb(tmp_path / str(rank), names=("a",), masks={"a": mask})["a"]
+        found = reinforce(tmp_path / str(rank), names=("a",), masks={"a": mask})["a"]
         for layer, f in found.factors.items():
             still = ~torch.nn.functional.pad(mask[f"{layer}|A"], (0, 0, 0, 3 - rank))
             assert torch.equal(f.A_RI[still], begun.factors[layer].A_RI[still])
         assert (flat(found) != flat(begun)).any()
 
 
-def test_a_kill_changes_nothing(tmp_path, monkeypatch):
-    whole = climb(tmp_path / "whole")
-    log = Run.log
-
-    def die(self, *rows):
-        log(self, *rows)
-        if rows[0]["step"] == 3:
-            raise RuntimeError("killed")
-
-    monkeypatch.setattr(Run, "log", die)
-    with pytest.raises(RuntimeError, match="killed"):
-        climb(tmp_path / "cut")
-    monkeypatch.setattr(Run, "log", log)
-    with pytest.raises(Invalid, match="another training"):
-        climb(tmp_path / "cut", QUICK.model_copy(update={"kl_coef": 0.1}))
-    again = climb(tmp_path / "cut")
-    assert all(torch.equal(flat(again[name]), flat(whole[name])) for name in whole)
-    assert [r["step"] for r in rows(tmp_path / "cut") if r["expert"] == "a"] == [1, 2, 3, 4]
-    assert not (tmp_path / "cut" / "checkpoint" / "grpo").exists()
-
-
 def test_one_that_diverges_does_not_drag_the_other_down(tmp_path, monkeypatch):
-    alone = climb(tmp_path / "alone", names=("a",))["a"]
+    alone = reinforce(tmp_path / "alone", names=("a",))["a"]
     base, kept, plain = tiny_base(), [], module.clipped
     poison = base.tokenizer("9").input_ids[0]
 
@@ -151,7 +114,7 @@ def test_one_that_diverges_does_not_drag_the_other_down(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "clipped", poisoned)
     asked = {"a": questions(Sums(), sums()[:20]), "b": questions(Sums(), sums()[90:])}
-    with pytest.raises(Diverged, match=r"1 of 2 experts diverged \('b' at step 1\)"):
+    with pytest.raises(Diverged, match=r"1 of 2 experts diverged \('b': the loss is nan at step 1"):
         grpo(base, start(base, "a", "b"), asked, Run(tmp_path / "both"), QUICK, keep=kept.append)
     assert [expert.name for expert in kept] == ["a"]
     torch.testing.assert_close(flat(kept[0]), flat(alone), rtol=1e-3, atol=1e-5)
@@ -180,37 +143,6 @@ def test_questions_of_two_tasks(tmp_path):
     assert rewards[1] == 0 < rewards[2] < rewards[0]
 
 
-CHILD = """
-import sys
-from tests.training.test_grpo import climb
-from yosegi.library.store import Library
-shelf = Library(sys.argv[1] + "/library")
-print(sorted(climb(sys.argv[1], keep=shelf.add)))
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_experts(tmp_path):
-    script = tmp_path / "child.py"
-    script.write_text(CHILD)
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "1",
-    }
-    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
-    done = subprocess.run(
-        [sys.executable, *launch, str(script), str(tmp_path / "two")], env=environment, capture_output=True, text=True, timeout=200
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert sorted(done.stdout.split()) == ["['a']", "['b']"]
-    both, one = Library(tmp_path / "two" / "library"), Library(tmp_path / "one" / "library")
-    climb(tmp_path / "one", keep=one.add)
-    for name in one:
-        torch.testing.assert_close(flat(both[name]), flat(one[name]), rtol=1e-3, atol=1e-5)
-    assert len(rows(tmp_path / "two")) == 2 * QUICK.max_steps
-
-
 def test_no_questions(tmp_path):
     base = tiny_base()
     with pytest.raises(Invalid, match="'a' has no questions"):
@@ -228,13 +160,13 @@ def test_it_goes_on_from_what_a_fleet_has_learnt(tmp_path):
     assert found.card["init"] == "pissa" and (flat(found) != flat(begun)).any()
 
 
-def test_an_encoder_decoder_climbs_too(tmp_path):
+def test_an_encoder_decoder_learns_too(tmp_path):
     how = QUICK.model_copy(
         update={"max_steps": 12, "per_device_train_batch_size": 6, "num_generations": 8, "learning_rate": 2e-2}
     )
     base = tiny_t5()
-    both = climb(tmp_path / "both", how, base=base)
-    alone = climb(tmp_path / "alone", how, ("a",), base=base)["a"]
+    both = reinforce(tmp_path / "both", how, base=base)
+    alone = reinforce(tmp_path / "alone", how, ("a",), base=base)["a"]
     torch.testing.assert_close(flat(both["a"]), flat(alone), rtol=1e-2, atol=1e-4)
     own = [row for row in rows(tmp_path / "both") if row["expert"] == "a"]
     assert own[0]["kl"] == pytest.approx(0, abs=1e-6) and own[-1]["kl"] > 1e-5

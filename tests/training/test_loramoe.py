@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from tests.training.conftest import sums, tiny_base
-from tests.training.test_sft import flat
+from tests.training.conftest import flat, sums, tiny_base
 from yosegi import files
 from yosegi.core.model import linears
 from yosegi.engine.arm import Arm
@@ -16,7 +15,8 @@ from yosegi.errors import Invalid, UnknownName
 from yosegi.library.store import Library
 from yosegi.partitions.by_type import by_type, typed
 from yosegi.run import Run
-from yosegi.training.loramoe import FFN, LoraMoeSettings, keep_types, loramoe, share_out
+from yosegi.training.loramoe import keep_types, loramoe, share_out
+from yosegi.training.settings import FFN, LoraMoeSettings
 
 QUICK = LoraMoeSettings(
     max_steps=10, per_device_train_batch_size=8, learning_rate=1e-2, router_learning_rate=0.05, dropout=0, rank=2,
@@ -144,27 +144,6 @@ def test_checkpointing_of_activations_changes_nothing(tmp_path):
     one = go(tmp_path / "a", settings=settings)
     other = go(tmp_path / "b", settings=settings.model_copy(update={"activation_checkpointing": True}))
     assert all(torch.equal(flat(a), flat(b)) for a, b in zip(one.experts, other.experts, strict=True))
-
-
-def test_killed_and_resumed(tmp_path, monkeypatch):
-    settings = QUICK.model_copy(update={"curriculum": ["easy", "hard"], "shares": {"easy": 1.0, "hard": 2.0}})
-    whole = go(tmp_path / "whole", settings=settings)
-    log = Run.log
-
-    def die(self, *rows):
-        log(self, *rows)
-        if rows[0]["step"] == 7:
-            raise RuntimeError("killed")
-
-    monkeypatch.setattr(Run, "log", die)
-    with pytest.raises(RuntimeError, match="killed"):
-        go(tmp_path / "cut", settings=settings)
-    monkeypatch.setattr(Run, "log", log)
-    with pytest.raises(Invalid, match="another training"):
-        go(tmp_path / "cut", settings=settings.model_copy(update={"curriculum": ["hard", "easy"]}))
-    cut = go(tmp_path / "cut", settings=settings)
-    assert all(torch.equal(flat(a), flat(b)) for a, b in zip(whole.experts, cut.experts, strict=True))
-    assert all(torch.equal(whole.router_state[key], cut.router_state[key]) for key in whole.router_state)
 
 
 def test_the_curriculum_is_followed(tmp_path):

@@ -1,19 +1,27 @@
 """Options that several verbs share, spelt the same everywhere."""
 
-import contextlib
 import json
-import re
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from yosegi.errors import Invalid, NoData
+from yosegi.errors import Invalid, NoData, in_one_line
 
 BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id.")]
 LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
+ABase = Annotated[
+    str | None, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id. \\[nano]")
+]
+ALibrary = Annotated[Path | None, typer.Option("--library", help="The folder of the experts. \\[library]")]
+Config = Annotated[
+    Path | None, typer.Option(help="A YAML file with these and all other settings, such as run.yaml of a run.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what has the same name.")]
+Resume = Annotated[
+    bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of an interrupted training.")
+]
 DType = Annotated[str | None, typer.Option(help="fp32 or bf16: precision of the base's weights \\[fp32].")]
 In4Bit = Annotated[
     bool,
@@ -23,7 +31,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
 RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
-Config = Annotated[Path | None, typer.Option(help="A YAML file of any of these settings; flags come on top of it.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 
 
@@ -97,31 +104,3 @@ def check(model: Any, fields: dict[str, Any]) -> Any:
     """A pydantic model from plain fields; what is wrong with them in one line, with the nearest name."""
     with in_one_line(model.model_fields):
         return model(**fields)
-
-
-@contextlib.contextmanager
-def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
-    """What pydantic finds wrong with settings becomes one line; `known` are the names one of which may be meant."""
-    import difflib
-
-    from pydantic import ValidationError
-
-    try:
-        yield
-    except ValidationError as error:
-        said = []
-        for problem in error.errors():
-            name = ".".join(map(str, problem["loc"]))
-            if problem["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(name, known, n=1)
-                said.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
-            elif problem["type"] == "literal_error":
-                choices = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
-                near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
-                hint = f"Did you mean {near[0]!r}? " if near else ""
-                said.append(f"--{name.replace('_', '-')}: {problem['input']!r}. {hint}There are: {', '.join(choices)}")
-            elif not name:  # two settings that do not go together
-                said.append(problem["msg"].removeprefix("Value error, "))
-            else:
-                said.append(f"--{name.replace('_', '-')}: {problem['msg']} (given: {problem['input']!r})")
-        raise Invalid("; ".join(said) + ".") from error

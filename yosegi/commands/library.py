@@ -35,7 +35,7 @@ def ls(library: Where = Path("library"), as_json: Json = False) -> None:
             ", ".join(card.get("task") or []),
             str(card.get("base") or "?"),
             str(card.get("rank")),
-            str(card.get("init") or (card.get("recipe") or {}).get("merge") or ""),
+            str(card.get("init") or (card.get("training") or {}).get("merge") or ""),
             str(card.get("created") or "")[:16],
         ]
         for name, card in cards.items()

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from yosegi import registry
-from yosegi.commands._options import Data, Json, RunDir, begin, in_one_line, read_config, say
-from yosegi.errors import Invalid, UnknownName
+from yosegi.commands._options import Data, Json, RunDir, begin, read_config, say
+from yosegi.errors import Invalid, UnknownName, in_one_line
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 

@@ -114,7 +114,7 @@ def _check_keep(library: Any, name: str, router: str | None, overwrite: bool) ->
 
     if router:
         raise Invalid("A router chooses anew for every token: there is no expert to --keep.")
-    if check_name(name) in library and not overwrite and "search" not in (library.card(name).get("recipe") or {}):
+    if check_name(name) in library and not overwrite and "search" not in (library.card(name).get("training") or {}):
         raise Invalid(
             f"{library.path} has an expert called {name!r} already: --overwrite replaces it, or choose another name."
         )
@@ -124,8 +124,8 @@ def _keep(library: Any, expert: Any, overwrite: bool) -> None:
     """Add it, unless it is there already as it is."""
     import json
 
-    if expert.name in library and library.card(expert.name).get("recipe") == json.loads(
-        json.dumps(expert.card["recipe"])
+    if expert.name in library and library.card(expert.name).get("training") == json.loads(
+        json.dumps(expert.card["training"])
     ):
         return
     library.add(expert, overwrite=overwrite)

@@ -50,8 +50,8 @@ def fold(arm: Arm, name: str, rank: int | None = None) -> Expert:
         expert = merge(arm.experts, "svd" if cut else "cat", weights, name, **cut)
     if not arm.training:
         return expert
-    recipe = {**expert.card["recipe"], "arm": {"name": arm.name, **arm.training}}
-    return replace(expert, card={**expert.card, "recipe": recipe})
+    training = {**expert.card["training"], "arm": {"name": arm.name, **arm.training}}
+    return replace(expert, card={**expert.card, "training": training})
 
 
 def fold_into(

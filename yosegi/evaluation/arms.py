@@ -17,8 +17,8 @@ from yosegi.engine.spec import parse_arms, read_names
 from yosegi.errors import Invalid, NoData
 from yosegi.evaluation.bases import against_best, evaluate_bases, words
 from yosegi.evaluation.forgetting import forgetting, probes
-from yosegi.evaluation.groups import trace_groups
 from yosegi.evaluation.measure import evaluate
+from yosegi.evaluation.routing import trace_groups
 from yosegi.library.card import check_base
 from yosegi.library.store import Library
 from yosegi.partitions.by_type import by_type, rule, typed
@@ -89,7 +89,7 @@ def evaluate_arms(settings: EvalSettings, run: str | Path | None = None, tell: T
     Args:
         settings: what is compared, and on what.
         run: the folder for results; by default one below runs/.
-        tell: is told what a reader of the numbers should know.
+        tell: takes a line with what a reader of the numbers should know.
     """
     bases = [*settings.base, *(_listed(Path(settings.bases)) if settings.bases else [])] or ["nano"]
     _check(settings, several := len(bases) > 1 or settings.bases is not None)
@@ -111,7 +111,7 @@ def evaluate_arms(settings: EvalSettings, run: str | Path | None = None, tell: T
     asked = [task for task in asked if task not in known]
     held = base.dtype if base.dtype != "fp32" else None
     name = "-".join(filter(None, ["eval", library.path.name if library else Path(bases[0]).name, held]))
-    where = Run(
+    folder = Run(
         run or Path("runs") / name,
         {"command": "eval", "base": bases[0], "dtype": base.dtype, "library": settings.library,
          "tasks": [t.name for t in asked], "arms": [arm.name for arm in arms],
@@ -119,17 +119,17 @@ def evaluate_arms(settings: EvalSettings, run: str | Path | None = None, tell: T
          "split": settings.split, "limit": settings.limit, "seed": settings.seed},
     )  # fmt: skip
     how = {"limit": settings.limit, "seed": settings.seed, "batch_size": settings.batch_size}
-    rows = evaluate(base, arms, asked, where, split=settings.split, **how) if asked else []
+    rows = evaluate(base, arms, asked, folder, split=settings.split, **how) if asked else []
     if known:  # general, but asked for by name: as many questions as of the others, and traced
-        rows += evaluate(base, arms, known, where, split=settings.split, general=True, **how)
-    rows += forgetting(base, arms, where, general, **how) if general else []
+        rows += evaluate(base, arms, known, folder, split=settings.split, general=True, **how)
+    rows += forgetting(base, arms, folder, general, **how) if general else []
     if settings.type:
         examples = {task.name: task.examples(settings.split)[: settings.limit] for task in (*asked, *known)}
         groups = typed(by_type(examples, rules=settings.type), examples)
         for arm in arms:
             if arm.routed and not arm.ablate and all(map(arm.can_answer, examples)):
-                trace_groups(base, arm, groups, where)
-    return Evaluated(rows, where)
+                trace_groups(base, arm, groups, folder)
+    return Evaluated(rows, folder)
 
 
 def _check(settings: EvalSettings, several: bool) -> None:
@@ -176,12 +176,12 @@ def _several(
 ) -> Evaluated:
     """Bases against each other."""
     how: dict[str, Any] = {"split": settings.split, "limit": settings.limit, "seed": settings.seed}
-    where = Run(
+    folder = Run(
         run or Path("runs") / "eval-bases", {"command": "eval", "bases": bases, "tasks": [t.name for t in asked], **how}
     )
-    found = evaluate_bases(bases, asked, where, batch_size=settings.batch_size, tell=tell, **how)
-    pairs = against_best(found.rows, where).items() if found.rows else ()
-    return Evaluated(found.rows, where, [f"{name}. {' '.join(words(lines))}" for name, lines in pairs], found.failed)
+    measured = evaluate_bases(bases, asked, folder, batch_size=settings.batch_size, tell=tell, **how)
+    pairs = against_best(measured.rows, folder).items() if measured.rows else ()
+    return Evaluated(measured.rows, folder, [f"{name}. {' '.join(words(lines))}" for name, lines in pairs], measured.failed)
 
 
 def _listed(file: Path) -> list[str]:
@@ -189,6 +189,6 @@ def _listed(file: Path) -> list[str]:
     if not file.is_file():
         raise NoData(f"There is no file {str(file)!r}.")
     lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
-    if not (found := list(dict.fromkeys(filter(None, lines)))):
+    if not (names := list(dict.fromkeys(filter(None, lines)))):
         raise Invalid(f"{file} names no base.")
-    return found
+    return names

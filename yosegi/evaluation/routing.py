@@ -1,4 +1,4 @@
-"""Which experts were active where: the weights of a router over layers, experts, tasks and tokens, as a file for the report.
+"""Which experts are active where: the weights of a router over layers, experts, tasks and tokens, as a file for the report.
 
 Shapes: B sequences, T tokens, N real tokens, H heads, E experts, L layers.
 """
@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
+from yosegi.engine.arm import Arm
 from yosegi.engine.rows import to_batch, tokenise
 from yosegi.objectives import IGNORED
+from yosegi.run import Run
 from yosegi.tasks import Example
 
 ROWS = 32
@@ -31,14 +34,14 @@ class LayerTrace(NamedTuple):
 
     mean_E: Tensor
     """Mean weight over real tokens and heads."""
-    present_E: Tensor
-    """Share of real tokens for which an expert is active at all: w > 0 in some head."""
+    active_E: Tensor
+    """Share of real tokens for which an expert has a weight above 0 in some head."""
     entropy: Tensor
     """Mean over real tokens and heads, in nats, of the weights scaled to sum to one."""
     cv: Tensor
-    """Standard deviation over mean of the load `mean_E`, among the experts that this layer has: 0 if the load is even."""
+    """Standard deviation over mean of the load `mean_E`, among the experts that this layer has: 0 if all bear the same."""
     first_TE: Tensor | None
-    """The weights of the first example; None if the layer does not read its tokens (those of a decoder beside an encoder)."""
+    """The weights of the first example; None if the layer does not read its tokens (as in a decoder behind an encoder)."""
 
 
 @torch.no_grad()
@@ -49,76 +52,136 @@ def trace(
     known: Mapping[str, Mapping[str, Any]] | None = None,
     max_length: int = 256,
 ) -> dict[str, Any]:
-    """Returns what the router of `banks` does on examples of each task, prompt and gold answer together.
+    """Returns what the router of `banks` does on some examples of each task, prompt and gold answer together.
 
     Args:
         base: the model, with the experts attached.
-        banks: the banks of the experts.
-        examples: the examples of each task.
+        banks: theirs.
+        examples: by task.
         known: what the router may know of them, by task (`Banks.set_batch`).
-        max_length: the tokens to which an example is cut.
+        max_length: in tokens.
 
     The dict is for `routing.json`, four digits a number. A row is a layer, in the order they run, or the mean of several:
         layers    what each row is called; `averaged`, if it is there, is how many layers there are
         tasks     by task, the mean weight [row][expert]: each expert's share of the load
         active    by task, the share of real tokens for which an expert has any weight [row][expert]
-        entropy   by task, over the experts that are active for a token [row]
+        entropy   by task, over the experts of a token [row]
         cv        by task, the load's coefficient of variation [row]; `balance` is that of all tasks together, each counted alike
-        tokens    the first example of each task: the last tokens of its `text`, `left_out` before them, `chosen` with a line for
+        tokens    of each task its first example: the last tokens of its `text`, `left_out` before them, `chosen` with a line for
                   each row, the strongest expert of every token (-1 if none is) or of all tokens alike, and for a few examples
                   the `weights` [token][expert], averaged over the layers
     """
     traces = {
-        task: _trace_task(base, banks, of_task, (known or {}).get(task, {}), max_length)
-        for task, of_task in examples.items()
+        task: _trace_batch(base, banks, subset, (known or {}).get(task, {}), max_length)
+        for task, subset in examples.items()
     }
     if not traces:
         return {"layers": [], "tasks": {}, "active": {}, "entropy": {}, "cv": {}, "balance": [], "tokens": []}
     layers = list(next(iter(traces.values())))
     rows = _rows(layers, max(1, min(ROWS, NUMBERS // (len(traces) * len(banks.names)))))
 
-    def folded(parts: Sequence[Tensor]) -> Any:
+    def averaged(parts: Sequence[Tensor]) -> Any:
         return _digits(torch.stack([torch.stack([parts[layer] for layer in inside]).mean(0) for _, inside in rows]))
 
-    written: dict[str, Any] = {"layers": [name for name, _ in rows]}
-    if len(rows) < len(layers):
-        written["averaged"] = len(layers)
-    written["tasks"] = {
-        task: folded([layer.mean_E for layer in of_layer.values()]) for task, of_layer in traces.items()
-    }
-    written["active"] = {
-        task: folded([layer.present_E for layer in of_layer.values()]) for task, of_layer in traces.items()
-    }
-    written["entropy"] = {
-        task: folded([layer.entropy for layer in of_layer.values()]) for task, of_layer in traces.items()
-    }
-    written["cv"] = {task: folded([layer.cv for layer in of_layer.values()]) for task, of_layer in traces.items()}
-    load_LE = [
-        torch.stack([_shares(of_layer[layer].mean_E) for of_layer in traces.values()]).mean(0) for layer in layers
-    ]
-    written["balance"] = folded(
-        [_cv(load_E, banks[name].present_E.cpu()) for name, load_E in zip(layers, load_LE, strict=True)]
-    )
+    def by_task(part: str) -> dict[str, Any]:
+        return {task: averaged([getattr(layer, part) for layer in layers.values()]) for task, layers in traces.items()}
 
-    with_weights = min(EXAMPLES, max(1, NUMBERS // (TOKENS * len(banks.names))))
-    written["tokens"] = []
-    for task, of_task in examples.items():
-        ids = tokenise(base, of_task[:1], max_length)[0]["input_ids"]
+    load_LE = [torch.stack([_shares(trace[layer].mean_E) for trace in traces.values()]).mean(0) for layer in layers]
+    balance_L = [_cv(load_E, banks[name].present_E.cpu()) for name, load_E in zip(layers, load_LE, strict=True)]
+    return {
+        "layers": [name for name, _ in rows],
+        **({"averaged": len(layers)} if len(rows) < len(layers) else {}),
+        "tasks": by_task("mean_E"),
+        "active": by_task("active_E"),
+        "entropy": by_task("entropy"),
+        "cv": by_task("cv"),
+        "balance": averaged(balance_L),
+        "tokens": _tokens(base, banks, examples, traces, rows, max_length),
+    }
+
+
+def _tokens(
+    base: Base,
+    banks: Banks,
+    examples: Mapping[str, Sequence[Example]],
+    traces: Mapping[str, Mapping[str, LayerTrace]],
+    rows: Sequence[tuple[str, list[int]]],
+    max_length: int,
+) -> list[dict[str, Any]]:
+    """The first example of each task, token by token."""
+    most, shown = min(EXAMPLES, max(1, NUMBERS // (TOKENS * len(banks.names)))), list[dict[str, Any]]()
+    for task, subset in examples.items():
+        ids = tokenise(base, subset[:1], max_length)[0]["input_ids"]
         first = [layer.first_TE for layer in traces[task].values()]
         token: dict[str, Any] = {"task": task, "text": [base.tokenizer.decode([i]) for i in ids[-TOKENS:]]}
-        token |= {"left_out": max(0, len(ids) - TOKENS)} if len(ids) > TOKENS else {}
+        token |= {"left_out": len(ids) - TOKENS} if len(ids) > TOKENS else {}
         token["chosen"] = [_chosen([w for layer in inside if (w := first[layer]) is not None]) for _, inside in rows]
         reading = [w_TE for w_TE in first if w_TE is not None]
-        if len(written["tokens"]) < with_weights and reading:
+        if reading and len(shown) < most:
             token["weights"] = _digits(torch.stack(reading).mean(0))
-        written["tokens"].append(token)
-    return written
+        shown.append(token)
+    return shown
 
 
-def _trace_task(
+def keep_trace(run: Run, name: str, banks: Banks, traced: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts what `trace` returned into the run's `routing.json`, under a name."""
+    path, router = run.path / "routing.json", {"experts": list(banks.names), **traced}
+    routing = files.read_json(path) if path.exists() else {"experts": list(banks.names), "routers": {}}
+    routing["routers"][name] = router
+    files.write_json(path, routing)
+    return router
+
+
+def trace_groups(
+    base: Base,
+    arm: Arm,
+    groups: Mapping[str, Mapping[str, Sequence[Example]]],
+    run: Run,
+    *,
+    each: int = 16,
+    name: str = "",
+) -> dict[str, Any]:
+    """Traces a router on groups of examples, such as easy and hard ones (partitions/by_type.py), as on tasks, and keeps it.
+
+    Args:
+        base: the model.
+        arm: experts under a router.
+        groups: group -> task -> examples.
+        run: gets the trace.
+        each: at most so many examples of a group, its tasks in turn.
+        name: what the report calls it; by default the arm's name and "by type".
+    """
+    chosen = {group: in_turn(tasks, each) for group, tasks in groups.items()}
+    with arm.attached(base) as banks:
+        if banks is None:
+            return {}
+        known = {group: _known(base, arm, banks, pairs) for group, pairs in chosen.items()}
+        examples = {group: [example for _, example in pairs] for group, pairs in chosen.items() if pairs}
+        return keep_trace(run, name or f"{arm.name} by type", banks, trace(base, banks, examples, known))
+
+
+def in_turn(tasks: Mapping[str, Sequence[Example]], most: int) -> list[tuple[str, Example]]:
+    """Returns the first of each task, then the second of each, …; those of one task together."""
+    ranked = [(place, task, example) for task, examples in tasks.items() for place, example in enumerate(examples)]
+    chosen = {(task, place) for place, task, _ in sorted(ranked, key=lambda one: one[0])[:most]}
+    return [(task, example) for place, task, example in ranked if (task, place) in chosen]
+
+
+def _known(base: Base, arm: Arm, banks: Banks, pairs: Sequence[tuple[str, Example]]) -> dict[str, Any]:
+    """What the router may know of examples of several tasks, by argument of `Banks.set_batch`."""
+    each = [arm.known(base, banks, task, [example.prompt]) for task, example in pairs]
+    return {
+        what: torch.cat([one[what] for one in each])
+        if isinstance(each[0][what], Tensor)
+        else [value for one in each for value in one[what]]
+        for what in (each[0] if each else ())
+    }
+
+
+def _trace_batch(
     base: Base, banks: Banks, examples: Sequence[Example], known: Mapping[str, Any], max_length: int
 ) -> dict[str, LayerTrace]:
-    """Returns what each layer recorded in one batch, in the order they ran."""
+    """One batch through the model, and what each layer recorded, in the order they ran."""
     batch = to_batch(base, tokenise(base, examples, max_length))
     if base.seq2seq and batch["labels"].shape[1] == batch["input_ids"].shape[1]:
         batch["labels"] = pad(batch["labels"], (0, 1), value=IGNORED)  # so that a length tells whose tokens they are
@@ -134,36 +197,36 @@ def _trace_task(
     for name, w_HE in recorded.items():
         tokens = w_HE.shape[1] if w_HE.ndim == 4 else 1
         reads = tokens in (1, prompt_BT.shape[1])
-        traces[name] = _summarise(w_HE, prompt_BT if reads else answer_BT, banks[name].present_E, reads)
+        traces[name] = _trace_layer(w_HE, prompt_BT if reads else answer_BT, banks[name].present_E, reads)
     return traces
 
 
-def _summarise(w_HE: Tensor, real_BT: Tensor, has_E: Tensor, reads: bool = True) -> LayerTrace:
-    """Any w [..., H, E], over real tokens. A router may name an expert that this layer does not have: it is not active here."""
-    w_BTHE = (w_HE.float() * has_E).expand(*real_BT.shape, *w_HE.shape[-2:])
+def _trace_layer(w_HE: Tensor, real_BT: Tensor, present_E: Tensor, reads: bool = True) -> LayerTrace:
+    """Any w [..., H, E], over real tokens. A weight for an expert that this layer does not have does nothing here."""
+    w_BTHE = (w_HE.float() * present_E).expand(*real_BT.shape, *w_HE.shape[-2:])
     w_NHE = w_BTHE[real_BT]
     mean_E = w_NHE.mean((0, 1)).cpu()
     return LayerTrace(
         mean_E=mean_E,
-        present_E=(w_NHE > 0).any(1).float().mean(0).cpu(),
+        active_E=(w_NHE > 0).any(1).float().mean(0).cpu(),
         entropy=torch.special.entr(_shares(w_NHE)).sum(-1).mean().cpu(),
-        cv=_cv(mean_E, has_E.cpu()),
+        cv=_cv(mean_E, present_E.cpu()),
         first_TE=w_BTHE[0, real_BT[0]][-TOKENS:].mean(1).cpu() if reads else None,
     )
 
 
 def _shares(w_E: Tensor) -> Tensor:
-    """Scaled to sum to one; where no expert is active, all stay zero."""
+    """Scaled to sum to one; zeros stay zeros."""
     return w_E / w_E.sum(-1, keepdim=True).clamp(min=1e-9)
 
 
-def _cv(load_E: Tensor, has_E: Tensor) -> Tensor:
-    load_E = load_E[has_E]
+def _cv(load_E: Tensor, present_E: Tensor) -> Tensor:
+    load_E = load_E[present_E]
     return load_E.std(correction=0) / load_E.mean().clamp(min=1e-9)
 
 
 def _rows(layers: Sequence[str], most: int) -> list[tuple[str, list[int]]]:
-    """Returns at most so many rows: the name of each, and the layers in it."""
+    """At most so many rows: the name of each, and the layers in it."""
     if len(layers) <= most:
         return [(name, [place]) for place, name in enumerate(layers)]
     blocks: dict[str, list[int]] = {}
@@ -174,12 +237,13 @@ def _rows(layers: Sequence[str], most: int) -> list[tuple[str, list[int]]]:
     names, step = list(blocks), -(-len(blocks) // most)
     several = [names[i : i + step] for i in range(0, len(names), step)]
     return [
-        (row[0] + (" +" if len(row) > 1 else ""), [place for name in row for place in blocks[name]]) for row in several
+        (group[0] + (" +" if len(group) > 1 else ""), [place for name in group for place in blocks[name]])
+        for group in several
     ]
 
 
 def _chosen(parts: Sequence[Tensor]) -> str:
-    """The strongest expert of each token, as "3 0 0 2"; one number if it is the same for all; "" if the layer reads none."""
+    """The strongest expert of each token, as "3 0 0 2"; one number if it is the same for all; nothing if nobody reads them."""
     if not parts:
         return ""
     w_TE = torch.stack(list(parts)).mean(0)
@@ -190,5 +254,5 @@ def _chosen(parts: Sequence[Tensor]) -> str:
 
 
 def _digits(x: Tensor) -> Any:
-    """Four digits after the point, as plain lists."""
+    """Four after the point, as plain lists."""
     return x.double().round(decimals=4).tolist()

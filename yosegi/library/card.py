@@ -22,7 +22,7 @@ CARD, README = "expert.json", "README.md"
 # fmt: off
 FIELDS = (
     "name", "base", "base_hash", "task", "data_hash", "init", "init_seed", "rank", "alpha", "targets",
-    "recipe", "parents", "metrics", "created", "yosegi_version", "sha256",
+    "training", "parents", "metrics", "created", "yosegi_version", "sha256",
 )
 # fmt: on
 """Every expert.json has these, null where nobody knows; it may have more."""
@@ -163,7 +163,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         "initialiser": card["init"]
         and card["init"] + (f", seed {card['init_seed']}" if card["init_seed"] is not None else ""),
         "made from": ", ".join(card["parents"]),
-        "recipe": card["recipe"],
+        "training": card["training"],
         **_errors(card),
         "made": f"{card['created']}, yosegi {card['yosegi_version']}",
     }
@@ -212,18 +212,18 @@ def _errors(card: Mapping[str, Any]) -> dict[str, str]:
 
 def _sum(card: Mapping[str, Any]) -> list[str]:
     """A merged expert as a sum of its parents, and the command that makes it again; nothing for any other."""
-    recipe, parents = card["recipe"], list(card["parents"])
-    weights = recipe.get("weights") if isinstance(recipe, Mapping) and "merge" in recipe else None
+    training, parents = card["training"], list(card["parents"])
+    weights = training.get("weights") if isinstance(training, Mapping) and "merge" in training else None
     if not isinstance(weights, list) or not weights or len(weights) != len(parents):
         return []  # not merged; or by groups of layers, which no such command makes
     if not all(isinstance(weight, int | float) for weight in weights):
         return []
-    more = {name: value for name, value in recipe.items() if name not in ("merge", "weights", "arm")}
+    more = {name: value for name, value in training.items() if name not in ("merge", "weights", "arm")}
     named = [f"{quote(parent)}*{w!r}" for parent, w in zip(parents, weights, strict=True)]
-    words = ["yosegi", "merge", f"{write_method(recipe['merge'], more)}({','.join(named)})", "--name", card["name"]]
+    words = ["yosegi", "merge", f"{write_method(training['merge'], more)}({','.join(named)})", "--name", card["name"]]
     terms = " + ".join(f"{w:.4g} · {parent}" for w, parent in zip(weights, parents, strict=True))
     return [
-        f"Merged by {recipe['merge']} from {terms}. Made again by",
+        f"Merged by {training['merge']} from {terms}. Made again by",
         "",
         "```sh",
         shlex.join(words),

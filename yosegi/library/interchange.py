@@ -69,7 +69,7 @@ def read_peft(
         "base": base if isinstance(base, str) else None,
         "init": {True: "kaiming", False: None}.get(init, init),
         "task_type": config.get("task_type") or "CAUSAL_LM",
-        "recipe": {"imported": "peft", "peft_version": config.get("peft_version")},
+        "training": {"imported": "peft", "peft_version": config.get("peft_version")},
     }
     return Expert(name or folder.resolve().name, factors, card)
 

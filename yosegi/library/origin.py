@@ -49,8 +49,8 @@ def check_one_base(experts: Sequence[Expert]) -> None:
 
 def _origin(expert: Expert) -> str | None:
     """kaiming, seed 0"""
-    init, seed, recipe = expert.card.get("init"), expert.card.get("init_seed"), expert.card.get("recipe")
+    init, seed, training = expert.card.get("init"), expert.card.get("init_seed"), expert.card.get("training")
     if init is None or seed is None:
         return None
-    more = recipe.get("init_args") if isinstance(recipe, Mapping) else None
+    more = training.get("init_args") if isinstance(training, Mapping) else None
     return f"{init}, seed {seed}" + (f", {json.dumps(more, sort_keys=True)}" if more else "")

@@ -38,7 +38,7 @@ def subtract(expert: Expert, general: Expert, mode: str = "delta", name: str | N
             )
     kept = ("base", "base_hash", "task", "task_type", "data_hash")  # what is measured or written anew is not
     card = {key: expert.card[key] for key in kept if expert.card.get(key)}
-    card |= {"parents": [expert.name, general.name], "recipe": {"subtract": general.name, "mode": mode}}
+    card |= {"parents": [expert.name, general.name], "training": {"subtract": general.name, "mode": mode}}
     return Expert(name or expert.name, modes[mode](expert, general), card)
 
 

@@ -40,10 +40,17 @@ class Seen:
         parameter: the whole.
         part: [first:last] of its first axis; None for all.
         moves: True where an entry of the whole may move; None for all.
+        plain: shown as it lies in memory, for an optimizer that would replace a transposed view by a copy.
     """
 
-    def __init__(self, parameter: nn.Parameter, part: tuple[int, int] | None = None, moves: Tensor | None = None):
-        self.whole, self.part = parameter, part
+    def __init__(
+        self,
+        parameter: nn.Parameter,
+        part: tuple[int, int] | None = None,
+        moves: Tensor | None = None,
+        plain: bool = False,
+    ):
+        self.whole, self.part, self.turned = parameter, part, plain and not parameter.is_contiguous()
         values = self._own(parameter.data)  # the same memory
         self.place_J: Tensor | None = None
         if moves is not None:
@@ -51,7 +58,7 @@ class Seen:
             self.place_J = _in_memory(self._own(moves).to(values.device), values).nonzero().squeeze(1)
             self.leaf = nn.Parameter(self.flat.index_select(0, self.place_J))
         else:
-            self.leaf = parameter if part is None else nn.Parameter(values)
+            self.leaf = parameter if part is None and not self.turned else nn.Parameter(values)
 
     def take_grad(self) -> None:
         """The gradient of the whole becomes that of the leaf."""
@@ -73,7 +80,8 @@ class Seen:
             self.leaf.data.copy_(self.flat.index_select(0, self.place_J))
 
     def _own(self, tensor: Tensor) -> Tensor:
-        return tensor if self.part is None else tensor[slice(*self.part)]
+        tensor = tensor if self.part is None else tensor[slice(*self.part)]
+        return tensor.mT if self.turned else tensor
 
 
 def _in_memory(tensor: Tensor, like: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def merge(
             "task_type": experts[0].card.get("task_type"),
             "task": sorted({task for expert in experts for task in expert.tasks}),
             "parents": [expert.name for expert in experts],
-            "recipe": {"merge": method, "weights": weights, **_resolved(known, given)},
+            "training": {"merge": method, "weights": weights, **_resolved(known, given)},
             **(errors.card() if measure else {}),
         },
     )

@@ -275,16 +275,22 @@ class Study:
         if name not in library:
             watch = watch or Validation(self.watched("domain", "second", "general"), self.config.every)
             try:
-                expert = self.train(way, rate, steps, run, name, watch)
+                self.train(way, rate, steps, run, name, watch, library.add)
             except Diverged as error:
                 self.lost[name] = str(error)
-                sft.forget(run, name)
                 return None
-            library.add(expert)
-            sft.forget(run, name)
         return library[name]
 
-    def train(self, way: Way, rate: float, steps: int, run: Run, name: str, watch: Validation | None) -> Expert:
+    def train(
+        self,
+        way: Way,
+        rate: float,
+        steps: int,
+        run: Run,
+        name: str,
+        watch: Validation | None,
+        keep: Any = lambda e: None,
+    ) -> Expert:
         """One training."""
         config, names = self.config, self.read[way.reads]
         asks = way.reads == "questions"
@@ -296,14 +302,14 @@ class Study:
         examples = [e for task in loaded for e in (task.examples("train") if asks else task.documents("train"))]
         if way.method == "lora":
             settings = Settings(rank=way.rank, alpha=2 * way.rank, init_seed=self.seed, **how)
-            return sft.train(self.base, examples, name, run, settings, task=names, validation=watch)
+            return sft.train(self.base, examples, name, run, settings, task=names, validation=watch, keep=keep)
         if way.method == "full":
             return dense.train(
-                self.base, examples, name, run, DenseSettings(rank=0, **how), task=names, validation=watch
+                self.base, examples, name, run, DenseSettings(rank=0, **how), task=names, validation=watch, keep=keep
             )
         own = {"rank": way.rank, "update_gap": config.update_gap}
         galore = GaloreSettings(rank=0, optimizer_args=own, **how)
-        return dense.train(self.base, examples, name, run, galore, task=names, validation=watch)
+        return dense.train(self.base, examples, name, run, galore, task=names, validation=watch, keep=keep)
 
     def watched(self, *kinds: str) -> dict[str, list[Any]]:
         """Validation passages of each kind."""

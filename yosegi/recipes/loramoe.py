@@ -41,8 +41,8 @@ from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.fleet import fleet
-from yosegi.training.loramoe import EXPERTS, FFN, LoraMoeSettings, loramoe
-from yosegi.training.settings import Settings
+from yosegi.training.loramoe import EXPERTS, loramoe
+from yosegi.training.settings import FFN, LoraMoeSettings, Settings
 
 CONTROLS = ("random types", "types by language", "attract", "router off")
 

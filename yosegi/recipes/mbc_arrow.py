@@ -101,7 +101,7 @@ def main(config: Config, run: Run) -> None:
     data = {task.name: task.examples("train")[: config.limit] for task in known}
     shots = {task.name: task.examples("train")[: config.shots] for task in new}
     study, rate = Study(base, run), config.table_learning_rate
-    gates = {"phatgoose": {"steps": config.gate_steps, "batch": config.gate_batch}}
+    gates = {"phatgoose": {"steps": config.gate_steps, "batch_size": config.gate_batch}}
 
     def settings(seed: int, learning_rate: float, epochs: float = config.epochs) -> Settings:
         return Settings(  # without dropout: on a CPU it is a third of the time

@@ -97,7 +97,7 @@ def lorahub(
                 optimiser.tell(told)
     found, w_E = min(tried)
     card = {
-        "recipe": {
+        "training": {
             "merge": "lorahub", "weights": w_E, "mix": mix, "penalty": penalty, "budget": budget, "seed": seed,
             "examples": len(examples), "loss": found, "loss_of_base": tried[0][0],
         }

@@ -129,7 +129,7 @@ def keep(best: Tried, opened: Opened, study: Study, name: str) -> Expert:
         },
     }
     metrics = {f"validation {label}": value for label, value in zip(opened.exam.labels, best.means, strict=True)}
-    return replace(expert, card={**expert.card, "recipe": recipe, "metrics": metrics})
+    return replace(expert, card={**expert.card, "training": recipe, "metrics": metrics})
 
 
 def describe(best: Tried, opened: Opened, name: str = "searched") -> dict[str, Any]:

@@ -35,8 +35,8 @@ from yosegi.training.build import build, build_bank, take_up
 from yosegi.training.cat import begin, moved
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
-from yosegi.training.routers import PLANS, fit
-from yosegi.training.settings import DenseSettings, GrpoSettings, Settings
+from yosegi.training.routers import train_router
+from yosegi.training.settings import BUILDS, DenseSettings, GrpoSettings, RouterSettings, Settings
 from yosegi.training.validation import Validation
 
 
@@ -168,22 +168,23 @@ class Study:
             router: a method of `routers`.
             args: its arguments.
             data: what it learns from.
-            settings: further arguments of `training.routers.fit`; with lr 0 the router stays as it begins.
+            settings: those of `train_router`, `mix` and `granularity`; with learning_rate 0 the router stays as it begins.
             library: by default that of the seed.
         """
 
         learns = find("routers", router).learns
-        if learns not in PLANS:
+        if learns in (None, "jointly"):
             return Arm(name, experts, router, args)
 
         def make(whole: str) -> Arm:
             torch.manual_seed(seed)  # a random start is drawn from torch's generator, and the training draws the same
-            start = begin(self.base, experts, find("routers", router)(**args)) if learns == "answers" else {}
-            state: Mapping[str, Tensor] = start
-            if settings.get("lr") != 0:
-                state = fit(self.base, experts, router, args, data, self.run, seed=seed, name=whole, **settings)
-            training = {**settings, **({"moved": moved(start, state)} if start else {})}
-            return Arm(whole, experts, router, args, state, tasks=tuple(data), training=training)
+            if learns == "answers" and settings.get("learning_rate") == 0:
+                start = begin(self.base, experts, find("routers", router)(**args))
+                training = {**settings, "moved": moved(start, start)}
+                return Arm(whole, experts, router, args, start, tasks=tuple(data), training=training)
+            options = {key: settings[key] for key in ("mix", "granularity") if key in settings}
+            how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key not in options})
+            return train_router(self.base, experts, router, args, data, self.run, how, name=whole, **options)
 
         return self.keep(name, seed, make, library)
 
@@ -204,22 +205,21 @@ class Study:
             data: the examples of each task.
             settings: of every expert.
             name: of the library; by default the way.
-            more: further arguments of `training.build`.
+            more: arguments of the way (`training.settings`), and `brief_library` of `training.build`.
         """
         name, clusters = name or way, range(more.get("clusters", 0))
         groups = [*data, "shared", *(f"{kind}{k}" for kind in ("cluster", "random") for k in clusters)]
         names = {group: f"{name} {group.rpartition('/')[2]} s{seed}" for group in groups}
-        library = self.library(seed, name)
-        return library, build(self.base, library, way, data, self.run, settings, names=names, **more)
+        library, brief = self.library(seed, name), more.pop("brief_library", None)
+        how = _build(way, more)
+        return library, build(self.base, library, how, data, self.run, settings, names=names, brief_library=brief)
 
     def bank(self, way: str, seed: int, data: Data, settings: Settings, rate: float, **more: Any) -> Arm | None:
         """The bank of `training.build_bank` (poly or mhr) under its table of tasks, which learns at this rate."""
-        heads = more.get("heads", 1)
+        how = _build(way, {"router_learning_rate": rate, **more})
 
         def make(whole: str) -> Arm:
-            how = {"router_learning_rate": rate, "name": whole, **more}
-            experts, state = build_bank(self.base, way, data, self.run, settings, **how)
-            return Arm(whole, experts, "task_table", {"heads": heads}, state, "factors", heads, tasks=tuple(data))
+            return build_bank(self.base, how, data, self.run, settings, name=whole)
 
         return self.keep(way, seed, make)
 
@@ -228,9 +228,7 @@ class Study:
 
         def make(whole: str) -> Arm:
             assert bank is not None
-            how: dict[str, Any] = {"heads": bank.heads, "router_learning_rate": rate, "name": whole}
-            state = take_up(self.base, bank.experts, bank.router_state, data, self.run, settings, **how)
-            return replace(bank, router_state=state, tasks=tuple(data))
+            return take_up(self.base, bank, data, self.run, settings, router_learning_rate=rate, name=whole)
 
         return bank and self.keep(f"{bank.name}-z", seed, make)
 
@@ -300,13 +298,18 @@ class Study:
             grpo(self.base, begun, data, self.run, settings, masks=masks, keep=library.add)
         elif isinstance(settings, DenseSettings):
             for name, one in group.items():
-                library.add(
-                    dense.train(
-                        self.base, one.examples, name, self.run, settings, task=one.tasks, validation=one.validation
-                    )
-                )
+                dense.train(
+                    self.base, one.examples, name, self.run, settings,
+                    task=one.tasks, validation=one.validation, keep=library.add,
+                )  # fmt: skip
         else:
             fleet(
                 self.base, data, self.run, settings,
                 tasks=tasks, start=first.start, masks=masks, keep=library.add, validation=first.validation,
             )  # fmt: skip
+
+
+def _build(way: str, options: Mapping[str, Any]) -> Any:
+    """A way to fill a library, of several arguments those that it takes."""
+    make = BUILDS[way]
+    return make(**{key: value for key, value in options.items() if key in make.model_fields})

@@ -1,4 +1,4 @@
-"""LoRAMoE's objective at work: it looks at a step that was cut before it is learnt, and tells what the routers did in it.
+"""LoRAMoE's objective at work: it looks at a step that was cut before it is learnt, and reports what the routers did in it.
 
 Dou et al. 2024, "LoRAMoE", arXiv:2312.09979. A step that fits into one pass costs nothing more; of one in several passes each is
 read twice, once without gradients (objectives/balance.py says why).
@@ -6,7 +6,7 @@ read twice, once without gradients (objectives/balance.py says why).
 Shapes: L layers with a router, B sequences, N experts, K types.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -29,9 +29,21 @@ class Balancing:
         self.constraint, self.types = constraint, tuple(types)
         self._forget()
 
-    def begin(self, model: nn.Module, batches: Iterable[Mapping[str, Any]] = ()) -> None:
-        """A new step. Where it comes in several batches, here they all are."""
+    def begin(
+        self,
+        model: nn.Module,
+        batches: Iterable[Mapping[str, Any]] = (),
+        add_up: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    ) -> None:
+        """Start a new step.
+
+        Args:
+            model: with the bank in it.
+            batches: all of the step, where it comes in several.
+            add_up: adds up over the processes that share the step.
+        """
         self._forget()
+        self.add_up = add_up
         if not self.constraint.beta:
             return
         devices = [p.device for p in model.parameters() if p.device.type == "cuda"][:1]
@@ -39,13 +51,15 @@ class Balancing:
             for batch in batches:
                 found_L3 = totals(model, batch, self.constraint)
                 self.whole_L3 = found_L3 if self.whole_L3 is None else self.whole_L3 + found_L3
+        if self.whole_L3 is not None:
+            self.whole_L3 = add_up(self.whole_L3)
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Any], tokens: Tensor | int) -> Tensor:
         """The loss of one batch of the step."""
         return balance(model, batch, tokens, self.constraint, self.whole_L3, self._note)
 
-    def told(self) -> dict[str, Any]:
-        """The step so far, for a row of the metrics.
+    def columns(self) -> dict[str, Any]:
+        """Returns what the routers did in the step, for a row of the metrics.
 
         ce            the answers' loss; what `loss` has beyond it is β times `balance`
         balance       the constraint, over the layers
@@ -54,22 +68,25 @@ class Balancing:
         match_mass    the weight that sequences give the experts of their own type, mean over sequences and layers
         mass          by type of the sequence, the weight of each type of experts
         """
-        found: dict[str, Any] = {"ce": float(self.ce)}
+        found: dict[str, Any] = {"ce": float(self.add_up(torch.as_tensor(self.ce)))}
         if self.sums_L3 is None or not self.load_N:
             return found
-        uneven_L = unevenness(self.sums_L3, self.constraint.lbc)
+        uneven_L = unevenness(self.add_up(self.sums_L3), self.constraint.lbc)
         found["balance"] = float(uneven_L.sum() if self.constraint.reduce == "sum" else uneven_L.mean())
-        found["load_cv"] = fmean(
-            float(l_N.std(correction=0) / l_N.mean().clamp(min=1e-9)) for l_N in self.load_N.values()
-        )
-        found["entropy"] = float(self.entropy) / max(float(self.there), 1.0)
-        if self.seen_K is not None and self.mass_KK is not None and self.seen_K.any():
-            found["match_mass"] = float(self.mass_KK.diagonal().sum() / self.seen_K.sum())
-            mass_KK = (self.mass_KK / self.seen_K.clamp(min=1)[:, None]).tolist()
-            seen = [k for k, n in enumerate(self.seen_K.tolist()) if n]
-            found["mass"] = {
-                self._called(k): {self._called(j): round(m, 4) for j, m in enumerate(mass_KK[k])} for k in seen
-            }
+        loads = [self.add_up(load_N) for load_N in self.load_N.values()]
+        found["load_cv"] = fmean(float(l_N.std(correction=0) / l_N.mean().clamp(min=1e-9)) for l_N in loads)
+        entropy, there = self.add_up(torch.stack([torch.as_tensor(self.entropy), torch.as_tensor(self.there)])).tolist()
+        found["entropy"] = entropy / max(there, 1.0)
+        if self.seen_K is not None and self.mass_KK is not None:
+            seen_K, mass_KK = self.add_up(self.seen_K), self.add_up(self.mass_KK)
+            if seen_K.any():
+                found["match_mass"] = float(mass_KK.diagonal().sum() / seen_K.sum())
+                mass = (mass_KK / seen_K.clamp(min=1)[:, None]).tolist()
+                found["mass"] = {
+                    self._called(k): {self._called(j): round(m, 4) for j, m in enumerate(mass[k])}
+                    for k, n in enumerate(seen_K.tolist())
+                    if n
+                }
         return found
 
     def _called(self, k: int) -> str:

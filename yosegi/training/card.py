@@ -1,4 +1,4 @@
-"""What the card of a trained expert says: beside which base, from what, how, at what cost."""
+"""The card of a trained expert: beside which base, from what, how, at what cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,19 +16,19 @@ def card(
     data_hash: str,
     measured: Mapping[str, Any],
     *,
-    recipe: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
     init_seed: int | None = None,
     parents: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The card of one expert (library/card.py adds the checksum and the date).
+    """Returns the card of one expert (library/card.py adds the checksum and the date).
 
     Args:
         base: what it stands beside.
         settings: how it was trained.
         tasks: on what, by name.
         data_hash: of its rows.
-        measured: steps, examples, tokens, seconds: whatever its training counted.
-        recipe: what was decided beyond the settings.
+        measured: steps, examples, tokens, seconds, trainable parameters, bytes: whatever its training counted.
+        training: what was decided beyond the settings.
         init_seed: of its own start, where it is not that of the settings.
         parents: the experts it began as.
     """
@@ -46,7 +46,7 @@ def card(
         "init": settings.init,
         "init_seed": settings.init_seed if init_seed is None else init_seed,
         "targets": settings.targets,
-        "recipe": {**settings.model_dump(), **(recipe or {})},
+        "training": {**settings.model_dump(), **(training or {})},
         "parents": list(parents),
         "metrics": {**measured, **cost},
     }

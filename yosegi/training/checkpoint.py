@@ -1,10 +1,10 @@
 """The state of one training: safetensors and JSON, whole or not there. Resuming from it is exact to the last bit on a CPU.
 
-checkpoint/state.safetensors   what trains, what the optimizer remembers of it, the random generators
-checkpoint/state.json          what is being trained, how far it is, the schedule
-checkpoint/trainer_state.json  the Trainer's own counters
+checkpoint/NAME/state.safetensors   what is trained, what the optimiser remembers of it, the random generators
+checkpoint/NAME/state.json          what is being trained, how far it is, the learning rates
 """
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,45 +19,72 @@ from yosegi import files
 from yosegi.errors import Corrupt, Invalid
 
 
-def save_state(
+def save(
     folder: Path,
     parameters: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
-    schedule: Mapping[str, Any],
-    what: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    progress: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint into a folder that exists (files.new_folder makes it appear at once).
+    """Write a checkpoint, whole or not at all.
 
     Args:
-        folder: where.
-        parameters: what trains, by name.
+        folder: where; a checkpoint that is there is replaced.
+        parameters: what is trained, by name.
         optimizer: over the same parameters, in the same order.
-        schedule: the learning-rate schedule's state.
-        what: what is being trained; a resume is refused when it differs.
+        identity: what is being trained, and how; to go on with another training from here is refused.
+        progress: how far it is; `load` gives it back.
     """
     tensors = {f"parameter.{name}": p.detach().contiguous() for name, p in parameters.items()}
+    numbers: dict[str, float] = {}
     for index, memory in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value).contiguous() for key, value in memory.items()}
-    tensors |= {f"rng.{name}": state for name, state in _rng().items()}
-    save_file({name: tensor.cpu() for name, tensor in tensors.items()}, folder / "state.safetensors")
-    python = random.getstate()
-    files.write_json(
-        folder / "state.json",
-        {"what": dict(what), "schedule": dict(schedule), "python_rng": [python[0], list(python[1]), python[2]]},
-    )
+        nested = [value for value in memory.values() if isinstance(value, dict)]  # bitsandbytes wraps its tables
+        for key, value in [pair for level in (memory, *nested) for pair in level.items()]:
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{key}"] = value.contiguous()
+            elif not isinstance(value, dict):
+                numbers[f"optimizer.{index}.{key}"] = value
+    numpy: Any = np.random.get_state(legacy=False)
+    tensors |= {
+        "rng.torch": torch.get_rng_state(),
+        "rng.numpy": torch.from_numpy(numpy["state"]["key"].astype(np.int64)),
+    }
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    state = {
+        "identity": dict(identity),
+        "progress": dict(progress),
+        "optimizer": numbers,
+        "learning_rates": [group["lr"] for group in optimizer.param_groups],
+        "python_rng": random.getstate(),
+        "numpy_place": numpy["state"]["pos"],
+    }
+    with files.new_folder(folder) as new:
+        save_file({name: tensor.cpu().clone() for name, tensor in tensors.items()}, new / "state.safetensors")
+        files.write_json(new / "state.json", state)
 
 
-def check(folder: Path, what: Mapping[str, Any]) -> None:
-    """Refuse to go on with a checkpoint of another training."""
-    saved = files.read_json(folder / "state.json").get("what", {})
-    every = dict.fromkeys([*what, *saved])
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the identity and the progress of the checkpoint in a folder; both are empty where there is none."""
+    if not (folder / "state.json").exists():
+        return {}, {}
+    state = files.read_json(folder / "state.json")
+    return state["identity"], state["progress"]
+
+
+def check(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse to go on with the checkpoint of another training."""
+    saved, _ = read(folder)
+    identity = json.loads(json.dumps(identity))
     changed = [
-        f"{key} was {saved.get(key)!r}, is {what.get(key)!r}" for key in every if saved.get(key) != what.get(key)
+        f"{key} was {saved.get(key)!r}, is {identity.get(key)!r}"
+        for key in dict.fromkeys([*identity, *saved])
+        if saved.get(key) != identity.get(key)
     ]
     if changed:
         raise Invalid(
             f"The checkpoint in {folder} is of another training: {'; '.join(changed[:3])}. "
-            "Repeat the command that began it to go on with it, or start anew with --fresh."
+            "Repeat the command that began it to go on with it, or start anew with --no-resume."
         )
 
 
@@ -70,40 +97,26 @@ def load_parameters(folder: Path, parameters: Mapping[str, Tensor], places: Sequ
         parameter.copy_(value if places is None else value[list(places)])
 
 
-def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put back what the optimizer remembers; returns the schedule's state."""
-    memory: dict[int, dict[str, Tensor]] = {}
-    for key, value in _tensors(folder).items():
+def load_rest(folder: Path, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put back what the optimiser remembers and the random generators. Returns the progress."""
+    tensors, state = _tensors(folder), files.read_json(folder / "state.json")
+    memory: dict[int, dict[str, Tensor | float]] = {}
+    for key, value in {**tensors, **state["optimizer"]}.items():
         if key.startswith("optimizer."):
-            _, index, what = key.split(".")
-            memory.setdefault(int(index), {})[what] = value
-    schedule = files.read_json(folder / "state.json")["schedule"]
+            _, index, name = key.split(".")
+            memory.setdefault(int(index), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
-    for group, rate in zip(groups, schedule["_last_lr"], strict=True):
-        group["lr"] = rate  # a schedule sets it only after its next step
+    for group, rate in zip(groups, state["learning_rates"], strict=True):
+        group["lr"] = rate
     optimizer.load_state_dict({"state": memory, "param_groups": groups})
-    return schedule
-
-
-def load_rng(folder: Path) -> None:
-    """Put the random generators back."""
-    tensors = _tensors(folder)
     torch.set_rng_state(tensors["rng.torch"])
     if torch.cuda.is_available() and "rng.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng.cuda"])
-    keys, place = tensors["rng.numpy"][:-1], int(tensors["rng.numpy"][-1])
-    np.random.set_state({"bit_generator": "MT19937", "state": {"key": keys.numpy().astype(np.uint32), "pos": place}})
-    version, state, gauss = files.read_json(folder / "state.json")["python_rng"]
-    random.setstate((version, tuple(state), gauss))
-
-
-def _rng() -> dict[str, Tensor]:
-    numpy: Any = np.random.get_state(legacy=False)
-    words = [*numpy["state"]["key"].tolist(), numpy["state"]["pos"]]
-    states = {"torch": torch.get_rng_state(), "numpy": torch.tensor(words)}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
+    key = tensors["rng.numpy"].numpy().astype(np.uint32)
+    np.random.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": state["numpy_place"]}})
+    version, words, gauss = state["python_rng"]
+    random.setstate((version, tuple(words), gauss))
+    return state["progress"]
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:

@@ -7,31 +7,27 @@ arXiv:2412.05270), with adamw plain full fine-tuning. Only the weights of the ch
 is what an expert can be: no biases, norms or embeddings.
 """
 
-import inspect
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from statistics import fmean
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.model import linears
 from yosegi.engine.rows import data_hash
-from yosegi.errors import Invalid, UnknownName
-from yosegi.optimizers.galore import GaLore
+from yosegi.errors import Invalid
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.card import card
-from yosegi.training.reading import read, warn
+from yosegi.training.data import LearnerData, steps_of
+from yosegi.training.loop import Job, train_loop
 from yosegi.training.settings import DenseSettings
-from yosegi.training.sft import fit
-from yosegi.training.trainer import ExpertTrainer
-from yosegi.training.validation import Validation, Watch
+from yosegi.training.update import Part
+from yosegi.training.validation import Validation
 
 
 def train(
@@ -42,7 +38,9 @@ def train(
     settings: DenseSettings | None = None,
     *,
     task: str | Sequence[str] = (),
+    keep: Callable[[Expert], Any] = lambda expert: None,
     resume: bool = True,
+    tokens_per_pass: int | None = None,
     validation: Validation | None = None,
 ) -> Expert:
     """The expert that the trained weights are against the base; the base is as it was.
@@ -54,7 +52,9 @@ def train(
         run: gets the metrics, and the checkpoint while the training lasts.
         settings: how. `rank` is the expert's; GaLore's own stands in `optimizer_args`.
         task: what is learnt, by name.
+        keep: called with the expert; `Library.add` is meant.
         resume: go on from a checkpoint of the same training, if there is one.
+        tokens_per_pass: tokens that go through the base at once, padding included.
         validation: texts on which it is measured while it learns.
 
     Raises:
@@ -63,27 +63,28 @@ def train(
         KeyboardInterrupt: after the step was finished and saved.
     """
     settings = settings or DenseSettings()
-    reading = read(base, examples, settings)
-    warn([reading], settings)
-    watch = Watch(base, validation, settings, run)
-    what = {"name": name, "base_hash": base.hash, "data_hash": data_hash(reading.rows), **settings.model_dump()}
+    job = Job(base, run, settings, resume, tokens_per_pass, validation)
+    job.share()
+    data = job.read({name: examples})[name]
+    steps, batch = steps_of(len(data.rows), settings, job.sharing)
+    learner, folder, hashed = LearnerData(name, data.rows, (), steps, batch), job.folder(name), data_hash(data.rows)
+    identity = {"name": name, "base_hash": base.hash, "data_hash": hashed, **settings.model_dump()}
     with opened(base.model, linears(base.model, settings.targets)) as weights:
-        optimizer = _optimizer(weights, settings)
-        try:
-            measured = fit(
-                base, weights.parameters(), optimizer, reading, name, run, settings, what, resume, watch, DenseTrainer
-            )
-        finally:
-            if isinstance(optimizer, GaLore):
-                optimizer.release()
-        tasks = [task] if isinstance(task, str) else list(task)
-        state = (value for memory in optimizer.state.values() for value in memory.values())
-        held = sum(value.numel() * value.element_size() for value in state if isinstance(value, Tensor))
+        parts = [Part(weights.parameters(), settings.learning_rate, steps)]
+        outcome = train_loop(job, None, [learner], parts, folder, identity, f"train {name}")
         cut = Expert.from_delta(name, weights, settings.rank or weights.full_rank())
-        error: float = cut.card["relative_error"]
-        measured |= {"optimizer_mb": round(held / 2**20, 2), "energy_kept": round(1 - error**2, 6)}
-        said = card(base, settings, tasks, what["data_hash"], measured)
-        return Expert(name, cut.factors, {**said, **cut.card, "init": None, "init_seed": None})
+    error: float = cut.card["relative_error"]
+    measured = {
+        "steps": steps, **data.counts, "tokens": outcome.tokens, **outcome.costs[name],
+        "tokens_per_s": outcome.tokens_per_s, "wall_s": round(outcome.wall_s, 2), **job.measure.cost,
+        "energy_kept": round(1 - error**2, 6),
+    }  # fmt: skip
+    fields = card(base, settings, [task] if isinstance(task, str) else list(task), hashed, measured)
+    expert = Expert(name, cut.factors, {**fields, **cut.card, "init": None, "init_seed": None})
+    if job.writes:
+        keep(expert)
+    job.finish(folder)
+    return expert
 
 
 class Weights(Mapping[str, Tensor]):
@@ -129,7 +130,7 @@ def opened(model: nn.Module, layers: Sequence[str]) -> Generator[Weights]:
         Invalid: there is none; experts stand in the model; a weight is quantised, or is not the linear's alone.
     """
     if any(isinstance(module, ExpertLinear) for module in model.modules()):
-        raise Invalid("This model has experts in it; take them out before its weights are trained.")
+        raise Invalid("This model has experts in it; detach them before its weights are trained.")
     modules = dict(model.named_modules())
     _check(model, {layer: modules[layer] for layer in layers})
     weights = Weights({layer: modules[layer] for layer in layers})
@@ -159,66 +160,6 @@ def _check(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
             raise Invalid(f"The weight of {layer} is quantised: it cannot be trained whole.")
         if len(users[id(W)]) > 1:
             other = next(name for name in users[id(W)] if name != layer)
-            raise Invalid(f"The weight of {layer} is also that of {other}: a delta beside one of them cannot say so.")
-
-
-def _optimizer(weights: Weights, settings: DenseSettings) -> torch.optim.Optimizer:
-    make = registry.find("optimizers", settings.optimizer)
-    known = list(inspect.signature(make).parameters)[3:]
-    for argument in settings.optimizer_args:
-        if argument not in known:
-            raise UnknownName.among(f"argument of {settings.optimizer}", argument, known)
-    betas = settings.adam_beta1, settings.adam_beta2
-    return make(
-        weights.parameters().values(),
-        settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        **({} if betas == (0.9, 0.999) else {"betas": betas}),  # not every inner optimiser has them
-        **settings.optimizer_args,
-    )
-
-
-class DenseTrainer(ExpertTrainer):
-    """The trainer of experts, over whole weights."""
-
-    def __init__(self, *, run: Run, optimizer: torch.optim.Optimizer, **arguments: Any):
-        self.galore = optimizer if isinstance(optimizer, GaLore) else None
-        super().__init__(run=_Rows(run, self.galore), optimizer=optimizer, **arguments)
-        if self.galore and self.galore.per_layer and self.accelerator.num_processes > 1:
-            raise Invalid("per_layer updates before processes have told each other their gradients: use one process.")
-        if not self.args.max_grad_norm and not (self.galore and self.galore.per_layer):
-            self.args.max_grad_norm = float("inf")  # cuts nothing, but the norm is known, and whether it is finite
-
-    def training_step(self, *arguments: Any, **more: Any) -> Tensor:
-        """Layers that update themselves wait for the last micro-batch."""
-        last = self.accelerator.sync_gradients or self.galore is None
-        with nullcontext() if last else self.galore.accumulate():  # type: ignore[union-attr]
-            return super().training_step(*arguments, **more)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        if self.galore and self.galore.per_layer and not all(p.isfinite().all() for p in self.parameters.values()):
-            raise self._diverged("gradient is not finite")  # nobody has seen it before the update
-        super()._save_checkpoint(model, trial)
-
-
-class _Rows(Run):
-    """The run, told with every step what GaLore's look at the gradients has cost and found."""
-
-    def __init__(self, run: Run, galore: GaLore | None):
-        super().__init__(run.path)
-        self.run, self.galore, self.before_s, self.before = run, galore, 0.0, 0
-
-    def log(self, *rows: dict[str, Any], **row: Any) -> None:
-        """Rows of metrics.jsonl; those of a step say more."""
-        self.run.log(*(self._more(one) if "grad_norm" in one else one for one in (*rows, *([row] if row else []))))
-
-    def _more(self, row: dict[str, Any]) -> dict[str, Any]:
-        if self.galore is None:
-            return row
-        row = row | {"refresh_s": round(self.galore.refresh_s - self.before_s, 4)}
-        if self.galore.refreshed > self.before:
-            row["captured"] = round(fmean(self.galore.captured.values()), 6)
-        self.before_s, self.before = self.galore.refresh_s, self.galore.refreshed
-        if self.galore.per_layer:
-            row["grad_norm"] = None  # the gradients were gone before anybody could add them up
-        return row
+            raise Invalid(
+                f"The weight of {layer} is also that of {other}: a delta beside one of them cannot express it."
+            )

@@ -1,22 +1,22 @@
-"""GRPO for a fleet: many experts answer questions, each hears which of its own answers were better, all in one pass.
+"""GRPO for a fleet: many experts answer questions, each learns which of its own answers were better, all in one pass.
 
 Shao et al. 2024, "DeepSeekMath", arXiv:2402.03300. The loss is TRL's (objectives/grpo.py); the loop is that of a fleet, since
 half of the time goes into drawing answers, and a large batch draws at the price of a small one. Under `accelerate launch` the
-experts are dealt out to the processes. Every expert has questions,
-draws, groups of answers, a gradient norm, a schedule and a mask of its own: it learns what it would learn alone.
+experts are dealt out to the processes. Every expert has questions, draws, groups of answers, a gradient norm, a schedule and a
+mask of its own: it learns what it would learn alone.
 
 The reference of the KL term is where this training began: the experts as they were given, a snapshot of their factors and not
 the base, which is what a copy loaded from disk would be.
-Shapes: G learners, N answers of a step, B answers of a pass, T tokens, K answers to one question.
+Shapes: G learners, N answers of a step, B answers of a pass, T tokens, K answers to one question, M questions of a step.
 """
 
 import dataclasses
 import hashlib
 import math
-import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -26,24 +26,22 @@ from torch import Tensor
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
-from yosegi.core.model import Banks, attach
+from yosegi.core.model import Banks
 from yosegi.engine.generate import rooms, sample, tokens
 from yosegi.engine.request import cut, stop_ids
-from yosegi.engine.rows import collate, order, pad_id
+from yosegi.engine.rows import Row, order, to_batch
 from yosegi.errors import Diverged, Invalid
 from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
-from yosegi.progress import progress
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.training.card import card
-from yosegi.training.descent import TOKENS, Place, passes
+from yosegi.training.data import Place, passes, row_length
 from yosegi.training.fleet import stacked
-from yosegi.training.interrupt import interruptible
-from yosegi.training.precision import wants_bf16
+from yosegi.training.loop import Columns, Job, attached, run_steps
 from yosegi.training.settings import GrpoSettings
-from yosegi.training.update import Part, Update
+from yosegi.training.update import Outcome, Part, Update
 
 
 class Question(NamedTuple):
@@ -54,19 +52,26 @@ class Question(NamedTuple):
 
 
 def questions(task: Task, examples: Sequence[Example]) -> list[Question]:
-    """Some examples of one task; lists of several tasks may be joined."""
+    """Returns some examples of one task as questions; lists of several tasks may be joined."""
     return [Question(task, example) for example in examples]
 
 
 class Answers(NamedTuple):
-    """What was drawn in one step, all learners' answers in a row."""
+    """What was drawn in one step, all learners' answers in a row.
 
-    rows: list[dict[str, list[int]]]
+    Args:
+        rows: the tokens of prompt and answer.
+        learner_N: whose.
+        advantage_N: by how much it beats the others of its group.
+        divisor_N: of its loss, so that every learner has a mean of its own.
+        columns: of each learner, for the metrics.
+    """
+
+    rows: list[Row]
     learner_N: list[int]
-    reward_N: list[dict[str, float]]
     advantage_N: list[float]
-    measured: list[dict[str, float]]
-    """Of each learner, for the metrics."""
+    divisor_N: list[float]
+    columns: list[dict[str, float]]
 
 
 def grpo(
@@ -77,7 +82,7 @@ def grpo(
     settings: GrpoSettings | None = None,
     *,
     masks: Mapping[str, Mapping[str, Tensor]] | None = None,
-    keep: Callable[[Expert], None] = lambda expert: None,
+    keep: Callable[[Expert], Any] = lambda expert: None,
     resume: bool = True,
     tokens_per_pass: int | None = None,
 ) -> list[Expert]:
@@ -87,10 +92,10 @@ def grpo(
         base: what they stand beside.
         experts: where they begin.
         asked: expert's name -> the questions that it answers, of one task or several.
-        run: gets a row a step and expert (reward, KL, length, share of groups without variance, share of time spent drawing),
-            and the checkpoint while the training lasts.
+        run: gets a row for each step and expert (reward, KL, length, share of groups without variance, share of time spent
+            drawing), and the checkpoint while the training lasts.
         settings: how, the same for all.
-        masks: which entries move, as for `fleet`. One that is narrower than the expert's rank holds the rest still: the
+        masks: which entries are trained, as for `fleet`. One that is narrower than the expert's rank holds the rest still: the
             second half of an expert that began as PiSSA is its origin.
         keep: called with each expert at the end.
         resume: go on from the checkpoint of the same training, if there is one.
@@ -103,174 +108,141 @@ def grpo(
         Diverged: some experts' loss stopped being finite; all others were trained and kept.
         KeyboardInterrupt: after the step was finished and saved.
     """
-    from accelerate import PartialState
-
     settings = settings or GrpoSettings()
     for expert in experts:
         if not asked.get(expert.name):
             raise Invalid(f"Expert {expert.name!r} has no questions to answer.")
-    process = PartialState(cpu=next(base.model.parameters()).device.type == "cpu")
-    experts = list(experts)[process.process_index :: process.num_processes]
-    if not experts:  # more processes than experts: this one has nothing to do
-        process.wait_for_everyone()
+    job = Job(base, run, settings, resume, tokens_per_pass)
+    experts = list(experts)[job.processes.process_index :: job.processes.num_processes]
+    names, folder, found = [expert.name for expert in experts], job.folder("grpo"), list[Expert]()
+    if not names:  # more processes than experts: this one has nothing to do
+        job.finish(folder)
         return []
-    names = [expert.name for expert in experts]
     asked = {name: list(asked[name][: settings.limit]) for name in names}
-    per_step = settings.per_device_train_batch_size
-    steps = settings.max_steps or max(
-        math.ceil(settings.num_train_epochs * len(some) / per_step) for some in asked.values()
-    )
-    banks = attach(base.model, experts, ByRequest())
-    parameters = banks.parameters()
-    moves = None if masks is None else stacked(banks, {name: masks.get(name) for name in names})
-    what = {"names": names, "base_hash": base.hash, "begun": _begun(experts, asked, moves), **settings.model_dump()}
-    folder = run.path / "checkpoint" / f"grpo{process.process_index or ''}"
-    try:
-        update = Update(
-            [Part(parameters, settings.learning_rate, steps * settings.num_iterations)], names, settings, moves
-        )
-        reference = {name: p.detach().clone() for name, p in parameters.items()} if settings.kl_coef else {}
-        if not resume:
-            shutil.rmtree(folder, ignore_errors=True)
-        _climb(
-            base,
-            banks,
-            [asked[name] for name in names],
-            update,
-            reference,
-            steps,
-            run,
-            settings,
-            what,
-            folder,
-            tokens_per_pass,
-        )
+    with attached(base, experts, ByRequest()) as banks:
+        moves = None if masks is None else stacked(banks, {name: masks.get(name) for name in names})
+        begun = _begun(experts, asked, moves)
+        identity = {"names": names, "base_hash": base.hash, "begun": begun, **settings.model_dump()}
+        outcome, steps = grpo_loop(job, banks, [asked[name] for name in names], moves, folder, identity)
         trained = banks.experts()
-    finally:
-        banks.detach()
-        base.model.eval()
-    found: list[Expert] = []
     for expert, start in zip(trained, experts, strict=True):
-        if expert.name in update.outcome.diverged:
+        if expert.name in outcome.diverged:
             continue
         measured = {
-            "steps": steps, "examples": len(asked[expert.name]), "fleet": len(names), "fleet_tokens": update.outcome.tokens,
-            "wall_s": round(update.outcome.wall_s, 2), "optimizer_bytes": update.state_bytes(),
+            "steps": steps, "examples": len(asked[expert.name]), "fleet": len(names), "fleet_tokens": outcome.tokens,
+            "wall_s": round(outcome.wall_s, 2), **outcome.costs[expert.name],
         }  # fmt: skip
-        said = card(
-            base, settings, expert.tasks, what["begun"], measured, parents=[start.card.get("name") or start.name]
-        )
-        said |= {"init": start.card.get("init"), "init_seed": start.card.get("init_seed")}
-        found.append(dataclasses.replace(expert, card=said))
+        parents = [start.card.get("name") or start.name]
+        fields = card(base, settings, expert.tasks, begun, measured, parents=parents)
+        fields |= {"init": start.card.get("init"), "init_seed": start.card.get("init_seed")}
+        found.append(dataclasses.replace(expert, card=fields))
         keep(found[-1])
-    shutil.rmtree(folder, ignore_errors=True)
-    process.wait_for_everyone()
-    if diverged := update.outcome.diverged:
-        name, step = next(iter(diverged.items()))
+    job.finish(folder)
+    if outcome.diverged:
+        name, how = next(iter(outcome.diverged.items()))
         raise Diverged(
-            f"{len(diverged)} of {len(names)} experts diverged ({name!r} at step {step}) and are not kept; the others are."
+            f"{len(outcome.diverged)} of {len(names)} experts diverged ({name!r}: {how}) and are not kept; the others are."
         )
     return found
 
 
-def _climb(
-    base: Base, banks: Banks, asked: Sequence[Sequence[Question]], update: Update, reference: Mapping[str, Tensor], steps: int,
-    run: Run, settings: GrpoSettings, what: Mapping[str, Any], folder: Any, tokens_per_pass: int | None,
-) -> None:  # fmt: skip
-    """Draw, judge, update; step by step."""
-    device = next(base.model.parameters()).device
-    names, outcome = update.names, update.outcome
-    budget = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
-    per_step = settings.per_device_train_batch_size
+def grpo_loop(
+    job: Job,
+    banks: Banks,
+    asked: Sequence[Sequence[Question]],
+    moves: Mapping[str, Tensor] | None,
+    folder: Path,
+    identity: Mapping[str, Any],
+) -> tuple[Outcome, int]:
+    """Draw answers, score them, update; step by step. Returns what it cost, and the number of steps.
+
+    Args:
+        job: the model, with `banks` in it.
+        banks: the experts that answer.
+        asked: of each its questions.
+        moves: which entries are trained, by parameter.
+        folder: of the checkpoint.
+        identity: see `run_steps`.
+    """
+    base, settings, device, names = job.base, job.settings, job.device, list(banks.names)
+    assert isinstance(settings, GrpoSettings)
+    per_step, turns = settings.per_device_train_batch_size, settings.num_iterations
+    steps = settings.max_steps or max(math.ceil(settings.num_train_epochs * len(own) / per_step) for own in asked)
+    parameters = banks.parameters()
+    update = Update([Part(parameters, settings.learning_rate, steps * turns)], names, settings, moves)
+    reference = {name: p.detach().clone() for name, p in parameters.items()} if settings.kl_coef else {}
     orders = [order(len(own), steps * per_step, settings.seed) for own in asked]
-    done = update.load(folder, what) if folder.exists() else 0
-    run.rewind(done, expert=list(names), stage="grpo")
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision))
+    started, drawing_s = time.monotonic(), 0.0
+
+    def log_p(batch: Mapping[str, Tensor]) -> Tensor:
+        with job.autocast():
+            return log_probabilities(base.model, batch, batch["labels"], settings.temperature)
+
+    def take_step(step: int, active: list[int]) -> Columns:
+        nonlocal drawing_s
+        began = time.monotonic()
+        chosen = {g: [asked[g][i] for i in orders[g][step * per_step : (step + 1) * per_step]] for g in active}
+        with job.autocast():
+            drawn = draw(base, banks, chosen, settings, seed=settings.seed * 1_000_003 + step)
+        drawing_s += time.monotonic() - began
+        places = [
+            Place(row_length(row, base.seq2seq), g, n)
+            for n, (row, g) in enumerate(zip(drawn.rows, drawn.learner_N, strict=True))
+            if drawn.advantage_N[n] or reference  # without a reference nothing pulls at an answer like all others
+        ]
+        old: dict[int, Tensor] = {}
+        kl_G2, losses_G = torch.zeros(len(names), 2, device=device), torch.zeros(len(names), device=device)
+        found: Columns = {}
+        for turn in range(turns):
+            losses_G.zero_()
+            for n, some in enumerate(passes(places, job.budget)):
+                batch = to_batch(base, [drawn.rows[p.row] for p in some])
+                learner_B = torch.tensor([p.learner for p in some], device=device)
+                batch["advantage_B"] = torch.tensor([drawn.advantage_N[p.row] for p in some], device=device)
+                banks.set_batch(experts=[names[p.learner] for p in some], mask_BT=batch["attention_mask"])
+                if reference:
+                    with torch.no_grad(), _swapped(parameters, reference):
+                        batch["reference_BT"] = log_p(batch)
+                logp_BT = log_p(batch)
+                if turn:
+                    batch["old_BT"] = old[n]
+                elif turns > 1:
+                    old[n] = logp_BT.detach()
+                divisor_B = torch.tensor([drawn.divisor_N[p.row] for p in some], device=device)
+                loss_B = clipped(logp_BT, batch, divisor_B, settings.kl_coef, settings.epsilon)
+                loss_B.sum().backward()
+                losses_G.index_add_(0, learner_B, loss_B.detach().float())
+                if turn == 0 and reference:
+                    real_BT = batch["labels"] != IGNORED
+                    kl_BT = divergence(logp_BT.detach(), batch["reference_BT"]) * real_BT
+                    kl_G2.index_add_(0, learner_B, torch.stack([kl_BT.sum(1), real_BT.sum(1).to(kl_BT)], 1))
+            found = update.step(step * turns + turn, active, losses_G)
+        update.outcome.tokens += turns * sum(len(drawn.rows[p.row]["input_ids"]) for p in places)
+        kl_G = (kl_G2[:, 0] / kl_G2[:, 1].clamp(min=1)).tolist()
+        share = round(drawing_s / (time.monotonic() - started), 3)
+        own = dict(zip(active, drawn.columns, strict=True))
+        return {g: columns | {"kl": kl_G[g], **own[g], "drawing": share} for g, columns in found.items()}
+
     base.model.eval()  # what dropout says of an answer is not what the model that drew it says
-    before_s, started, drawing_s = outcome.wall_s, time.monotonic(), 0.0
-    together = collate(pad_id(base))
-    with interruptible() as interrupted, progress(f"grpo {len(names)} experts", steps - done) as bar:
-        for step in range(done, steps):
-            at_work = [g for g, name in enumerate(names) if name not in outcome.diverged]
-            if not at_work:
-                break
-            began = time.monotonic()
-            chosen = {g: [asked[g][i] for i in orders[g][step * per_step : (step + 1) * per_step]] for g in at_work}
-            with autocast:
-                drawn = _draw(base, banks, chosen, settings, seed=settings.seed * 1_000_003 + step)
-            drawing_s += time.monotonic() - began
-            divisor_N = _divisors(drawn, settings.loss_type)
-            places = [
-                Place(len(row["input_ids"]) + (len(row["labels"]) if base.seq2seq else 0), g, n)
-                for n, (row, g) in enumerate(zip(drawn.rows, drawn.learner_N, strict=True))
-                if drawn.advantage_N[n] or reference  # without a reference nothing pulls at an answer like all others
-            ]
-            seen: dict[int, Tensor] = {}
-            apart, losses = torch.zeros(len(names), 2, device=device), torch.zeros(len(names), device=device)
-            well, norm_G, lr_G = at_work, [0.0] * len(names), [0.0] * len(names)
-            for turn in range(settings.num_iterations):
-                losses.zero_()
-                for n, some in enumerate(passes(places, budget)):
-                    batch = {k: v.to(device) for k, v in together([drawn.rows[p.row] for p in some]).items()}
-                    learner_B = torch.tensor([p.learner for p in some], device=device)
-                    batch["advantage_B"] = torch.tensor([drawn.advantage_N[p.row] for p in some], device=device)
-                    banks.set_batch(experts=[names[p.learner] for p in some], mask_BT=batch["attention_mask"])
-                    outcome.tokens += int(batch["attention_mask"].sum())
-                    with autocast:
-                        if reference:
-                            with torch.no_grad(), _swapped(update.parameters, reference):
-                                batch["reference_BT"] = log_probabilities(
-                                    base.model, batch, batch["labels"], settings.temperature
-                                )
-                        logp_BT = log_probabilities(base.model, batch, batch["labels"], settings.temperature)
-                    if turn:
-                        batch["old_BT"] = seen[n]
-                    elif settings.num_iterations > 1:
-                        seen[n] = logp_BT.detach()
-                    divisor_B = torch.tensor([divisor_N[p.row] for p in some], device=device)
-                    loss_B = clipped(logp_BT, batch, divisor_B, settings.kl_coef, settings.epsilon)
-                    loss_B.sum().backward()
-                    losses.index_add_(0, learner_B, loss_B.detach().float())
-                    if turn == 0 and reference:
-                        real_BT = batch["labels"] != IGNORED
-                        kl_BT = divergence(logp_BT.detach(), batch["reference_BT"]) * real_BT
-                        apart.index_add_(0, learner_B, torch.stack([kl_BT.sum(1), real_BT.sum(1).to(kl_BT)], 1))
-                well, norm_G, lr_G = update.step(step * settings.num_iterations + turn, at_work, losses)
-            outcome.wall_s = before_s + time.monotonic() - started
-            loss_G, kl_G = losses.tolist(), (apart[:, 0] / apart[:, 1].clamp(min=1)).tolist()
-            pace = {
-                "drawing": round(drawing_s / (time.monotonic() - started), 3),
-                "tokens_per_s": round(outcome.tokens / max(outcome.wall_s, 1e-9)),
-                "wall_s": round(outcome.wall_s, 2),
-            }
-            by_learner = dict(zip(at_work, drawn.measured, strict=True))
-            run.log(*(
-                {"step": step + 1, "stage": "grpo", "expert": names[g], "loss": loss_G[g], "lr": lr_G[g]}
-                | {"grad_norm": norm_G[g], "kl": kl_G[g], **by_learner[g], **pace}
-                for g in well
-            ))  # fmt: skip
-            bar.advance(note=f"reward {fmean(m['reward'] for m in drawn.measured):.3f}")
-            if (step + 1) % settings.save_steps == 0 or step + 1 == steps or interrupted:
-                update.save(folder, step + 1, step + 1 == steps, what)
-            if interrupted:
-                raise KeyboardInterrupt
+    title = f"grpo {len(names)} experts"
+    return run_steps(job, update, take_step, [steps] * len(names), folder, identity, title, stage="grpo"), steps
 
 
-def _draw(
+def draw(
     base: Base, banks: Banks, chosen: Mapping[int, Sequence[Question]], settings: GrpoSettings, seed: int
-) -> Answers:  # fmt: skip
-    """Every learner's answers to its questions, what they are worth, and by how much they beat the others of their group."""
-    K = settings.num_generations
-    each = [(g, m, question) for g, some in chosen.items() for m, question in enumerate(some)]
+) -> Answers:
+    """Every learner's answers to its questions, their rewards, and by how much each beats the others of its group."""
+    K, M = settings.num_generations, settings.per_device_train_batch_size
+    each = [(g, m, question) for g, own in chosen.items() for m, question in enumerate(own)]
     asked = [(g, question) for g, _, question in each for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
     prompts = tokens(base, [question.example.prompt for *_, question in each], room)
-    seeds = [f"{seed}/{m}" for _, m, _ in each]  # whoever else learns beside it
+    seeds = [f"{seed}/{m}" for _, m, _ in each]  # an expert draws the same whoever learns beside it
     known = {"experts": [banks.names[g] for g, *_ in each]}
     new = sample(
         base, prompts, seeds, n=K, max_new_tokens=limit, temperature=settings.temperature, banks=banks, known=known
-    )  # fmt: skip
+    )
     prompts = [prompt for prompt in prompts for _ in range(K)]
     texts = base.tokenizer.batch_decode(new, skip_special_tokens=True)
     reward_N = [_rewards(question, text, settings) for (_, question), text in zip(asked, texts, strict=True)]
@@ -279,43 +251,32 @@ def _draw(
     advantage_MK = total_MK - total_MK.mean(1, keepdim=True)
     if settings.scale_rewards:
         advantage_MK = advantage_MK / (spread_M[:, None] + 1e-4)
-    rows = [
-        {"input_ids": prompt, "labels": ids}
-        if base.seq2seq
-        else {"input_ids": prompt + ids, "labels": [IGNORED] * len(prompt) + ids}
-        for prompt, ids in zip(prompts, new, strict=True)
-    ]
-    measured, ends = [], stop_ids(base)
-    for n, _ in enumerate(chosen):
-        size = K * settings.per_device_train_batch_size
-        own = slice(n * size, (n + 1) * size)
-        groups = slice(n * settings.per_device_train_batch_size, (n + 1) * settings.per_device_train_batch_size)
-        measured.append(
+    if base.seq2seq:
+        rows = [{"input_ids": prompt, "labels": ids} for prompt, ids in zip(prompts, new, strict=True)]
+    else:
+        rows = [
+            {"input_ids": prompt + ids, "labels": [IGNORED] * len(prompt) + ids}
+            for prompt, ids in zip(prompts, new, strict=True)
+        ]
+    divisors, columns, ends = list[float](), [], stop_ids(base)
+    for n in range(len(chosen)):
+        own, groups = slice(n * K * M, (n + 1) * K * M), slice(n * M, (n + 1) * M)
+        lengths = [len(ids) for ids in new[own]]
+        by_answer = settings.loss_type == "grpo"
+        divisors += [float(length * len(lengths)) if by_answer else float(sum(lengths)) for length in lengths]
+        columns.append(
             {"reward": float(total_MK[groups].mean()), "reward_std": float(spread_M[groups].mean())}
             | {f"reward_{name}": fmean(r[name] for r in reward_N[own]) for name in settings.rewards}
-            | {"length": fmean(map(len, new[own])), "truncated": fmean(ids[-1] not in ends for ids in new[own])}
+            | {"length": fmean(lengths), "truncated": fmean(ids[-1] not in ends for ids in new[own])}
             | {"no_variance": float((spread_M[groups] < 1e-6).float().mean())}
         )
-    return Answers(rows, [g for g, _ in asked], reward_N, advantage_MK.flatten().tolist(), measured)
+    return Answers(rows, [g for g, _ in asked], advantage_MK.flatten().tolist(), divisors, columns)
 
 
 def _rewards(question: Question, text: str, settings: GrpoSettings) -> dict[str, float]:
     text = cut(text, question.task.stop)
     score = question.task.score(question.example, text)
     return {name: registry.find("rewards", name)(question.example, text, score) for name in settings.rewards}
-
-
-def _divisors(drawn: Answers, kind: str) -> list[float]:
-    """What each answer's sum is divided by, so that every learner has a mean of its own."""
-    length_N = [max(1, sum(label != IGNORED for label in row["labels"])) for row in drawn.rows]
-    answers: dict[int, int] = {}
-    tokens: dict[int, int] = {}
-    for g, length in zip(drawn.learner_N, length_N, strict=True):
-        answers[g], tokens[g] = answers.get(g, 0) + 1, tokens.get(g, 0) + length
-    return [
-        float(length * answers[g] if kind == "grpo" else tokens[g])
-        for g, length in zip(drawn.learner_N, length_N, strict=True)
-    ]
 
 
 @contextmanager
@@ -334,15 +295,12 @@ def _swapped(parameters: Mapping[str, Any], others: Mapping[str, Tensor]) -> Gen
 def _begun(
     experts: Sequence[Expert], asked: Mapping[str, Sequence[Question]], moves: Mapping[str, Tensor] | None
 ) -> str:
-    """12 hex digits that change with where the experts begin, what they are asked, and what may move."""
+    """12 hex digits that change with where the experts begin, what they are asked, and which entries are trained."""
     digest = hashlib.sha256()
     for expert in experts:
         digest.update(repr([expert.name, expert.card.get("sha256"), expert.card.get("data_hash")]).encode())
-        digest.update(
-            repr(
-                [(q.task.name, q.example.id, q.example.prompt, q.example.answers) for q in asked[expert.name]]
-            ).encode()
-        )
+        every = [(q.task.name, q.example.id, q.example.prompt, q.example.answers) for q in asked[expert.name]]
+        digest.update(repr(every).encode())
     for name in sorted(moves or ()):
         digest.update((moves or {})[name].numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -9,10 +9,9 @@ one dropout of x, and R begins at zero (routers/softmax.py). The settings are th
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from yosegi import files
 from yosegi.bases import Base
@@ -26,55 +25,12 @@ from yosegi.tasks import Example
 from yosegi.training.balancing import Balancing
 from yosegi.training.curriculum import schedule
 from yosegi.training.joint import fresh_bank, joint
-from yosegi.training.settings import Settings
+from yosegi.training.settings import LoraMoeSettings, MoeOptions
 
-FFN = r".*\.(mlp|ffn|feed_forward|DenseReluDense)\.\w+|.*\.(fc1|fc2)"
-"""The linears of the feed-forward blocks, as Llama and its kin, GPT-2, NeoX, T5 and OPT call them."""
 EXPERTS = 6
 
 Typed = Mapping[str, Mapping[str, Sequence[Example]]]
 """Type -> task -> examples. One task may have examples of several types."""
-
-
-class LoraMoeSettings(Settings):
-    """What `loramoe` can be told beyond; the defaults that differ are those of the paper and of its script."""
-
-    objective: str = Field(default="balance", pattern="^balance$")
-    rank: int = Field(default=4, ge=1)
-    alpha: float = Field(default=32, gt=0)
-    targets: str | list[str] = FFN
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
-    warmup_share: float = Field(default=0.03, ge=0, lt=1)
-    router_learning_rate: float | None = Field(default=None, gt=0)
-    """The router's own; by default the experts'."""
-    scope: Literal["projection", "ffn"] = "projection"
-    """A router for each projection, or one for each block."""
-    top_k: int | None = Field(default=None, ge=1)
-    """Experts heard by a token; by default all."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Of the router."""
-    beta: float = Field(default=0.1, ge=0)
-    """Weight of the balancing constraint."""
-    delta: float = Field(default=0.1, ge=0, le=1)
-    """How far apart it wants the types."""
-    expert_types: list[int] | None = None
-    """The type of each expert, counted as the data have them; by default the experts are shared out evenly, in order."""
-    lbc: Literal["cv2", "dispersion"] = "cv2"
-    """σ²/μ² as in the authors' code, or the paper's σ²/μ."""
-    counted: Literal["real", "all", "answer"] = "real"
-    """Tokens that the constraint counts."""
-    match: Literal["paper", "attract"] = "paper"
-    """attract: examples come to hear the experts of their own type more, not those of the others."""
-    reduce: Literal["sum", "mean"] = "sum"
-    """Over the layers."""
-    shares: dict[str, float] | None = None
-    """How often each type is read, relative to the others, or each task where these are tasks; by default by its size."""
-    share_temperature: float = Field(default=1.0, gt=0)
-    """Above 1 evens the shares out."""
-    curriculum: list[str] = []
-    """Types (or tasks) from easy to hard."""
-    pace: Literal["growing", "staged"] = "growing"
-    """growing: one more joins at a time; staged: one after the other."""
 
 
 def loramoe(
@@ -107,47 +63,46 @@ def loramoe(
         Diverged: the loss or the gradient stopped being finite.
     """
     settings = settings or LoraMoeSettings()
-    if settings.init not in ("kaiming", "gaussian", "normal"):
-        raise Invalid(f"LoRAMoE needs experts that begin apart; {settings.init} gives all of them one start.")
     types = tuple(data)
-    tasks = tuple(dict.fromkeys(task for of_type in data.values() for task, some in of_type.items() if some))
-    if not tasks:
-        raise Invalid("There are no examples to learn from.")
-    expert_types = tuple(share_out(experts, len(types)) if settings.expert_types is None else settings.expert_types)
+    expert_types = list(share_out(experts, len(types)) if settings.expert_types is None else settings.expert_types)
     if len(expert_types) != experts or not set(expert_types) <= set(range(len(types))):
         raise Invalid(
-            f"expert_types has to say of each of {experts} experts a type from 0 to {len(types) - 1}: {list(expert_types)}."
+            f"expert_types has to give each of {experts} experts a type from 0 to {len(types) - 1}: {expert_types}."
         )
     if settings.beta and len(set(expert_types)) < len(types) > 1:
         raise Invalid(
             f"{len(types)} types share {experts} experts, so that {len(types) - len(set(expert_types))} have none: take more "
-            "experts (--experts), or put tasks together (--type)."
+            "experts (--build 'loramoe{experts=…}'), or put tasks together (types)."
         )
-    rows: dict[str, list[Example]] = {task: [] for task in tasks}
-    where: dict[str, list[int]] = {task: [] for task in tasks}
+    typed: dict[str, list[tuple[Example, int]]] = {}  # of each task its examples, with their types
     for k, of_type in enumerate(data.values()):
-        for task, some in of_type.items():
-            some = some[: settings.limit]
-            rows.setdefault(task, []).extend(some)
-            where.setdefault(task, []).extend([k] * len(some))
+        for task, examples in of_type.items():
+            typed.setdefault(task, []).extend((example, k) for example in examples[: settings.limit])
     if in_order is not None:
-        tasks = tuple(task for task in in_order if task in rows)
-        for task in tasks:
-            type_by_id = {row.id: k for row, k in zip(rows[task], where[task], strict=True)}
-            rows[task] = [row for row in in_order[task] if row.id in type_by_id]
-            where[task] = [type_by_id[row.id] for row in rows[task]]
-    type_of = [k for task in tasks for k in where[task]]
-    groups = _groups(settings, types, tasks, type_of, [task for task in tasks for _ in where[task]])
+        type_by_id = {task: {example.id: k for example, k in rows} for task, rows in typed.items()}
+        typed = {
+            task: [(row, known[row.id]) for row in rows if row.id in known]
+            for task, rows in in_order.items()
+            if (known := type_by_id.get(task)) is not None
+        }
+    typed = {task: rows for task, rows in typed.items() if rows}
+    if not typed:
+        raise Invalid("There are no examples to learn from.")
+    type_of = [k for rows in typed.values() for _, k in rows]
+    groups = _groups(settings, types, list(typed), type_of, [task for task, rows in typed.items() for _ in rows])
+    places = partial(
+        schedule, groups, seed=settings.seed, weights=settings.shares, temperature=settings.share_temperature,
+        curriculum=settings.curriculum, pace=settings.pace,
+    )  # fmt: skip
     constraint = Constraint(
-        settings.beta, settings.delta, expert_types if len(types) > 1 else (), settings.lbc, settings.counted,
+        settings.beta, settings.delta, tuple(expert_types) if len(types) > 1 else (), settings.lbc, settings.counted,
         settings.match, settings.reduce,
     )  # fmt: skip
-    args = {"top_k": settings.top_k, "temperature": settings.temperature, "scope": settings.scope}
-    trained, state = joint(
+    arm = joint(
         base,
-        fresh_bank(base, name, experts, list(tasks), settings),
-        Softmax(**args),
-        {task: rows[task] for task in tasks},
+        fresh_bank(base, name, experts, list(typed), settings),
+        Softmax(top_k=settings.top_k, temperature=settings.temperature, scope=settings.scope),
+        {task: [example for example, _ in rows] for task, rows in typed.items()},
         run,
         settings.model_copy(update={"limit": None}),
         name=name,
@@ -157,23 +112,11 @@ def loramoe(
         tokens_per_pass=tokens_per_pass,
         balancing=Balancing(constraint, types),
         types=type_of,
-        order=partial(
-            schedule,
-            groups,
-            seed=settings.seed,
-            weights=settings.shares,
-            temperature=settings.share_temperature,
-            curriculum=settings.curriculum,
-            pace=settings.pace,
-        )
-        if groups
-        else None,
+        order=places if groups else None,
     )
-    training: dict[str, Any] = {"build": "loramoe", "types": list(types)}
-    training |= {key: getattr(settings, key) for key in type(settings).model_fields if key not in Settings.model_fields}
-    training |= {"expert_types": list(expert_types)}
-    data_hash = trained[0].card.get("data_hash")
-    return Arm(name, trained, "softmax", args, state, tasks=tasks, data_hash=data_hash, training=training)
+    options: dict[str, Any] = {key: getattr(settings, key) for key in MoeOptions.model_fields}
+    training = {"build": "loramoe", "types": list(types), **options, "expert_types": expert_types}
+    return replace(arm, training=training)
 
 
 def keep_types(path: Any, found: Partition) -> None:

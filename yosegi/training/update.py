@@ -3,126 +3,211 @@
 Shapes: G learners. With several, the first axis of every parameter counts them.
 """
 
+import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from yosegi import files, registry
-from yosegi.masks import Seen
+from yosegi import registry
+from yosegi.errors import Invalid, UnknownName
+from yosegi.masks import Seen, hold
+from yosegi.optimizers.galore import GaLore
 from yosegi.run import peak_memory
 from yosegi.training import checkpoint
 from yosegi.training.settings import Settings
 
 
-class Part(NamedTuple):
-    """Parameters that share a schedule: all of each, or the slice [first:last] of its first axis, learner by learner."""
+@dataclass(frozen=True)
+class Part:
+    """Parameters that share a schedule.
+
+    Args:
+        parameters: by their name in the model.
+        lr: the highest learning rate.
+        steps: how many; afterwards they stay as they are.
+        slice: [first:last] of the first axis of each, learner by learner; None for all of it.
+        options: what the optimiser is told of this group alone, such as {"rank": None}.
+        schedule: step (from 0) -> share of `lr`; by default that of the settings.
+    """
 
     parameters: Mapping[str, nn.Parameter]
     lr: float
     steps: int
     slice: tuple[int, int] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Callable[[int], float] | None = None
 
 
 @dataclass
 class Outcome:
-    """What it cost, and who did not get to the end."""
+    """What a training has cost so far, and who did not get to the end."""
 
     tokens: int = 0
     wall_s: float = 0.0
-    diverged: dict[str, int] = field(default_factory=dict)
-    """Learner -> the step at which its loss or gradient stopped being finite. It is given up; the others go on."""
+    diverged: dict[str, str] = field(default_factory=dict)
+    """Learner -> what stopped being finite, and when. That learner is given up; the others go on."""
+    costs: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Learner -> its trainable parameters, and the bytes of their gradients and of the optimiser's memory of them."""
+
+    @classmethod
+    def of(cls, progress: Mapping[str, Any]) -> "Outcome":
+        """Returns the outcome that a checkpoint holds."""
+        return cls(progress["tokens"], progress["wall_s"], progress["diverged"], progress["costs"])
+
+    @property
+    def tokens_per_s(self) -> int:
+        """Tokens of all learners per second."""
+        return round(self.tokens / max(self.wall_s, 1e-9))
 
 
 class Update:
     """Takes the steps, and remembers them.
 
     Args:
-        parts: what moves; every parameter (or slice of one) once.
+        parts: what is trained; every parameter (or slice of one) once.
         names: of the learners.
         settings: the optimiser, mask, schedule and clipping.
         masks: True where an entry may move, by parameter; by default as the settings have it.
+        add_up: adds a tensor up over the processes that share one learner's rows.
     """
 
     def __init__(
-        self, parts: Sequence[Part], names: Sequence[str], settings: Settings, masks: Mapping[str, Tensor] | None = None
+        self,
+        parts: Sequence[Part],
+        names: Sequence[str],
+        settings: Settings,
+        masks: Mapping[str, Tensor] | None = None,
+        add_up: Callable[[Tensor], Tensor] | None = None,
     ):
-        self.parts, self.names, self.settings, self.outcome = parts, names, settings, Outcome()
+        self.parts, self.names, self.settings, self.add_up, self.outcome = parts, names, settings, add_up, Outcome()
         self.parameters = {name: p for part in parts for name, p in part.parameters.items()}
         moves = _moves(self.parameters, settings, len(names)) if masks is None else masks
-        self.seen = [[Seen(p, part.slice, moves.get(name)) for name, p in part.parameters.items()] for part in parts]
-        self.optimizer: torch.optim.Optimizer = registry.find("optimizers", settings.optimizer)(
-            [{"params": [s.leaf for s in own], "lr": part.lr} for own, part in zip(self.seen, parts, strict=True)],
-            settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            betas=(settings.adam_beta1, settings.adam_beta2),
-        )
-        self.share = {steps: rates(settings, steps) for steps in {part.steps for part in parts}}
+        self.moves = {name: mask.to(self.parameters[name].device) for name, mask in moves.items()}
+        packed = self.moves if settings.optimizer == "adamw" else {}  # others may need to see a matrix
+        foreign = settings.optimizer not in registry.names("optimizers")
+        self.seen = [
+            [Seen(p, part.slice, packed.get(name), plain=foreign) for name, p in part.parameters.items()]
+            for part in parts
+        ]
+        groups = [
+            {"params": [s.leaf for s in own], "lr": part.lr, "weight_decay": settings.weight_decay, **part.options}
+            for own, part in zip(self.seen, parts, strict=True)
+        ]
+        self.optimizer = make_optimizer(groups, settings)
+        self.per_layer = bool(getattr(self.optimizer, "per_layer", False))
+        if self.moves and not packed:
+            hold(self.optimizer, self.parameters, self.moves)
+        self.schedules = [part.schedule or schedule(settings, part.lr, part.steps) for part in parts]
+        self._refresh_s, self._refreshed = 0.0, 0
 
-    def step(self, step: int, at_work: Sequence[int], losses_G: Tensor) -> tuple[list[int], list[float], list[float]]:
-        """One step with the gradients that the parameters have now; they are gone afterwards.
+    def accumulating(self, last: bool) -> AbstractContextManager[Any]:
+        """Around a backward pass: layers that update themselves wait for the last one of a step."""
+        return self.optimizer.accumulate() if self.per_layer and not last else nullcontext()  # type: ignore[operator]
+
+    def begin(self, step: int) -> None:
+        """Set the learning rates of a step, which layers that update themselves need in the backward pass."""
+        for group, part, share in zip(self.optimizer.param_groups, self.parts, self.schedules, strict=True):
+            group["lr"] = part.lr * share(step)
+
+    def step(self, step: int, active: Sequence[int], losses_G: Tensor) -> dict[int, dict[str, Any]]:
+        """Take one step with the gradients that the parameters have now; they are gone afterwards.
 
         Args:
             step: how many were taken before.
-            at_work: the learners whose gradients count.
-            losses_G: one that is not finite has diverged.
+            active: the learners whose gradients count.
+            losses_G: of this step; a learner whose loss is not finite has diverged.
 
-        Returns those of `at_work` that are well, and of all learners the gradient norm and the learning rate.
+        Returns of each learner that is well the columns of its row of metrics.
         """
         grads = [p.grad for p in self.parameters.values() if p.grad is not None]
-        norms = _clip(grads, len(self.names), self.settings.max_grad_norm)
-        finite = (losses_G.isfinite() & norms.isfinite()).tolist()
-        for g in at_work:
-            if not finite[g]:  # before the update: a checkpoint never holds it, and the others never feel it
-                self.outcome.diverged[self.names[g]] = step + 1
-        for group, part, own in zip(self.optimizer.param_groups, self.parts, self.seen, strict=True):
-            group["lr"] = part.lr * self.share[part.steps](step)
-            _hand_over(part, own, step)
-        self.optimizer.step()
+        if self.add_up is not None:
+            losses_G = self.add_up(losses_G)
+            for grad in grads:
+                grad.copy_(self.add_up(grad))
+        for name, mask in self.moves.items():
+            if (grad := self.parameters[name].grad) is not None:
+                grad.mul_(mask)  # clipped over what moves
+        if self.per_layer:  # the gradients were gone before anybody could add them up
+            finite = all(bool(p.isfinite().all()) for p in self.parameters.values())
+            norm_G = torch.full((1,), 0.0 if finite else math.nan)
+        else:
+            norm_G = clip(grads, len(self.names), self.settings.max_grad_norm)
+        loss_G, norms = losses_G.tolist(), norm_G.tolist()
+        self.begin(step)
+        for part, own in zip(self.parts, self.seen, strict=True):
+            for seen in own:  # those whose training is over stay as they are, moments and all
+                seen.take_grad() if step < part.steps else setattr(seen.leaf, "grad", None)
+        lr_G = self._rates()
+        well = [g for g in active if math.isfinite(loss_G[g]) and math.isfinite(norms[g])]
+        for g in set(active) - set(
+            well
+        ):  # before the update: a checkpoint never holds it, and the others never feel it
+            what = "gradient is not finite" if math.isfinite(loss_G[g]) else f"loss is {loss_G[g]}"
+            self.outcome.diverged[self.names[g]] = f"the {what} at step {step + 1} (learning rate {lr_G[g]:.2g})"
+        if well:
+            self.optimizer.step()
         for seen in (seen for own in self.seen for seen in own):
             seen.write()
         self.optimizer.zero_grad()
         for parameter in self.parameters.values():
             parameter.grad = None
-        return [g for g in at_work if finite[g]], norms.tolist(), self._rates()
+        more = self._refreshes()
+        norm = (lambda g: None) if self.per_layer else norms.__getitem__
+        return {g: {"loss": loss_G[g], "lr": lr_G[g], "grad_norm": norm(g), **more} for g in well}
 
-    def state_bytes(self) -> int:
-        """What the optimiser remembers, in bytes: less where a mask lets less move."""
+    def count(self) -> Outcome:
+        """Fill in what each learner costs, and return the outcome."""
+        G = len(self.names)
+        trainable_G = [0] * G
+        for name, p in self.parameters.items():
+            mask = self.moves.get(name)
+            own = [p.numel() // G] * G if mask is None else mask.reshape(G, -1).sum(1).tolist()
+            trainable_G = [total + int(n) for total, n in zip(trainable_G, own, strict=True)]
+        sizes = [p.numel() * p.element_size() for p in self.parameters.values()]
+        gradients = (max if self.per_layer else sum)(sizes)
         memory = (value for state in self.optimizer.state.values() for value in state.values())
-        return sum(value.numel() * value.element_size() for value in memory if isinstance(value, Tensor))
+        held = sum(value.numel() * value.element_size() for value in memory if isinstance(value, Tensor))
+        every = max(1, sum(trainable_G))
+        self.outcome.costs = {
+            name: {"trainable_params": n, "gradient_bytes": gradients // G, "optimizer_bytes": round(held * n / every)}
+            for name, n in zip(self.names, trainable_G, strict=True)
+        }
+        return self.outcome
 
-    def save(self, folder: Path, step: int, over: bool, what: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, step: int, over: bool, identity: Mapping[str, Any]) -> None:
         """Write a checkpoint, whole or not at all."""
-        with files.new_folder(folder) as new:
-            schedule = {"_last_lr": [group["lr"] for group in self.optimizer.param_groups]}
-            checkpoint.save_state(new, self.parameters, self.optimizer, schedule, what)
-            files.write_json(
-                new / "progress.json", {"step": step, "over": over, **vars(self.outcome), "peak_mem_mb": peak_memory()}
-            )
+        progress = {"step": step, "over": over, **vars(self.count()), "peak_mem_mb": peak_memory()}
+        checkpoint.save(folder, self.parameters, self.optimizer, identity, progress)
 
-    def load(self, folder: Path, what: Mapping[str, Any]) -> int:
+    def load(self, folder: Path, identity: Mapping[str, Any]) -> int:
         """Go on from a checkpoint; returns its step.
 
         Raises:
             Invalid: it is of another training.
         """
-        checkpoint.check(folder, what)
+        checkpoint.check(folder, identity)
         checkpoint.load_parameters(folder, self.parameters)
         for seen in (seen for own in self.seen for seen in own):
             seen.read()
-        checkpoint.load_optimizer(folder, self.optimizer)
-        checkpoint.load_rng(folder)
-        saved = files.read_json(folder / "progress.json")
-        outcome = self.outcome
-        outcome.tokens, outcome.wall_s, outcome.diverged = saved["tokens"], saved["wall_s"], saved["diverged"]
+        saved = checkpoint.load_rest(folder, self.optimizer)
+        self.outcome = Outcome.of(saved)
         return saved["step"]
 
+    def close(self) -> None:
+        """Layers do not update themselves any more."""
+        if isinstance(self.optimizer, GaLore):
+            self.optimizer.release()
+
     def _rates(self) -> list[float]:
-        """What each learner's factors moved with; of a bank its experts', which stand after the router's."""
+        """The learning rate of each learner's factors; of a bank its experts', which stand after the router's."""
         lr_G = [self.optimizer.param_groups[-1]["lr"]] * len(self.names)
         for group, part in zip(self.optimizer.param_groups, self.parts, strict=True):
             if part.slice is not None:
@@ -130,18 +215,65 @@ class Update:
                 lr_G[first:last] = [group["lr"]] * (last - first)
         return lr_G
 
+    def _refreshes(self) -> dict[str, float]:
+        """What GaLore's looking for directions has cost in this step, and what it kept of the gradients."""
+        if not isinstance(self.optimizer, GaLore):
+            return {}
+        found = {"refresh_s": round(self.optimizer.refresh_s - self._refresh_s, 4)}
+        if self.optimizer.refreshed > self._refreshed:
+            found["captured"] = round(fmean(self.optimizer.captured.values()), 6)
+        self._refresh_s, self._refreshed = self.optimizer.refresh_s, self.optimizer.refreshed
+        return found
 
-def rates(settings: Settings, steps: int) -> Callable[[int], float]:
+
+def make_optimizer(groups: Sequence[Mapping[str, Any]], settings: Settings) -> torch.optim.Optimizer:
+    """Returns the optimiser that the settings name: one of our drawer, or of transformers by the name it has there.
+
+    Raises:
+        UnknownName: nobody knows it, or an argument of it.
+        Invalid: it needs a package that is not installed.
+    """
+    name, betas = settings.optimizer, (settings.adam_beta1, settings.adam_beta2)
+    if name in registry.names("optimizers") or ":" in name:
+        make, arguments = registry.find("optimizers", name), dict(settings.optimizer_args)
+        known = [key for key in list(inspect.signature(make).parameters)[1:] if key not in ("lr", "weight_decay")]
+        for argument in arguments:
+            if argument not in known:
+                raise UnknownName.among(f"argument of {name}", argument, known)
+        if betas != (0.9, 0.999) and "betas" in known:  # GaLore hands them to an inner optimiser that may have none
+            arguments = {"betas": betas, **arguments}
+        return make(groups, settings.learning_rate, **arguments)
+    from transformers import Trainer, TrainingArguments
+    from transformers.training_args import OptimizerNames
+
+    if name not in (theirs := [kind.value for kind in OptimizerNames]):
+        raise UnknownName.among("optimizer", name, [*registry.names("optimizers"), *theirs])
+    told = TrainingArguments(
+        output_dir="unused", optim=name, learning_rate=settings.learning_rate, adam_beta1=betas[0], adam_beta2=betas[1],
+        optim_args=",".join(f"{key}={value}" for key, value in settings.optimizer_args.items()) or None, report_to="none",
+    )  # fmt: skip
+    try:
+        make, arguments = Trainer.get_optimizer_cls_and_kwargs(told)
+    except (ImportError, ValueError) as error:
+        raise Invalid(f"The optimizer {name} cannot be had: {' '.join(str(error).split())}") from error
+    return make(groups, **arguments)
+
+
+def schedule(settings: Settings, lr: float, steps: int) -> Callable[[int], float]:
     """step (from 0) -> share of the learning rate, as transformers' schedule of that name has it."""
     from transformers import get_scheduler
 
-    nobody = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
-    warmup = round(settings.warmup_share * steps)
-    return get_scheduler(settings.lr_scheduler_type, nobody, warmup, steps).lr_lambdas[0]  # type: ignore[attr-defined]
+    nobody = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=lr)
+    warmup, kind = math.ceil(settings.warmup_share * steps), settings.lr_scheduler_type
+    try:
+        made: Any = get_scheduler(kind, nobody, warmup, steps, dict(settings.lr_scheduler_kwargs))
+    except (TypeError, ValueError) as error:
+        raise Invalid(f"lr_scheduler_kwargs of {kind}: {error}") from error
+    return made.lr_lambdas[0]
 
 
 def _moves(parameters: Mapping[str, nn.Parameter], settings: Settings, learners: int) -> Mapping[str, Tensor]:
-    """Which entries the settings let move; each learner of several has its own lot, as if it were alone."""
+    """Which entries the settings let move; the mask of each learner is drawn as if it were alone."""
     mask = partial(registry.find("masks", settings.mask), **settings.mask_args)
     if learners == 1:
         return mask(parameters) or {}
@@ -149,22 +281,15 @@ def _moves(parameters: Mapping[str, nn.Parameter], settings: Settings, learners:
     return {name: torch.stack([own[name] for own in each]) for name in each[0] or ()}
 
 
-def _hand_over(part: Part, views: Sequence[Seen], step: int) -> None:
-    """Give the optimizer the gradients of those whose lesson is not over; the others stay as they are, moments and all."""
-    for seen in views:
-        if step >= part.steps:
-            seen.leaf.grad = None
-        else:
-            seen.take_grad()
-
-
 @torch.no_grad()
-def _clip(grads: Sequence[Tensor], learners: int, most: float) -> Tensor:
-    """Each learner's gradient cut to the norm `most`; a gradient that is not finite becomes zero. The norms [G]."""
+def clip(grads: Sequence[Tensor], learners: int, most: float) -> Tensor:
+    """Scale each learner's gradient down to the norm `most` (0: any), and to zero if it is not finite. Returns the norms [G]."""
+    if not grads:  # nobody's answer was better than another
+        return torch.zeros(learners)
     dims = [tuple(range(int(learners > 1), grad.ndim)) for grad in grads]
     norms = [torch.linalg.vector_norm(g, 2, dim, dtype=torch.float32) for g, dim in zip(grads, dims, strict=True)]
     norm_G = torch.stack(norms).norm(dim=0).reshape(learners)
-    factor_G, finite_G = (most / (norm_G + 1e-6)).clamp(max=1), norm_G.isfinite()
+    factor_G, finite_G = ((most or math.inf) / (norm_G + 1e-6)).clamp(max=1), norm_G.isfinite()
     if bool((factor_G == 1).all()):  # most steps of most trainings: the gradients need not be touched
         return norm_G
     all_finite = bool(finite_G.all())

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from yosegi import registry
 from yosegi.bases import Base
-from yosegi.engine.rows import collate, pad_id
+from yosegi.engine.rows import Row, to_batch
 from yosegi.errors import Invalid
+from yosegi.estimate.memory import TOKENS
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.training.descent import TOKENS, Place, passes, targets_of
+from yosegi.training.data import Place, count_targets, passes, read
 from yosegi.training.precision import wants_bf16
-from yosegi.training.reading import read
 from yosegi.training.settings import Settings
 
-Hear = Callable[[int, Tensor], None]
-"""Told before each pass how many rows it has, and which of their tokens are real: (B, mask [B, T])."""
+SetBatch = Callable[[int, Tensor], None]
+"""Called before each pass with the number of its rows and the mask of their real tokens [B, T], to tell the routers."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,18 @@ class Validation:
 
     Args:
         sets: name -> examples, such as those of a task's validation split.
-        every: steps from one measurement to the next.
+        eval_steps: steps from one measurement to the next.
     """
 
     sets: Mapping[str, Sequence[Example]] = field(default_factory=dict)
-    every: int = 50
+    eval_steps: int = 50
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise Invalid(f"Validation every {self.every} steps: at least 1.")
+        if self.eval_steps < 1:
+            raise Invalid(f"eval_steps={self.eval_steps}: at least 1.")
 
 
-class Watch:
+class Measure:
     """Measures when it is time to, and writes it down.
 
     Args:
@@ -67,7 +67,7 @@ class Watch:
         validation = validation or Validation()
         whole = settings.model_copy(update={"limit": None})
         self.rows = {name: read(base, examples, whole).rows for name, examples in validation.sets.items()}
-        self.base, self.every, self.settings, self.run = base, validation.every, settings, run
+        self.base, self.eval_steps, self.settings, self.run = base, validation.eval_steps, settings, run
         self.tokens_per_pass, self.seconds = tokens_per_pass, 0.0
 
     @property
@@ -75,25 +75,22 @@ class Watch:
         """For the card: the time it took so far in this process, which is none of the training's."""
         return {"validation_s": round(self.seconds, 2)} if self.rows else {}
 
-    def look(
-        self, step: int, steps: int, *, hear: Hear = lambda rows, mask_BT: None, stage: str = "sft", **row: Any
-    ) -> float:
+    def __call__(self, step: int, steps: int, set_batch: SetBatch = lambda rows, mask_BT: None, **row: Any) -> float:
         """Measure every set, if this step is one to do so. Returns the seconds it took.
 
         Args:
             step: how many were taken; 0 before the first.
             steps: how many there will be.
-            hear: tells the routers.
-            stage: in the metrics.
-            row: more columns, such as `expert` and `tokens`.
+            set_batch: tells the routers.
+            row: columns of the metrics, such as `stage`, `expert` and `tokens`.
         """
-        if not self.rows or (step % self.every and step != steps):
+        if not self.rows or (step % self.eval_steps and step != steps):
             return 0.0
         started = time.monotonic()
         for name, rows in self.rows.items():
-            loss = mean_loss(self.base, rows, self.settings, hear=hear, tokens_per_pass=self.tokens_per_pass)
-            said = loss if math.isfinite(loss) else None
-            self.run.log({"step": step, "stage": stage, **row, "validation": name, "validation_loss": said})
+            loss = mean_loss(self.base, rows, self.settings, set_batch, self.tokens_per_pass)
+            known = loss if math.isfinite(loss) else None
+            self.run.log({"step": step, **row, "validation": name, "validation_loss": known})
         took = time.monotonic() - started
         self.seconds += took
         return took
@@ -102,33 +99,32 @@ class Watch:
 @torch.no_grad()
 def mean_loss(
     base: Base,
-    rows: Sequence[Mapping[str, list[int]]],
+    rows: Sequence[Row],
     settings: Settings,
-    *,
-    hear: Hear = lambda rows, mask_BT: None,
+    set_batch: SetBatch = lambda rows, mask_BT: None,
     tokens_per_pass: int | None = None,
 ) -> float:
-    """Mean -log p of all target tokens of the rows, in nats, without dropout.
+    """Returns the mean -log p of all target tokens of the rows, in nats, without dropout.
 
     Args:
         base: the model, with or without experts in it.
-        rows: as `read` makes them.
+        rows: as `data.read` makes them.
         settings: the objective and the precision.
-        hear: tells the routers.
+        set_batch: tells the routers.
         tokens_per_pass: tokens that go through the base at once, padding included.
     """
     model, device = base.model, next(base.model.parameters()).device
-    objective, together = registry.find("objectives", settings.objective), collate(pad_id(base))
+    objective = registry.find("objectives", settings.objective)
     budget = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
     places = [Place(len(row["input_ids"]), 0, place) for place, row in enumerate(rows)]
     training, nats = model.training, 0.0
     model.eval()
     try:
-        for some in passes(places, budget):
-            batch = {key: value.to(device) for key, value in together([rows[p.row] for p in some]).items()}
-            hear(len(some), batch["attention_mask"])
+        for chosen in passes(places, budget):
+            batch = to_batch(base, [rows[p.row] for p in chosen])
+            set_batch(len(chosen), batch["attention_mask"])
             with torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision)):
                 nats += objective(model, batch, 1).item()
     finally:
         model.train(training)
-    return nats / max(1, sum(targets_of(row, base.seq2seq) for row in rows))
+    return nats / max(1, sum(count_targets(row, base.seq2seq) for row in rows))
