@@ -26,8 +26,8 @@ fi
 
 "$yosegi" train --base "$base" --library "$out/library" --run "$out" "${train[@]}" "${tasks[@]/#/--task=}"
 "$yosegi" library verify "$out/library"
-"$yosegi" eval --base "$base" --library "$out/library" --run "$out" --expert all --router uniform --router arrow \
-  --router oracle --merge linear "${test[@]}" "${tasks[@]/#/--task=}"
+"$yosegi" eval --base "$base" --library "$out/library" --run "$out" --arm experts --arm uniform --arm arrow \
+  --arm oracle --arm merge:linear "${test[@]}" "${tasks[@]/#/--task=}"
 "$yosegi" report "$out"
 test -s "$out/report.html"
 if [ "${1:-small}" = small ]; then  # a library of LoRAs on natural instructions: every way to build and to route it, once

@@ -30,9 +30,9 @@ def test_every_command_it_shows_is_one():
             command = command.commands[rest.pop(0)]
         known = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in rest if word.startswith("--")} <= known, rest
-        for kind, option in (("routers", "--router"), ("merges", "--merge")):
-            given = [rest[i + 1] for i, word in enumerate(rest) if word == option]
-            assert set(given) <= set(registry.names(kind))
+        methods = [rest[i + 1] for i, word in enumerate(rest) if word in ("--arm", "--router")]
+        known_methods = {*registry.names("routers"), *(f"merge:{name}" for name in registry.names("merges")), "experts"}
+        assert set(methods) <= known_methods, methods
 
 
 def test_its_python_runs(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ The command line prints the message of any of them as one line and exits with co
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -98,6 +99,13 @@ def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
             if problem["type"] == "extra_forbidden":
                 near = difflib.get_close_matches(name, known, n=1)
                 faults.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            elif problem["type"] == "literal_error":
+                choices = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+                near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
+                hint = f"Did you mean {near[0]!r}? " if near else ""
+                faults.append(
+                    f"--{name.replace('_', '-')}: {problem['input']!r} was given. {hint}There are: {', '.join(choices)}"
+                )
             elif not name:  # two settings that do not go together
                 faults.append(problem["msg"].removeprefix("Value error, "))
             else:

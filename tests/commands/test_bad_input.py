@@ -40,16 +40,16 @@ TRAIN = ("train", "--task", "skills/sort", "--library", "shelf", "--run", "r", "
         (["train", "--task", "skills/sort", "--build", "mbc{clusters=0}"], "clusters: Input should be greater"),
         (["train", "--task", "skills/sort", "--method", "pissa", "--init", "olora"], "begins at pissa"),
         (["train", "--task", "skills/sort", "--method", "pissa{steps=3}"], "Did you mean 'power_steps'?"),
-        (["train", "--task", "skills/sort", "--lr-scheduler-type", "cosin"], "--lr-scheduler-type: Input should be"),
+        (["train", "--task", "skills/sort", "--lr-scheduler-type", "cosin"], "Did you mean 'cosine'?"),
         (["train"], "--task"),
         (["trian"], "trian"),
         (["ls", "routes"], "Did you mean 'routers'?"),
         (["show", "arow"], "Did you mean 'arrow'?"),
-        (["eval", "--task", "skills/sort", "--router", "arow", "--library", "x"], "Did you mean 'arrow'?"),
-        (["eval", "--task", "skills/sort", "--router", "arrow"], "--library"),
-        (["eval", "--task", "skills/sort", "--library", "nowhere", "--router", "arrow"], "nowhere"),
+        (["eval", "--task", "skills/sort", "--arm", "arow{top_k=2}", "--library", "x"], "no library at x"),
+        (["eval", "--task", "skills/sort", "--arm", "arrow"], "--library"),
+        (["eval", "--task", "skills/sort", "--library", "nowhere", "--arm", "arrow"], "nowhere"),
         (["eval", "--task", "skills/sort", "--split", "tset"], "Did you mean 'test'?"),
-        (["eval", "--task", "skills/sort", "--mix", "output"], "Did you mean 'outputs'?"),
+        (["eval", "--task", "skills/sort", "--library", "nowhere", "--arm", "arrow{topk=2}"], "Did you mean 'top_k'?"),
         (["library", "ls", "nowhere"], "nowhere"),
         (["library", "show", "nowhere", "x"], "nowhere"),
         (["library", "import", "shelf", "nowhere"], "nowhere"),
@@ -89,13 +89,13 @@ def test_damage_in_a_library_is_named(yosegi, refused, tmp_path):
     assert "expert.json" in refused("library", "ls", "shelf")
     changed = {**json.loads(whole), "base": "other", "base_hash": "ffffffffffff"}
     card.write_text(json.dumps(changed))
-    line = refused("eval", "--task", "skills/sort", "--library", "shelf", "--expert", "sort")
+    line = refused("eval", "--task", "skills/sort", "--library", "shelf", "--arm", "sort")
     assert "other@ffff" in line and "nano@" in line
     card.write_text(whole)
     weights = tmp_path / "shelf" / "sort" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     assert str(weights.relative_to(tmp_path)) in refused(
-        "eval", "--task", "skills/sort", "--library", "shelf", "--expert", "sort"
+        "eval", "--task", "skills/sort", "--library", "shelf", "--arm", "sort"
     )
     assert yosegi("library", "rm", "shelf", "sort")[0] == 0, "a damaged expert can be thrown away"
 

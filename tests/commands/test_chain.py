@@ -28,15 +28,15 @@ def test_the_chain(yosegi, refused, tmp_path):
     assert len(json.loads(out)["cosine"]) == 3
     assert "cannot be compared" in refused("library", "similarity", "shelf", "--space", "factors")
 
-    code, out, _ = yosegi("merge", "reverse", "sort", "--library", "shelf", "--weights", "0.7,0.3", "--name", "both")
-    assert code == 0 and "both: 2 experts by svd, rank 8, relative error" in out
+    code, out, _ = yosegi("merge", "svd(reverse*.7,sort*.3)", "--library", "shelf", "--name", "both")
+    assert code == 0 and "both: 2 experts by svd(reverse*.7,sort*.3), rank 8, relative error" in out
     assert files.read_json(tmp_path / "shelf" / "both" / "expert.json")["parents"] == ["reverse", "sort"]
     assert yosegi("library", "rm", "shelf", "both", "sort3")[0] == 0
     assert "'sort3'" in refused("library", "rm", "shelf", "reverse", "sort3")
 
-    arms = ("--expert", "all", "--router", "uniform", "--router", "arrow", "--router", "oracle", "--merge", "linear")
+    arms = [word for arm in ("experts", "uniform", "arrow", "oracle", "merge:linear") for word in ("--arm", arm)]
     code, out, _ = yosegi(*EVAL, *arms)
-    assert code == 0 and all(name in out for name in ("base", "reverse", "uniform", "arrow", "oracle", "linear merge"))
+    assert code == 0 and all(name in out for name in ("base", "reverse", "uniform", "arrow", "oracle", "merge:linear"))
     rows = files.read_jsonl(tmp_path / "r" / "results.jsonl")
     code, out, _ = yosegi(*EVAL, *arms, "--json")
     assert json.loads(out) == rows, "nothing is measured twice"
@@ -58,7 +58,7 @@ def test_a_users_own_file(yosegi, tmp_path):
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, out, _ = yosegi("train", "--task", "file/mine.jsonl", "--library", "shelf", "--max-steps", 2, "--json")
     assert code == 0 and json.loads(out)[0]["name"] == "mine" and json.loads(out)[0]["steps"] == 2
-    code, out, _ = yosegi("eval", "--task", "file/mine.jsonl", "--library", "shelf", "--expert", "mine", "--json")
+    code, out, _ = yosegi("eval", "--task", "file/mine.jsonl", "--library", "shelf", "--arm", "mine", "--json")
     assert code == 0 and {row["model"] for row in json.loads(out)} == {"base", "mine"}
 
 
@@ -69,11 +69,11 @@ def test_what_is_exported_comes_back_knowing_its_base_and_nothing_else_is_overwr
     assert yosegi("library", "import", "other", "out", "--name", "again")[0] == 0
     card = files.read_json(tmp_path / "other" / "again" / "expert.json")
     assert card["name"] == "again" and card["base_hash"] and card["task"] == ["skills/sort"]
-    assert yosegi("eval", "--task", "skills/sort", "--library", "other", "--expert", "all", "--limit", 2)[0] == 0
+    assert yosegi("eval", "--task", "skills/sort", "--library", "other", "--arm", "experts", "--limit", 2)[0] == 0
     assert yosegi("library", "export", "shelf", "sort", "out", "--overwrite")[0] == 0
     assert "is no adapter" in refused("library", "export", "shelf", "sort", "r", "--overwrite")
     assert (tmp_path / "r" / "metrics.jsonl").exists()
-    assert "finite" in refused("merge", "--library", "shelf", "--weights", "nan,1")
-    assert "cannot be called 'all'" in refused(*TRAIN, "--task", "skills/sort", "--name", "all")
+    assert "a number is expected" in refused("merge", "sort*nan", "--library", "shelf")
+    assert "cannot be called 'experts'" in refused(*TRAIN, "--task", "skills/sort", "--name", "experts")
     code, out, _ = yosegi("doctor")
     assert "extra [quant]" in out

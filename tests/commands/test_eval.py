@@ -13,9 +13,7 @@ TABLES = ("skills/mul", "skills/capital", "skills/unit", "skills/binary", "skill
 def test_forgetting_needs_no_task_and_says_what_was_kept(yosegi, tmp_path):
     code, out, err = yosegi("train", "--task", "skills/sort", "--library", "shelf", "--max-steps", 1, "--rank", 1)
     assert code == 0, err
-    code, out, err = yosegi(
-        "eval", "--library", "shelf", "--expert", "sort", "--forgetting", "--limit", 8, "--run", "r"
-    )
+    code, out, err = yosegi("eval", "--library", "shelf", "--arm", "sort", "--forgetting", "--limit", 8, "--run", "r")
     assert code == 0, err
     assert "General knowledge, sort: 0.000 [−0." in out and "no loss shown; at most 0." in out
     rows = [json.loads(line) for line in (tmp_path / "r" / "results.jsonl").read_text().splitlines()]
@@ -49,31 +47,49 @@ def asked(yosegi):
 
 def test_a_general_task_that_is_named_is_asked_as_a_named_one(asked, monkeypatch, tmp_path):
     monkeypatch.setattr("yosegi.evaluation.forgetting.MOST", 3)
-    rows = asked("--router uniform --task skills/mul --forgetting")
+    rows = asked("--arm uniform --task skills/mul --forgetting")
     n = {row["task"]: row["n"] for row in rows if row["metric"] != "logp"}
     assert n.pop("skills/mul") == len(tasks.load("skills/mul").examples("test")) > 3 and set(n.values()) == {3}
     assert all(row["general"] for row in rows)
     assert "skills/mul" in files.read_json(tmp_path / "r" / "routing.json")["routers"]["uniform"]["tasks"]
 
 
-def test_a_router_with_other_arguments_has_another_name(asked):
-    rows = [asked(f"--router arrow --task skills/copy --limit 2 {more}") for more in ("", "--top-k 1")]
-    assert [{row["model"] for row in some} for some in rows] == [{"base", "arrow"}, {"base", "arrow top_k 1"}]
+def test_an_arm_is_called_as_it_is_written(asked):
+    rows = [
+        asked(f"--arm {arm} --task skills/copy --limit 2") for arm in ("arrow", "arrow{top_k=1}", "copy*.5+sort*.5")
+    ]
+    assert [{row["model"] for row in some} for some in rows] == [
+        {"base", "arrow"}, {"base", "arrow{top_k=1}"}, {"base", "copy*0.5+sort*0.5"},
+    ]  # fmt: skip
 
 
-def test_routers_and_merges_have_the_originals_or_whom_one_names(asked, yosegi, tmp_path):
+def test_without_arms_it_is_the_usual_ones(asked, yosegi):
+    assert list(dict.fromkeys(row["model"] for row in asked("--task skills/copy --limit 2"))) == [
+        "base", "copy", "sort", "uniform", "arrow",
+    ]  # fmt: skip
+    assert yosegi("library", "rm", "shelf", "sort")[0] == 0
+    assert {row["model"] for row in asked("--task skills/copy --limit 2")} == {"base", "copy"}
+
+
+def test_arms_from_a_file(asked, tmp_path):
+    (tmp_path / "e.yaml").write_text("task: [skills/copy]\nlimit: 2\narm: ['uniform{ablate=each}', sort]\n")
+    models = list(dict.fromkeys(row["model"] for row in asked("--config e.yaml")))
+    assert models == ["base", "uniform", "uniform{ablate=[copy]}", "uniform{ablate=[sort]}", "sort"]
+
+
+def test_routers_and_merges_have_the_originals_or_those_that_are_named(asked, yosegi, tmp_path):
     assert yosegi(*["merge", "--library", "shelf", "--name", "both"])[0] == 0
-    heard = "--router uniform --merge linear --expert both --task skills/copy --limit 2"
-    for more, experts in (("", ["copy", "sort"]), ("--among sort --among both", ["both", "sort"])):
-        rows = {row["model"]: row for row in asked(f"{heard} {more}") if row["metric"] != "logp"}
-        names = "among" in more and " among sort+both" or ""
-        assert rows.keys() == {"base", "both", f"uniform{names}", f"linear merge{names}"}
+    arms = "--arm uniform --arm merge:svd --arm both --task skills/copy --limit 2"
+    for more, experts, suffix in (("", ["copy", "sort"], ""), ("--experts sort,both", ["sort", "both"], "(sort,both)")):
+        rows = {row["model"]: row for row in asked(f"{arms} {more}") if row["metric"] != "logp"}
+        assert rows.keys() == {"base", "both", f"uniform{suffix}", f"merge:svd{suffix}"}
         routing = files.read_json(tmp_path / "r" / "routing.json")
-        assert sorted(routing["routers"][f"uniform{names}"].get("experts", routing["experts"])) == experts
+        assert routing["routers"][f"uniform{suffix}"].get("experts", routing["experts"]) == experts
 
 
 def test_types_are_of_questions_under_a_router(refused):
-    assert "--router and --task" in refused("eval", "--forgetting", "--type", "easy")
+    assert "questions of a --task" in refused("eval", "--forgetting", "--type", "easy")
+    assert "none of these arms has a router" in refused(*EVAL, "--type", "easy")
 
 
 def test_nothing_to_ask(refused):
@@ -106,6 +122,8 @@ def test_bases_are_compared(yosegi, names, tmp_path):
 
 
 def test_bad_input(refused, tmp_path):
+    assert "--library is the folder" in refused(*EVAL, "--arm", "arrow")
+    assert "--split: 'tset' was given. Did you mean 'test'" in refused(*EVAL, "--split", "tset")
     assert "no file" in refused(*EVAL, "--bases", "none.txt")
     (tmp_path / "empty.txt").write_text("# none\n")
     assert "names no base" in refused(*EVAL, "--bases", "empty.txt")

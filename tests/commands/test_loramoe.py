@@ -31,10 +31,10 @@ def test_a_bank_is_trained_kept_and_taken_apart(yosegi, refused, tmp_path):
     assert "arm called 'loramoe'" in refused(*words)
 
     code, out, err = yosegi(
-        *EVAL, "--router", "loramoe", "--without", "all", "--without", "loramoe-0,loramoe-2", *TYPES
+        *EVAL, "--arm", "loramoe{ablate=each}", "--arm", "loramoe{ablate=[loramoe-0,loramoe-2]}", *TYPES
     )
     assert code == 0, err
-    named = [f"loramoe without {some}" for some in ("loramoe-0", "loramoe-1", "loramoe-2", "loramoe-0+loramoe-2")]
+    named = [f"loramoe{{ablate=[{names}]}}" for names in ("loramoe-0", "loramoe-1", "loramoe-2", "loramoe-0,loramoe-2")]
     found = {row["model"]: row for row in json.loads(out) if row["metric"] == "logp"}
     assert list(found) == ["base", "loramoe", *named]
     assert found[named[3]]["ablate"] == ["loramoe-0", "loramoe-2"]
@@ -42,10 +42,10 @@ def test_a_bank_is_trained_kept_and_taken_apart(yosegi, refused, tmp_path):
     routing = files.read_json(tmp_path / "e" / "routing.json")["routers"]
     assert list(routing["loramoe by type"]["tasks"]) == ["task"]
     assert all(row[0] == 0 for row in routing[named[0]]["tasks"]["skills/reverse"]), "nobody hears it"
-    assert "Did you mean 'loramoe-1'" in refused(*EVAL, "--router", "loramoe", "--without", "loramo-1")
+    assert "Did you mean 'loramoe-1'" in refused(*EVAL, "--arm", "loramoe{ablate=loramo-1}")
 
     assert yosegi("library", "rm", "shelf", "loramoe-1")[0] == 0
-    assert "Train its bank again" in refused(*EVAL, "--router", "loramoe")
+    assert "Train its bank again" in refused(*EVAL, "--arm", "loramoe")
 
 
 @pytest.mark.parametrize(
@@ -71,5 +71,4 @@ def test_what_belongs_to_loramoe(refused):
     assert "cannot be called 'softmax'" in refused(*TRAIN, *TASKS, "--build", "loramoe", "--name", "softmax")
     assert "objective" in refused(*TRAIN, *TASKS, "--build", "loramoe", "--objective", "lm")
     assert "pack" in refused(*TRAIN, *TASKS, "--build", "loramoe", "--pack", 64)
-    assert "needs --router" in refused("eval", "--task", "skills/add", "--library", "shelf", "--without", "a")
     assert "is not a rule" in refused("eval", "--task", "skills/add", "--type", "a b")

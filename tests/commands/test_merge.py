@@ -8,8 +8,11 @@ import torch
 
 from yosegi import registry
 from yosegi.core.expert import Expert, Factors
+from yosegi.engine.arm import Arm
+from yosegi.engine.kept import save_arm
 from yosegi.library.store import Library
 from yosegi.merges import merge
+from yosegi.spec import write_method
 
 
 @pytest.fixture
@@ -40,18 +43,16 @@ def test_every_method_is_here():
 
 
 @pytest.mark.parametrize("method", ALL)
-@pytest.mark.parametrize("how", ["flags", "file"])
+@pytest.mark.parametrize("how", ["command line", "file"])
 def test_it_is_the_merge_with_these_arguments(yosegi, shelf, tmp_path, method, how):
     arguments = ALL[method]
-    if how == "flags":
-        words = ["--method", method, "--weights", "0.7,0.3", "--name", "both"]
-        words += [word for name, value in arguments.items() for word in ("--set", f"{name}={value}")]
-        code, out, _ = yosegi("merge", "maths", "code", "--library", "shelf", *words, "--json")
+    spec = write_method(method, arguments) + "(maths*.7,code*.3)"
+    if how == "command line":
+        code, out, err = yosegi("merge", spec, "--library", "shelf", "--name", "both", "--json")
     else:
-        settings = {"method": method, "weights": {"maths": 0.7, "code": 0.3}, "name": "both", **arguments}
-        (tmp_path / "merge.yaml").write_text(json.dumps(settings))
-        code, out, _ = yosegi("merge", "--library", "shelf", "--config", "merge.yaml", "--json")
-    assert code == 0
+        (tmp_path / "merge.yaml").write_text(json.dumps({"arm": f"merge:{spec}", "name": "both"}))
+        code, out, err = yosegi("merge", "--library", "shelf", "--config", "merge.yaml", "--json")
+    assert code == 0, err
     want = merge([shelf["maths"], shelf["code"]], method, [0.7, 0.3], **arguments)
     for layer in want.factors:
         torch.testing.assert_close(shelf["both"].delta(layer), want.delta(layer))
@@ -61,10 +62,23 @@ def test_it_is_the_merge_with_these_arguments(yosegi, shelf, tmp_path, method, h
     assert card.get("truncation_error") == want.card.get("truncation_error")
 
 
+def test_other_arms_that_are_one_delta(yosegi, shelf):
+    """Fixed weights, and per-layer weights that a search has kept."""
+    assert yosegi("merge", "maths*.7+code*-.3", "--library", "shelf", "--name", "sum")[0] == 0
+    want = 0.7 * shelf["maths"].delta("m.q") - 0.3 * shelf["code"].delta("m.q")
+    torch.testing.assert_close(shelf["sum"].delta("m.q"), want)
+    weights = {"m.q": [1.0, 0.0], "m.v": [0.0, 2.0]}
+    save_arm(shelf, Arm("layers", shelf.load(["maths", "code"]), merge="cat", merge_args={"weights": weights}))
+    code, out, _ = yosegi("merge", "layers", "--library", "shelf", "--name", "one")
+    assert code == 0 and "one: 2 experts by layers, rank 2, relative error 0.0000" in out
+    torch.testing.assert_close(shelf["one"].delta("m.q"), shelf["maths"].delta("m.q"))
+    torch.testing.assert_close(shelf["one"].delta("m.v"), 2 * shelf["code"].delta("m.v"))
+
+
 def test_the_readme_makes_it_again(yosegi, shelf):
     """The command in the model card, word for word, gives the same expert."""
-    words = ["--weights=-0.7,0.3", "--method", "dare_ties", "--set", "drop=0.25", "--rank", 1, "--name", "both"]
-    assert yosegi("merge", "maths", "code", "--library", "shelf", *words)[0] == 0
+    spec = "dare_ties{drop=.25,rank=1}(maths*-.7,code*.3)"
+    assert yosegi("merge", spec, "--library", "shelf", "--name", "both")[0] == 0
     first, text = shelf["both"], (shelf.path / "both" / "README.md").read_text()
     assert "Merged by dare_ties from -0.7 · maths + 0.3 · code." in text
     assert "| distance from the weighted sum | " in text and "| lost in the cut to this rank | " in text
@@ -76,52 +90,49 @@ def test_the_readme_makes_it_again(yosegi, shelf):
 
 
 def test_it_tells_both_errors(yosegi, shelf):
-    code, out, _ = yosegi("merge", "--library", "shelf", "--method", "ties", "--set", "density=0.5")
-    assert code == 0 and "2 experts by ties, rank 2, relative error 0." in out and "lost in the cut 0." in out
+    code, out, _ = yosegi("merge", "ties{density=.5}", "--library", "shelf")
+    assert (
+        code == 0 and "2 experts by ties{density=.5}, rank 2, relative error 0." in out and "lost in the cut 0." in out
+    )
     assert "lost in the cut" not in yosegi("merge", "--library", "shelf", "--name", "x")[1]
+    assert yosegi("merge", "--experts", "code", "--library", "shelf", "--name", "y")[0] == 0
+    assert shelf.card("y")["parents"] == ["code"]
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--method ties --set densty=0.2", "No argument of ties is called 'densty'. Did you mean 'density'?"),
-        ("--method cat --rank 2", "No argument of cat is called 'rank'. There are: none."),
-        ("--method tise", "Did you mean 'ties'?"),
-        ("--method ties --set density", "--set takes NAME=VALUE"),
-        ("--method ties --set density=", "--set takes NAME=VALUE"),
-        ("--method ties --set density=[", "--set density"),
-        ("--method ties --set density=much", "density='much'"),
-        ("--method ties --set density=2", "density=2"),
-        ("--method ties --rank 2 --set rank=3", "rank is said twice"),
-        ("--method ties --set density=1 --set density=0.5", "density is said twice"),
-        ("--method ties --set name=x", "name has an option of its own"),
-        ("--method ties --set rank=wide", "rank='wide'"),
-        ("--method svd --set rank=1.5", "rank=1.5"),
-        ("--method dare --set seed=x", "seed='x'"),
-        ("--method knots --set by=tise", "Did you mean 'ties'?"),
-        ("--method knots --set by=dare --set density=0.5", "knots by dare has no density"),
-        ("--method slerp --weights -1,2", "negative"),
-        ("--method linear --weights=-1,2", "negative"),
-        ("--weights 1", "2 experts need 2 weights; 1 were given"),
-        ("--weights 1,x", "--weights takes numbers"),
-        ("--name code", "has an expert 'code' already"),
-        ("--name a/b", "path separator"),
-        ("coed maths", "Did you mean 'code'"),
-        ("--config densty.yaml", "No argument of svd is called 'densty'"),
-        ("--config methd.yaml", "Did you mean 'method'?"),
-        ("--config names.yaml", "'physics'"),
-        ("--config fewer.yaml", "leave out 'code'"),
+        ("ties{densty=.2}", "No argument of merge:ties is called 'densty'. Did you mean 'density'?"),
+        ("cat{rank=2}", "No argument of merge:cat is called 'rank'"),
+        ("tise", "No merge is called 'tise'. Did you mean 'ties'?"),
+        ("ties{density}", "'=' is expected"),
+        ("ties{density=}", "a value is expected"),
+        ("ties{density=much}", "density is of type float; much"),
+        ("ties{density=2}", "density=2"),
+        ("ties{density=1,density=.5}", "density is given twice"),
+        ("ties{rank=wide}", "rank='wide'"),
+        ("svd{rank=1.5}", "rank='1.5'"),
+        ("dare{seed=x}", "seed is of type int; x"),
+        ("knots{by=tise}", "Did you mean 'ties'?"),
+        ("knots{by=dare,density=.5}", "knots by dare has no density"),
+        ("slerp(maths*-1,code*2)", "negative"),
+        ("linear(maths*-1,code*2)", "negative"),
+        ("svd{weights=[1]}", "2 experts need 2 weights, not 1"),
+        ("maths*x", "a number is expected"),
+        ("svd --name code", "has an expert 'code' already"),
+        ("svd --name a/b", "path separator"),
+        ("svd --name arrow", "cannot be called 'arrow'"),
+        ("svd(coed,maths)", "Did you mean 'code'"),
+        ("svd --experts coed,maths", "Did you mean 'code'"),
+        ("arrow", "arrow looks at its input: it cannot be folded"),
+        ("base", "there is no delta to make an expert of"),
+        ("--config methd.yaml", "No setting of merge is called 'amr'. Did you mean 'arm'?"),
         ("--config number.yaml", "experts is a list of names"),
-        ("--config one.yaml", "--weights takes numbers"),
     ],
 )
 def test_what_is_wrong_is_one_line(refused, shelf, tmp_path, words, said):
-    (tmp_path / "densty.yaml").write_text("densty: 0.2")
-    (tmp_path / "methd.yaml").write_text("methd: ties")
-    (tmp_path / "names.yaml").write_text("experts: [maths, code]\nweights: {maths: 1, physics: 2}")
-    (tmp_path / "fewer.yaml").write_text("experts: [maths, code]\nweights: {maths: 1}")
+    (tmp_path / "methd.yaml").write_text("amr: ties")
     (tmp_path / "number.yaml").write_text("experts: 3")
-    (tmp_path / "one.yaml").write_text("weights: 1")
     before = sorted(shelf)
     assert said in refused("merge", *words.split(), "--library", "shelf")
     assert sorted(shelf) == before

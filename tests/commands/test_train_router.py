@@ -1,4 +1,4 @@
-"""A router learns beside a library, is kept there, and answers: `yosegi train-router`, `yosegi eval --router NAME`."""
+"""A router learns beside a library, is kept there, and answers: `yosegi train-router`, `yosegi eval --arm NAME`."""
 
 import json
 
@@ -15,7 +15,7 @@ EVAL = ("eval", "--library", "shelf", "--task", "skills/sort", "--limit", 4, "--
 def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_path):
     assert yosegi(*TRAIN, "--task", "skills/sort", "--task", "skills/reverse")[0] == 0
     assert yosegi(*TRAIN, "--task", "skills/succ", "--rank", 3)[0] == 0
-    assert "yosegi train-router --library shelf --router centroid" in refused(*EVAL, "--router", "centroid")
+    assert "yosegi train-router --library shelf --router centroid" in refused(*EVAL, "--arm", "centroid")
 
     code, out, _ = yosegi(*FIT, "--router", "centroid", "--limit", 3)
     assert code == 0 and "centroid-router: trained for 3 experts on 3 tasks" in out
@@ -47,7 +47,7 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert code == 0 and "5 routers" in out and "retrieval" in out and "gone" not in out
 
     names = ["centroid-router", "phatgoose-router", "predictor-router", "near", "wider"]
-    arms = [word for name in [*names, "spectr"] for word in ("--router", name)]
+    arms = [word for name in [*names, "spectr"] for word in ("--arm", name)]
     code, out, err = yosegi(*EVAL, *arms)
     assert code == 0, err
     rows = json.loads(out)
@@ -61,12 +61,12 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert {"centroid-router", "phatgoose-router", "predictor-router", "spectr"} <= set(routing)
     assert json.loads(yosegi(*EVAL, *arms)[1]) == rows, "nothing is measured twice"
 
-    assert "No router is called 'nearr'. Did you mean 'near'" in refused(*EVAL, "--router", "nearr")
+    assert "No arm is called 'nearr'. Did you mean 'near'" in refused(*EVAL, "--arm", "nearr")
     assert yosegi("library", "verify", "shelf")[:2] == (0, "3 experts, 0 problems\n")
     assert yosegi(*TRAIN, "--task", "skills/sort", "--overwrite", "--max-steps", 4)[0] == 0
-    assert "'near' was made with another expert 'sort'" in refused(*EVAL, "--router", "near")
+    assert "'near' was made with another expert 'sort'" in refused(*EVAL, "--arm", "near")
     assert yosegi("library", "rm", "shelf", "succ")[0] == 0
-    assert "yosegi train-router --router" in refused(*EVAL, "--router", "wider")
+    assert "yosegi train-router --router" in refused(*EVAL, "--arm", "wider")
     assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid-router", "--router")
     assert yosegi("library", "rm", "shelf", "centroid-router", "--router")[0] == 0
     assert "centroid-router" not in yosegi("library", "routers", "shelf")[1]
@@ -119,9 +119,7 @@ def test_a_bank_takes_up_a_new_task(yosegi, refused, tmp_path):
     code, out, _ = yosegi(*fit)
     assert code == 0 and "poly-new: poly has taken up 1 tasks" in out
     ask = ("eval", "--library", "shelf", "--limit", 4, "--run", "e")
-    code, out, _ = yosegi(
-        *ask, "--router", "poly", "--router", "poly-new", "--task", "skills/succ", "--task", "skills/sort"
-    )
+    code, out, _ = yosegi(*ask, "--arm", "poly", "--arm", "poly-new", "--task", "skills/succ", "--task", "skills/sort")
     assert code == 0 and "poly-new" in out
     rows = files.read_jsonl(tmp_path / "e" / "results.jsonl")
     assert {row["mix"] for row in rows if row["model"] == "poly-new"} == {"factors"}
@@ -144,7 +142,7 @@ def test_cat_is_fitted_folded_and_answers_the_same(yosegi, refused, tmp_path):
     code, out, _ = yosegi("library", "fold", "shelf", "soup")
     assert code == 0 and "soup-folded: 2 experts as soup hears them, rank 16, relative error 0.0000" in out
     assert yosegi("library", "fold", "shelf", "soup", "--name", "cut", "--rank", 4)[0] == 0
-    rows = json.loads(yosegi(*EVAL, "--router", "soup", "--expert", "cut")[1])
+    rows = json.loads(yosegi(*EVAL, "--arm", "soup", "--arm", "cut")[1])
     assert {"soup", "cut"} <= {row["model"] for row in rows}
 
 

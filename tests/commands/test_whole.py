@@ -39,7 +39,7 @@ def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
         "eval",
         "--library",
         "two",
-        "--expert",
+        "--arm",
         "sort",
         "--task",
         "skills/sort",

@@ -78,7 +78,7 @@ def merged(parents=("a", "b"), **card):
 def test_a_merged_expert_says_of_what_and_what_it_cost():
     text = merged(relative_error=0.83125, truncation_error=0.5)
     assert "Merged by ties from 0.5 · a + -1 · b. Made again by" in text
-    assert "\nyosegi merge a b --method ties --weights=0.5,-1.0 --set density=0.2 --name both\n" in text
+    assert "\nyosegi merge 'ties{density=0.2}(a*0.5,b*-1.0)' --name both\n" in text
     assert "| distance from the weighted sum | 0.8313 of its norm |" in text
     assert "| lost in the cut to this rank | 0.5 of its norm |" in text
     assert "distance" not in merged() and "lost" not in merged(), "nothing that nobody measured"

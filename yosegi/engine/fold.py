@@ -6,7 +6,11 @@ Merges, fixed weights and static routers (CAT) can be folded; a router that look
 Shapes: I in, O out, E experts.
 """
 
+import difflib
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +20,10 @@ from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Expert
 from yosegi.engine.arm import Arm
+from yosegi.engine.spec import MERGE, parse_arm
 from yosegi.errors import Invalid
+from yosegi.library.card import check_name
+from yosegi.library.store import Library
 from yosegi.merges import merge
 
 
@@ -45,6 +52,35 @@ def fold(arm: Arm, name: str, rank: int | None = None) -> Expert:
         return expert
     training = {**expert.card["training"], "arm": {"name": arm.name, **arm.training}}
     return replace(expert, card={**expert.card, "training": training})
+
+
+def fold_into(
+    library: str | Path,
+    text: str,
+    name: str,
+    *,
+    rank: int | None = None,
+    experts: Sequence[str] = (),
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Puts the expert that an arm amounts to into the library of its experts, and returns its card.
+
+    Args:
+        library: the folder.
+        text: the spec of the arm; a merge needs no `merge:` here.
+        name: of the expert.
+        rank: see `fold`.
+        experts: the pool, by name; by default the originals of the library.
+        overwrite: replace an expert of that name.
+    """
+    folder = Library(library)
+    if check_name(name) in folder and not overwrite:
+        raise Invalid(f"{library} has an expert {name!r} already: --overwrite, or another --name.")
+    method, merges = re.split(r"\W", text, maxsplit=1)[0], registry.names("merges")
+    if method in merges or (method not in folder and difflib.get_close_matches(method, merges, 1, 0.75)):
+        text = MERGE + text
+    folder.add(fold(parse_arm(text, folder, experts), name, rank), overwrite=overwrite)
+    return folder.card(name)
 
 
 @torch.no_grad()

@@ -74,6 +74,18 @@ def parse_arms(texts: Iterable[str], library: Library | None = None, experts: Se
     return list({arm.name: arm for arm in found}.values())
 
 
+def read_names(texts: Iterable[str]) -> list[str]:
+    """Returns the names of experts in texts such as `a,b`; a name with a special character in it is quoted."""
+    names: list[str] = []
+    for text in texts:
+        reader = Reader(text)
+        names.append(reader.word("an expert"))
+        while reader.take(","):
+            names.append(reader.word("an expert"))
+        reader.end()
+    return list(dict.fromkeys(names))
+
+
 def spec(arm: Arm, experts: bool = True) -> str:
     """Returns an arm as it is written, with its experts or without; `parse_arm` reads it back as the same.
 

@@ -16,6 +16,7 @@ from typing import Any
 from yosegi import __version__, files, registry
 from yosegi.core.expert import Expert
 from yosegi.errors import Corrupt, Invalid, WrongBase
+from yosegi.spec import quote, write_method
 
 CARD, README = "expert.json", "README.md"
 # fmt: off
@@ -217,22 +218,15 @@ def _sum(card: Mapping[str, Any]) -> list[str]:
         return []  # not merged; or by groups of layers, which no such command makes
     if not all(isinstance(weight, int | float) for weight in weights):
         return []
-    more = {name: value for name, value in training.items() if name not in ("merge", "weights")}
-    words = [
-        "yosegi",
-        "merge",
-        *parents,
-        "--method",
-        training["merge"],
-        "--weights=" + ",".join(f"{w!r}" for w in weights),
-    ]
-    words += [word for name, value in more.items() for word in ("--set", f"{name}={value}")]
+    more = {name: value for name, value in training.items() if name not in ("merge", "weights", "arm")}
+    named = [f"{quote(parent)}*{w!r}" for parent, w in zip(parents, weights, strict=True)]
+    words = ["yosegi", "merge", f"{write_method(training['merge'], more)}({','.join(named)})", "--name", card["name"]]
     terms = " + ".join(f"{w:.4g} · {parent}" for w, parent in zip(weights, parents, strict=True))
     return [
         f"Merged by {training['merge']} from {terms}. Made again by",
         "",
         "```sh",
-        shlex.join([*words, "--name", card["name"]]),
+        shlex.join(words),
         "```",
         "",
     ]

@@ -27,7 +27,9 @@ class Config:
     base: str = "nano"
     easy: tuple[str, ...] = ("en=skills/wp_en", "ja=skills/wp_ja")  # LANGUAGE=TASK, of the first type
     hard: tuple[str, ...] = ("en=skills/chain+wp_en", "ja=skills/chain+wp_ja")  # of the second
-    general: tuple[str, ...] = tuple(f"skills/{name}" for name in ["capital", "unit", "mul", "add", "sub", "ennum", "janum"])
+    general: tuple[str, ...] = tuple(
+        f"skills/{name}" for name in ["capital", "unit", "mul", "add", "sub", "ennum", "janum"]
+    )
     seeds: tuple[int, ...] = (0, 1, 2)
     limit: int = 2000  # training examples of a task
     asked: int = 100  # test questions of a task
