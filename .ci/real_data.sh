@@ -37,7 +37,7 @@ if [ "${1:-small}" = small ]; then  # a library of LoRAs on natural instructions
   test -s "$out.mbc_arrow/findings.json"
   rm -rf "$out.soups_cat" "$out.lora_par"  # maths and code for programs, law and questions for law: every way, once
   "$yosegi" run soups_cat --kind real --base "$base" --run "$out.soups_cat" --pairs 2 --seeds 0 --steps 2 --limit 12 --share 0.5 \
-    --cat_steps 2 --cat_batch 4 --batch 4 --max_length 128 --chosen_on 2 --asked 2 --ways "CAT,uniform (untrained CAT),TIES,data mix"
+    --cat_steps 2 --batch 4 --max_length 128 --chosen_on 2 --asked 2 --ways "CAT,uniform (untrained CAT),TIES,data mix"
   test -s "$out.soups_cat/findings.json"
   "$yosegi" run lora_par --base "$base" --run "$out.lora_par" --tasks gsm8k,mgsm_ja --known "${tasks[2]}" --inits pissa --seeds 0 --warm 1 \
     --limit 12 --asked 2 --measured 4 --thetas 0.9 --grid 1.0 --rank 2 --sft_steps 2 --batch 4 --grpo_steps 2 --questions 2 \

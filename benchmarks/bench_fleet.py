@@ -39,13 +39,13 @@ from trl import SFTConfig, SFTTrainer
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
 from yosegi.engine.rows import order, tokenise
+from yosegi.estimate.memory import TOKENS
 from yosegi.inits import fresh
 from yosegi.library.interchange import read_peft, write_peft
 from yosegi.library.store import Library
 from yosegi.objectives.lm import lm
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.estimate.memory import TOKENS
 from yosegi.training.fleet import fleet
 from yosegi.training.settings import Settings
 
@@ -100,7 +100,7 @@ class Stamped(Run, TrainerCallback):
 
 def theirs(base: Base, start: Path, examples: list[Example], how: Settings, run: Stamped) -> Expert:
     """TRL and PEFT, told what `how` says."""
-    rows = tokenise(examples, base.tokenizer, how.max_length, how.objective)
+    rows = tokenise(base, examples, how.max_length, how.objective)
     places = (how.max_steps or 0) * how.per_device_train_batch_size
     told = how.model_dump(include=SHARED) | {"warmup_steps": ceil(how.warmup_share * (how.max_steps or 0))}
     trainer = SFTTrainer(

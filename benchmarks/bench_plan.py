@@ -49,7 +49,7 @@ JOBS = [
     ("small", Job("lora", batch=4, length=128)),
     ("small", Job("lora", batch=4, length=128, dropout=0)),
     ("small", Job("lora", batch=4, length=128, checkpointing=True)),
-    ("small", Job("lora", batch=4, length=128, load_in="bf16", bf16=True)),
+    ("small", Job("lora", batch=4, length=128, dtype="bf16", bf16=True)),
     ("small", Job("loramoe", experts=8, rank=4, batch=4, length=128, targets="ffn")),
     ("medium", Job("full", batch=2, length=128)),
     ("medium", Job("lora", batch=2, length=128)),
@@ -71,7 +71,7 @@ class Training:
             num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=256,
         )  # fmt: skip
         self.shape: Shape = of_config(size, config)
-        model: Any = LlamaForCausalLM(config).to(torch.bfloat16 if job.load_in == "bf16" else torch.float32)  # type: ignore[arg-type]
+        model: Any = LlamaForCausalLM(config).to(torch.bfloat16 if job.dtype == "bf16" else torch.float32)  # type: ignore[arg-type]
         ids_BT = torch.randint(3, vocab, (job.rows, job.length))
         self.batch = {"input_ids": ids_BT, "labels": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
         if job.method not in WHOLE:
@@ -111,7 +111,7 @@ def measure(size: str, job: Job, machine: Machine, steps: int, apart: bool) -> R
         "model": f"{size}, {training.shape.params / 1e6:.1f} M",
         "method": job.method + (f" E {job.experts}" if job.experts > 1 else ""),
         "how": " ".join(
-            [f"{job.batch} x {job.length}", job.load_in, *(["checkpointed"] if job.checkpointing else [])]
+            [f"{job.batch} x {job.length}", job.dtype, *(["checkpointed"] if job.checkpointing else [])]
             + (["no dropout"] if job.method not in WHOLE and not job.dropout else [])
         ),
         "MB predicted": guessed.peak / MB,

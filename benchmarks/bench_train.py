@@ -63,7 +63,7 @@ class Stamped(Run, TrainerCallback):
 def peer(base: Base, examples: list[Example], how: Settings, run: Stamped) -> None:
     """TRL and PEFT, told what `how` says."""
     write_peft(fresh(base.model, "start", rank=how.rank, alpha=how.alpha, seed=how.init_seed), run.path / "start")
-    rows, places = tokenise(examples, base.tokenizer, how.max_length), how.max_steps * how.per_device_train_batch_size
+    rows, places = tokenise(base, examples, how.max_length), how.max_steps * how.per_device_train_batch_size
     told = how.model_dump(include=SHARED) | {"warmup_steps": ceil(how.warmup_share * how.max_steps)}
     trainer = SFTTrainer(
         model=PeftModel.from_pretrained(base.model, run.path / "start", is_trainable=True),

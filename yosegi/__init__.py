@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from yosegi.library.store import Library
     from yosegi.merges import merge
     from yosegi.reporting import report
+    from yosegi.training.reinforce import reinforce
+    from yosegi.training.train import train
 
 __version__ = "0.1.0"
 
@@ -30,9 +32,11 @@ _HOMES = {
     "merge": ("yosegi.merges", "merge"),
     "evaluate": ("yosegi.evaluation.measure", "evaluate"),
     "report": ("yosegi.reporting", "report"),
+    "train": ("yosegi.training.train", "train"),
+    "reinforce": ("yosegi.training.reinforce", "reinforce"),
 }
 
-__all__ = ["load_base", "Library", "Expert", "Arm", "merge", "evaluate", "report"]
+__all__ = ["load_base", "Library", "Expert", "Arm", "train", "reinforce", "merge", "evaluate", "report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,8 @@ The command line prints the message of any of them as one line and exits with co
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class YosegiError(Exception):
@@ -35,6 +36,14 @@ class UnknownName(YosegiError, LookupError):
         hint = f"Did you mean {near[0]!r}? " if near else ""
         there = ", ".join(known[:40]) + (f", … ({len(known)} in all)" if len(known) > 40 else "")
         return cls(f"No {what} is called {name!r}. {hint}There are: {there or 'none'}.")
+
+    @classmethod
+    def check(cls, what: str, names: Iterable[str], known: Iterable[str]) -> None:
+        """Raises the error for the first of `names` that is not known."""
+        known = list(known)
+        for name in names:
+            if name not in known:
+                raise cls.among(what, name, known)
 
 
 class Invalid(YosegiError, ValueError):
@@ -68,3 +77,24 @@ class MissingExtra(YosegiError, ImportError):
     def named(cls, package: str, extra: str) -> "MissingExtra":
         """The error for a `package` that comes with an `extra`."""
         return cls(f"This needs {package!r}, which is not installed: pip install 'yosegi[{extra}]'.")
+
+
+@contextmanager
+def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
+    """Turns what pydantic finds wrong with settings into one line; `known` are the names one of which may be meant."""
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        faults = []
+        for problem in error.errors():
+            name = ".".join(map(str, problem["loc"]))
+            if problem["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(name, known, n=1)
+                faults.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            elif not name:  # two settings that do not go together
+                faults.append(problem["msg"].removeprefix("Value error, "))
+            else:
+                faults.append(f"--{name.replace('_', '-')}: {problem['msg']} (given: {problem['input']!r})")
+        raise Invalid("; ".join(faults) + ".") from error

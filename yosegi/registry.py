@@ -74,6 +74,16 @@ def about(kind: str, name: str) -> str:
     return ""
 
 
+def fields(recipe: str) -> str:
+    """The fields of a recipe's Config with their defaults and comments, as its file has them; "" for an installed one."""
+    path = HERE / "recipes" / f"{recipe}.py"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and node.name == "Config":
+            return "\n".join(text.splitlines()[node.body[0].lineno : node.end_lineno]).strip("\n")
+    return ""
+
+
 @cache
 def _plugins(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
     """What installed packages add to a drawer. Asking every package takes long enough to be done once."""

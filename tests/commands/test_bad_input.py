@@ -32,9 +32,15 @@ TRAIN = ("train", "--task", "skills/sort", "--library", "shelf", "--run", "r", "
         (["train", "--task", "skills/sort", "--objective", "grpo"], "No objective to train experts with"),
         (["train", "--task", "skills/sort", "--pack", "1"], "pack: Input should be greater than or equal to 2"),
         (["train", "--task", "skills/sort", "--pack", "100000"], "tokens at a time"),
-        (["train", "--task", "skills/sort", "--validate", "skills/sotr"], "Did you mean 'sort'?"),
-        (["train", "--task", "skills/sort", "--validate", "skills/sort", "--validate-every", "0"], "--validate-every"),
-        (["train", "--task", "skills/sort", "--validate", "skills/sort", "--build", "mhr"], "--validate does not go with"),
+        (["train", "--task", "skills/sort", "--eval-task", "skills/sotr"], "Did you mean 'sort'?"),
+        (["train", "--task", "skills/sort", "--eval-task", "skills/sort", "--eval-steps", "0"], "--eval-steps"),
+        (["train", "--task", "skills/sort", "--eval-task", "skills/sort", "--build", "mhr"], "--eval-task does not go with"),
+        (["train", "--task", "skills/sort", "--build", "mcb"], "No build is called 'mcb'. Did you mean 'mbc'?"),
+        (["train", "--task", "skills/sort", "--build", "mbc{cluster=3}"], "Did you mean 'clusters'?"),
+        (["train", "--task", "skills/sort", "--build", "mbc{clusters=0}"], "clusters: Input should be greater"),
+        (["train", "--task", "skills/sort", "--method", "pissa", "--init", "olora"], "begins at pissa"),
+        (["train", "--task", "skills/sort", "--method", "pissa{steps=3}"], "Did you mean 'power_steps'?"),
+        (["train", "--task", "skills/sort", "--lr-scheduler-type", "cosin"], "--lr-scheduler-type: Input should be"),
         (["train"], "--task"),
         (["trian"], "trian"),
         (["ls", "routes"], "Did you mean 'routers'?"),
@@ -117,7 +123,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
     assert process.wait(60) == 130
     err = process.stderr.read()
     assert "goes on from there" in err and "Traceback" not in err
-    reached = json.loads((tmp_path / "r" / "checkpoint" / "sort" / "trainer_state.json").read_text())["global_step"]
+    reached = json.loads((tmp_path / "r" / "checkpoint" / "sort" / "state.json").read_text())["progress"]["step"]
     assert 3 <= reached < 60
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=200)
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]

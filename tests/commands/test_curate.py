@@ -28,14 +28,14 @@ LINE = ("curate", "texts", "--lang", "ja", "--min-chars", 50, "--near-duplicates
 
 
 def test_from_a_folder_to_a_corpus(yosegi, texts):
-    code, out, err = yosegi(*LINE, "--score", "keywords:鉄道,軌道", "--threshold", 5)
+    code, out, err = yosegi(*LINE, "--score", "keywords{words=[鉄道,軌道]}", "--threshold", 5)
     assert (code, err) == (0, "")
     assert "near_duplicate" in out and "kept.jsonl" in out and "curate.html" in out
     kept = files.read_jsonl(texts / "runs" / "rails" / "kept.jsonl")
     assert [row["id"] for row in kept] == [f"texts/{i:02}.txt" for i in range(0, 30, 3)]
     html = (texts / "runs" / "rails" / "curate.html").read_text()
     assert "near_duplicate" in html and "<script" not in html and "http" not in html.replace("http://www.w3.org", "")
-    code, out, _ = yosegi(*LINE, "--score", "keywords:鉄道,軌道", "--keep", 0.2, "--json")
+    code, out, _ = yosegi(*LINE, "--score", "keywords{words=[鉄道,軌道]}", "--keep", 0.2, "--json")
     told = json.loads(out)
     assert code == 0 and told["before"]["pages"] == 32 and told["after"]["pages"] == 6
     assert [rule["rule"] for rule in told["rules"]] == ["language", "near_duplicate", "score keywords"]
@@ -45,18 +45,18 @@ def test_pages_are_drawn_labelled_and_learnt_from(yosegi, texts):
     code, out, _ = yosegi("curate", "texts", "--lang", "ja", "--sample", 12, "--out", "runs/labels")
     path = texts / "runs" / "labels" / "sample.jsonl"
     rows = files.read_jsonl(path)
-    assert code == 0 and len(rows) == 12 and "labelled:runs/labels/sample.jsonl" in out
+    assert code == 0 and len(rows) == 12 and "labelled{path=runs/labels/sample.jsonl}" in out
     path.write_text("".join(json.dumps(row | {"label": int("鉄道" in row["text"])}) + "\n" for row in rows))
-    code, out, err = yosegi(*LINE, "--score", "labelled:runs/labels/sample.jsonl", "--threshold", 0.5)
+    code, out, err = yosegi(*LINE, "--score", "labelled{path=runs/labels/sample.jsonl}", "--threshold", 0.5)
     assert (code, err) == (0, "") and "12 labelled pages are told right when left out" in out
     kept = {row["id"] for row in files.read_jsonl(texts / "runs" / "rails" / "kept.jsonl")}
     assert kept == {f"texts/{i:02}.txt" for i in range(0, 30, 3)}
-    code, _, _ = yosegi(*LINE[:-1], "runs/again", "--score", "labelled:runs/rails", "--threshold", 0.5)
+    code, _, _ = yosegi(*LINE[:-1], "runs/again", "--score", "labelled{path=runs/rails}", "--threshold", 0.5)
     assert code == 0 and {row["id"] for row in files.read_jsonl(texts / "runs" / "again" / "kept.jsonl")} == kept
 
 
 def test_several_scores_each_with_its_rule(yosegi, texts, refused):
-    two = ("--score", "keywords:鉄道", "--score", "length", "--threshold", "keywords=5", "--keep", "length=0.5")
+    two = ("--score", "keywords{words=鉄道}", "--score", "length", "--threshold", "keywords=5", "--keep", "length=0.5")
     code, out, _ = yosegi(*LINE, *two, "--json")
     assert code == 0 and [rule["pages"] for rule in json.loads(out)["rules"]] == [1, 1, 20, 5]
     assert "another curation (min_chars differ)" in refused(*LINE, *two, "--min-chars", 60)
@@ -65,7 +65,7 @@ def test_several_scores_each_with_its_rule(yosegi, texts, refused):
 
 
 def test_ties_at_the_cut_are_said(yosegi, texts):
-    code, out, _ = yosegi(*LINE, "--score", "keywords:鉄道", "--keep", 0.5)
+    code, out, _ = yosegi(*LINE, "--score", "keywords{words=鉄道}", "--keep", 0.5)
     assert (
         code == 0 and "Warning: 20 pages have the keywords of the last page kept; the first 5 of them were kept" in out
     )

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from yosegi.commands._plan import DEFAULTS
 from yosegi.estimate.memory import Job
+from yosegi.estimate.predict import DEFAULTS
 
 
 def test_a_plan_for_this_machine(yosegi):
@@ -15,7 +15,7 @@ def test_a_plan_for_this_machine(yosegi):
 
 
 def test_a_plan_for_another(yosegi):
-    words = "--base 13b --method loramoe --experts 8 --rank 4 --targets ffn --gpu a6000 --gpus 3 --load-in 4bit --batch-size 1"
+    words = "--base 13b --method loramoe --experts 8 --rank 4 --targets ffn --gpu a6000 --gpus 3 --load-in-4bit --batch-size 1"
     code, out, _ = yosegi("doctor", "--plan", *words.split(), "--tokens", 1e7, "--json")
     found = json.loads(out)
     assert code == 0 and found["fits"] == "yes" and found["machine"]["count"] == 3
@@ -47,7 +47,7 @@ def test_the_table(yosegi):
         ("--base hidden=4,layers=2", "are needed"),
         ("--base hidden=a,inner=1,layers=2,heads=1,vocab=3", "whole numbers"),
         ("--method lorra", "Did you mean 'lora'"),
-        ("--method full --load-in 4bit", "cannot be in four bits"),
+        ("--method full --load-in-4bit", "cannot be in four bits"),
         ("--targets q_prj", "Did you mean 'q_proj'"),
         ("--gpu a600", "Did you mean 'a6000'"),
         ("--gpu t4 --gpus 0", "--gpus"),

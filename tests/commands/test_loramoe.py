@@ -6,15 +6,17 @@ import pytest
 
 from yosegi import files
 
-TRAIN = ("train", "--build", "loramoe", "--library", "shelf", "--run", "r", "--limit", 24, "--max-steps", 4)
+TRAIN = ("train", "--library", "shelf", "--run", "r", "--limit", 24, "--max-steps", 4)
 TASKS = ("--task", "skills/reverse", "--task", "skills/capital")
+RULES = '["knowledge: task == skills/capital",task]'
 TYPES = ("--type", "knowledge: task == skills/capital", "--type", "task")
 EVAL = ("eval", "--library", "shelf", "--task", "skills/reverse", "--limit", 3, "--run", "e", "--json")
 
 
 @pytest.mark.slow
 def test_a_bank_is_trained_kept_and_taken_apart(yosegi, refused, tmp_path):
-    words = (*TRAIN, *TASKS, *TYPES, "--experts", 3, "--shares", "task=3,knowledge=1", "--curriculum", "knowledge,task")
+    build = f"loramoe{{types={RULES},experts=3,shares={{task=3,knowledge=1}},curriculum=[knowledge,task]}}"
+    words = (*TRAIN, *TASKS, "--build", build)
     code, out, err = yosegi(*words)
     assert code == 0 and "loramoe-2: rank 4, 2 tasks, 4 steps" in out and "3 experts in shelf" in out, err
     types = files.read_json(tmp_path / "r" / "loramoe.types.json")
@@ -49,21 +51,25 @@ def test_a_bank_is_trained_kept_and_taken_apart(yosegi, refused, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--shares", "task"), "'task' is not NAME=NUMBER"),
-        (("--shares", "task=x"), "is not NAME=NUMBER"),
-        (("--shares", "tsk=1,knowledge=1"), "Did you mean 'task'"),
-        (("--curriculum", "knowlege,task"), "Did you mean 'knowledge'"),
-        (("--type", "easy: level ~ 2"), "is not a rule"),
-        (("--name", "softmax"), "cannot be called 'softmax'"),
+        ("shares=task", "shares is of type"),
+        ("shares={task=x}", "shares"),
+        ("shares={tsk=1,knowledge=1}", "Did you mean 'task'"),
+        ("curriculum=[knowlege,task]", "Did you mean 'knowledge'"),
+        ('types=["easy: level ~ 2"]', "is not a rule"),
+        ('types=["a: task == skills/capital"]', "examples have no type"),
+        ("scope=layer", "scope is of type"),
+        ("betta=1", "Did you mean 'beta'"),
     ],
 )
 def test_bad_input(refused, tmp_path, words, said):
-    assert said in refused(*TRAIN, *TASKS, *TYPES, *words)
+    words = words if words.startswith("types") else f"types={RULES},{words}"
+    assert said in refused(*TRAIN, *TASKS, "--build", f"loramoe{{{words}}}")
     assert not (tmp_path / "r").exists() and not (tmp_path / "shelf").exists()
 
 
 def test_what_belongs_to_loramoe(refused):
-    assert "--build loramoe" in refused("train", "--task", "skills/add", "--shares", "a=1")
-    assert "examples have no type" in refused(*TRAIN, *TASKS, "--type", "a: task == skills/capital")
+    assert "cannot be called 'softmax'" in refused(*TRAIN, *TASKS, "--build", "loramoe", "--name", "softmax")
+    assert "objective" in refused(*TRAIN, *TASKS, "--build", "loramoe", "--objective", "lm")
+    assert "pack" in refused(*TRAIN, *TASKS, "--build", "loramoe", "--pack", 64)
     assert "needs --router" in refused("eval", "--task", "skills/add", "--library", "shelf", "--without", "a")
     assert "is not a rule" in refused("eval", "--task", "skills/add", "--type", "a b")

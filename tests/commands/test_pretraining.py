@@ -7,7 +7,7 @@ import pytest
 from yosegi import files
 
 TRAIN = ("train", "--library", "shelf", "--run", "r", "--max-steps", 4, "--per-device-train-batch-size", 2)
-READ = (*TRAIN, "--objective", "lm", "--pack", 32, "--validate-every", 2)
+READ = (*TRAIN, "--objective", "lm", "--pack", 32, "--eval-steps", 2)
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def texts(tmp_path):
 @pytest.mark.parametrize("fleet", [False, True], ids=["one", "fleet"])
 def test_it_reads_and_is_measured_and_reported(yosegi, texts, tmp_path, fleet):
     law, food = texts
-    tasks = ("--task", law, *(("--task", food) if fleet else ()), "--validate", law, "--validate", food)
+    tasks = ("--task", law, *(("--task", food) if fleet else ()), "--eval-task", law, "--eval-task", food)
     code, out, err = yosegi(*READ, *tasks)
     assert code == 0, err
     assert "law: rank 8, 9 documents (765 characters) in" in out
     card = files.read_json(tmp_path / "shelf" / "law" / "expert.json")
-    assert card["recipe"]["objective"] == "lm" and card["recipe"]["pack"] == 32 and card["metrics"]["kept_apart"]
+    assert card["training"]["objective"] == "lm" and card["training"]["pack"] == 32 and card["metrics"]["kept_apart"]
     assert card["metrics"]["tokens_in_rows"] > 32 * (card["metrics"]["rows"] - 1)
     rows = files.read_jsonl(tmp_path / "r" / "metrics.jsonl")
     seen = [(row["step"], row["validation"]) for row in rows if row["expert"] == "law" and "validation" in row]

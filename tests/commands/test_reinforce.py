@@ -8,7 +8,7 @@ import torch
 from yosegi.bases import load
 from yosegi.library.store import Library
 
-QUICK = ("--max-steps", 2, "--questions", 2, "--num-generations", 3, "--learning-rate", 1e-2)
+QUICK = ("--max-steps", 2, "--per-device-train-batch-size", 2, "--num-generations", 3, "--learning-rate", 1e-2)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_all_at_once_from_labels_to_report(yosegi, refused, shelf, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
     assert {(row["expert"], row["step"]) for row in rows} == {(name, step) for name in done for step in (1, 2)}
     assert all({"reward_correct", "reward_integer"} <= row.keys() for row in rows)
-    assert shelf.card("pissa-rl")["recipe"]["rewards"] == {"correct": 2.0, "integer": 1.0}
+    assert shelf.card("pissa-rl")["training"]["rewards"] == {"correct": 2.0, "integer": 1.0}
     old, new = shelf["pissa"], shelf["pissa-rl"]
     for layer, f in new.factors.items():  # what PiSSA subtracts is no part of what is learnt
         assert torch.equal(f.A_RI[2:], old.factors[layer].A_RI[2:])
@@ -66,7 +66,7 @@ def test_all_at_once_from_labels_to_report(yosegi, refused, shelf, tmp_path):
         (("--expert", "lora", "--reward", "correct=much"), "NAME=WEIGHT"),
         (("--expert", "lora", "--suffix", ""), "--overwrite"),
         (("--expert", "lora", "--labels", "nowhere"), "nowhere"),
-        (("--expert", "lora", "--num-generations", 1), "num_generations"),
+        (("--expert", "lora", "--num-generations", 1), "--num-generations"),
     ],
 )
 def test_one_clear_line(refused, shelf, words, says):

@@ -52,7 +52,7 @@ def test_anything_else_is_one_line(value, default, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--steps", "0"), "max_steps"),
+        (("--steps", "0"), "max-steps"),
         (("--every", "0"), "Validation every 0 steps"),
         (("--seeds", ""), "needs a seed"),
     ],

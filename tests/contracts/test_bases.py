@@ -63,17 +63,17 @@ def test_a_folder_is_a_base_and_its_hash_is_that_of_its_weights(nano, copied):
     assert bases.weights_hash(str(copied)) != nano.hash
 
 
-@pytest.mark.parametrize(("load_in", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_the_precision_in_memory_is_no_part_of_the_hash(nano, load_in, dtype):
-    base = bases.load("nano", load_in)
-    assert base.hash == nano.hash and base.load_in == load_in
-    assert {p.dtype for p in base.model.parameters()} == {dtype}
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_precision_in_memory_is_no_part_of_the_hash(nano, dtype):
+    base = bases.load("nano", dtype)
+    assert base.hash == nano.hash and base.dtype == dtype
+    assert {p.dtype for p in base.model.parameters()} == {bases.DTYPES[dtype]}
 
 
 def test_four_bits_are_held_and_the_hash_is_that_of_the_files(nano):
     pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
-    base = bases.load("nano", "4bit", "cpu")
-    assert base.hash == nano.hash and base.load_in == "4bit"
+    base = bases.load("nano", load_in_4bit=True, device="cpu")
+    assert base.hash == nano.hash and base.dtype == "4bit"
     inner = [base.model.get_submodule(name).weight for name in linears(base.model)]
     assert {p.dtype for p in inner} == {torch.uint8}
     ours = {id(p) for p in inner}
@@ -84,12 +84,12 @@ def test_four_bits_are_held_and_the_hash_is_that_of_the_files(nano):
 def test_four_bits_need_an_extra(monkeypatch):
     monkeypatch.setattr(bases, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'yosegi\[quant\]'"):
-        bases.load("nano", "4bit")
+        bases.load("nano", load_in_4bit=True)
 
 
-def test_another_way_to_hold_a_base_is_refused():
-    with pytest.raises(UnknownName, match="Did you mean '4bit'"):
-        bases.load("nano", "8bit")
+def test_another_precision_is_refused():
+    with pytest.raises(UnknownName, match="Did you mean 'bf16'"):
+        bases.load("nano", "fp16")
 
 
 @pytest.mark.parametrize(

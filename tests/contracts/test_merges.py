@@ -9,7 +9,8 @@ import torch
 from yosegi import registry
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid
-from yosegi.merges import arguments_of, merge
+from yosegi.merges import merge
+from yosegi.spec import arguments
 
 MERGES = registry.names("merges")
 SHAPES = {"q": (9, 7), "v": (5, 11), "k": (9, 7)}
@@ -43,7 +44,9 @@ def some(method, *experts):
 @pytest.mark.parametrize("rank", [1, 4])
 def test_one_expert_in_is_the_same_delta_out(method, rank):
     expert = make("a", rank)
-    everything = {name: value for name, value in (("density", 1.0), ("drop", 0.0)) if name in arguments_of(method)}
+    everything = {
+        name: value for name, value in (("density", 1.0), ("drop", 0.0)) if name in arguments("merges", method)
+    }
     if method == "knots":  # its `drop` belongs to other ways of merging than the one it has by default
         everything.pop("drop")
     merged = merge([expert], method, **everything)

@@ -7,9 +7,12 @@ import time
 import pytest
 
 from yosegi import registry
+from yosegi.reporting import report
 from yosegi.run import Run
 
 RECIPES = registry.names("recipes")
+LONG = {"domain", "insights", "lora_par", "loramoe", "mbc_arrow", "pretrain_house", "pretrain_nano"}
+"""Still to be carved; nothing is added to these."""
 
 
 def test_the_drawer_was_walked():
@@ -32,6 +35,12 @@ def test_one_frozen_config_and_main(name):
     assert list(inspect.signature(recipe.main).parameters) == ["config", "run"]
 
 
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - LONG))
+def test_it_is_one_file_that_can_be_read_in_one_go(name):
+    lines = (registry.HERE / "recipes" / f"{name}.py").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_smoke_run(name, tmp_path, monkeypatch):
@@ -43,6 +52,7 @@ def test_the_smoke_run(name, tmp_path, monkeypatch):
     recipe, started = registry.load("recipes", name), time.process_time()
     run = Run(tmp_path / "run", {"recipe": name, **dataclasses.asdict(recipe.SMOKE)})
     recipe.main(recipe.SMOKE, run)
+    assert report([run.path], run.path / "report.html").stat().st_size, "as `yosegi run` ends"
     assert time.process_time() - started < 60
     assert run.results(), "a recipe measures something"
     assert all(isinstance(row["value"], int | float) and row["metric"] and row["task"] for row in run.results())

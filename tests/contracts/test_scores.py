@@ -27,11 +27,11 @@ def made(tmp_path_factory):
     rows = [{"text": f"鉄道 {i}", "label": 1} for i in range(3)] + [{"text": f"料理 {i}", "label": 0} for i in range(3)]
     (here / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     specs = {
-        "keywords": "keywords:鉄道,rails",
-        "labelled": f"labelled:{here}/labels.jsonl",
-        "perplexity": "perplexity:nano",
-        "likelihood_ratio": "likelihood_ratio:nano?base=nano&windows=1",
-        "classifier": f"classifier:{classifier(here / 'bert')}",
+        "keywords": "keywords{words=[鉄道,rails]}",
+        "labelled": f"labelled{{path={here}/labels.jsonl}}",
+        "perplexity": "perplexity{base=nano}",
+        "likelihood_ratio": "likelihood_ratio{domain=nano,base=nano,windows=1}",
+        "classifier": f"classifier{{model={classifier(here / 'bert')}}}",
     }
     return {name: load(specs.get(name, name)) for name in SCORES}
 
@@ -95,24 +95,24 @@ def test_it_says_what_it_is(score):
 
 def test_names_that_lead_nowhere():
     with pytest.raises(UnknownName, match="No score is called 'keyword'. Did you mean 'keywords'[?]"):
-        load("keyword:x")
-    with pytest.raises(Invalid, match="'keywords' needs its words, as in keywords:WORDS"):
+        load("keyword{words=x}")
+    with pytest.raises(Invalid, match="keywords needs its words, as in keywords{words=WORDS}"):
         load("keywords")
-    with pytest.raises(Invalid, match="'length' takes nothing after the colon"):
-        load("length:3")
+    with pytest.raises(UnknownName, match="No argument of length is called 'to'"):
+        load("length{to=3}")
     with pytest.raises(UnknownName, match="argument of perplexity is called 'window'. Did you mean 'windows'"):
-        load("perplexity:nano?window=3")
-    with pytest.raises(Invalid, match="windows is a int; 'many' was given"):
-        load("perplexity:nano?windows=many")
-    with pytest.raises(Invalid, match="NAME=VALUE"):
-        load("perplexity:nano?windows")
+        load("perplexity{base=nano,window=3}")
+    with pytest.raises(Invalid, match="windows is of type int; many was given"):
+        load("perplexity{base=nano,windows=many}")
+    with pytest.raises(Invalid, match="'=' is expected"):
+        load("perplexity{base=nano,windows")
     with pytest.raises(Invalid, match="Cannot reach"):
         load("no.such:Thing")
 
 
 def test_one_from_outside():
     assert load("yosegi.scores.length:Length").of(["ab c"]) == [3.0]
-    assert load("yosegi.scores.keywords:Keywords:a b,c").weights == {"a b": 1.0, "c": 1.0}
+    assert load("yosegi.scores.keywords:Keywords{words=[a b,c]}").weights == {"a b": 1.0, "c": 1.0}
 
 
 def test_rules_as_they_are_written():

@@ -10,7 +10,7 @@ import pytest
 
 from yosegi import registry
 from yosegi.errors import Invalid, NoData, UnknownName, YosegiError
-from yosegi.tasks import Example, Nats, Score, load
+from yosegi.tasks import Example, LogProb, Score, load
 
 NAMES = registry.names("tasks")
 MADE_UP = ("skills",)  # generated: these need no data
@@ -132,9 +132,9 @@ def test_any_prediction_gets_a_score(names):
                 score = task.score(example, prediction)
                 assert isinstance(score, Score) and 0 <= score.value <= 1
                 assert score.parsed or score.value == 0
-                assert set(score.also) == set(task.score(example, example.target).also), "a row for each example"
+                assert set(score.metrics) == set(task.score(example, example.target).metrics), "a row for each example"
             empty = task.score(example, "")
-            assert (empty.value, empty.answer) == (0.0, None) and not any(empty.also.values())
+            assert (empty.value, empty.answer) == (0.0, None) and not any(empty.metrics.values())
 
 
 def test_what_is_weighed_can_be_judged(names):
@@ -143,18 +143,20 @@ def test_what_is_weighed_can_be_judged(names):
         for examples in available(task).values():
             for example in examples[:20]:
                 asked = task.candidates(example)
-                level = {key: [Nats(-1.0, 1)] * len(some.texts) for key, some in asked.items()}
+                level = {key: [LogProb(-1.0, 1)] * len(some.texts) for key, some in asked.items()}
                 for some in asked.values():
                     assert some.texts and all(text.strip() for text in some.texts)
                     assert not (some.prompt or "").endswith((" ", "\n"))
-                assert asked or task.writes, "it has to be asked somehow"
+                assert asked or task.generates, "it has to be asked somehow"
                 if not asked:
                     continue
-                found = task.judge(example, level)
+                found = task.score_logprobs(example, level)
                 assert isinstance(found, Score) and 0 <= found.value <= 1
-                assert all(isinstance(metric, str) and isinstance(value, float) for metric, value in found.also.items())
-                written = task.score(example, example.target).also if task.writes else ()
-                assert not set(found.also) & {task.metric, "logp", *written}
+                assert all(
+                    isinstance(metric, str) and isinstance(value, float) for metric, value in found.metrics.items()
+                )
+                written = task.score(example, example.target).metrics if task.generates else ()
+                assert not set(found.metrics) & {task.metric, "logp", *written}
 
 
 def test_another_examples_answer_is_mostly_wrong(names):

@@ -75,7 +75,7 @@ def test_names_that_lead_nowhere():
         load("structur")
     with pytest.raises(Invalid, match="http://host:port/v1#model"):
         load("endpoint")
-    with pytest.raises(Invalid, match="'local' cannot be made without 'base'"):
+    with pytest.raises(Invalid, match="local needs its base, as in local{base=BASE}"):
         load("local")
     with pytest.raises(Invalid, match="Cannot reach"):
         load("no_such_package:Teacher")

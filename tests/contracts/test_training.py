@@ -20,6 +20,7 @@ from yosegi.routers.softmax import Softmax
 from yosegi.routers.static import Static
 from yosegi.routers.task_table import TaskTable
 from yosegi.run import Run
+from yosegi.training import card as cards_of
 from yosegi.training import dense, sft
 from yosegi.training.cat import cat
 from yosegi.training.fleet import fleet
@@ -285,3 +286,5 @@ def test_every_card_says_what_was_trained_and_what_it_took(tmp_path):
     assert (
         cards["one"]["training"] == cards["two"]["training"] and cards["one"]["data_hash"] == cards["two"]["data_hash"]
     )
+    own = cards_of.card(base, settings, ["t"], "00", {"steps": 3}, init_seed=7, parents=["old"])
+    assert own["init_seed"] == 7 and own["parents"] == ["old"] and own["metrics"]["steps"] == 3

@@ -58,7 +58,7 @@ def read(folder, name):
 
 def test_what_is_kept_and_why_the_rest_was_dropped(corpus, tmp_path):
     out = tmp_path / "out"
-    told = curate(corpus, out, [load("keywords:鉄道")], [Rule(keep=0.5)], **FILTERS)
+    told = curate(corpus, out, [load("keywords{words=鉄道}")], [Rule(keep=0.5)], **FILTERS)
     evidence = {row["id"]: row for row in read(out, "evidence")}
     assert {name: row["rule"] for name, row in evidence.items() if row["rule"]} == {
         "english": "language", "short": "short", "again": "near_duplicate", "blank": "empty", "in/b.jsonl/6": "unreadable",
@@ -249,7 +249,11 @@ def peak(count, out):
     tracemalloc.start()
     try:
         curate(
-            Endless(count), out, [load("length"), load("keywords:鉄道")], [Rule(), Rule(keep=0.3)], near_duplicates=0.8
+            Endless(count),
+            out,
+            [load("length"), load("keywords{words=鉄道}")],
+            [Rule(), Rule(keep=0.3)],
+            near_duplicates=0.8,
         )
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -313,7 +317,9 @@ def found(out, pages, without=()):
 
 @pytest.mark.data
 def test_keywords_pick_the_laws_out_of_a_mixture(mixture, tmp_path):
-    curate(mixture, tmp_path / "out", [load("keywords:鉄道,軌道,第一条,施行")], [Rule(low=2)], near_duplicates=0.8)
+    curate(
+        mixture, tmp_path / "out", [load("keywords{words=[鉄道,軌道,第一条,施行]}")], [Rule(low=2)], near_duplicates=0.8
+    )
     precision, recall, count = found(tmp_path / "out", mixture)
     assert precision >= 0.95 and recall >= 0.9, (precision, recall, count)
 
@@ -331,7 +337,7 @@ def test_ten_labelled_pages_pick_the_laws_out_of_a_mixture(mixture, tmp_path, se
     rest = draw.sample([page for page in pages if not page.id.startswith("ja_railway_law/")], 5)
     rows = [{"id": p.id, "text": p.text, "label": int(p in laws)} for p in laws + rest]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    score = load(f"labelled:{tmp_path / 'labels.jsonl'}")
+    score = load(f"labelled{{path={tmp_path / 'labels.jsonl'}}}")
     curate(mixture, tmp_path / "out", [score], [Rule(low=0.5)], languages=["ja"])
     precision, recall, count = found(tmp_path / "out", mixture, [row["id"] for row in rows])
     assert precision >= 0.95 and recall >= 0.95, (precision, recall, count)

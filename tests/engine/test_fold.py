@@ -31,7 +31,7 @@ def logits(base, experts, router, learnt=None):
     banks = attach(base.model, experts, router)
     if learnt:
         banks.load_router_state(learnt)
-    batch = collate(base.tokenizer.pad_token_id)(tokenise(sums()[:5], base.tokenizer, 64))
+    batch = collate(base.tokenizer.pad_token_id)(tokenise(base, sums()[:5], 64))
     try:
         return base.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     finally:

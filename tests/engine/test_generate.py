@@ -5,7 +5,8 @@ import torch
 
 from tests.evaluation.conftest import nano, pair  # noqa: F401 - fixtures
 from yosegi.core.model import attach
-from yosegi.engine.generate import Draw, answer, context_length, cut, generate, sample
+from yosegi.engine.generate import Draw, answer, cut, generate, sample
+from yosegi.engine.rows import context_length
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.oracle import Oracle
 from yosegi.tasks import load

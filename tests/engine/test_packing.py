@@ -57,7 +57,7 @@ def test_every_token_that_goes_in_comes_out(length):
 def test_a_row_is_its_documents_alone_loss_and_gradient(attention, objective):
     base, minimise = tiny_base(), OBJECTIVES[objective]
     base.model.set_attn_implementation(attention)
-    rows = pack(tokenise(sums()[:9], base.tokenizer, 64, objective), 16)  # the last row is short: it is padded
+    rows = pack(tokenise(base, sums()[:9], 64, objective), 16)  # the last row is short: it is padded
     assert len(rows) > 2 and len(rows[-1]["input_ids"]) < 16
     batch = collate(0)(rows)
     packed = minimise(base.model, batch, 1)
@@ -131,7 +131,7 @@ def test_blocks_are_the_rows_that_are_full():
 @pytest.mark.data
 def test_a_real_corpus_loses_nothing():
     base, documents = load("nano"), load_task("corpus/ja_railway_law").documents("train")
-    tokens = tokenise(documents, base.tokenizer, 10**9, "lm")
+    tokens = tokenise(base, documents, 10**9, "lm")
     rows = pack(tokens, 256)
     assert len(documents) == 64 and sum(len(d.target) for d in documents) > 300_000
     assert sum(len(row["input_ids"]) for row in rows) == sum(len(row["input_ids"]) for row in tokens)

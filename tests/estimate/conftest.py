@@ -32,7 +32,7 @@ def model_of(job, **changes):
     from transformers import LlamaForCausalLM
 
     torch.manual_seed(0)
-    model = LlamaForCausalLM(config(**changes)).to(torch.bfloat16 if job.load_in == "bf16" else torch.float32)
+    model = LlamaForCausalLM(config(**changes)).to(torch.bfloat16 if job.dtype == "bf16" else torch.float32)
     rows = job.at_once // job.length
     ids_BT = torch.randint(3, 300, (rows, job.length))
     batch = {"input_ids": ids_BT, "labels": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
@@ -70,6 +70,6 @@ def measured():
 
     def measure(job, **changes):
         model, batch = model_of(job, **changes)
-        return model, batch, *kept(model, batch, job.bf16 and job.load_in == "fp32")
+        return model, batch, *kept(model, batch, job.bf16 and job.dtype == "fp32")
 
     return measure

@@ -16,13 +16,13 @@ TINY = {"rank": 4, "batch": 4, "length": 48}
 JOBS = [
     Job("full", **TINY),
     Job("full", bf16=True, **TINY),
-    Job("full", load_in="bf16", bf16=True, **TINY),
+    Job("full", dtype="bf16", bf16=True, **TINY),
     Job("lora", **TINY),
     Job("lora", dropout=0, **TINY),
     Job("lora", targets="ffn", **TINY),
     Job("lora", targets="attention", dropout=0, **TINY),
     Job("lora", bf16=True, **TINY),
-    Job("lora", load_in="bf16", bf16=True, **TINY),
+    Job("lora", dtype="bf16", bf16=True, **TINY),
     Job("loramoe", experts=5, **TINY),
     Job("loramoe", experts=5, targets="ffn", dropout=0, **TINY),
     Job("loramoe", experts=5, bf16=True, **TINY),
@@ -31,7 +31,7 @@ JOBS = [
 
 
 def called(job):
-    return f"{job.method}-{job.targets}-{job.load_in}-{'bf16' if job.bf16 else 'fp32'}-{job.dropout}"
+    return f"{job.method}-{job.targets}-{job.dtype}-{'bf16' if job.bf16 else 'fp32'}-{job.dropout}"
 
 
 def logp(shape, job):
@@ -94,19 +94,19 @@ def test_four_bits_are_counted_to_the_byte():
 def test_galore_keeps_a_projector_and_two_small_moments():
     """m r + 2 r n of an m x n linear, m <= n (arXiv:2403.03507, table 1), by hand."""
     shape = preset("60m")
-    weights, gradients, state = held(shape, Job("galore", rank=128, load_in="bf16"))
+    weights, gradients, state = held(shape, Job("galore", rank=128, dtype="bf16"))
     square, wide = 512 * 128 + 2 * 128 * 512, 512 * 128 + 2 * 128 * 1376
     rest = 2 * 32000 * 512 + 17 * 512
     assert state == 2 * (8 * (4 * square + 3 * wide) + 2 * rest)
     assert weights == gradients == 2 * shape.params
-    per_layer = held(shape, Job("galore-per-layer", rank=128, load_in="bf16"))
+    per_layer = held(shape, Job("galore-per-layer", rank=128, dtype="bf16"))
     assert per_layer == (weights, 2 * 32000 * 512, state)  # one gradient at a time: the largest
 
 
 def test_apollo_keeps_no_projector():
     """2 r n of an m x n linear in fp32 and a length; two moments of all else; a count of every tensor."""
     shape = preset("60m")
-    weights, gradients, state = held(shape, Job("apollo", rank=32, load_in="bf16"))
+    weights, gradients, state = held(shape, Job("apollo", rank=32, dtype="bf16"))
     linears = 8 * (4 * 2 * 32 * 512 + 3 * 2 * 32 * 1376)
     assert state == 4 * (linears + 2 * (2 * 32000 * 512 + 17 * 512) + 8 * 7 + shape.tensors)
     assert weights == gradients == 2 * shape.params
@@ -136,8 +136,8 @@ def test_passes_bound_what_a_fleet_keeps():
     ("wrong", "error"),
     [
         ({"method": "lorra"}, UnknownName),
-        ({"load_in": "8bit"}, UnknownName),
-        ({"method": "full", "load_in": "4bit"}, Invalid),
+        ({"dtype": "8bit"}, UnknownName),
+        ({"method": "full", "dtype": "4bit"}, Invalid),
         ({"rank": 0}, Invalid),
         ({"answers": 0.0}, Invalid),
     ],

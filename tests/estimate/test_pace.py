@@ -33,17 +33,17 @@ def test_flops_are_those_that_torch_counts(job):
 
 def test_what_costs_more_takes_longer():
     shape, gpu = preset("7b"), published("a100-80gb")
-    job = Job("lora", batch=2, length=512, load_in="bf16", bf16=True, device="cuda")
+    job = Job("lora", batch=2, length=512, dtype="bf16", bf16=True, device="cuda")
 
     def step(**changes):
         return predict(shape, dataclasses.replace(job, **changes), gpu).step_s
 
     assert step(checkpointing=True) > 1.2 * step()
     assert step(method="full") > 1.3 * step()
-    assert step(load_in="4bit") > step()
+    assert step(dtype="4bit") > step()
     assert step(method="grpo", generations=1) > 2 * step()
     assert step(batch=4) > 1.8 * step()
-    assert traffic(shape, dataclasses.replace(job, load_in="fp32")) > traffic(shape, job)
+    assert traffic(shape, dataclasses.replace(job, dtype="fp32")) > traffic(shape, job)
 
 
 def test_loramoe_reads_a_step_that_is_cut_twice():
@@ -63,7 +63,7 @@ def test_several_gpus_share_the_work_and_tell_each_other():
     shape = preset("1b")
     one, three = (published("a6000", count=n) for n in (1, 3))
     for method, least in (("lora", 2.8), ("full", 1.5), ("fleet", 2.99)):
-        job = Job(method, batch=4, length=512, load_in="bf16", bf16=True, device="cuda", experts=2)
+        job = Job(method, batch=4, length=512, dtype="bf16", bf16=True, device="cuda", experts=2)
         ratio = predict(shape, job, three).tokens_per_s / predict(shape, job, one).tokens_per_s
         assert least < ratio <= 3.0001, method
 

@@ -27,7 +27,7 @@ def test_it_is_what_was_published_where_that_is_counted_alike():
 def test_lora_of_the_paper_by_hand():
     shape = preset("60m")
     learnt = 2 * 32000 * 512 + 17 * 512 + 8 * 128 * (4 * 1024 + 3 * 1888)
-    job = Job("lora", rank=128, load_in="bf16", bf16=True)
+    job = Job("lora", rank=128, dtype="bf16", bf16=True)
     assert pretraining(shape, job) == (2 * (shape.params + learnt), 2 * learnt, 4 * learnt)
 
 

@@ -127,8 +127,8 @@ class Marked(Task):
     def candidates(self, example):
         return {"sum": Candidates((example.target, "nothing"), example.prompt)}
 
-    def judge(self, example, nats):
-        return Score(0.0, None, {"likelier": float(nats["sum"][0].sum > nats["sum"][1].sum)})
+    def score_logprobs(self, example, logprobs):
+        return Score(0.0, None, {"likelier": float(logprobs["sum"][0].sum_logprob > logprobs["sum"][1].sum_logprob)})
 
 
 def test_a_metric_is_over_the_examples_that_have_it(nano, tmp_path):

@@ -17,7 +17,7 @@ from yosegi.evaluation.measure import evaluate
 from yosegi.evaluation.weigh import log_p, weigh
 from yosegi.routers.uniform import Uniform
 from yosegi.run import Run
-from yosegi.tasks import Candidates, Example, Nats, Score, Task
+from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks import load as load_task
 from yosegi.tasks.readers import ranking
 
@@ -25,7 +25,7 @@ WORDS = ["cat", "cat", "ｃａｔ", "elephant", "ox"]
 
 
 class Ranked(Task):
-    """Two kinds of candidates, one of which some examples lack; `judge` tells what it was told."""
+    """Two kinds of candidates, one of which some examples lack; `score_logprobs` tells what it was told."""
 
     name = "ranked"
 
@@ -33,14 +33,18 @@ class Ranked(Task):
         some = {"short": Candidates(("1", "12", "copy"), example.prompt)}
         return some | ({"long": Candidates(("cba", "1"), "reverse abc:")} if example.id != "1" else {})
 
-    def judge(self, example, nats):
-        also = {f"{name} {place}": own.sum for name, several in nats.items() for place, own in enumerate(several)}
+    def score_logprobs(self, example, logprobs):
+        also = {
+            f"{name} {place}": own.sum_logprob
+            for name, several in logprobs.items()
+            for place, own in enumerate(several)
+        }
         return Score(0.0, None, also)
 
 
 def told(*args, **how):
-    """What `judge` told of each example."""
-    return [score.also for score in weigh(*args, **how)[0]]
+    """What `score_logprobs` told of each example."""
+    return [score.metrics for score in weigh(*args, **how)[0]]
 
 
 def continued(base, prompt, text):
@@ -117,14 +121,14 @@ def test_it_is_the_sum_of_the_steps_whatever_the_batch(nano):
     for batch_size in (1, 3, 8):
         found = log_p(nano, alone(texts), batch_size=batch_size)
         assert [one.tokens for one in found] == [tokens for _, tokens in expected]
-        assert [one.sum for one in found] == pytest.approx([nats for nats, _ in expected], abs=2e-4)
+        assert [one.sum_logprob for one in found] == pytest.approx([nats for nats, _ in expected], abs=2e-4)
 
 
 def test_a_sentence_longer_than_the_model_is_read_in_windows(nano):
     text = "the quick brown fox jumps over the lazy dog; " * 12
     found, (nats, tokens) = log_p(nano, alone([text]))[0], plain(nano, text, context=256)
     assert found.tokens == tokens > 512
-    assert found.sum == pytest.approx(nats, rel=1e-5)
+    assert found.sum_logprob == pytest.approx(nats, rel=1e-5)
 
 
 def test_a_continuation_longer_than_the_model_is_read_in_windows_too(nano):
@@ -141,7 +145,7 @@ def test_a_continuation_longer_than_the_model_is_read_in_windows_too(nano):
             logp = nano.model(window).logits[0].float().log_softmax(-1)
         total += sum(logp[i - 1, window[0, i]].item() for i in range(done - start, window.shape[1]))
         done = start + window.shape[1]
-    assert found.sum == pytest.approx(total, rel=1e-5)
+    assert found.sum_logprob == pytest.approx(total, rel=1e-5)
 
 
 def test_equal_sentences_are_weighed_once(nano, monkeypatch):
@@ -199,9 +203,9 @@ def test_a_ranked_task_is_what_the_loop_says(nano, quiz):
         }
         worth = {way: 1 / (1 + sum(v > values[0] for v in values)) for way, values in by.items()}
         assert score.value == worth["sum"]
-        assert score.also == {"logp_mrr_mean": worth["mean"], "logp_mrr_pmi": worth["pmi"]}
+        assert score.metrics == {"logp_mrr_mean": worth["mean"], "logp_mrr_pmi": worth["pmi"]}
         assert score.answer == example.meta["candidates"][max(range(3), key=by["sum"].__getitem__)]
-        assert own["statement"][0].sum == pytest.approx(whole[0][0], abs=2e-4)
+        assert own["statement"][0].sum_logprob == pytest.approx(whole[0][0], abs=2e-4)
 
 
 def test_rows_say_chance_rule_and_that_nobody_has_checked(nano, pair, quiz, tmp_path):
@@ -235,7 +239,7 @@ def test_routers_are_told_about_each_sentence(nano, pair, quiz, monkeypatch):
     with routed.attached(nano) as banks:
         known = routed.known(nano, banks, quiz.name, [e.prompt for e in examples])
         _, found = weigh(nano, quiz, examples, banks=banks, known=known, batch_size=4)
-    flat = lambda nats: [one.sum for own in nats for some in own.values() for one in some]  # noqa: E731
+    flat = lambda nats: [one.sum_logprob for own in nats for some in own.values() for one in some]  # noqa: E731
     assert flat(found) == pytest.approx(flat(expected), abs=1e-3)
     assert flat(found) != pytest.approx(flat(weigh(nano, quiz, examples)[1]), abs=1e-2), "the expert says something"
 
@@ -246,8 +250,10 @@ def test_real_terms_on_nano(tmp_path):
     examples = task.examples("test")
     assert {round(task.chance(example), 3) for example in examples} == {0.340}, "eight candidates each"
     scored, nats = weigh(base, task, examples[:3])
-    assert all(isinstance(one, Nats) and one.sum < 0 for own in nats for some in own.values() for one in some)
+    assert all(
+        isinstance(one, LogProb) and one.sum_logprob < 0 for own in nats for some in own.values() for one in some
+    )
     assert all(0.125 <= score.value <= 1 for score in scored)
     first = examples[0]
     text = task.candidates(first)["statement"].texts[2]
-    assert nats[0]["statement"][2].sum == pytest.approx(plain(base, text, context=256)[0], rel=1e-4)
+    assert nats[0]["statement"][2].sum_logprob == pytest.approx(plain(base, text, context=256)[0], rel=1e-4)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from yosegi import spec
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.model import attach
 from yosegi.errors import Invalid, UnknownName, WrongBase
-from yosegi.merges import arguments_of, merge
+from yosegi.merges import merge
 from yosegi.routers.uniform import Uniform
 
 SHAPES = {"q": (9, 7), "v": (5, 11)}
@@ -148,8 +149,8 @@ def test_the_recipe_says_the_defaults_too():
 
 
 def test_arguments_are_those_of_the_function_or_of_the_constructor():
-    assert list(arguments_of("cat")) == [] and list(arguments_of("svd")) == ["rank"]
-    assert list(arguments_of("knots")) == ["by", "density", "drop", "seed", "rank"]
+    assert list(spec.arguments("merges", "cat")) == [] and list(spec.arguments("merges", "svd")) == ["rank"]
+    assert list(spec.arguments("merges", "knots")) == ["by", "density", "drop", "seed", "rank"]
 
 
 def test_a_method_from_outside(monkeypatch):

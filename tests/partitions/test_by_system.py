@@ -202,7 +202,7 @@ def test_labels_can_be_trained_on(kept):
 
     base = load_base("nano")
     for examples in room.read(kept[0]).groups.values():
-        assert len(tokenise(examples, base.tokenizer, 64, "sft", base.seq2seq)) == len(examples)
+        assert len(tokenise(base, examples, 64)) == len(examples)
 
 
 @pytest.mark.data

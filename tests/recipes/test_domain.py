@@ -27,9 +27,9 @@ def test_texts_are_weighed_and_not_written(study):
     texts = Texts(study.config.domain, most=2)
     some = texts.examples("validation")
     assert len(some) == 2 and texts.candidates(some[0])["passage"].texts == (some[0].prompt + some[0].target,)
-    score = texts.judge(some[0], {"passage": [tasks.Nats(-6.0, 3)]})
+    score = texts.score_logprobs(some[0], {"passage": [tasks.LogProb(-6.0, 3)]})
     assert score.value == pytest.approx(0.1353, abs=1e-4)
-    assert score.also["bits_per_character"] == pytest.approx(6 / 0.6931 / len(some[0].target), rel=1e-3)
+    assert score.metrics["bits_per_character"] == pytest.approx(6 / 0.6931 / len(some[0].target), rel=1e-3)
 
 
 def test_passages_are_taken_evenly():

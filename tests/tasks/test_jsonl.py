@@ -174,8 +174,8 @@ def test_splits_may_be_written_large_and_what_is_held_out_is_said(write):
     rows = [{**pair, "split": split} for pair, split in zip(pairs(4), ("Train", "TEST", "Dev", "train"), strict=True)]
     task = Jsonl(str(write("x.jsonl", rows)))
     assert {name: len(some) for name, some in task.splits.items()} == {"train": 2, "test": 1, "validation": 1}
-    assert task.remark("train").startswith("2 rows to learn from; held out are 1 for test and 1 for validation")
-    assert task.remark("test") is None and Jsonl(str(write("y.jsonl", pairs(2)))).remark("train") is None
+    assert task.note("train").startswith("2 rows to learn from; held out are 1 for test and 1 for validation")
+    assert task.note("test") is None and Jsonl(str(write("y.jsonl", pairs(2)))).note("train") is None
 
 
 def test_what_cannot_be_read_is_named(write, tmp_path):

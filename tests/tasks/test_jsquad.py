@@ -36,7 +36,7 @@ def test_exact_match_and_f1(task):
     (example,) = task.examples("test")
     assert task.score(example, "東。\n") == tasks.Score(1.0, "東", {"f1": 1.0})
     near = task.score(example, "東です")
-    assert near.value == 0.0 and near.also["f1"] == pytest.approx(0.5)
+    assert near.value == 0.0 and near.metrics["f1"] == pytest.approx(0.5)
     assert task.score(example, "") == tasks.Score(0.0, None, {"f1": 0.0})
 
 

@@ -45,7 +45,7 @@ def test_one_subject_with_examples_of_its_own(task):
 
 def test_faulty_questions_count_in_one_metric_and_not_in_its_twin(task):
     scores = [task.score(e, e.target) for e in task.examples("test")]
-    assert sum("accuracy_ok" in score.also for score in scores) == 12 and all(s.value == 1.0 for s in scores)
+    assert sum("accuracy_ok" in score.metrics for score in scores) == 12 and all(s.value == 1.0 for s in scores)
 
 
 def test_what_the_test_repeats_is_not_asked_in_the_validation(task):
@@ -69,7 +69,7 @@ def test_rows_from_the_hub(local_hub):
     (example,) = task.examples("test")
     assert (example.answers, example.meta["subject"]) == (("B", "2"), "algebra")
     assert len(tasks.load("mmlu").examples("test")) == 2
-    assert task.score(example, "B").also == {}, "the Hub's rows say nothing of errors"
+    assert task.score(example, "B").metrics == {}, "the Hub's rows say nothing of errors"
     assert tasks.load("mmlu").examples("validation") == [], "the test repeats it"
     assert local_hub.revisions == {"cais/mmlu": "c30699e8356da336a370243923dbaf21066bb9fe"}
 

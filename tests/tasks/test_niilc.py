@@ -18,7 +18,7 @@ def test_prompt_target_and_score(task, check):
     assert (example.prompt, example.target) == (f"質問:{number}の次は？\n回答:", f"{number + 1}")
     assert task.score(example, f"{number + 1}です。").value == 1.0
     wrong = task.score(example, "知らない")
-    assert (wrong.value, wrong.parsed, wrong.also) == (0.0, True, {"f1": 0.0})
+    assert (wrong.value, wrong.parsed, wrong.metrics) == (0.0, True, {"f1": 0.0})
 
 
 @pytest.mark.data

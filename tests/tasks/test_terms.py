@@ -80,17 +80,17 @@ def test_ranked(data):
     example = task.examples("test")[0]
     assert task.metric == "logp_mrr" and example.prompt == "＿＿とは、2番のことである。"
     words = ("Ｐ線", "踏切", "電車線", "索道")
-    assert not task.writes and task.candidates(example) == {
+    assert not task.generates and task.candidates(example) == {
         "statement": tasks.Candidates(tuple(f"{word}とは、2番のことである。" for word in words)),
         "neutral": tasks.Candidates(tuple(f"これは{word}です。" for word in words)),
     }
-    nats = [tasks.Nats(-s, n) for s, n in ((9, 9), (8, 4), (10, 2), (11, 1), (3, 1), (1, 1), (1, 1), (9, 1))]
-    score = task.judge(example, {"statement": nats[:4], "neutral": nats[4:]})
+    nats = [tasks.LogProb(-s, n) for s, n in ((9, 9), (8, 4), (10, 2), (11, 1), (3, 1), (1, 1), (1, 1), (9, 1))]
+    score = task.score_logprobs(example, {"statement": nats[:4], "neutral": nats[4:]})
     assert (score.value, score.answer) == (1 / 2, "踏切"), "by the sum 踏切 is first"
-    assert score.also == {"logp_mrr_mean": 1.0, "logp_mrr_pmi": 1 / 2}, "pmi: -6, -7, -9, -2"
+    assert score.metrics == {"logp_mrr_mean": 1.0, "logp_mrr_pmi": 1 / 2}, "pmi: -6, -7, -9, -2"
     assert task.chance(example) == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
     assert (tasks.load("terms/law/choices").chance(example), tasks.load("terms/law").chance(example)) == (0.25, None)
-    assert tasks.load("terms/law").writes and tasks.load("terms/law").candidates(example) == {}
+    assert tasks.load("terms/law").generates and tasks.load("terms/law").candidates(example) == {}
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_file_of_ones_own(own):
     assert (example.id, example.target, example.answers) == ("1", " catenary", ("catenary", "overhead line"))
     said = {"overhead line.": 1.0, " catenary": 1.0, "Catenary": 0.0, "catenary wire": 0.0}
     assert {text: task.score(example, text).value for text in said} == said
-    assert task.remark("test") == "1 of 1 questions are drafts that nobody has checked." and task.rule == "normaliser 1"
+    assert task.note("test") == "1 of 1 questions are drafts that nobody has checked." and task.rule == "normaliser 1"
     assert ranked.candidates(ranked.examples("test")[0])["statement"].texts == tuple(
         f"A {word} carries {{current}}, and a {word} hangs." for word in ("catenary", "ballast")
     )
@@ -127,7 +127,7 @@ def test_a_file_of_ones_own(own):
 
 def test_checked_rows_and_rows_that_do_not_say_are_not_remarked_on(own):
     task, _ = own({**ROW, "checked": True}, {**ROW, "id": "b"})
-    assert task.remark("test") is None
+    assert task.note("test") is None
 
 
 @pytest.mark.parametrize(

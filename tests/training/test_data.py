@@ -7,22 +7,25 @@ from tests.training.conftest import sums, tiny_base, tiny_t5
 from yosegi.bases import Base
 from yosegi.engine.rows import tokenise
 from yosegi.errors import Invalid
-from yosegi.training.data import Place, passes, read, steps_of, total
+from yosegi.training.data import Place, passes, read, steps_of, total, warn
 from yosegi.training.settings import Settings
 
 PACKED = Settings(objective="lm", pack=16)
 
 
-def test_without_packing_a_row_is_an_example(base):
+def test_without_packing_a_row_is_an_example(base, capsys):
     data = read(base, sums(), Settings(limit=7, max_length=5))
-    assert data.rows == tokenise(sums()[:7], base.tokenizer, 5)
-    assert data.counts == {"examples": 7, "characters": 7 * 5, "rows": 7, "tokens_in_rows": 7 * 5}
-    assert not data.note
+    assert data.rows == tokenise(base, sums()[:7], 5)
+    counts = {"examples": 7, "characters": 7 * 5, "rows": 7, "tokens_in_rows": 7 * 5, "cut": {"prompt_start": 7}}
+    assert data.counts == counts
+    warn([data, read(base, sums()[:3], Settings(max_length=6))], Settings(max_length=5))
+    warning = capsys.readouterr().err
+    assert warning == "Warning: 7 of 10 rows lost the beginning of their prompt (max_length=5).\n"
 
 
 def test_packed_rows_are_counted_and_nothing_is_cut_off(base):
     data = read(base, sums()[:9], PACKED.model_copy(update={"max_length": 2}))  # a row's length is that of the pack
-    whole = tokenise(sums()[:9], base.tokenizer, 1000, "lm")
+    whole = tokenise(base, sums()[:9], 1000, "lm")
     tokens = sum(len(row["input_ids"]) for row in whole)
     assert data.counts == {
         "documents": 9, "characters": 9 * 5, "rows": -(-tokens // 16), "tokens_in_rows": tokens, "kept_apart": True,
@@ -30,14 +33,16 @@ def test_packed_rows_are_counted_and_nothing_is_cut_off(base):
     assert [i for row in data.rows for i in row["input_ids"]] == [i for row in whole for i in row["input_ids"]]
 
 
-def test_a_base_that_cannot_is_told_so_or_refused():
+def test_a_base_that_cannot_is_told_so_or_refused(capsys):
     from transformers import MambaConfig, MambaForCausalLM
 
     torch.manual_seed(0)
     config = MambaConfig(hidden_size=32, num_hidden_layers=1, vocab_size=30, state_size=4)
     recurrent = Base("mamba", "0" * 12, MambaForCausalLM(config).eval(), tiny_base().tokenizer)
     data = read(recurrent, sums()[:9], PACKED)
-    assert "cannot keep documents of one row apart" in data.note and data.counts["kept_apart"] is False
+    warn([data, data], PACKED)
+    assert capsys.readouterr().err.count("cannot keep documents of one row apart") == 1
+    assert data.counts["kept_apart"] is False
     assert all(set(row) == {"input_ids", "labels"} for row in data.rows), "then the model is not asked to"
     with pytest.raises(Invalid, match="encoder-decoder"):
         read(tiny_t5(), sums(), PACKED)

@@ -22,12 +22,12 @@ from yosegi.training.sft import train
 
 pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
 
-QUICK = Settings(max_steps=6, per_device_train_batch_size=8, learning_rate=1e-2, dropout=0, load_in="4bit", limit=40)
+QUICK = Settings(max_steps=6, per_device_train_batch_size=8, learning_rate=1e-2, dropout=0, load_in_4bit=True, limit=40)
 
 
 @pytest.fixture(scope="module")
 def nano():
-    return bases.load("nano", "4bit", "cpu")
+    return bases.load("nano", load_in_4bit=True, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,10 @@ def test_it_learns_and_the_base_does_not_move(nano, examples, tmp_path):
 
 def test_an_evaluation_beforehand_changes_neither_the_weights_nor_the_training(nano, examples, tmp_path):
     """bitsandbytes repacks weights in place, on CPUs with AVX512-BF16, for a kernel without a gradient."""
-    untouched, evaluated = bases.load("nano", "4bit", "cpu"), bases.load("nano", "4bit", "cpu")
+    untouched, evaluated = (
+        bases.load("nano", load_in_4bit=True, device="cpu"),
+        bases.load("nano", load_in_4bit=True, device="cpu"),
+    )
     first = likelihood(evaluated, examples[:8])
     before, after = packed(untouched), packed(evaluated)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
@@ -120,12 +123,12 @@ def test_the_card_says_so_and_the_hash_is_that_of_the_files(nano, examples, tmp_
     shelf.add(expert)
     whole = bases.load("nano", device="cpu")
     card = Library(tmp_path / "library", whole.hash, whole.name).load()[0].card  # the whole base takes it in
-    assert (card["load_in"], card["base_hash"]) == ("4bit", whole.hash)
-    assert "| base was held in | 4bit |" in (tmp_path / "library" / "reverse" / "README.md").read_text()
+    assert (card["dtype"], card["base_hash"]) == ("4bit", whole.hash)
+    assert "| precision of the base | 4bit |" in (tmp_path / "library" / "reverse" / "README.md").read_text()
     stored = load_file(tmp_path / "library" / "reverse" / "adapter_model.safetensors")
     assert {value.dtype for value in stored.values()} == {torch.float32}
-    beside_the_whole = train(whole, examples, "other", Run(tmp_path), QUICK.model_copy(update={"load_in": "fp32"}))
-    assert "load_in" not in beside_the_whole.card
+    beside_the_whole = train(whole, examples, "other", Run(tmp_path), QUICK.model_copy(update={"load_in_4bit": False}))
+    assert "dtype" not in beside_the_whole.card
 
 
 @pytest.mark.parametrize("init", ["pissa", "olora"])
@@ -139,7 +142,7 @@ def test_an_init_that_looks_at_the_base_sees_what_it_computes_with(nano, example
     if init == "pissa":  # nothing of rank 4 is closer
         S_K = torch.linalg.svdvals(W_OI)
         assert left == pytest.approx(float(S_K[4:].norm() / S_K.norm()), rel=1e-4)
-    rows = tokenise(examples[:4], nano.tokenizer, 64, "sft", False)
+    rows = tokenise(nano, examples[:4], 64)
     batch = collate(nano.tokenizer.pad_token_id)(rows)
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     with torch.no_grad():

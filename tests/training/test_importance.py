@@ -35,7 +35,7 @@ def loop(base, expert, order, origin=True):
     phi = {f"{n}|{k}": p[0].detach() for n, b in banks.items() for k, p in (("A", b.A_ERI), ("B", b.B_EOR))}
     g = {name: torch.zeros_like(p) for name, p in phi.items()}
     F = {name: torch.zeros_like(p) for name, p in phi.items()}
-    for row in tokenise(SOME, base.tokenizer, 64, "sft", base.seq2seq):
+    for row in tokenise(base, SOME, 64):
         batch = collate(base.tokenizer.pad_token_id)([row])
         base.model.zero_grad()
         sft(base.model, batch, int((batch["labels"][:, 0 if base.seq2seq else 1 :] != IGNORED).sum())).backward()

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from tests.training.conftest import flat, sums, tiny_base
-from yosegi.engine.arm import Arm
 from yosegi.errors import Diverged, Invalid
 from yosegi.evaluation.likelihood import likelihood
 from yosegi.routers.task_table import TaskTable

@@ -109,7 +109,7 @@ def test_centroids_are_the_mean_inputs_of_examples_read_one_by_one(kind, batch, 
 
 def gradient_by_hand(base, expert, some):
     """Of σ(vᵀx) ΔW x beside the pristine base, at v = 0, by hooks on its linears."""
-    modules, rows = dict(base.model.named_modules()), tokenise(some, base.tokenizer, 1024)
+    modules, rows = dict(base.model.named_modules()), tokenise(base, some, 1024)
     gates = {name: torch.zeros(f.A_RI.shape[1], requires_grad=True) for name, f in expert.factors.items()}
 
     def listen(name):

@@ -64,7 +64,7 @@ def test_the_losses_are_those_of_trl(tmp_path, change):
     run, base = Run(tmp_path / "ours"), tiny_base()
     train(base, sums(), "sums", run, settings)
     write_peft(fresh(base.model, "start", rank=4, alpha=16), tmp_path / "start")
-    rows = tokenise(sums(), base.tokenizer, 64)
+    rows = tokenise(base, sums(), 64)
     places = order(len(rows), 8 * 8 * settings.gradient_accumulation_steps, settings.seed)
     names = ("max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay")
     alike = {name: getattr(settings, name) for name in (*names, "max_grad_norm", "lr_scheduler_type")}

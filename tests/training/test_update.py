@@ -10,7 +10,6 @@ from yosegi.errors import Invalid, UnknownName
 from yosegi.training.settings import Schedule, Settings
 from yosegi.training.update import Part, Update, clip, make_optimizer, schedule
 
-
 ARGUMENTS = {
     "cosine_with_restarts": {"num_cycles": 2},
     "polynomial": {"power": 2.0, "lr_end": 0.1},

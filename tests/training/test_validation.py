@@ -15,8 +15,8 @@ from yosegi.objectives.lm import lm
 from yosegi.routers.uniform import Uniform
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.training.fleet import fleet
 from yosegi.training.data import read
+from yosegi.training.fleet import fleet
 from yosegi.training.settings import Settings
 from yosegi.training.sft import train
 from yosegi.training.validation import Measure, Validation, mean_loss

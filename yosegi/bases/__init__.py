@@ -20,7 +20,7 @@ from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 HASHES: "OrderedDict[tuple[str, int, int], str]" = OrderedDict()
 """File (path, size, mtime) -> sha256, so that one process reads a base's weights for their hash once."""
 
-HELD = ("fp32", "bf16", "4bit")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 # bitsandbytes, which PEFT imports wherever it is installed, warns on CPUs with AVX512-BF16 that an optional kernel is missing.
 # `load` never takes that kernel's path (`_keep_trainable`), so the warning concerns nobody.
@@ -35,15 +35,15 @@ as long waiting for each other."""
 class Base:
     """A model with its tokenizer, what it is called, and the hash of its weights (first 12 hex digits).
 
-    The hash is that of the files, however they are held in memory: experts that learnt beside the 4-bit base stand beside the
-    whole one as well, and say on their card which it was (`load_in`).
+    The hash does not depend on how the weights are held in memory (`dtype`: fp32, bf16 or 4bit): an expert that was trained
+    on the 4-bit base fits the whole one as well, and says on its card which it was.
     """
 
     name: str
     hash: str
     model: nn.Module
     tokenizer: Any
-    load_in: str = "fp32"
+    dtype: str = "fp32"
 
     @property
     def seq2seq(self) -> bool:
@@ -51,21 +51,22 @@ class Base:
         return bool(self.model.config.is_encoder_decoder)  # type: ignore[union-attr]
 
 
-def load(name: str, load_in: str = "fp32", device: str | None = None) -> Base:
+def load(name: str, dtype: str = "fp32", load_in_4bit: bool = False, device: str | None = None) -> Base:
     """A base by its name here, its folder, or its Hub id. Only safetensors are read.
 
     Args:
         name: `nano`, `house`, a folder, or an id such as "Qwen/Qwen3-0.6B-Base".
-        load_in: how the weights are held: fp32, bf16, or 4bit: the blocks' linears in NF4 with nested scales (Dettmers et al.
-            2023, "QLoRA", arXiv:2305.14314), the rest in fp32 on a CPU and bf16 on a GPU.
+        dtype: precision of the weights: fp32 or bf16.
+        load_in_4bit: the blocks' linears in NF4 with nested scales (Dettmers et al. 2023, "QLoRA", arXiv:2305.14314); the rest
+            in `dtype` on a CPU, in bf16 on a GPU.
         device: by default the GPU if there is one.
 
     Raises:
-        MissingExtra: 4bit without bitsandbytes.
+        MissingExtra: 4 bits without bitsandbytes.
     """
-    if load_in not in HELD:
-        raise UnknownName.among("way to hold a base", load_in, HELD)
-    if load_in == "4bit" and find_spec("bitsandbytes") is None:
+    if dtype not in DTYPES:
+        raise UnknownName.among("dtype", dtype, DTYPES)
+    if load_in_4bit and find_spec("bitsandbytes") is None:
         raise MissingExtra.named("bitsandbytes", "quant")
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
@@ -74,13 +75,11 @@ def load(name: str, load_in: str = "fp32", device: str | None = None) -> Base:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     folder, device = where(name), device or ("cuda" if torch.cuda.is_available() else "cpu")
-    how = {"dtype": torch.bfloat16 if load_in == "bf16" else torch.float32}
-    if load_in == "4bit":
-        how = _nf4(device)
+    options = _nf4(dtype, device) if load_in_4bit else {"dtype": DTYPES[dtype]}
     try:
         config = AutoConfig.from_pretrained(folder)
         make = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = make.from_pretrained(folder, use_safetensors=True, **how)
+        model = make.from_pretrained(folder, use_safetensors=True, **options)
         if Path(folder).is_dir() and not any(Path(folder).glob("*token*")):
             raise Corrupt(f"The base in {folder} has no tokenizer: save one beside it (tokenizer.save_pretrained).")
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -96,14 +95,14 @@ def load(name: str, load_in: str = "fp32", device: str | None = None) -> Base:
         torch.set_num_threads(1)
     _keep_trainable(model)
     model.to(device).eval()  # type: ignore[arg-type]
-    return Base(name, weights_hash(folder), model, tokenizer, load_in)
+    return Base(name, weights_hash(folder), model, tokenizer, "4bit" if load_in_4bit else dtype)
 
 
-def _nf4(device: str) -> dict[str, Any]:
+def _nf4(dtype: str, device: str) -> dict[str, Any]:
     """What transformers is told for a base in four bits. All but the head is packed while it is read, linear by linear."""
     from transformers import BitsAndBytesConfig
 
-    rest = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    rest = torch.bfloat16 if device.startswith("cuda") else DTYPES[dtype]
     packed = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=rest
     )

@@ -1,19 +1,32 @@
 """Options that several verbs share, spelt the same everywhere."""
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from yosegi.errors import Invalid, NoData
+from yosegi.errors import Invalid, NoData, in_one_line
 
 BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id.")]
 LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
-HeldIn = Annotated[str | None, typer.Option("--load-in", "--load_in", help="fp32, bf16 or 4bit: how the base is held.")]
+ABase = Annotated[
+    str | None, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id. \\[nano]")
+]
+ALibrary = Annotated[Path | None, typer.Option("--library", help="The folder of the experts. \\[library]")]
+Config = Annotated[
+    Path | None, typer.Option(help="A YAML file with these and all other settings, such as run.yaml of a run.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what has the same name.")]
+Resume = Annotated[
+    bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of an interrupted training.")
+]
+DType = Annotated[str | None, typer.Option(help="fp32 or bf16: precision of the base's weights \\[fp32].")]
+In4Bit = Annotated[
+    bool,
+    typer.Option("--load-in-4bit", "--load_in_4bit", help="Hold the base's linears in 4 bits (NF4, as QLoRA does)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
@@ -91,26 +104,3 @@ def check(model: Any, fields: dict[str, Any]) -> Any:
     """A pydantic model from plain fields; what is wrong with them in one line, with the nearest name."""
     with in_one_line(model.model_fields):
         return model(**fields)
-
-
-@contextlib.contextmanager
-def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
-    """What pydantic finds wrong with settings becomes one line; `known` are the names one of which may be meant."""
-    import difflib
-
-    from pydantic import ValidationError
-
-    try:
-        yield
-    except ValidationError as error:
-        said = []
-        for problem in error.errors():
-            name = ".".join(map(str, problem["loc"]))
-            if problem["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(name, known, n=1)
-                said.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
-            elif not name:  # two settings that do not go together
-                said.append(problem["msg"].removeprefix("Value error, "))
-            else:
-                said.append(f"{name}: {problem['msg']} (given: {problem['input']!r})")
-        raise Invalid("; ".join(said) + ".") from error

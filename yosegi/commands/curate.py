@@ -8,7 +8,7 @@ import typer
 from yosegi.commands._flags import flags
 from yosegi.commands._options import Json, begin, check, say, table
 
-EXAMPLE = "yosegi curate texts/ --lang ja --score keywords:鉄道,軌道 --keep 0.3 --out runs/railway"
+EXAMPLE = "yosegi curate texts/ --lang ja --score 'keywords{words=[鉄道,軌道]}' --keep 0.3 --out runs/railway"
 
 
 @flags("curate/corpus.py", "CurateSettings", panel="Curation")
@@ -34,7 +34,7 @@ def curate(
     settings = check(CurateSettings, options)
     if draw:
         path, count = sample_files(corpus, settings, draw, out)
-        words = f'{count} pages in {path}. Put 1 (keep) or 0 (drop) where "label" is null, then --score labelled:{path}'
+        words = f"{count} pages in {path}. Put 1 (keep) or 0 (drop) where label is null, then --score 'labelled{{path={path}}}'"
         say({"pages": count, "out": str(path)}, as_json, words)
         return
     result = curate_files(corpus, settings, out)

@@ -21,6 +21,7 @@ def demo(
     from yosegi import files
     from yosegi.errors import Invalid
     from yosegi.recipes.demo import Config, main
+    from yosegi.reporting import report
     from yosegi.run import Run
 
     folder = run or Path("runs/demo")
@@ -30,3 +31,4 @@ def demo(
         shutil.rmtree(folder)
     config = Config(seed=seed)
     main(config, Run(folder, {"recipe": "demo", **asdict(config)}))
+    print(f"\nOpen {report([folder], folder / 'report.html')}")

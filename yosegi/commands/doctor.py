@@ -3,74 +3,49 @@
 import importlib.util
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import Json, begin, say, table
+from yosegi.commands._flags import flags
+from yosegi.commands._options import Json, begin, check, say, table
 
-EXTRAS = {
-    "serve": ("fastapi", "uvicorn"),
-    "eval": ("lm_eval",),
-    "scale": ("ray",),
-    "ja": ("fugashi",),
-    "track": ("trackio", "tensorboard"),
-    "gguf": ("gguf",),
-    "quant": ("bitsandbytes",),
-}
+EXTRAS = {"eval": ("lm_eval",), "quant": ("bitsandbytes",)}
 
-
-METHODS = "full, lora, galore, galore-per-layer, apollo, loramoe, fleet, grpo."
 MODEL = "nano, a folder, a Hub id, a published size (60m to 70b), or hidden=…,inner=…,layers=…,heads=…,vocab=…"
+EXAMPLE = "yosegi doctor --plan --base 7b --method galore --gpu a6000"
 
 
+@flags("estimate/predict.py", "EstimateSettings", panel="With --plan")
 def doctor(
     plan: Annotated[bool, typer.Option("--plan", help="Predict the memory and time of a training instead.")] = False,
     show_table: Annotated[bool, typer.Option("--table", help="With --plan: five methods, 60 M to 70 B.")] = False,
     base: Annotated[str, typer.Option("--base", "--model_name_or_path", help=MODEL)] = "nano",
-    method: Annotated[str, typer.Option(help=METHODS)] = "lora",
-    experts: Annotated[int | None, typer.Option(help="Of a LoRAMoE layer (6), or of a fleet (1).", min=1)] = None,
-    rank: Annotated[
-        int | None,
-        typer.Option(help="Of an expert (8; LoRAMoE 4), or of the projection (GaLore 128, APOLLO 16).", min=1),
-    ] = None,
-    targets: Annotated[
-        str | None, typer.Option(help="all-linear, attention, ffn (LoRAMoE's own), or names with commas.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Sequences of a step, of each expert and GPU.", min=1)] = 16,
-    max_length: Annotated[int, typer.Option(help="Tokens of a sequence.", min=2)] = 1024,
-    answers: Annotated[float, typer.Option(help="Share of the tokens that are learnt, and need logits.")] = 1.0,
-    load_in: Annotated[str, typer.Option("--load-in", help="fp32, bf16 or 4bit: how the base is held.")] = "fp32",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16: what is computed in.")] = "auto",
-    activation_checkpointing: Annotated[
-        bool, typer.Option("--activation-checkpointing", help="As train has it.")
-    ] = False,
-    dropout: Annotated[float, typer.Option(help="On what an expert reads.", min=0, max=0.99)] = 0.05,
-    gpu: Annotated[str | None, typer.Option(help="a6000, h100 …, or 48GB; by default this machine.")] = None,
-    gpus: Annotated[int, typer.Option(help="How many of them, each with all of the model.")] = 1,
-    tflops: Annotated[float | None, typer.Option(help="Of dense GEMMs, where you know better.")] = None,
-    bandwidth: Annotated[float | None, typer.Option(help="GB/s of its memory, likewise.")] = None,
-    tokens: Annotated[float | None, typer.Option(help="Of the whole training.", min=1)] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Of the whole training, instead of tokens.", min=1)] = None,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
-    """What works on this machine: hardware, versions, bases, data, extras. With --plan: what a training would take."""
+    """Print what works on this machine: hardware, versions, bases, data, extras. With --plan: what a training would take."""
     begin(None, as_json)
     if show_table or plan:
         from yosegi.commands import _plan
-        from yosegi.errors import Invalid
+        from yosegi.estimate.predict import EstimateSettings, predict
 
-        if tokens and max_steps:
-            raise Invalid("--tokens and --max-steps both say how long the training is: give one of them.")
+        settings = check(EstimateSettings, options)
         if show_table:
-            _plan.print_table(as_json, batch_size, max_length, activation_checkpointing)
+            _plan.print_table(as_json, settings.batch_size, settings.max_length, settings.activation_checkpointing)
             return
-        _plan.plan(
-            base, gpu, gpus, tflops, bandwidth, tokens, max_steps, precision, as_json,
-            method=method, experts=experts, rank=rank, targets=targets, batch=batch_size, length=max_length, answers=answers,
-            load_in=load_in, checkpointing=activation_checkpointing, dropout=dropout,
-        )  # fmt: skip
+        prediction = predict(_plan.shape_of(base), settings)
+        say(prediction, True) if as_json else _plan.print_plan(prediction)
         return
+    report = environment_report()
+    if as_json:
+        say(report, True)
+    else:
+        table("", ["", ""], [[name, str(value)] for name, value in report.items()])
+
+
+def environment_report() -> dict[str, Any]:
+    """Returns what is here, by name: hardware, versions, bases, the sandbox, data and extras."""
     import torch
 
     from yosegi import registry
@@ -106,7 +81,4 @@ def doctor(
     for extra, modules in EXTRAS.items():
         missing = [m for m in modules if importlib.util.find_spec(m) is None]
         found[f"extra [{extra}]"] = f"pip install 'yosegi[{extra}]'" if missing else "installed"
-    if as_json:
-        say(found, True)
-    else:
-        table("", ["", ""], [[name, str(value)] for name, value in found.items()])
+    return found

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import Data, HeldIn, Json, RunDir, Seed, Tasks, begin, say
+from yosegi.commands._options import Data, DType, In4Bit, Json, RunDir, Seed, Tasks, begin, say
 from yosegi.errors import Invalid, NoData
 
 
@@ -47,7 +47,8 @@ def eval_(
         bool, typer.Option("--forgetting", help="Also ask general knowledge and texts: what was forgotten?")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Sequences at a time.", min=1)] = 64,
-    load_in: HeldIn = None,
+    dtype: DType = None,
+    load_in_4bit: In4Bit = False,
     seed: Seed = 0,
     run: RunDir = None,
     data: Data = None,
@@ -111,14 +112,14 @@ def eval_(
 
     tasks = [yosegi.tasks.load(t) for t in dict.fromkeys(task)]
     for one in tasks:
-        if said := one.remark(split):
+        if said := one.note(split):
             print(f"{one.name}: {said}", file=sys.stderr)
     if len(names) > 1 or bases:
-        if load_in:
-            raise Invalid("--load-in goes with one --base.")
+        if dtype or load_in_4bit:
+            raise Invalid("--dtype and --load-in-4bit go with one --base.")
         _several(names, tasks, run, split, limit, seed, batch_size, as_json)
         return
-    beside = load(names[0], load_in or "fp32")
+    beside = load(names[0], dtype or "fp32", load_in_4bit)
     experts, arms, shelf = [], [Arm("base")], Library(library or "", beside.hash, beside.name)
     if library is not None:
         for one in shelf.load(None if "all" in (expert or []) else dict.fromkeys(expert or [])):
@@ -159,9 +160,10 @@ def eval_(
 
         asked = {t.name: t.examples(split)[:limit] for t in (*tasks, *known)}
         groups = typed(by_type(asked, rules=type_), asked)
+    held = beside.dtype if beside.dtype != "fp32" else None
     where = Run(
-        run or Path("runs") / "-".join(filter(None, ["eval", library.name if library else Path(names[0]).name, load_in])),
-        {"command": "eval", "base": names[0], "load_in": beside.load_in, "library": library and str(library),
+        run or Path("runs") / "-".join(filter(None, ["eval", library.name if library else Path(names[0]).name, held])),
+        {"command": "eval", "base": names[0], "dtype": beside.dtype, "library": library and str(library),
          "tasks": [t.name for t in tasks],
          **({"general": [*(t.name for t in known), *(t.name for t, _ in general)]} if forgetting else {}),
          "arms": [arm.name for arm in arms], "split": split, "limit": limit, "seed": seed},

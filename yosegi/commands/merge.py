@@ -43,10 +43,10 @@ def merge(
     asked, shares = _names(said.pop("experts", None)), said.pop("weights", None)
 
     from yosegi.library.store import Library
-    from yosegi.merges import arguments_of
     from yosegi.merges import merge as merge_experts
+    from yosegi.spec import arguments
 
-    known = arguments_of(by)
+    known = arguments("merges", by)
     for argument in said:
         if argument not in known:  # told before anything is read; a setting may have been meant
             near = [*known, *SETTINGS] if config is not None else known

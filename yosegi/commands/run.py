@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from yosegi import registry
-from yosegi.commands._options import Data, Json, RunDir, begin, in_one_line, read_config, say
-from yosegi.errors import Invalid, UnknownName
+from yosegi.commands._options import Data, Json, RunDir, begin, read_config, say
+from yosegi.errors import Invalid, UnknownName, in_one_line
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -38,6 +38,7 @@ def run(
     if not getattr(resolved, "seeds", True):
         raise Invalid(f"{recipe} needs a seed at least (--seeds 0).")
 
+    from yosegi.reporting import report
     from yosegi.run import Run
 
     where = Run(folder or Path("runs") / (f"{recipe}-smoke" if smoke else recipe))
@@ -45,6 +46,7 @@ def run(
     where = Run(where.path, values)
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout), in_one_line():  # a recipe prints for people
         module.main(resolved, where)
+        print(f"Open {report([where.path], where.path / 'report.html')}")
     say({"run": str(where.path), "config": values}, as_json, f"Done: {where.path}")
 
 

@@ -31,6 +31,9 @@ def show(
     out = [
         {"kind": k, "name": n, "about": registry.about(k, n), "signature": registry.signature(k, n)} for k, n in methods
     ]
+    for method in out:
+        if method["kind"] == "recipes":
+            method["about"] += f"\n\nFields, as --field value:\n\n{registry.fields(method['name'])}"
     say(out, as_json, "\n\n".join(f"{o['kind']}/{o['name']}{o['signature']}\n\n{o['about']}" for o in out))
 
 

@@ -1,6 +1,6 @@
 """Curation: score pages, keep the good ones, and keep the evidence, however large the corpus.
 
-    curate(Pages(["texts/"]), "runs/railway", [load("keywords:鉄道,軌道")], [Rule(keep=0.3)], languages=["ja"])
+    curate(Pages(["texts/"]), "runs/railway", [load("keywords{words=[鉄道,軌道]}")], [Rule(keep=0.3)], languages=["ja"])
 
 1. Every page is read once: language, length, near-duplicates, and the scores of those that pass. What is known of a page goes
    into scores.sqlite in batches. Killed, the same call goes on after the last batch.

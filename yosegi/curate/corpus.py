@@ -1,6 +1,6 @@
 """From files and specs to a corpus: what `yosegi curate` does, as functions.
 
-curate_files(["texts/"], CurateSettings(score=["keywords:鉄道,軌道"], keep=["0.3"], lang=["ja"]), "runs/railway")
+curate_files(["texts/"], CurateSettings(score=["keywords{words=[鉄道,軌道]}"], keep=["0.3"], lang=["ja"]), "runs/railway")
 """
 
 import json
@@ -14,6 +14,7 @@ from yosegi import files
 from yosegi.curate import Pages, curate, sample
 from yosegi.errors import Invalid, UnknownName
 from yosegi.scores import Rule, Score, load, rule
+from yosegi.spec import read
 
 
 class CurateSettings(BaseModel):
@@ -22,8 +23,8 @@ class CurateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     score: list[str] = Field(default=[], json_schema_extra={"common": True})
-    """What a page is worth; may be repeated: length, keywords:words.txt, labelled:labels.jsonl, classifier:ORG/MODEL?label=1,
-    perplexity:BASE, likelihood_ratio:LIBRARY/EXPERT?base=BASE. `yosegi ls scores` names them, `yosegi show` their arguments."""
+    """What a page is worth; may be repeated: length, keywords{words=words.txt}, labelled{path=labels.jsonl}, perplexity{base=B},
+    classifier{model=ORG/MODEL,label=1}, … `yosegi ls scores` names them, `yosegi show` their arguments."""
     keep: list[str] = Field(default=[], json_schema_extra={"common": True})
     """The best share to keep, as in 0.3; with several scores NAME=0.3."""
     threshold: list[str] = Field(default=[], json_schema_extra={"common": True})
@@ -53,7 +54,7 @@ class CurateSettings(BaseModel):
 
     def rules(self) -> tuple[list[Score], list[Rule]]:
         """Returns the scores, each with its rule. Bad numbers are refused before a model is loaded."""
-        names = [spec.partition(":")[0] for spec in self.score]
+        names = [read(spec)[0] for spec in self.score]
         shares, limits = _by_name("--keep", self.keep, names), _by_name("--threshold", self.threshold, names)
         kept = {name: _share(name, value) for name, value in shares.items()}
         for share in kept.values():

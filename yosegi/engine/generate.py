@@ -11,6 +11,7 @@ from torch import Tensor
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
+from yosegi.engine.rows import context_length, encode_prompts, pad_id, start_of_text
 
 
 class Answer(NamedTuple):
@@ -51,7 +52,7 @@ def answer(
     """
     tokenizer = base.tokenizer
     max_new_tokens, room = rooms(base, max_new_tokens)
-    ids = [row[-room:] for row in tokenizer(list(prompts)).input_ids]
+    ids = [row or start_of_text(base) for row in encode_prompts(base, prompts, room)]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     answers = [Answer("", False)] * len(ids)
     for start in range(0, len(order), batch_size):
@@ -136,7 +137,7 @@ class _Noisy:
 def _padded(base: Base, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     """Ids and mask [B, T] on the model's device: a decoder's on the right, an encoder counts places from the left."""
     longest = max(map(len, rows))
-    ids_BT = torch.full((len(rows), longest), base.tokenizer.pad_token_id)
+    ids_BT = torch.full((len(rows), longest), pad_id(base))
     mask_BT = torch.zeros_like(ids_BT)
     for b, row in enumerate(rows):
         place = slice(0, len(row)) if base.seq2seq else slice(longest - len(row), longest)
@@ -153,7 +154,7 @@ def _run(base: Base, ids_BT: Tensor, mask_BT: Tensor, max_new_tokens: int, **mor
         max_new_tokens=max_new_tokens,
         do_sample=False,
         num_beams=1,
-        pad_token_id=base.tokenizer.pad_token_id,
+        pad_token_id=pad_id(base),
         eos_token_id=base.tokenizer.eos_token_id,
         **more,
     )
@@ -182,9 +183,3 @@ def rooms(base: Base, max_new_tokens: int) -> tuple[int, int]:
     context = context_length(base)
     new = min(max_new_tokens, context // 2)
     return new, context - new
-
-
-def context_length(base: Base) -> int:
-    """How many tokens the model can look at."""
-    config = base.model.config
-    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2048)

@@ -1,86 +1,219 @@
-"""From examples to batches. A prompt and its answer are tokenised apart, so where one ends is never in doubt.
+"""The one way from text to tokens, for training, scoring and generation alike: encode, cut, pad.
+
+    prompt   BOS "Question: 1+1?\nAnswer:"      BOS where the tokenizer adds it; never an end-of-text token
+    answer   " 2" EOS                           the end-of-text token where it is to be learnt or scored, once
+
+A prompt and its answer are tokenised as one text. The prompt's part of it is what it has in common with the prompt alone:
+a token that holds the end of the prompt and the beginning of the answer (the "▁A" of "Answer: A") belongs to the answer.
+Encoder-decoders read and write two texts, which are tokenised apart. What does not fit is cut and counted (`Rows.cut`).
 
 Shapes: B sequences, T tokens.
 """
 
 import hashlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from yosegi import registry
+from yosegi.bases import Base
+from yosegi.engine.chat import render
 from yosegi.errors import Invalid
 from yosegi.objectives import IGNORED
 from yosegi.tasks import Example
 
+Row = dict[str, list[int]]
+"""`input_ids` and `labels`; `position_ids` too where a row holds several documents (packing.py)."""
 
-def tokenise(
-    examples: Sequence[Example], tokenizer: Any, max_length: int, objective: str = "sft", seq2seq: bool = False
-) -> list[dict[str, list[int]]]:
-    """One row of `input_ids` and `labels` an example; the end-of-text token is part of the answer.
+LOSSES = {
+    "prompt_start": "the beginning of their prompt",
+    "prompt": "their prompt",
+    "answer_end": "the end of their answer",
+}
 
-    A prompt that is too long loses its beginning; an answer that is too long even alone loses its end.
+
+class Rows(list[Row]):
+    """Rows of tokens. `cut` counts those that lost something, by what they lost: {"prompt+answer_end": 8}."""
+
+    def __init__(self, rows: Iterable[Row], cut: Mapping[str, int]):
+        super().__init__(rows)
+        self.cut = dict(cut)
+
+
+def cut_words(cut: Mapping[str, int], rows: int) -> str:
+    """Returns what was cut as one clause, "8 of 8 rows lost their prompt and the end of their answer"; "" for nothing."""
+    return "; ".join(
+        f"{n} of {rows} rows lost {' and '.join(LOSSES[part] for part in what.split('+'))}"
+        for what, n in cut.items()
+        if n
+    )
+
+
+def frame(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Returns the tokens that a tokenizer puts before and after every text, such as ([BOS], [])."""
+    bare, framed = (tokenizer("a", add_special_tokens=added).input_ids for added in (False, True))
+    start = next((i for i in range(len(framed)) if framed[i : i + len(bare)] == bare), 0)
+    return framed[:start], framed[start + len(bare) :]
+
+
+def start_of_text(base: Base) -> list[int]:
+    """Returns what stands before a text without a prompt: BOS, or else the end of the text before it; [] if there is neither."""
+    tokenizer = base.tokenizer
+    if base.seq2seq:
+        return tokenizer("").input_ids or [pad_id(base) if tokenizer.eos_token_id is None else tokenizer.eos_token_id]
+    marks = [mark for mark in (tokenizer.bos_token_id, tokenizer.eos_token_id) if mark is not None]
+    return frame(tokenizer)[0] or marks[:1]
+
+
+def encode_prompts(base: Base, prompts: Sequence[str], most: int = sys.maxsize, ended: bool = False) -> list[list[int]]:
+    """Returns the tokens of each prompt, at most so many: BOS and the last ones.
+
+    Args:
+        base: whose tokenizer.
+        prompts: texts.
+        most: tokens that are left of each.
+        ended: keep the end that the tokenizer adds, as encoders expect it; those of an encoder-decoder always have it.
+    """
+    before, after = frame(base.tokenizer)
+    bodies = base.tokenizer(list(prompts), add_special_tokens=False).input_ids if prompts else []
+    return [
+        shortened(_framed(before, body, after if ended or base.seq2seq else []), most, len(before)) for body in bodies
+    ]
+
+
+def encode_pairs(base: Base, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    """Returns the tokens of each prompt and of what follows it, as they are in the text that the two make together."""
+    prompts = dict.fromkeys(prompt for prompt, _ in pairs)
+    alone = dict(zip(prompts, encode_prompts(base, list(prompts)), strict=True))
+    if base.seq2seq:
+        texts = base.tokenizer([text for _, text in pairs], add_special_tokens=False).input_ids if pairs else []
+        return [(alone[prompt], ids) for (prompt, _), ids in zip(pairs, texts, strict=True)]
+    together = encode_prompts(base, [prompt + text for prompt, text in pairs])
+    ends = [_shared(alone[prompt], ids) for (prompt, _), ids in zip(pairs, together, strict=True)]
+    return [(ids[:end], ids[end:]) for ids, end in zip(together, ends, strict=True)]
+
+
+def tokenise(base: Base, examples: Sequence[Example], max_length: int, objective: str = "sft") -> Rows:
+    """Returns one row for each example; the end-of-text token, where the tokenizer has one, is part of the answer.
+
+    A prompt that is too long loses its beginning but not the BOS. An answer that is too long even alone loses its end.
     """
     if not examples:
         raise Invalid("There are no examples to learn from.")
     targets: Callable[[list[int], list[int]], list[int]] = registry.load("objectives", objective).targets
-    prompts = tokenizer([e.prompt for e in examples]).input_ids
-    answers = tokenizer([e.target for e in examples], add_special_tokens=False).input_ids
-    rows = []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        answer = [*answer, tokenizer.eos_token_id][:max_length]
-        if seq2seq:
-            rows.append({"input_ids": prompt[-max_length:], "labels": answer})
-            continue
-        prompt = prompt[-(max_length - len(answer)) :] if len(answer) < max_length else []
-        rows.append({"input_ids": prompt + answer, "labels": targets(prompt, answer)})
+    kept, end = len(frame(base.tokenizer)[0]), base.tokenizer.eos_token_id
+    rows: list[Row] = []
+    cut: Counter[str] = Counter()
+    for prompt, answer in encode_pairs(base, [render(example) for example in examples]):
+        if end is not None and answer[-1:] != [end]:
+            answer = [*answer, end]
+        room = max_length if base.seq2seq else max_length - min(kept, len(prompt))
+        before, short = prompt, answer[:room]
+        prompt = shortened(prompt, max_length if base.seq2seq else max_length - len(short), kept)
+        lost = ["prompt" if len(prompt) <= kept else "prompt_start"] if len(prompt) < len(before) else []
+        lost += ["answer_end"] if len(short) < len(answer) else []
+        cut.update(["+".join(lost)] if lost else [])
+        if base.seq2seq:
+            rows.append({"input_ids": prompt, "labels": short})
+        else:
+            rows.append({"input_ids": prompt + short, "labels": targets(prompt, short)})
+    return Rows(rows, cut)
+
+
+def windows(before: list[int], ids: list[int], context: int, kept: int) -> list[Row]:
+    """Returns rows in which each of `ids` is a label once, after `before` or at least half a context of what precedes it.
+
+    Args:
+        before: the tokens that are read and not asked for.
+        ids: the tokens that are asked for.
+        context: tokens of a row.
+        kept: tokens of the beginning (BOS) that every row repeats.
+    """
+    every, done, rows = before + ids, len(before), list[Row]()
+    while done < len(every) or not rows:
+        start = 0 if len(every) <= context else max(0, done - context // 2)
+        head = every[: min(kept, start)]
+        end = min(start + context - len(head), len(every))
+        labels = [IGNORED] * (len(head) + done - start) + every[done:end]
+        rows.append({"input_ids": head + every[start:end], "labels": labels})
+        done = end
     return rows
 
 
+def _framed(before: list[int], body: list[int], after: list[int]) -> list[int]:
+    """The BOS stands there once, even if the text brings its own."""
+    return [*([] if body[: len(before)] == before else before), *body, *after]
+
+
+def _shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two texts begin with alike."""
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+    return len(first) if list(first) == list(second[: len(first)]) else sum(1 for _ in alike)
+
+
+def shortened(ids: list[int], most: int, kept: int) -> list[int]:
+    """Returns the last `most` tokens, the first `kept` of all among them (BOS)."""
+    return ids if len(ids) <= most else [*ids[:kept], *ids[len(ids) - max(most - kept, 0) :]][:most]
+
+
+def context_length(base: Base) -> int:
+    """Returns how many tokens the model can look at; 2048 where it does not say."""
+    config = base.model.config
+    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2048)
+
+
+def pad_id(base: Base) -> int:
+    """Returns the token that fills a batch up. It is never looked at, but it has to have an embedding."""
+    pad, table = base.tokenizer.pad_token_id, base.model.get_input_embeddings()  # type: ignore[operator]
+    return pad if pad is not None and 0 <= pad < table.weight.shape[0] else 0
+
+
 def order(rows: int, places: int, seed: int) -> list[int]:
-    """Which row stands at which place of the training: shuffled epochs end to end, the same however they are cut."""
+    """Returns which row stands at which place of the training: shuffled epochs end to end, the same however they are cut."""
     generator = torch.Generator().manual_seed(seed)
     epochs = [torch.randperm(rows, generator=generator) for _ in range(-(-places // rows))]
     return torch.cat(epochs)[:places].tolist()
 
 
 def tokens_by_step(rows: Sequence[Mapping[str, list[int]]], places: Sequence[int], batch: int) -> list[int]:
-    """How many tokens were read before the first step, after it, after the second, …: `places` as `order` gave them."""
+    """Returns how many tokens were read before the first step, after it, after the second, …: `places` as `order` gave them."""
     lengths = [len(rows[row]["input_ids"]) for row in places]
     steps = [sum(lengths[start : start + batch]) for start in range(0, len(lengths), batch)]
     return list(itertools.accumulate(steps, initial=0))
 
 
-def data_hash(rows: Sequence[dict[str, list[int]]]) -> str:
-    """What an expert remembers of its data: 12 hex digits over the tokens and labels, in order."""
+def data_hash(rows: Sequence[Row]) -> str:
+    """Returns what an expert remembers of its data: 12 hex digits over the tokens and labels, in order."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(repr((row["input_ids"], row["labels"])).encode())
     return digest.hexdigest()[:12]
 
 
-def collate(pad: int, right: bool = True) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]:
-    """A function from rows to tensors [B, T], padded to the longest of the batch and no further."""
+def collate(pad: int) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]:
+    """Returns a function from rows to tensors [B, T], padded on the right to the longest of the batch and no further."""
 
     def batch(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         def stack(key: str, fill: int) -> Tensor:
-            sequences = [torch.as_tensor(row[key]) for row in rows]
-            side = "right" if right else "left"
-            return torch.nn.utils.rnn.pad_sequence(sequences, True, fill, padding_side=side)
+            return pad_sequence([torch.as_tensor(row[key]) for row in rows], True, fill)
 
-        ids_BT = stack("input_ids", pad)
-        lengths_B = torch.tensor([len(row["input_ids"]) for row in rows])
-        place_T = torch.arange(ids_BT.shape[1])
-        if not right:
-            place_T = place_T.flip(0)
-        mask_BT = (place_T[None] < lengths_B[:, None]).long()
-        labels_BT = stack("labels", IGNORED)
-        found = {"input_ids": ids_BT, "attention_mask": mask_BT, "labels": labels_BT}
+        ids_BT, lengths_B = stack("input_ids", pad), torch.tensor([len(row["input_ids"]) for row in rows])
+        mask_BT = (torch.arange(ids_BT.shape[1])[None] < lengths_B[:, None]).long()
+        tensors = {"input_ids": ids_BT, "attention_mask": mask_BT, "labels": stack("labels", IGNORED)}
         if "position_ids" in rows[0]:  # packed: every token of the padding is a document of its own
-            found["position_ids"] = stack("position_ids", 0)
-        return found
+            tensors["position_ids"] = stack("position_ids", 0)
+        return tensors
 
     return batch
+
+
+def to_batch(base: Base, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """Returns the tensors of `collate` on the model's device."""
+    device = next(base.model.parameters()).device
+    return {key: value.to(device) for key, value in collate(pad_id(base))(rows).items()}

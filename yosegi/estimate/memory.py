@@ -36,7 +36,7 @@ class Job:
         targets: which linears of a block: all-linear, attention, ffn, or names.
         batch: sequences of a step, of each expert; of GRPO questions, each with `generations` answers.
         length: tokens of a sequence.
-        load_in: fp32, bf16 or 4bit: how the base is held.
+        dtype: fp32, bf16 or 4bit, as `bases.Base` has it.
         bf16: whether is computed in bf16.
         checkpointing: whether activations are computed again instead of being kept.
         dropout: on what an expert reads.
@@ -51,7 +51,7 @@ class Job:
     targets: str | Sequence[str] = "all-linear"
     batch: int = 16
     length: int = 1024
-    load_in: str = "fp32"
+    dtype: str = "fp32"
     bf16: bool = False
     checkpointing: bool = False
     dropout: float = 0.05
@@ -62,9 +62,9 @@ class Job:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UnknownName.among("method", self.method, METHODS)
-        if self.load_in not in ("fp32", "bf16", "4bit"):
-            raise UnknownName.among("way to hold a base", self.load_in, ("fp32", "bf16", "4bit"))
-        if self.load_in == "4bit" and self.method in WHOLE:
+        if self.dtype not in ("fp32", "bf16", "4bit"):
+            raise UnknownName.among("precision of a base", self.dtype, ("fp32", "bf16", "4bit"))
+        if self.dtype == "4bit" and self.method in WHOLE:
             raise Invalid(f"{self.method} moves the weights themselves: they cannot be in four bits.")
         if min(self.rank, self.experts, self.batch, self.length, self.generations) < 1 or not 0 < self.answers <= 1:
             raise Invalid("rank, experts, batch, length and generations are at least 1, and answers a share above 0.")
@@ -90,7 +90,7 @@ class Job:
     @property
     def stream(self) -> int:
         """Bytes of a number in the residual stream: the embeddings', which four bits leave as they are."""
-        return 4 if self.load_in == "fp32" or (self.load_in == "4bit" and self.device == "cpu") else 2
+        return 4 if self.dtype == "fp32" or (self.dtype == "4bit" and self.device == "cpu") else 2
 
     @property
     def compute(self) -> int:
@@ -160,9 +160,9 @@ def held(shape: Shape, job: Job) -> tuple[int, int, int]:
     AdamW's two of all else. With an update per layer only the largest gradient exists at a time. APOLLO keeps the two moments and
     no projector (its directions are drawn again from a seed: arXiv:2412.05270, table 1), in fp32, and a length for each linear.
     """
-    each = {"fp32": 4, "bf16": 2, "4bit": 0}[job.load_in]
+    each = {"fp32": 4, "bf16": 2, "4bit": 0}[job.dtype]
     base = shape.params * each
-    if job.load_in == "4bit":
+    if job.dtype == "4bit":
         sizes = [O * I for O, I in shape.linears().values()]
         base = shape.layers * sum(map(nf4, sizes)) + shape.other_params * job.stream
     if job.method == "full":
@@ -200,7 +200,7 @@ def activations(shape: Shape, job: Job) -> tuple[int, int]:
     last += round(tokens * job.answers) * d * job.compute if whole else 0
     casts = 0
     if (
-        job.compute < job.stream and job.load_in == "fp32"
+        job.compute < job.stream and job.dtype == "fp32"
     ):  # autocast rounds the weights, and the backward pass needs them
         casts, last = shape.linear_params // shape.layers * 2, last + shape.vocab * d * 2
     if job.compute == 2 and not whole:  # so are those of the experts

@@ -89,7 +89,7 @@ def traffic(shape: Shape, job: Job) -> float:
     passes = -(-job.tokens // job.at_once)
     kept = activations(shape, replace(job, checkpointing=False))[0]
     moved = float(TOUCHED * kept * passes)
-    if job.load_in == "4bit":  # unpacked on the way there and back, each time written and read
+    if job.dtype == "4bit":  # unpacked on the way there and back, each time written and read
         moved += passes * 2 * shape.linear_params * (0.52 + 2 * job.compute)
     elif job.compute < job.stream:
         moved += passes * 2 * shape.linear_params * (job.stream + job.compute)

@@ -43,7 +43,7 @@ def table(batch: int = 1, length: int = 256, checkpointing: bool = False) -> lis
     for size, shape in PRESETS.items():
         for method in ("full", "lora", "galore", "galore-per-layer", "apollo"):
             rank = RANKS[size] // (APOLLO if method == "apollo" else 1)
-            job = Job(method, rank, batch=batch, length=length, load_in="bf16", bf16=True, dropout=0)
+            job = Job(method, rank, batch=batch, length=length, dtype="bf16", bf16=True, dropout=0)
             job = Job(**{**vars(job), "checkpointing": checkpointing, "device": "cuda"})
             weights, gradients, optimizer = pretraining(shape, job)
             kept = activations(shape, job)[0]

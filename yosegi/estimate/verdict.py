@@ -62,18 +62,18 @@ def instead(shape: Shape, job: Job, machine: Machine) -> list[str]:
     """What would make it fit, one change and then several: the mildest first."""
     changes: dict[str, dict[str, Any]] = {"--activation-checkpointing": {"checkpointing": True}}
     changes[f"--batch-size {max(1, job.batch // 4)}"] = {"batch": max(1, job.batch // 4)}
-    changes["--load-in bf16"] = {"load_in": "bf16"}
+    changes["--dtype bf16"] = {"dtype": "bf16"}
     if job.method not in WHOLE:
-        changes["--load-in 4bit"] = {"load_in": "4bit"}
+        changes["--load-in-4bit"] = {"dtype": "4bit"}
     found, words, together = [], [], dict[str, Any]()
     for said, change in changes.items():
         if all(getattr(job, key) == value for key, value in change.items()):
             continue
-        if job.load_in == "4bit" and "load_in" in change:
+        if job.dtype == "4bit" and "dtype" in change:
             continue
         if needed(memory.predict(shape, replace(job, **change)).peak, job.device) <= machine.memory:
             found.append(said)
-        words = [w for w in words if not ("load_in" in change and w.startswith("--load-in"))] + [said]
+        words = [w for w in words if not ("dtype" in change and w.startswith(("--dtype", "--load-in-4bit")))] + [said]
         together |= change
         if not found and needed(memory.predict(shape, replace(job, **together)).peak, job.device) <= machine.memory:
             return [" ".join(words)]

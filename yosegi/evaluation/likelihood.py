@@ -7,8 +7,8 @@ import torch
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
-from yosegi.engine.generate import context_length, of
-from yosegi.engine.rows import collate, tokenise
+from yosegi.engine.generate import of
+from yosegi.engine.rows import context_length, to_batch, tokenise
 from yosegi.objectives import IGNORED
 from yosegi.objectives.sft import sft
 from yosegi.tasks import Example
@@ -33,7 +33,7 @@ def likelihood(
         batch_size: sequences at a time.
         advance: called with the number of examples done.
     """
-    rows = tokenise(examples, base.tokenizer, context_length(base), "sft", base.seq2seq)
+    rows = tokenise(base, examples, context_length(base))
     tokens = [sum(label != IGNORED for label in row["labels"]) for row in rows]
     sums = nats(base, rows, banks=banks, known=known, batch_size=batch_size, advance=advance)
     return [total / n for total, n in zip(sums, tokens, strict=True)]
@@ -61,10 +61,10 @@ def nats(
     """
     device = next(base.model.parameters()).device
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
-    together, found = collate(base.tokenizer.pad_token_id), [0.0] * len(rows)
+    found = [0.0] * len(rows)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        batch = {key: value.to(device) for key, value in together([rows[i] for i in chosen]).items()}
+        batch = to_batch(base, [rows[i] for i in chosen])
         if banks is not None:
             banks.set_batch(mask_BT=batch["attention_mask"], **of(known, chosen))
         sums_B = sft(base.model, batch, torch.ones(len(chosen), device=device))

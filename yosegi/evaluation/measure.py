@@ -71,7 +71,7 @@ def evaluate(
                     examples = asked[task.name]
                     if not arm.can_answer(task.name):
                         continue
-                    held = base.hash + base.load_in.removeprefix("fp32")
+                    held = base.hash + base.dtype.removeprefix("fp32")
                     mark = fingerprint(arm, held, task, examples, split, seed)
                     if mark in known:
                         bar.advance(len(examples))
@@ -116,7 +116,7 @@ def _digest(task: Task, examples: Sequence[Example]) -> str:
     """What is asked and how: another prompt under the same id is another question."""
     said = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
     said += [task.rule] if task.rule else []
-    said += [] if task.writes else [task.candidates(example) for example in examples]
+    said += [] if task.generates else [task.candidates(example) for example in examples]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
 
 
@@ -138,17 +138,17 @@ def _measure(
     known = arm.known(base, banks, task.name, prompts)
     how: dict[str, Any] = {"banks": banks, "known": known, "batch_size": batch_size}
     judged, nats = weigh(base, task, examples, **how)
-    if task.writes:
+    if task.generates:
         answers = answer(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **how)
         logps = likelihood(base, examples, **how)
         scored, kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
-        weighed = [{} if score is None else score.also for score in judged]
+        weighed = [{} if score is None else score.metrics for score in judged]
     else:
         scored, weighed = [score for score in judged if score is not None], [{} for _ in examples]
         answers = [Answer(score.answer or "", False) for score in scored]
         gold = [next(iter(own.values()))[0] for own in nats]
-        logps, kept = [own.sum / own.tokens for own in gold], [{"nats": own} for own in nats]
-    further = [{**score.also, **more} for score, more in zip(scored, weighed, strict=True)]
+        logps, kept = [own.sum_logprob / own.tokens for own in gold], [{"nats": own} for own in nats]
+    further = [{**score.metrics, **more} for score, more in zip(scored, weighed, strict=True)]
     items = [
         {
             "id": example.id,
@@ -171,7 +171,7 @@ def _measure(
         "run": run.path.name,
         "base": base.name,
         "base_hash": base.hash,
-        **({"load_in": base.load_in} if base.load_in != "fp32" else {}),
+        **({"dtype": base.dtype} if base.dtype != "fp32" else {}),
         **arm.describe(),
         "task": task.name,
         "split": split,
@@ -187,7 +187,7 @@ def _measure(
     }
     chances = [chance for example in examples if (chance := task.chance(example)) is not None]
     by_guessing = {"chance": sum(chances) / len(chances)} if chances else {}
-    told = {"rule": task.rule, "remark": task.remark(split)}
+    told = {"rule": task.rule, "remark": task.note(split)}
     shared |= {key: value for key, value in told.items() if value}
     names = dict.fromkeys(name for also in further for name in also)
     measured = {name: [also[name] for also in further if name in also] for name in names}

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
-from yosegi.engine.rows import collate, tokenise
+from yosegi.engine.rows import to_batch, tokenise
 from yosegi.objectives import IGNORED
 from yosegi.tasks import Example
 
@@ -94,7 +94,7 @@ def trace(
     told = min(EXAMPLES, max(1, NUMBERS // (TOKENS * len(banks.names))))
     found["tokens"] = []
     for task, some in examples.items():
-        ids = tokenise(some[:1], base.tokenizer, max_length, "sft", base.seq2seq)[0]["input_ids"]
+        ids = tokenise(base, some[:1], max_length)[0]["input_ids"]
         first = [layer.first_TE for layer in heard[task].values()]
         token: dict[str, Any] = {"task": task, "text": [base.tokenizer.decode([i]) for i in ids[-TOKENS:]]}
         token |= {"left_out": max(0, len(ids) - TOKENS)} if len(ids) > TOKENS else {}
@@ -110,9 +110,7 @@ def _listen(
     base: Base, banks: Banks, examples: Sequence[Example], known: Mapping[str, Any], max_length: int
 ) -> dict[str, Heard]:
     """One batch through the model, and what each layer recorded, in the order they ran."""
-    device = next(base.model.parameters()).device
-    rows = tokenise(examples, base.tokenizer, max_length, "sft", base.seq2seq)
-    batch = {key: value.to(device) for key, value in collate(base.tokenizer.pad_token_id)(rows).items()}
+    batch = to_batch(base, tokenise(base, examples, max_length))
     if base.seq2seq and batch["labels"].shape[1] == batch["input_ids"].shape[1]:
         batch["labels"] = pad(batch["labels"], (0, 1), value=IGNORED)  # so that a length tells whose tokens they are
     banks.set_batch(mask_BT=batch["attention_mask"], **known)

@@ -12,11 +12,12 @@ from typing import Any
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
-from yosegi.engine.generate import context_length, of
+from yosegi.engine.generate import of
+from yosegi.engine.rows import context_length
 from yosegi.errors import Invalid
 from yosegi.evaluation.likelihood import nats
 from yosegi.objectives import IGNORED
-from yosegi.tasks import Example, Nats, Score, Task
+from yosegi.tasks import Example, LogProb, Score, Task
 
 Row = dict[str, list[int]]
 
@@ -29,12 +30,12 @@ def weigh(
     banks: Banks | None = None,
     known: Mapping[str, Any] | None = None,
     batch_size: int = 32,
-) -> tuple[list[Score | None], list[dict[str, list[Nats]]]]:
+) -> tuple[list[Score | None], list[dict[str, list[LogProb]]]]:
     """What the candidates of each example are worth, and what each of them weighs; None and {} where there are none.
 
     Args:
         base: the model, with or without experts in it.
-        task: says what is weighed (`candidates`) and what it means (`judge`).
+        task: says what is weighed (`candidates`) and what it means (`score_logprobs`).
         examples: of the task.
         banks: told about each batch, when there are experts.
         known: what the routers may know of each example, by argument of `Banks.set_batch`.
@@ -47,7 +48,7 @@ def weigh(
         log_p(base, [(prompt, text) for _, prompt, text in texts], banks=banks, known=heard, batch_size=batch_size)
     )
     weighed = [{name: [next(found) for _ in some.texts] for name, some in named.items()} for named in asked]
-    judged = [task.judge(e, own) if own else None for e, own in zip(examples, weighed, strict=True)]
+    judged = [task.score_logprobs(e, own) if own else None for e, own in zip(examples, weighed, strict=True)]
     return judged, weighed
 
 
@@ -58,7 +59,7 @@ def log_p(
     banks: Banks | None = None,
     known: Mapping[str, Any] | None = None,
     batch_size: int = 32,
-) -> list[Nats]:
+) -> list[LogProb]:
     """Σ log p of each text's tokens after its prompt, in nats, and how many tokens that are.
 
     Raises:
@@ -79,7 +80,7 @@ def log_p(
     ):
         sums[i] += total
     counts = [sum(label != IGNORED for row in own for label in row["labels"]) for own in rows]
-    return [Nats(sums[first[key]], count) for key, count in zip(keys, counts, strict=True)]
+    return [LogProb(sums[first[key]], count) for key, count in zip(keys, counts, strict=True)]
 
 
 def _rows(base: Base, texts: Sequence[tuple[str | None, str]]) -> list[list[Row]]:

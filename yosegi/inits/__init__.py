@@ -5,7 +5,6 @@ the base stays pristine and the result is an ordinary expert, of rank 2R.
 """
 
 import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from yosegi import registry
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.model import linears, weight
 from yosegi.errors import Invalid, UnknownName
+from yosegi.spec import arguments
 
 
 def fresh(
@@ -28,7 +28,7 @@ def fresh(
     init: str = "kaiming",
     seed: int = 0,
     task: str | Sequence[str] = (),
-    **arguments: Any,
+    **given: Any,
 ) -> Expert:
     """A new expert for a model. Each layer's numbers depend on (seed, layer name) alone: experts with one seed share A.
 
@@ -41,15 +41,15 @@ def fresh(
         init: a method of this drawer.
         seed: of the random numbers.
         task: what it will learn.
-        arguments: more of the initialiser's own, such as `power_steps` of pissa.
+        given: more of the initialiser's own, such as `power_steps` of pissa.
     """
     if rank < 1:
         raise Invalid(f"rank={rank}: an expert needs a rank of at least 1.")
     if not alpha > 0:
         raise Invalid(f"alpha={alpha}: the scale alpha / rank has to be positive.")
     make = registry.find("inits", init)
-    known = list(inspect.signature(make).parameters)[4:]
-    for argument in arguments:
+    known = arguments("inits", init)
+    for argument in given:
         if argument not in known:
             raise UnknownName.among(f"argument of {init}", argument, known)
     modules = dict(model.named_modules())
@@ -59,7 +59,7 @@ def fresh(
         if rank > min(W_OI.shape):
             raise Invalid(f"rank={rank} is more than layer {layer} of {W_OI.shape[0]} x {W_OI.shape[1]} can have.")
         generator = torch.Generator().manual_seed(_seed(seed, layer))
-        A_RI, B_OR = make(W_OI.cpu(), rank, alpha / rank, generator, **arguments)
+        A_RI, B_OR = make(W_OI.cpu(), rank, alpha / rank, generator, **given)
         factors[layer] = Factors(A_RI, B_OR, alpha / rank)
     if not factors:
         raise Invalid(f"targets={targets!r} leaves no linear for expert {name!r} to touch.")

@@ -140,7 +140,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     front |= {"tags": ([f"base_model:adapter:{base}"] if on_hub else []) + ["lora", "yosegi"]}
     known = {
         "base": f"{base or 'unknown'}" + (f" (weights {card['base_hash']})" if card["base_hash"] else ""),
-        "base was held in": card.get("load_in"),
+        "precision of the base": card.get("dtype"),
         "trained on": ", ".join(card["task"]),
         "data": card["data_hash"],
         "rank, alpha": f"{card['rank']}, {card['alpha']:g}",

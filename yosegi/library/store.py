@@ -2,7 +2,7 @@
 
     LIBRARY/NAME/adapter_config.json          PEFT's own two files: PEFT and vLLM load the folder as it is
                  adapter_model.safetensors
-                 expert.json                  the card: base, task, recipe, parents, metrics, checksum
+                 expert.json                  the card: base, task, training, parents, metrics, checksum
                  README.md                    the same for a reader
     LIBRARY/.lock                             held by a writer while it writes, by readers while they read
 

@@ -27,8 +27,9 @@ from yosegi.merges._cut import Cut
 from yosegi.merges._distance import apart, norm
 from yosegi.merges._layers import Layer, Layers
 from yosegi.progress import progress
+from yosegi.spec import arguments
 
-__all__ = ["arguments_of", "merge", "norm"]
+__all__ = ["merge", "norm"]
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def merge(
     weights: Sequence[float] | None = None,
     name: str = "merged",
     measure: bool = True,
-    **arguments: Any,
+    **given: Any,
 ) -> Expert:
     """One expert out of many.
 
@@ -48,7 +49,7 @@ def merge(
         weights: one an expert; by default 1/E each, or what the method's own `weights(experts)` says.
         name: of the result.
         measure: put the errors into the card. Without, as a search over weights wants it, cheap methods are cheaper still.
-        arguments: more of the method's own, such as `rank` of svd.
+        given: more of the method's own, such as `rank` of svd.
     """
     if not experts:
         raise Invalid("There is nothing to merge.")
@@ -63,15 +64,15 @@ def merge(
     if len(bases) > 1:
         raise WrongBase(f"These experts stand beside different bases: {', '.join(sorted(map(str, bases)))}.")
 
-    known = arguments_of(method)
-    for argument in arguments:
+    known = arguments("merges", method)
+    for argument in given:
         if argument not in known:
             raise UnknownName.among(f"argument of {method}", argument, known)
     factors: dict[str, Factors] = {}
     errors = _Errors(bool(getattr(home, "EXACT", False)))
     with progress(f"{method} merge", 0) as bar:
         layers = Layers(experts, weights, bar)
-        blend = _blend(found, arguments, layers)
+        blend = _blend(found, given, layers)
         for layer in layers:
             result = blend(layer)
             factors[layer.name] = Factors(result[0].contiguous(), result[1].contiguous())
@@ -86,17 +87,10 @@ def merge(
             "task_type": experts[0].card.get("task_type"),
             "task": sorted({task for expert in experts for task in expert.tasks}),
             "parents": [expert.name for expert in experts],
-            "training": {"merge": method, "weights": weights, **_resolved(known, arguments)},
+            "training": {"merge": method, "weights": weights, **_resolved(known, given)},
             **(errors.told() if measure else {}),
         },
     )
-
-
-def arguments_of(method: str) -> dict[str, inspect.Parameter]:
-    """The arguments of its own that a method takes, by name."""
-    found = registry.find("merges", method)
-    parameters = inspect.signature(found).parameters.values()
-    return {p.name: p for p in (parameters if inspect.isclass(found) else list(parameters)[3:])}
 
 
 def _resolved(known: dict[str, inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:

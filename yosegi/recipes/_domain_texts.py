@@ -8,7 +8,7 @@ from typing import Any
 
 from yosegi import files, tasks
 from yosegi.run import Run
-from yosegi.tasks import Candidates, Example, Nats, Score, Task
+from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 
 MADE_UP = "made up"
 PARTS = ("brim", "coil", "dram", "fell", "gant", "hest", "jorn", "lume")
@@ -26,7 +26,7 @@ class Texts(Task):
     """
 
     metric = "token_probability"
-    writes = False
+    generates = False
 
     def __init__(self, name: str, split: str = "validation", most: int | None = None, but: int | None = None):
         self.task, self.split, self.most, self.but = tasks.load(name), split, most, but
@@ -42,11 +42,11 @@ class Texts(Task):
         """The passage with its title."""
         return {"passage": Candidates((example.prompt + example.target,))}
 
-    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
+    def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
         """The geometric mean of its tokens' probabilities; bits per character besides."""
-        (own,) = nats["passage"]
-        bits = -own.sum / log(2) / len(example.prompt + example.target)
-        return Score(exp(own.sum / own.tokens), example.id, {"bits_per_character": bits})
+        (own,) = logprobs["passage"]
+        bits = -own.sum_logprob / log(2) / len(example.prompt + example.target)
+        return Score(exp(own.sum_logprob / own.tokens), example.id, {"bits_per_character": bits})
 
 
 def spread(examples: Sequence[Example], most: int | None) -> list[Example]:

@@ -24,7 +24,7 @@ from yosegi import files, tasks
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
 from yosegi.core.model import attach
-from yosegi.engine.rows import collate, tokenise
+from yosegi.engine.rows import to_batch, tokenise
 from yosegi.evaluation.likelihood import likelihood
 from yosegi.library.similarity import similarity
 from yosegi.library.store import Library
@@ -72,7 +72,7 @@ class Config:
 
 SMOKE = Config(
     tasks=("skills/reverse", "skills/sort", "skills/succ", "skills/last"), seeds=(0,), limit=16, asked=4, epochs=1.0,
-    clusters=(2,), batch=8, draws=50,
+    clusters=(2,), batch=4, draws=50,
 )  # fmt: skip
 
 
@@ -163,7 +163,6 @@ def norm_ratios(base: Base, experts: Sequence[Expert], asked: Data) -> dict[str,
     ‖ΔW x‖ is averaged over the real tokens of an example, layer by layer; the ratio own / other is averaged over the layers as
     a geometric mean. "raw" is that; "equal size" divides each ΔW by its Frobenius norm first: a large delta moves everything.
     """
-    device = next(base.model.parameters()).device
     banks = attach(base.model, experts, ByRequest())
     through: dict[str, Tensor] = {}
     size: dict[str, Tensor] = {}
@@ -187,8 +186,7 @@ def norm_ratios(base: Base, experts: Sequence[Expert], asked: Data) -> dict[str,
     try:
         with banks.disabled(), progress("norms", len(asked)) as bar:
             for own, some in enumerate(asked.values()):
-                rows = tokenise(some, base.tokenizer, 1024, "sft", base.seq2seq)
-                batch = {k: v.to(device) for k, v in collate(base.tokenizer.pad_token_id)(rows).items()}
+                batch = to_batch(base, tokenise(base, some, 1024))
                 mask = batch["attention_mask"]
                 base.model(**batch)
                 for what in found:

@@ -4,15 +4,14 @@ A classifier, a word list, the likelihood under a model: whatever says something
 a threshold, a range, or a share of the pages; partitions/by_score divides examples by them, and curate/ a stream of pages.
 """
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from yosegi import registry
-from yosegi.errors import Invalid, UnknownName
+from yosegi.errors import Invalid
+from yosegi.spec import make_method
 
 Values = list[float | None]
 """One number a text; None where there is nothing to judge, as in an empty page. Such a page is never kept by the score."""
@@ -116,41 +115,5 @@ def share(keep: float, pages: int) -> int:
 
 
 def load(spec: str) -> Score:
-    """A score by how it is written: `length`, `keywords:鉄道,軌道`, `perplexity:house?windows=2`, `package.module:Class`.
-
-    What follows the colon is the first argument of the constructor, and after the question mark are others by name.
-    """
-    name, colon, rest = spec.partition(":")
-    if name in registry.names("scores"):
-        make = registry.find("scores", name)
-    elif colon and "." in name:
-        attribute, colon, rest = rest.partition(":")
-        make, name = registry.find("scores", f"{name}:{attribute}"), spec
-    else:
-        raise UnknownName.among("score", name, registry.names("scores"))
-    main, _, more = rest.partition("?")
-    taken = inspect.signature(make).parameters
-    given = {next(iter(taken), ""): main} if main else {}
-    if main and not taken:
-        raise Invalid(f"The score {name!r} takes nothing after the colon.")
-    for part in filter(None, more.split("&")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise Invalid(f"--score {spec!r}: after the question mark stands NAME=VALUE, with & between several.")
-        if key not in taken:
-            raise UnknownName.among(f"argument of {name}", key, taken)
-        given[key] = value
-    if missing := [key for key, p in taken.items() if p.default is inspect.Parameter.empty and key not in given]:
-        raise Invalid(f"The score {name!r} needs its {missing[0]}, as in {name}:{missing[0].upper()}.")
-    return make(**{key: _typed(key, value, taken[key]) for key, value in given.items()})
-
-
-def _typed(key: str, value: str, parameter: inspect.Parameter) -> Any:
-    """Text as what the default is."""
-    kind = type(parameter.default)
-    if kind not in (int, float):
-        return value
-    try:
-        return kind(value)
-    except ValueError:
-        raise Invalid(f"{key} is a {kind.__name__}; {value!r} was given.") from None
+    """Returns a score: `length`, `keywords{words=[鉄道,軌道]}`, `perplexity{base=house,windows=2}`, `package.module:Class`."""
+    return make_method("scores", spec)

@@ -20,12 +20,12 @@ from yosegi.scores import Score, Values
 
 class Keywords(Score):
     """Args:
-    words: words with commas between them; or a file: JSON (a list, or words with their weights) or text, a word a line.
+    words: a list of words; or a file: JSON (a list, or words with their weights) or text, a word a line.
     """
 
     name = "keywords"
 
-    def __init__(self, words: str):
+    def __init__(self, words: str | Sequence[str]):
         self.weights = {_plain(word): weight for word, weight in _read(words).items() if _plain(word)}
         if not self.weights:
             raise Invalid(f"keywords: there is no word in {words!r}.")
@@ -46,7 +46,9 @@ class Keywords(Score):
         return 1000 * found / length if length else None
 
 
-def _read(words: str) -> dict[str, float]:
+def _read(words: str | Sequence[str]) -> dict[str, float]:
+    if not isinstance(words, str):
+        return dict.fromkeys(words, 1.0)
     path = Path(words)
     if path.suffix not in (".json", ".txt"):
         return dict.fromkeys(words.split(","), 1.0)

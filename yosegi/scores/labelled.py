@@ -65,7 +65,7 @@ class Labelled(Score):
         return {"name": self.name, "hash": self._hash(), "pages": self.pages, "kept": self.kept}
 
     def write(self, folder: Path) -> None:
-        """The two files; `labelled:FOLDER` reads them again."""
+        """The two files; `labelled{path=FOLDER}` reads them again."""
         from safetensors.numpy import save
 
         card = {

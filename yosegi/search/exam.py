@@ -133,7 +133,7 @@ class Exam:
         task, how = goal.task, {"banks": banks, "known": known, "batch_size": self.batch_size}
         if goal.metric == "logp":
             return likelihood(self.base, examples, **how)
-        if not task.writes:
+        if not task.generates:
             return [score.value for score in weigh(self.base, task, examples, **how)[0] if score is not None]
         answers = generate(self.base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **how)
         return [task.score(example, answer).value for example, answer in zip(examples, answers, strict=True)]

@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 
 from yosegi import registry
 from yosegi.errors import Invalid
+from yosegi.spec import make_method
 
 
 @dataclass(frozen=True)
 class Example:
-    """One question and what it should be answered with.
+    """A prompt and the answer to it.
 
-    `target` is the text a model learns to write; `answers` are the texts the score accepts (the target's final answer).
+    `target` is the text that training teaches; `answers` are the texts that the score accepts. They differ where the target shows
+    its steps and only the final answer counts. `meta` holds what scoring or a report needs besides.
+    `messages`, each with its `role` and `content`, are the same as a conversation (engine/chat.py); most examples have none.
     """
 
     id: str
@@ -24,49 +27,55 @@ class Example:
     target: str
     answers: tuple[str, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
+    messages: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Score:
-    """How good one prediction is (0 to 1), the answer that was read out of it, and whether one could be read at all.
+    """The worth of one answer, from 0 to 1, and the answer as it was read out of the text (None if there was none to read).
 
-    `also` has further metrics: each becomes a result row of its own, over the examples that have it.
+    `metrics` are further measures of the same answer; each becomes a result row over the examples that have it.
     """
 
     value: float
     answer: str | None = None
-    also: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def parsed(self) -> bool:
-        """Whether an answer was found in the text."""
+        """Whether an answer could be read out of the text."""
         return self.answer is not None
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Texts: how likely each of them is will be asked of the model. After a prompt, or by itself where there is none."""
+    """Texts whose log-likelihood is wanted: each after `prompt`, or each by itself if the prompt is None."""
 
     texts: tuple[str, ...]
     prompt: str | None = None
 
 
-class Nats(NamedTuple):
-    """How likely a model finds a text: the sum of log p over its tokens, and how many they are."""
+class LogProb(NamedTuple):
+    """The log-likelihood of a text: the sum of log p over its tokens (at most 0), and their number."""
 
-    sum: float
+    sum_logprob: float
     tokens: int
 
 
 class Task:
-    """The contract of the drawer. A class in `tasks/NAME.py`; `load("NAME/part")` calls it with the part.
+    """The contract of the drawer: a class in `tasks/NAME.py`, which `load("NAME/part")` calls with the part.
 
-    `name` is "NAME" or "NAME/part"; `metric` says what the mean of the scores is called; generation ends at
-    `max_new_tokens`, at the end-of-text token, or at a `stop` string (which is cut off). `rule` names what else decides a
-    score, with its number ("normaliser 1"): results of different rules are not the same measurement.
+    A task that `generates` is asked to write an answer, and `score` grades it. A task may also, or only, have `candidates`: their
+    log-likelihoods go to `score_logprobs`. Of a task that generates, these give further metrics; of one that does not, the score
+    itself, and the first text of its first candidates is the right one.
 
-    What is weighed by its likelihood are `candidates`; `judge` says what that is worth. Where nothing is to be written besides,
-    `writes` is False: the score is what `judge` says, and the first text of the first candidates is the gold one.
+    Attributes:
+        name: "NAME" or "NAME/part".
+        metric: the name of the mean of the scores.
+        max_new_tokens: where generation ends at the latest.
+        stop: strings at which generation ends; the answer is what stands before them.
+        rule: the version of a scoring rule, such as "normaliser 1". Results under different rules are not compared.
+        generates: whether the model is asked to write an answer.
     """
 
     name: str
@@ -74,61 +83,62 @@ class Task:
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
     rule: str = ""
-    writes: bool = True
+    generates: bool = True
 
     def examples(self, split: str) -> list[Example]:
-        """The examples of "train", "validation" or "test": the same list every time, each id once."""
+        """Returns the examples of "train", "validation" or "test": the same list every time, each id once."""
         raise NotImplementedError
 
     def documents(self, split: str) -> list[Example]:
-        """The same for reading through (packing.py): what examples are cut from, where a task knows it."""
+        """Returns whole documents for packed training, where the examples are passages of longer texts."""
         return self.examples(split)
 
     def score(self, example: Example, prediction: str) -> Score:
-        """One prediction against the accepted answers. The gold target always scores 1."""
+        """Grades one answer. The gold target always scores 1."""
         raise NotImplementedError
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
-        """Many predictions at once, for tasks that are quicker so (programs run side by side). By default one by one."""
+        """Grades many answers at once: tasks whose answers are programs run them side by side."""
         return [self.score(*pair) for pair in zip(examples, predictions, strict=True)]
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
-        """What is weighed by its likelihood, by a name of the task's own. By default nothing."""
+        """Returns the texts whose log-likelihood is wanted, in groups that the task names itself."""
         return {}
 
-    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
-        """What the likelihoods are worth, under the names that `candidates` gave them. Of a task that `writes`, only the further
-        metrics count."""
+    def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
+        """Grades the log-likelihoods of the candidates, which come in the groups that `candidates` named."""
         raise NotImplementedError
 
     def chance(self, example: Example) -> float | None:
-        """The score to expect of who guesses; None where nobody can guess."""
+        """Returns the expected score of a random guess; None if guessing makes no sense."""
         return None
 
-    def remark(self, split: str) -> str | None:
-        """What a reader of the numbers has to know about these examples, if there is such a thing."""
+    def note(self, split: str) -> str | None:
+        """Returns a warning that belongs beside every number measured on these examples, if there is one."""
         return None
 
     @classmethod
     def parts(cls) -> list[str]:
-        """The names of the parts, for tasks that have them."""
+        """Returns the names of the parts, for tasks that have parts."""
         return []
 
 
 def load(name: str) -> Task:
-    """A task by its name: `gsm8k`, `skills/reverse`, `jsonl/path/to/file.jsonl`, `package.module:Class`."""
+    """Returns a task: `gsm8k`, `skills/reverse`, `jsonl/x.jsonl`, `jsonl{path=x.jsonl,metric=rougeL}`, `package.module:Class`."""
+    if "{" in name.partition("/")[0]:
+        return make_method("tasks", name)
     kind, _, part = name.partition("/")
     if ":" in kind:
         return registry.find("tasks", name)()
     if kind not in registry.names("tasks") and name.endswith((".jsonl", ".jsonl.gz", ".txt")):
         raise Invalid(f"A file of your own is the task jsonl/PATH: jsonl/{name}")
     make: Callable[..., Task] = registry.find("tasks", kind)
-    parts = [p for p in inspect.signature(make).parameters.values() if p.name == "part"]
-    if part and not parts:
+    first = next(iter(inspect.signature(make).parameters.values()), None)
+    if part and first is None:
         raise Invalid(f"The task {kind!r} has no parts, so there is no {name!r}.")
     if part:
         return make(part)
-    if parts and parts[0].default is inspect.Parameter.empty:
+    if first is not None and first.default is first.empty:
         there: list[str] = make.parts()[:40]  # type: ignore[attr-defined]
         raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(there)}{', '.join(there)}.")
     return make()

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 
 from yosegi.errors import Invalid, UnknownName
-from yosegi.tasks import Candidates, Example, Nats, Score, Task
+from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks.readers import data, rouge
 
 PASSAGE = 400  # characters
@@ -68,11 +68,11 @@ class Corpus(Task):
         """The passage as it is."""
         return {"passage": Candidates((example.target,), example.prompt)}
 
-    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
+    def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
         """The geometric mean of the probabilities of its tokens, and `bits_per_character`, of which less is better."""
-        (own,) = nats["passage"]
-        bits = -own.sum / log(2) / len(example.target)
-        return Score(exp(own.sum / own.tokens), example.id, {"bits_per_character": bits})
+        (own,) = logprobs["passage"]
+        bits = -own.sum_logprob / log(2) / len(example.target)
+        return Score(exp(own.sum_logprob / own.tokens), example.id, {"bits_per_character": bits})
 
 
 def _title(row: data.Row) -> str:

@@ -27,14 +27,14 @@ SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"} | {
 
 class Jsonl(Task):
     """Args:
-    part: the path.
+    path: of the file.
     metric: `exact_match` (NFKC, spaces around it ignored) or `rougeL`; by default exact match if at least half of the
         answers have five words or fewer (two characters of Japanese count as one), else Rouge-L."""
 
-    def __init__(self, part: str, metric: str | None = None):
+    def __init__(self, path: str, metric: str | None = None):
         if metric not in (None, "exact_match", "rougeL"):
             raise UnknownName.among("metric of a file", metric, ("exact_match", "rougeL"))
-        self.name, self.path = f"jsonl/{part}", Path(part).expanduser()
+        self.name, self.path = f"jsonl/{path}", Path(path).expanduser()
         rows = _read(self.path)
         places = data.deal([(example.prompt or example.target, split) for example, split in rows])
         self.splits: dict[str, list[Example]] = {}
@@ -53,7 +53,7 @@ class Jsonl(Task):
             raise Invalid(f'{self.path} has no rows for {split}, only: {there}. Add rows, or give rows a "split".')
         return list(self.splits[split])
 
-    def remark(self, split: str) -> str | None:
+    def note(self, split: str) -> str | None:
         """How the rows were dealt out, to whoever learns from them."""
         there = {name: len(rows) for name, rows in self.splits.items()}
         others = [f"{n} for {name}" for name, n in there.items() if name != "train"]

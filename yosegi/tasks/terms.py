@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from yosegi.errors import Invalid, NoData, UnknownName
-from yosegi.tasks import Candidates, Example, Nats, Score, Task
+from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks.readers import data, ranking, spans
 
 FIELDS = ("id", "split", "question", "answer", "choices", "answer_index", "statement_template")
@@ -60,7 +60,7 @@ class Terms(Task):
         self.file = Path(self.source).expanduser() if re.search(r"\.jsonl(\.gz)?$", self.source) else None
         self.choices = self.form == "choices"
         if self.form == "rank":
-            self.metric, self.writes = "logp_mrr", False
+            self.metric, self.generates = "logp_mrr", False
         there = self.parts()
         if self.file is not None:
             if not self.file.is_file():
@@ -97,7 +97,7 @@ class Terms(Task):
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
         """The statement with each candidate, the right one first; and each candidate in the neutral sentence."""
-        if self.writes:
+        if self.generates:
             return {}
         words = example.meta["candidates"]
         return {
@@ -105,10 +105,10 @@ class Terms(Task):
             for name in ("statement", "neutral")
         }
 
-    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
+    def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
         """1 / the rank of the right sentence, by its sum; by mean and pmi besides."""
         words = example.meta["candidates"]
-        by = {way: ranking.scores(nats["statement"], nats["neutral"], way) for way in ranking.WAYS}
+        by = {way: ranking.scores(logprobs["statement"], logprobs["neutral"], way) for way in ranking.WAYS}
         worth = {way: 1 / ranking.rank(values) for way, values in by.items()}
         first = max(range(len(words)), key=lambda i: (by["sum"][i], -i))
         return Score(worth["sum"], words[first], {f"logp_mrr_{way}": worth[way] for way in ranking.WAYS[1:]})
@@ -119,7 +119,7 @@ class Terms(Task):
             return ranking.chance(len(example.meta["candidates"]))
         return 1 / len(example.meta["choices"]) if self.choices else None
 
-    def remark(self, split: str) -> str | None:
+    def note(self, split: str) -> str | None:
         """How many of the questions are drafts."""
         rows = [row for row in self._rows() if row["split"] == split]
         drafts = sum(row.get("checked") is False for row in rows)

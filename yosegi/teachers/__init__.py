@@ -12,6 +12,7 @@ from typing import Any
 
 from yosegi import registry
 from yosegi.errors import Invalid, UnknownName
+from yosegi.spec import arguments_of, call, parse_method
 from yosegi.tasks import Example
 
 LOST = ("abstained", "unparsable", "failed")
@@ -107,27 +108,23 @@ def scale(k: int) -> tuple[System, ...]:
 
 
 def load(spec: str, **options: Any) -> Teacher:
-    """Returns a teacher by its spec: `structure`, `random`, `local/BASE`, `http://host:port/v1#model`, `package.module:Class`.
+    """Returns a teacher by its spec.
 
     Args:
-        spec: the drawer's name, a URL, or one from outside.
-        options: for its constructor; those it does not take are left out, so that one set serves several teachers.
+        spec: `structure`, `local/BASE`, `http://host:port/v1#model`, or any method with its arguments: `local{base=smollm2}`.
+        options: more for its constructor; those it does not take are left out, so that one set serves several teachers.
     """
-    import inspect
-
+    name, given = spec, dict[str, Any]()
     if spec.startswith(("http://", "https://")):
-        endpoint = registry.load("teachers", "endpoint")
-        make, options = endpoint.Endpoint, {**options, **endpoint.read_spec(spec)}
+        name, given = "endpoint", registry.load("teachers", "endpoint").read_spec(spec)
     elif spec.startswith("local/"):
-        make, options = registry.find("teachers", "local"), {**options, "base": spec.removeprefix("local/")}
-    elif ":" in spec or spec in registry.names("teachers"):
-        make = registry.find("teachers", spec)
-        if spec == "endpoint":
-            raise Invalid("An endpoint is named by its address and model: http://host:port/v1#model.")
-    else:
+        name, given = "local", {"base": spec.removeprefix("local/")}
+    elif "{" in spec:
+        name, given = parse_method("teachers", spec)
+    elif spec == "endpoint":
+        raise Invalid("An endpoint is named by its address and model: http://host:port/v1#model.")
+    elif ":" not in spec and spec not in registry.names("teachers"):
         raise UnknownName.among("teacher", spec, [*registry.names("teachers"), "http://host:port/v1#model"])
-    taken = inspect.signature(make).parameters
-    given = {name: value for name, value in options.items() if name in taken and value is not None}
-    if missing := [p for p, about in taken.items() if about.default is inspect.Parameter.empty and p not in given]:
-        raise Invalid(f"The teacher {spec!r} cannot be made without {missing[0]!r}.")
-    return make(**given)
+    make = registry.find("teachers", name)
+    known = arguments_of(make)
+    return call(name, make, {key: v for key, v in options.items() if key in known and v is not None} | given)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yosegi.bases import Base, load
-from yosegi.engine.generate import context_length, generate
+from yosegi.engine.generate import generate
+from yosegi.engine.rows import context_length
 from yosegi.errors import Invalid
 from yosegi.progress import progress
 from yosegi.tasks import Example

@@ -83,7 +83,7 @@ def build(
         settings = settings.model_copy(update={"limit": None})
     if isinstance(how, Mbc):
         path = library.path.with_name(f"{library.path.name}-brief")
-        first = brief_library or Library(path, library.base_hash, library.base)
+        first = Library(path, library.base_hash, library.base) if brief_library is None else brief_library
         unmeasured = {key: value for key, value in options.items() if key != "validation"}
         brief = part_of(settings, how.brief)
         build(base, first, Private(), data, run, brief, names=names, overwrite=overwrite, **unmeasured)

@@ -39,7 +39,7 @@ def card(
     return {
         "base": base.name,
         "base_hash": base.hash,
-        **({"load_in": base.load_in} if base.load_in != "fp32" else {}),
+        **({"dtype": base.dtype} if base.dtype != "fp32" else {}),
         "task_type": "SEQ_2_SEQ_LM" if base.seq2seq else "CAUSAL_LM",
         "task": list(tasks),
         "data_hash": data_hash,

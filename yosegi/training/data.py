@@ -5,21 +5,18 @@ Shapes: B rows of a pass, T tokens.
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from yosegi.bases import Base
-from yosegi.engine.generate import context_length
 from yosegi.engine.packing import keeps_apart, pack
-from yosegi.engine.rows import tokenise
+from yosegi.engine.rows import Row, context_length, cut_words, tokenise
 from yosegi.errors import Invalid
 from yosegi.objectives import IGNORED
 from yosegi.tasks import Example
 from yosegi.training.settings import Settings
-
-Row = dict[str, list[int]]
-"""`input_ids` and `labels`, and `position_ids` where a row holds several documents that are kept apart."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +25,12 @@ class TrainingData:
 
     Args:
         rows: of tokens.
-        counts: for the card: documents if they are packed, else examples; characters of their prompts and targets; rows, and
-            the tokens in them.
+        counts: for the card: documents if they are packed, else examples and what was cut of their rows; characters of their
+            prompts and targets; rows, and the tokens in them.
     """
 
     rows: list[Row]
     counts: dict[str, Any]
-
-    @property
-    def note(self) -> str:
-        """Returns a warning about a base that cannot do what packing promises."""
-        if self.counts.get("kept_apart", True):
-            return ""
-        return (
-            "This base cannot keep documents of one row apart: each is read with those before it in its row in sight."
-        )
 
 
 @dataclass(frozen=True)
@@ -84,13 +72,13 @@ def read(base: Base, examples: Sequence[Example], settings: Settings) -> Trainin
     """
     examples, seq2seq, length = examples[: settings.limit], base.seq2seq, settings.pack
     if length is None:
-        rows = tokenise(examples, base.tokenizer, settings.max_length, settings.objective, seq2seq)
-        return TrainingData(rows, {"examples": len(examples), **_sizes(examples, rows)})
+        rows = tokenise(base, examples, settings.max_length, settings.objective)
+        return TrainingData(rows, {"examples": len(examples), **_sizes(examples, rows), "cut": rows.cut})
     if seq2seq:
         raise Invalid(f"{base.name} is an encoder-decoder, whose documents cannot be packed into rows: leave pack out.")
     if length > (most := context_length(base)):
         raise Invalid(f"pack={length}: {base.name} reads {most} tokens at a time.")
-    rows = pack(tokenise(examples, base.tokenizer, sys.maxsize, settings.objective), length)
+    rows = pack(tokenise(base, examples, sys.maxsize, settings.objective), length)
     if not (apart := keeps_apart(base.model)):
         for row in rows:
             del row["position_ids"]
@@ -107,11 +95,25 @@ def _sizes(examples: Sequence[Example], rows: Sequence[Row]) -> dict[str, int]:
 
 def total(groups: Iterable[TrainingData]) -> dict[str, Any]:
     """Returns the counts of several groups together."""
-    found: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
     for group in groups:
         for key, value in group.counts.items():
-            found[key] = value if key == "kept_apart" else found.get(key, 0) + value
-    return found
+            if key == "cut":
+                value = dict(Counter(counts.get(key)) + Counter(value))
+            counts[key] = value if key in ("kept_apart", "cut") else counts.get(key, 0) + value
+    return counts
+
+
+def warn(groups: Iterable[TrainingData], settings: Settings) -> None:
+    """Print a warning, once for all learners of a training, about what was cut and what the base cannot do."""
+    counts = total(groups)
+    if cut := cut_words(counts.get("cut", {}), counts.get("rows", 0)):
+        print(f"Warning: {cut} (max_length={settings.max_length}).", file=sys.stderr)
+    if not counts.get("kept_apart", True):
+        print(
+            "Warning: this base cannot keep documents of one row apart: each attends to those before it.",
+            file=sys.stderr,
+        )
 
 
 def steps_of(rows: int, settings: Settings, processes: int = 1) -> tuple[int, int]:

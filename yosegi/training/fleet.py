@@ -24,7 +24,7 @@ from torch import Tensor
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
-from yosegi.engine.rows import collate, data_hash, order, tokens_by_step
+from yosegi.engine.rows import data_hash, order, to_batch, tokens_by_step
 from yosegi.errors import Diverged, Invalid
 from yosegi.estimate.memory import moving
 from yosegi.inits import fresh
@@ -247,7 +247,7 @@ def _measure_pass(job: Job, start: Expert, data: Mapping[str, TrainingData]) -> 
     base, device = job.base, job.device
     longest = max((row for own in data.values() for row in own.rows), key=lambda row: len(row["input_ids"]))
     several = [longest] * max(1, job.budget // len(longest["input_ids"]))
-    batch = {k: v.to(device) for k, v in collate(base.tokenizer.pad_token_id)(several).items()}
+    batch = to_batch(base, several)
     with attached(base, [start], ByRequest(), dropout=job.settings.dropout) as banks:
         banks.set_batch(experts=[start.name] * len(several), mask_BT=batch["attention_mask"])
         with suppress(OSError):  # else an earlier peak of this process would hide that of the pass

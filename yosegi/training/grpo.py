@@ -28,7 +28,7 @@ from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
 from yosegi.engine.generate import Draw, cut, rooms, sample
-from yosegi.engine.rows import collate, order
+from yosegi.engine.rows import Row, encode_prompts, order, to_batch
 from yosegi.errors import Diverged, Invalid
 from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
@@ -36,7 +36,7 @@ from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.training.card import card
-from yosegi.training.data import Place, Row, passes, row_length
+from yosegi.training.data import Place, passes, row_length
 from yosegi.training.fleet import stacked
 from yosegi.training.loop import Columns, Job, attached, run_steps
 from yosegi.training.settings import GrpoSettings
@@ -171,7 +171,7 @@ def grpo_loop(
     update = Update([Part(parameters, settings.learning_rate, steps * turns)], names, settings, moves)
     reference = {name: p.detach().clone() for name, p in parameters.items()} if settings.kl_coef else {}
     orders = [order(len(own), steps * per_step, settings.seed) for own in asked]
-    stack, started, drawing_s = collate(base.tokenizer.pad_token_id), time.monotonic(), 0.0
+    started, drawing_s = time.monotonic(), 0.0
 
     def log_p(batch: Mapping[str, Tensor]) -> Tensor:
         with job.autocast():
@@ -195,7 +195,7 @@ def grpo_loop(
         for turn in range(turns):
             losses_G.zero_()
             for n, some in enumerate(passes(places, job.budget)):
-                batch = {k: v.to(device) for k, v in stack([drawn.rows[p.row] for p in some]).items()}
+                batch = to_batch(base, [drawn.rows[p.row] for p in some])
                 learner_B = torch.tensor([p.learner for p in some], device=device)
                 batch["advantage_B"] = torch.tensor([drawn.advantage_N[p.row] for p in some], device=device)
                 banks.set_batch(experts=[names[p.learner] for p in some], mask_BT=batch["attention_mask"])
@@ -235,7 +235,7 @@ def draw(
     asked = [(g, question) for g, own in chosen.items() for question in own for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
-    prompts = [ids[-room:] for ids in base.tokenizer([question.example.prompt for _, question in asked]).input_ids]
+    prompts = encode_prompts(base, [question.example.prompt for _, question in asked], room)
     draws = [Draw(seed, K * len(own)) for own in chosen.values()]
     known = {"experts": [banks.names[g] for g, _ in asked]}
     new = sample(base, prompts, draws, max_new_tokens=limit, temperature=settings.temperature, banks=banks, known=known)

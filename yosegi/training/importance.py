@@ -17,7 +17,7 @@ from torch import Tensor
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import attach
-from yosegi.engine.rows import collate, tokenise
+from yosegi.engine.rows import to_batch, tokenise
 from yosegi.errors import Invalid, UnknownName
 from yosegi.objectives import IGNORED
 from yosegi.objectives.sft import sft
@@ -56,10 +56,9 @@ def importance(
         raise UnknownName.among("order of importance", order, ORDERS)
     if chunk < 1:
         raise Invalid(f"chunk={chunk}: at least one example at a time.")
-    rows = tokenise(examples, base.tokenizer, max_length, "sft", base.seq2seq)
+    rows = tokenise(base, examples, max_length)
     rows.sort(key=lambda row: -len(row["input_ids"]))
     size = min(chunk, len(rows))
-    device = next(base.model.parameters()).device
     banks = attach(base.model, [replace(expert, name=str(n)) for n in range(size)], ByRequest())
     if origin:
         for bank in banks.values():
@@ -68,10 +67,9 @@ def importance(
     sums: dict[str, Tensor] = {}
     squares: dict[str, Tensor] = {}
     try:
-        together = collate(base.tokenizer.pad_token_id)
         with progress(f"importance {expert.name}", len(rows)) as bar:
             for start in range(0, len(rows), size):
-                batch = {key: value.to(device) for key, value in together(rows[start : start + size]).items()}
+                batch = to_batch(base, rows[start : start + size])
                 N = len(batch["input_ids"])
                 banks.set_batch(experts=[str(n) for n in range(N)], mask_BT=batch["attention_mask"])
                 tokens_B = (batch["labels"][:, 0 if base.seq2seq else 1 :] != IGNORED).sum(-1).clamp(min=1)

@@ -13,7 +13,6 @@ Shapes: G learners, B rows of a pass.
 """
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -30,14 +29,14 @@ from yosegi.core.expert import Expert
 from yosegi.core.mix import named
 from yosegi.core.model import Banks, attach
 from yosegi.core.router import Router
-from yosegi.engine.rows import collate, order, tokens_by_step
+from yosegi.engine.rows import order, to_batch, tokens_by_step
 from yosegi.errors import Diverged, Invalid, MissingExtra
 from yosegi.estimate.memory import TOKENS
 from yosegi.progress import progress
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.balancing import Balancing
-from yosegi.training.data import LearnerData, Place, TrainingData, count_targets, passes, read, row_length
+from yosegi.training.data import LearnerData, Place, TrainingData, count_targets, passes, read, row_length, warn
 from yosegi.training.interrupt import interruptible
 from yosegi.training.precision import wants_bf16
 from yosegi.training.settings import Settings
@@ -121,8 +120,8 @@ class Job:
                 raise Invalid(
                     f"{name!r} has nothing to learn: its {len(found[name].rows)} rows hold no token to predict."
                 )
-        for note in dict.fromkeys(data.note for data in found.values() if data.note):
-            print(note, file=sys.stderr)
+        if self.writes:
+            warn(found.values(), self.settings)
         return found
 
     def folder(self, name: str) -> Path:
@@ -270,7 +269,7 @@ def train_loop(
     orders = [data.order or order(len(data.rows), data.steps * data.batch, settings.seed) for data in learners]
     targets = [[count_targets(row, base.seq2seq) for row in data.rows] for data in learners]
     tokens = [tokens_by_step(data.rows, own, data.batch) for data, own in zip(learners, orders, strict=True)]
-    stack, autocast = collate(base.tokenizer.pad_token_id), job.autocast()
+    autocast = job.autocast()
     torch.manual_seed(settings.seed)
 
     def set_batch(asks: Sequence[str | None], mask_BT: Tensor) -> None:
@@ -279,10 +278,9 @@ def train_loop(
 
     def batch_of(places: Sequence[Place]) -> dict[str, Tensor]:
         """The tensors of a pass; the banks are told of it."""
-        batch = stack([learners[p.learner].rows[p.row] for p in places])
+        batch = to_batch(base, [learners[p.learner].rows[p.row] for p in places])
         if types := [t[p.row] for p in places if (t := learners[p.learner].types) is not None]:
-            batch["type_B"] = torch.tensor(types)
-        batch = {key: value.to(device) for key, value in batch.items()}
+            batch["type_B"] = torch.tensor(types, device=device)
         if banks is not None:
             set_batch([learners[p.learner].asks[p.row] for p in places], batch["attention_mask"])
         return batch

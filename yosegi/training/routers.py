@@ -28,7 +28,7 @@ from yosegi.core.model import Banks
 from yosegi.core.router import Router
 from yosegi.engine.arm import Arm
 from yosegi.engine.features import features
-from yosegi.engine.rows import collate, data_hash, order, tokenise
+from yosegi.engine.rows import Row, data_hash, order, to_batch, tokenise
 from yosegi.errors import Diverged, Invalid, NoData, UnknownName
 from yosegi.objectives import IGNORED
 from yosegi.progress import progress
@@ -36,9 +36,9 @@ from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.cat import begin, cat, moved
-from yosegi.training.data import LearnerData, Row
+from yosegi.training.data import LearnerData
 from yosegi.training.loop import Job, attached, train_loop
-from yosegi.training.settings import RouterSettings, Settings
+from yosegi.training.settings import RouterSettings, Schedule, Settings
 from yosegi.training.update import Part
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -93,19 +93,11 @@ def train_router(
         raise NoData(f"The router {router} learns from examples of {missing[0]!r}, and there are none of it.")
     chosen = {task: _draw(data[task], how) for task in tasks}
     training = {**how.model_dump(), "mix": mix, "granularity": granularity}
-    if make.learns in ("answers", "gates"):
-        by_gradient = Settings(
-            learning_rate=how.learning_rate, max_steps=how.steps, per_device_train_batch_size=how.batch_size,
-            lr_scheduler_type="linear" if make.learns == "answers" else "constant_with_warmup",
-            max_length=how.max_length, seed=how.seed, save_steps=how.save_steps, dropout=0,
-        )  # fmt: skip
-        if make.learns == "answers":
-            options = {"name": name, "mix": mix, "granularity": granularity, "resume": resume}
-            arm = cat(base, experts, method, chosen, run, by_gradient, **options)
-            distance = moved(begin(base, experts, make(**router_args), mix), arm.router_state)
-            return replace(arm, training={**training, "moved": round(distance, 6)})
-        job = Job(base, run, by_gradient, resume)
-        job.share()
+    if make.learns == "answers":
+        options = {"name": name, "mix": mix, "granularity": granularity, "resume": resume}
+        arm = cat(base, experts, method, chosen, run, _by_gradient(how, "linear"), **options)
+        training["moved"] = round(moved(begin(base, experts, make(**router_args), mix), arm.router_state), 6)
+        return replace(arm, router_args=dict(router_args), training=training)
     with attached(base, experts, method) as banks:
         base.model.eval()
         if make.learns == "inputs":
@@ -113,9 +105,10 @@ def train_router(
         elif make.learns == "prompts":
             _prompts(base, banks, chosen, run, name, how)
         else:
+            job = Job(base, run, _by_gradient(how, "constant_with_warmup"), resume)
             _gates(job, banks, experts, _rows(base, experts, chosen, how), name)
         state = {key: value.detach().cpu().clone() for key, value in banks.router_state().items()}
-    rows = tokenise([e for some in data.values() for e in some], base.tokenizer, how.max_length, "sft", base.seq2seq)
+    rows = tokenise(base, [example for some in data.values() for example in some], how.max_length)
     return Arm(
         name, experts, router, dict(router_args), state, mix, tasks=tuple(data), data_hash=data_hash(rows), training=training
     )  # fmt: skip
@@ -131,6 +124,15 @@ def learner(router: str, router_args: Mapping[str, Any]) -> type[Router]:
     if unknown := sorted(set(router_args) - set(known)):
         raise UnknownName.among(f"argument of {router}", unknown[0], known)
     return make
+
+
+def _by_gradient(how: RouterSettings, schedule: Schedule) -> Settings:
+    """The settings of a loop over rows."""
+    sizes: dict[str, Any] = {"max_steps": how.steps, "per_device_train_batch_size": how.batch_size}
+    return Settings(
+        **sizes, learning_rate=how.learning_rate or 0.0, lr_scheduler_type=schedule, max_length=how.max_length,
+        save_steps=how.save_steps, seed=how.seed, dropout=0,
+    )  # fmt: skip
 
 
 def _tasks_of(experts: Sequence[Expert], router: str, tasks: Sequence[str]) -> list[str]:
@@ -152,7 +154,7 @@ def _rows(
     base: Base, experts: Sequence[Expert], data: Mapping[str, Sequence[Example]], how: RouterSettings
 ) -> dict[str, list[Row]]:
     """The tokens of each expert's examples."""
-    rows = {t: tokenise(some, base.tokenizer, how.max_length, "sft", base.seq2seq) for t, some in data.items()}
+    rows = {task: tokenise(base, some, how.max_length) for task, some in data.items()}
     return {expert.name: [row for task in expert.tasks for row in rows[task]] for expert in experts}
 
 
@@ -185,7 +187,7 @@ def _inputs(
                 chosen = asked[start : start + size]
                 batch = _tensors(base, [row for _, row in chosen], masks)
                 banks.set_batch(experts=[expert for expert, _ in chosen])
-                model(**{key: value.to(device) for key, value in batch.items()})
+                model(**batch)
                 bar.advance(len(chosen))
     finally:
         for hook in hooks:
@@ -198,12 +200,11 @@ def _inputs(
 def _tensors(base: Base, rows: Sequence[Row], masks: dict[int, Tensor]) -> dict[str, Tensor]:
     """A batch of prompts and answers without the end-of-text token, which is the same for all; `masks` by their length."""
     masks.clear()
-    stack = collate(base.tokenizer.pad_token_id)
     if not base.seq2seq:
-        batch = stack([{key: value[:-1] or value for key, value in row.items()} for row in rows])
+        batch = to_batch(base, [{key: value[:-1] or value for key, value in row.items()} for row in rows])
         masks[batch["input_ids"].shape[1]] = batch["attention_mask"]
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-    batch = stack(rows)  # the decoder reads one token later than it writes, so it never sees the end either
+    batch = to_batch(base, rows)  # the decoder reads one token later than it writes, so it never sees the end either
     if batch["input_ids"].shape == batch["labels"].shape:  # then a layer's length would not say on which side it is
         batch |= {key: pad(batch[key], (0, 1)) for key in ("input_ids", "attention_mask")}
     masks[batch["input_ids"].shape[1]] = batch["attention_mask"]
@@ -241,6 +242,7 @@ def _prompts(
 def _gates(job: Job, banks: Banks, experts: Sequence[Expert], rows: Mapping[str, list[Row]], name: str) -> None:
     """One loop for the gates of all experts: each on its own data, as if it were alone."""
     settings, steps = job.settings, job.settings.max_steps or 1
+    job.share()
     for factor in banks.parameters().values():
         factor.requires_grad_(False)
     routers = {layer: cast(Any, module.router) for layer, module in banks.layers.items()}

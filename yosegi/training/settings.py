@@ -4,9 +4,14 @@ Every field is a flag of `yosegi train` or `yosegi reinforce`: its docstring is 
 marked `common` are shown by `--help`; `yosegi show train` lists all of them.
 """
 
+import inspect
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from yosegi import spec
+from yosegi.errors import Invalid, UnknownName, in_one_line
 
 # fmt: off
 Schedule = Literal[
@@ -77,8 +82,10 @@ class Settings(BaseModel):
     """Which entries are trained (`yosegi ls masks`)."""
     mask_args: dict[str, Any] = {}
     """Arguments of the mask, such as {share: 0.4} for random."""
-    load_in: Literal["fp32", "bf16", "4bit"] = "fp32"
-    """How the frozen base is held. 4bit: NF4, as QLoRA has it (pip install 'yosegi[quant]'). An expert is fp32 in any case."""
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the frozen base's weights. An expert is fp32 in any case."""
+    load_in_4bit: bool = False
+    """Hold the base's linears in NF4, as QLoRA does (pip install 'yosegi[quant]')."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """What is computed in. auto: bf16 on a GPU that has it, and on a CPU with AMX for hidden sizes from 512; else fp32."""
     activation_checkpointing: bool = False
@@ -302,6 +309,7 @@ class LoraMoeSettings(Settings, MoeOptions):
     targets: str | list[str] = Field(default=FFN, json_schema_extra={"common": True})
     lr_scheduler_type: Schedule = "cosine"
     warmup_share: float = Field(default=0.03, ge=0, lt=1)
+    pack: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 BUILDS: dict[str, type[Build]] = {
@@ -315,3 +323,43 @@ METHODS: dict[str, tuple[type[Settings], dict[str, Any]]] = {
     "galore": (GaloreSettings, {}), "apollo": (ApolloSettings, {}), "full": (DenseSettings, {}),
 }  # fmt: skip
 """The ways to train an expert: their settings, and what the name alone decides."""
+
+
+def check(model: type[Any], fields: Mapping[str, Any]) -> Any:
+    """Returns the settings of a class; what is wrong with them is said in one line, with the nearest name.
+
+    Raises:
+        Invalid: a field is unknown, or cannot have this value.
+    """
+    with in_one_line(model.model_fields):
+        return model(**fields)
+
+
+def make_build(text: str) -> Build:
+    """Returns the way to fill a library that a spec describes: `mbc{clusters=10}`."""
+    name, options = spec.read(text)
+    if name not in BUILDS:
+        raise UnknownName.among("build", name, BUILDS)
+    known = {
+        key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=field.annotation)
+        for key, field in BUILDS[name].model_fields.items()
+    }
+    return check(BUILDS[name], spec.typed(name, options, known))
+
+
+def make_settings(method: str, build: Build, fields: Mapping[str, Any]) -> Settings:
+    """Returns the settings of a method (`galore{update_gap=50}`) and a build, with these fields on top."""
+    name, options = spec.read(method)
+    if name not in METHODS:
+        raise UnknownName.among("method", name, METHODS)
+    kind, decided = METHODS[name]
+    if isinstance(build, Loramoe) and kind is Settings:
+        kind, options_of_build = LoraMoeSettings, build.model_dump(exclude_unset=True, exclude={"experts", "types"})
+        fields = {**options_of_build, **fields}
+    if name in ("pissa", "olora") and fields.get("init", name) != name:
+        raise Invalid(f"The method {name} begins at {name}, not at {fields['init']!r}.")
+    drawer, argument = ("optimizers", "optimizer_args") if issubclass(kind, DenseSettings) else ("inits", "init_args")
+    by = kind.model_fields["optimizer"].default if drawer == "optimizers" else {**decided, **fields}["init"]
+    given = spec.typed(name, options, spec.arguments(drawer, by)) if options else {}
+    fields = {**decided, **fields}
+    return check(kind, {**fields, argument: {**(fields.get(argument) or {}), **given}} if given else fields)

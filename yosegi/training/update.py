@@ -283,7 +283,7 @@ def _moves(parameters: Mapping[str, nn.Parameter], settings: Settings, learners:
 
 @torch.no_grad()
 def clip(grads: Sequence[Tensor], learners: int, most: float) -> Tensor:
-    """Scale each learner's gradient down to the norm `most` (0: any); one that is not finite becomes zero. Returns the norms [G]."""
+    """Scale each learner's gradient down to the norm `most` (0: any), and to zero if it is not finite. Returns the norms [G]."""
     if not grads:  # nobody's answer was better than another
         return torch.zeros(learners)
     dims = [tuple(range(int(learners > 1), grad.ndim)) for grad in grads]

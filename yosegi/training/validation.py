@@ -15,12 +15,12 @@ from torch import Tensor
 
 from yosegi import registry
 from yosegi.bases import Base
-from yosegi.engine.rows import collate
+from yosegi.engine.rows import Row, to_batch
 from yosegi.errors import Invalid
 from yosegi.estimate.memory import TOKENS
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.training.data import Place, Row, count_targets, passes, read
+from yosegi.training.data import Place, count_targets, passes, read
 from yosegi.training.precision import wants_bf16
 from yosegi.training.settings import Settings
 
@@ -114,14 +114,14 @@ def mean_loss(
         tokens_per_pass: tokens that go through the base at once, padding included.
     """
     model, device = base.model, next(base.model.parameters()).device
-    objective, stack = registry.find("objectives", settings.objective), collate(base.tokenizer.pad_token_id)
+    objective = registry.find("objectives", settings.objective)
     budget = tokens_per_pass or TOKENS.get(device.type, TOKENS["cuda"])
     places = [Place(len(row["input_ids"]), 0, place) for place, row in enumerate(rows)]
     training, nats = model.training, 0.0
     model.eval()
     try:
         for chosen in passes(places, budget):
-            batch = {key: value.to(device) for key, value in stack([rows[p.row] for p in chosen]).items()}
+            batch = to_batch(base, [rows[p.row] for p in chosen])
             set_batch(len(chosen), batch["attention_mask"])
             with torch.autocast(device.type, torch.bfloat16, enabled=wants_bf16(base, settings.precision)):
                 nats += objective(model, batch, 1).item()

@@ -2,7 +2,7 @@ from math import log
 
 import pytest
 
-from yosegi.tasks import Nats, Score
+from yosegi.tasks import LogProb, Score
 from yosegi.tasks.readers.choices import Choices
 
 
@@ -66,16 +66,16 @@ def test_what_is_weighed():
 
 def nats(**sums):
     """As many candidates, each of one token."""
-    return {name: [Nats(value, 1) for value in values] for name, values in sums.items()}
+    return {name: [LogProb(value, 1) for value in values] for name, values in sums.items()}
 
 
 def test_the_likelihood_is_for_each_character():
     task = Cities()
     (example,) = task.examples("test")
     per_character = {"letter": [-3, -2, -1, -4], "likelihood": [-1.0 * 5, -1.0 * 6, -1.0 * 4, -0.9 * 6]}
-    judged = task.judge(example, nats(**per_character))
+    judged = task.score_logprobs(example, nats(**per_character))
     assert (judged.value, judged.answer) == (1.0, "D")
-    assert judged.also == {
+    assert judged.metrics == {
         "letter": 0.0, "likelihood": 1.0, "letter_ok": 0.0, "likelihood_ok": 1.0,
     }  # fmt: skip
     assert min(per_character["likelihood"]) != per_character["likelihood"][3], "not because it is the likeliest whole"
@@ -85,7 +85,7 @@ def test_a_tie_is_shared():
     task = Cities()
     (example,) = task.examples("test")
     level = [log(0.25)] * 4
-    assert task.judge(example, nats(letter=level, likelihood=[-1, -1, -1, -9])).also["letter"] == 0.25
+    assert task.score_logprobs(example, nats(letter=level, likelihood=[-1, -1, -1, -9])).metrics["letter"] == 0.25
 
 
 def test_a_faulty_question_has_no_twin():
@@ -93,8 +93,8 @@ def test_a_faulty_question_has_no_twin():
     faulty, sound = task.examples("train")[0], task.examples("test")[0]
     assert task.score(faulty, "A") == Score(1.0, "A", {})
     assert task.score(sound, "A") == Score(0.0, "A", {"accuracy_ok": 0.0})
-    judged = task.judge(faulty, nats(letter=[0, -1, -1, -1], likelihood=[0, -1, -1, -1]))
-    assert set(judged.also) == {"letter", "likelihood"}
+    judged = task.score_logprobs(faulty, nats(letter=[0, -1, -1, -1], likelihood=[0, -1, -1, -1]))
+    assert set(judged.metrics) == {"letter", "likelihood"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from yosegi.tasks import Nats
+from yosegi.tasks import LogProb
 from yosegi.tasks.readers.ranking import candidates, chance, rank, scores
 
 
@@ -40,15 +40,15 @@ def test_all_ranks_of_a_question_add_up():
 
 
 def test_each_way_prefers_another():
-    whole = [Nats(-12.0, 12), Nats(-8.0, 4), Nats(-10.0, 8)]
-    neutral = [Nats(-9.0, 9), Nats(-1.0, 1), Nats(-3.5, 3)]
+    whole = [LogProb(-12.0, 12), LogProb(-8.0, 4), LogProb(-10.0, 8)]
+    neutral = [LogProb(-9.0, 9), LogProb(-1.0, 1), LogProb(-3.5, 3)]
     best = {way: max(range(3), key=scores(whole, neutral, way).__getitem__) for way in ("sum", "mean", "pmi")}
     assert best == {"sum": 1, "mean": 0, "pmi": 0}
     assert scores(whole, neutral, "pmi") == [-3.0, -7.0, -6.5]
 
 
 def test_what_is_not_a_number_ranks_last():
-    assert rank(scores([Nats(math.nan, 3), Nats(-900.0, 3)], [], "sum")) == 2.0
+    assert rank(scores([LogProb(math.nan, 3), LogProb(-900.0, 3)], [], "sum")) == 2.0
 
 
 def test_candidates_once_and_no_other_spelling_of_the_right_one():

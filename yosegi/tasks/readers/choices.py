@@ -11,7 +11,7 @@ a twin that ends in _ok, over the questions without a known error, where the dat
 
 from collections.abc import Mapping, Sequence
 
-from yosegi.tasks import Candidates, Example, Nats, Score, Task
+from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks.readers import data, forms
 from yosegi.tasks.readers.letters import LETTERS, last_letter
 
@@ -82,11 +82,13 @@ class Choices(Task):
             "likelihood": Candidates(tuple(self.form.answer(choice) for choice in choices), bare),
         }
 
-    def judge(self, example: Example, nats: Mapping[str, Sequence[Nats]]) -> Score:
+    def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
         """`letter` and `likelihood`."""
         right, choices = example.meta["answer_index"], example.meta["choices"]
-        letters = [one.sum for one in nats["letter"]]
-        normed = [one.sum / max(1, len(text)) for one, text in zip(nats["likelihood"], choices, strict=True)]
+        letters = [one.sum_logprob for one in logprobs["letter"]]
+        normed = [
+            one.sum_logprob / max(1, len(text)) for one, text in zip(logprobs["likelihood"], choices, strict=True)
+        ]
         found = {"letter": _share(letters, right), "likelihood": _share(normed, right)}
         best = LETTERS[max(range(len(normed)), key=normed.__getitem__)]
         also = found | ({f"{name}_ok": value for name, value in found.items()} if _sound(example) else {})

@@ -14,7 +14,7 @@ H_c / c of c candidates (H_c = 1 + 1/2 + … + 1/c): 0.370 of 7, 0.340 of 8.
 import math
 from collections.abc import Sequence
 
-from yosegi.tasks import Nats
+from yosegi.tasks import LogProb
 from yosegi.tasks.readers import spans
 
 WAYS = ("sum", "mean", "pmi")
@@ -39,15 +39,15 @@ def chance(c: int) -> float:
     return math.fsum(1 / rank for rank in range(1, c + 1)) / c
 
 
-def scores(whole: Sequence[Nats], neutral: Sequence[Nats], way: str) -> list[float]:
+def scores(whole: Sequence[LogProb], neutral: Sequence[LogProb], way: str) -> list[float]:
     """One score a candidate. What is not a number ranks last."""
     match way:
         case "sum":
-            found = [one.sum for one in whole]
+            found = [one.sum_logprob for one in whole]
         case "mean":
-            found = [one.sum / max(one.tokens, 1) for one in whole]
+            found = [one.sum_logprob / max(one.tokens, 1) for one in whole]
         case _:
-            found = [one.sum - alone.sum for one, alone in zip(whole, neutral, strict=True)]
+            found = [one.sum_logprob - alone.sum_logprob for one, alone in zip(whole, neutral, strict=True)]
     return [-math.inf if math.isnan(score) else score for score in found]
 
 

@@ -1,0 +1,143 @@
+"""The numbers of a study: what every arm got for the same questions, seed by seed, read from the rows and items of a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from yosegi import files
+from yosegi.evaluation.statistics import over_seeds
+from yosegi.findings import Estimate
+from yosegi.run import Run
+
+LOGP = "log p"
+SEVERAL = 4
+"""With this many tasks an interval can speak of other tasks; with fewer, of other questions of these tasks."""
+
+Scores = Mapping[str, Mapping[int, Sequence[float]]]
+"""Arm -> seed -> a number for each question, in the same order everywhere."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of a study's tables: a group of questions and what is counted on them.
+
+    Args:
+        group: the questions, as in "new tasks".
+        metric: what is counted, as in "accuracy".
+        scores: of every arm and seed that answered all of them.
+        tasks: the task of each question.
+        over_tasks: whether intervals speak of other tasks; else of other questions of these tasks. Both speak of other seeds.
+    """
+
+    group: str
+    metric: str
+    scores: Scores
+    tasks: Sequence[str]
+    over_tasks: bool = False
+
+    @property
+    def label(self) -> str:
+        """The head of the column."""
+        return self.group if self.group == self.metric else f"{self.group}, {self.metric}"
+
+    @property
+    def clusters(self) -> Sequence[str] | None:
+        """What `over_seeds` takes as `tasks`."""
+        return self.tasks if self.over_tasks else None
+
+    def mean(self, arm: str) -> float | None:
+        """Over all seeds and questions."""
+        return None if arm not in self.scores else round(fmean(fmean(v) for v in self.scores[arm].values()), 4)
+
+    def estimate(self, arm: str) -> Estimate | None:
+        """The mean with its 95 % interval; that of a log p ends at 0."""
+        if arm not in self.scores:
+            return None
+        value, low, high = over_seeds(list(self.scores[arm].values()), tasks=self.clusters)
+        high = min(high, 0.0) if self.metric == LOGP else high
+        return rounded(value, low, high)
+
+    def pairs(self, arm: str, against: str) -> tuple[list[Sequence[float]], list[Sequence[float]]]:
+        """The scores [seeds][questions] of two arms, for the seeds that both have."""
+        after, before = self.scores.get(arm, {}), self.scores.get(against, {})
+        both = sorted(after.keys() & before.keys())
+        return [after[seed] for seed in both], [before[seed] for seed in both]
+
+    def change(self, arm: str, against: str = "base") -> Estimate | None:
+        """The mean paired difference with its 95 % interval."""
+        after, before = self.pairs(arm, against)
+        if not after:
+            return None
+        return rounded(*over_seeds(after, before, self.clusters))
+
+    def with_mean(self, name: str, arms: Sequence[str]) -> "Measure":
+        """The same with one more arm: the mean of several, question by question, for the seeds that all of them have."""
+        there = [self.scores[arm] for arm in arms if arm in self.scores]
+        seeds = [seed for seed in (there[0] if there else ()) if all(seed in one for one in there)]
+        means = {seed: [fmean(values) for values in zip(*(one[seed] for one in there), strict=True)] for seed in seeds}
+        return replace(self, scores={**self.scores, **({name: means} if means else {})})
+
+    def of(self, task: str) -> "Measure":
+        """The questions of one task."""
+        places = [n for n, one in enumerate(self.tasks) if one == task]
+        scores = {
+            arm: {seed: [v[n] for n in places] for seed, v in seeds.items()} for arm, seeds in self.scores.items()
+        }
+        return replace(self, group=task, scores=scores, tasks=[task] * len(places), over_tasks=False)
+
+
+def rounded(value: float, low: float, high: float) -> Estimate:
+    """A mean and its interval, as tables have them."""
+    return Estimate(round(value, 4), round(low, 4), round(high, 4))
+
+
+def measures(
+    run: Run,
+    groups: Mapping[str, Sequence[str]],
+    *,
+    keys: Mapping[str, Sequence[str]] | None = None,
+    logp: bool = True,
+    over_tasks: bool | None = None,
+) -> list[Measure]:
+    """Two measures of each group of tasks, its own metric and the log p of the gold answer a token, in the order of the groups.
+
+    Args:
+        run: its results and items are read.
+        groups: the names of the tasks of each group; an empty group is left out.
+        keys: for a group, the fields of an item of which the first that is there counts; ("score",) by default.
+        logp: whether to add the log p.
+        over_tasks: as in `Measure`; by default where there are several tasks.
+    """
+    items: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    metrics: dict[str, str] = {}
+    for row in run.results():
+        key = (row["model"], row["seed"], row["task"])
+        if "against" not in row and "items" in row and key not in items:
+            items[key] = files.read_jsonl(run.path / row["items"])
+            metrics.setdefault(row["task"], row["metric"])
+    found: list[Measure] = []
+    for group, tasks in groups.items():
+        if not tasks:
+            continue
+        several = len(tasks) >= SEVERAL if over_tasks is None else over_tasks
+        metric = " / ".join(sorted({metrics[task] for task in tasks if task in metrics}))
+        wanted = [(metric, (keys or {}).get(group, ("score",)))] + ([(LOGP, ("logp",))] if logp else [])
+        labels: list[str] = []
+        columns: list[dict[str, dict[int, list[float]]]] = [{} for _ in wanted]
+        for arm, seed in dict.fromkeys(key[:2] for key in items):
+            answers = [(task, item) for task in tasks for item in items.get((arm, seed, task), ())]
+            if any((arm, seed, task) not in items for task in tasks):
+                continue
+            labels = labels or [task for task, _ in answers]
+            for column, (_, fields) in zip(columns, wanted, strict=True):
+                column.setdefault(arm, {})[seed] = [next(item[f] for f in fields if f in item) for _, item in answers]
+        for column, (what, _) in zip(columns, wanted, strict=True):
+            found.append(Measure(group, what, column, labels, several))
+    return found
+
+
+def gained_and_lost(after: Sequence[float], before: Sequence[float]) -> tuple[int, int]:
+    """How many questions went up and how many went down."""
+    pairs = list(zip(after, before, strict=True))
+    return sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)

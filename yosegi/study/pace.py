@@ -1,0 +1,143 @@
+"""What a step of a training costs, so that arms can be compared at equal time: seconds, and megabytes beside the base.
+
+Each arm is timed in turn, in several rounds, and the quickest round counts; on a CPU in seconds of this process, so that a busy
+machine slows nobody down. The numbers are kept: a study that goes on compares what it compared before.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from yosegi import files
+from yosegi.bases import Base
+from yosegi.findings import Cell, Finding, Table
+from yosegi.progress import progress
+from yosegi.run import Run
+
+ROUNDS = 3
+SPARE = 1.02
+"""An arm that is at most so much slower leaves the others no time for more steps."""
+
+Steps = Callable[[Run, int], Any]
+"""Trains something for so many steps; the run gets a row of metrics for each."""
+Pace = Mapping[str, Mapping[str, float]]
+"""Arm -> seconds of a step, and the most megabytes that two steps hold beside the base."""
+
+
+def measure_pace(path: Path, base: Base, trainings: Mapping[str, Steps], steps: int) -> Pace:
+    """Time every training and measure its memory, or read what was measured before.
+
+    Args:
+        path: of the JSON file that keeps it.
+        base: what is trained beside.
+        trainings: by arm.
+        steps: that are timed in a round, after one that is not.
+    """
+    if path.exists():
+        return files.read_json(path)
+    on_cpu = next(base.model.parameters()).device.type == "cpu"
+    now = time.process_time if on_cpu else time.monotonic
+    seconds: dict[str, list[float]] = {arm: [] for arm in trainings}
+    found: dict[str, dict[str, float]] = {}
+    with progress("measure the pace", (ROUNDS + 1) * len(trainings)) as bar, tempfile.TemporaryDirectory() as folder:
+        for turn in range(ROUNDS):
+            for arm, training in trainings.items():
+                run = _Clock(f"{folder}/{turn} {len(seconds[arm])} {hash(arm)}", now)
+                training(run, steps + 1)
+                seconds[arm].append(median(after - before for before, after in pairwise(run.times)))
+                bar.advance(note=arm)
+        for arm, training in trainings.items():
+            peak = _peak(lambda: training(Run(f"{folder}/memory {hash(arm)}"), 2), on_cpu)  # noqa: B023 - called at once
+            found[arm] = {"seconds": min(seconds[arm]), "peak_mb": peak / 2**20}
+            bar.advance(note=arm)
+    files.write_json(path, found)
+    return found
+
+
+def equal_time(pace: Pace, arm: str, slowest: str, steps: int) -> int | None:
+    """The steps that an arm makes in the time of the slowest, if that is worth another training."""
+    ratio = pace[slowest]["seconds"] / max(pace[arm]["seconds"], 1e-9)
+    return round(steps * ratio) if ratio > SPARE and round(steps * ratio) > steps else None
+
+
+def cost_finding(
+    pace: Pace,
+    costs: Mapping[str, Mapping[str, Any]],
+    text: Sequence[str] = (),
+    predicted: Mapping[str, float] | None = None,
+) -> Finding:
+    """Parameters, time and memory of every arm.
+
+    Args:
+        pace: what was measured.
+        costs: by arm the `metrics` of its card.
+        text: said above the table.
+        predicted: megabytes beside the base, by arm, as `yosegi.estimate` has them.
+    """
+    told = ("trainable_params", "steps", "tokens", "wall_s")
+    columns = ["", "trainable parameters", "steps", "tokens", "training, s", "ms per step", "peak, MB"]
+    rows: list[list[Cell]] = []
+    for arm, metrics in costs.items():
+        step, memory = (pace.get(arm, {}).get(key) for key in ("seconds", "peak_mb"))
+        row: list[Cell] = [arm, *(metrics.get(key) for key in told)]
+        row += [None if step is None else round(1000 * step, 1), None if memory is None else round(memory, 1)]
+        if predicted is not None:
+            expected = predicted.get(arm)
+            row += [expected and round(expected, 1), expected and memory and round(expected / max(memory, 1e-9), 2)]
+        rows.append(row)
+    columns += ["MB predicted", "predicted / measured"] if predicted is not None else []
+    about = (
+        "A step was measured by itself, the quickest of three rounds (processor seconds on a CPU), and so was the most that "
+        "torch held beside the base. Seconds of training are those of the clock on the wall."
+    )
+    return Finding("What it costs", [*text, *([about] if pace else [])], Table(columns, rows))
+
+
+class _Clock(Run):
+    """A run that remembers when each step was over."""
+
+    def __init__(self, path: str, now: Callable[[], float]):
+        super().__init__(path)
+        self.now, self.times = now, list[float]()
+
+    def log(self, *rows: dict[str, Any], **row: Any) -> None:
+        self.times.append(self.now())
+        super().log(*rows, **row)
+
+
+def _peak(act: Callable[[], Any], on_cpu: bool) -> int:
+    """The most bytes that `act` held at once, as torch's allocator counts them."""
+    if not on_cpu:
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        act()
+        return torch.cuda.max_memory_allocated() - before
+    with _silence(), torch.profiler.profile(profile_memory=True) as profiler:
+        act()
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()  # type: ignore[attr-defined]
+        peak = max(peak, held)
+    return peak
+
+
+@contextmanager
+def _silence() -> Generator[None]:
+    """Nothing on stderr: the profiler reports its start and its end there, and has no option not to."""
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(nowhere)
+        os.close(before)

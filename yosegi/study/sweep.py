@@ -1,0 +1,127 @@
+"""Every arm chooses its own settings, on validation questions and with the first seed.
+
+A comparison at one learning rate for all is a comparison of learning rates. So is one whose grid is too narrow: the report says
+which arms chose an end of theirs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from yosegi import files
+from yosegi.errors import Diverged
+from yosegi.findings import Cell, Finding, Lines, Series, Table
+from yosegi.progress import progress
+
+Option = dict[str, Any]
+Grid = Mapping[str, Sequence[Any]]
+"""Setting -> its values, as in {"lr": (1e-3, 3e-3)}; an option is one of each."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What was tried and what was chosen.
+
+    Args:
+        grids: by arm.
+        tried: by arm, every option with its numbers (more is better, the first decides); None if it diverged.
+    """
+
+    grids: Mapping[str, Grid]
+    tried: Mapping[str, Sequence[tuple[Option, Sequence[float] | None]]]
+
+    @property
+    def chosen(self) -> dict[str, Option]:
+        """The option of each arm."""
+        found: dict[str, Option] = {}
+        for arm, tried in self.tried.items():
+            known = [(option, numbers) for option, numbers in tried if numbers]
+            found[arm] = max(known, key=lambda one: one[1][0])[0] if known else tried[0][0]
+        return found
+
+    def at_end(self) -> list[str]:
+        """The arms whose choice lies at an end of its grid, so that a wider one might do better."""
+        found = []
+        for arm, option in self.chosen.items():
+            for key, values in self.grids[arm].items():
+                numbers = [v for v in values if isinstance(v, int | float)]
+                if len(numbers) > 1 and option[key] in (min(numbers), max(numbers)):
+                    found.append(f"{arm} ({key} {option[key]:g})")
+        return found
+
+    def text(self) -> list[str]:
+        """In words: what was chosen, and where the grid was too narrow."""
+        chosen = "; ".join(f"{arm} {words(option)}" for arm, option in self.chosen.items())
+        ends = self.at_end()
+        return [
+            f"Chosen on validation questions with the first seed: {chosen}.",
+            *([f"At an end of its grid, so that a wider one might do better: {'; '.join(ends)}."] if ends else []),
+        ]
+
+    def finding(self, heading: str, numbers: Sequence[str], text: Sequence[str] = ()) -> Finding:
+        """Everything that was tried. With two numbers they are drawn against each other: who learns more may only forget more."""
+        rows: list[list[Cell]] = []
+        series = []
+        for arm, tried in self.tried.items():
+            for option, values in tried:
+                row = [None] * len(numbers) if values is None else [round(v, 4) for v in values]
+                rows.append([arm, words(option), *row, "chosen" if option == self.chosen[arm] else ""])
+            if len(numbers) == 2:
+                best = frontier([values for _, values in tried if values])
+                series.append(Series(arm, [(round(x, 4), round(y, 4)) for x, y in best]))
+        figure = None
+        if any(one.points for one in series):
+            caption = "Options that no other option of the same arm beats at both. Up and to the right is better."
+            figure = Lines(heading, caption, series, x=numbers[0], y=numbers[1])
+        return Finding(heading, [*text, *self.text()], Table(["", "option", *numbers, ""], rows), figure)
+
+
+def sweep(
+    path: Path,
+    grids: Mapping[str, Grid],
+    measure: Callable[[str, Option], Sequence[float] | None],
+    title: str = "choose settings",
+) -> Sweep:
+    """Try every option of every arm once. What `path` has already is not tried again.
+
+    Args:
+        path: of a JSON file that keeps what was tried.
+        grids: by arm; of one option nothing is measured.
+        measure: of an arm and an option, numbers of which more is better; None if it diverged.
+        title: of the progress bar.
+
+    Raises:
+        Diverged: an arm diverges with every option.
+    """
+    kept: dict[str, list[Any]] = files.read_json(path) if path.exists() else {}
+    options = {
+        arm: [dict(zip(grid, values, strict=True)) for values in product(*grid.values())] for arm, grid in grids.items()
+    }
+    work = [(arm, option) for arm, several in options.items() for option in several if len(several) > 1]
+    with progress(title, len(work)) as bar:
+        for arm, option in work:
+            tried = kept.setdefault(arm, [])
+            if option not in [one for one, _ in tried]:
+                tried.append([option, measure(arm, option)])
+                files.write_json(path, kept)
+            bar.advance(note=f"{arm}: {words(option)}")
+    for arm, tried in kept.items():
+        if tried and all(numbers is None for _, numbers in tried):
+            raise Diverged(f"{arm} diverges with every option: {'; '.join(words(option) for option, _ in tried)}.")
+    tried = {arm: [(o, n) for o, n in kept.get(arm, [])] or [(several[0], None)] for arm, several in options.items()}
+    return Sweep(grids, tried)
+
+
+def frontier(points: Sequence[Sequence[float]]) -> list[list[float]]:
+    """The points that no other point beats at one number without losing at another, sorted."""
+    every = sorted(map(list, points))
+    return [p for p in every if not any(q != p and all(a >= b for a, b in zip(q, p, strict=True)) for q in every)]
+
+
+def words(option: Mapping[str, Any]) -> str:
+    """As "lr 0.01, weight 0.5"."""
+    return ", ".join(
+        f"{key} {value:g}" if isinstance(value, int | float) else f"{key} {value}" for key, value in option.items()
+    )

@@ -1,0 +1,187 @@
+"""Tables and figures that studies have in common: all arms together, task by task, against the base, over a training."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from yosegi import files
+from yosegi.engine.kept import arms, read_arm
+from yosegi.findings import Cell, Dot, Dots, Finding, Lines, Matrix, Point, Reference, Scatter, Series, Table
+from yosegi.library.store import Library
+from yosegi.run import Run
+from yosegi.study.measures import Measure, gained_and_lost
+
+POINTS = 20
+"""Of a curve."""
+
+
+def arms_finding(
+    heading: str,
+    measures: Sequence[Measure],
+    text: Sequence[str] = (),
+    *,
+    arms: Sequence[str] | None = None,
+    note: str = "",
+    figure: int = 0,
+    more: Mapping[str, Mapping[str, Cell]] | None = None,
+) -> Finding:
+    """Every arm by every measure.
+
+    Args:
+        heading: of the finding.
+        measures: a column each.
+        text: said above the table; what the intervals speak of is added.
+        arms: which, and in which order; by default all of the first measure.
+        note: below the table.
+        figure: the measure that is drawn.
+        more: further columns, a cell for each arm.
+    """
+    arms = list(measures[0].scores) if arms is None else arms
+    extra = more or {}
+    columns = ["", *(measure.label for measure in measures), *extra]
+    rows: list[list[Cell]] = [
+        [arm, *(measure.estimate(arm) for measure in measures), *(column.get(arm) for column in extra.values())]
+        for arm in arms
+    ]
+    return Finding(heading, [*text, intervals(measures)], Table(columns, rows, note), dots(measures[figure], arms))
+
+
+def intervals(measures: Sequence[Measure]) -> str:
+    """What the intervals of these measures speak of."""
+    over = {measure.over_tasks for measure in measures}
+    what = (
+        "tasks"
+        if over == {True}
+        else "questions of these tasks"
+        if over == {False}
+        else "tasks, where there are several"
+    )
+    seeds = max((len(seeds) for measure in measures for seeds in measure.scores.values()), default=0)
+    return f"{seeds} seed{'s' * (seeds != 1)}. Intervals: 95 %, over seeds and {what}."
+
+
+def dots(measure: Measure, arms: Sequence[str], title: str = "") -> Dots:
+    """An arm a row, those of one library ("library · router") in one colour, and the base as a line across."""
+    several = any(" · " in arm for arm in arms)
+    shown = [(arm, estimate) for arm in arms if (estimate := measure.estimate(arm)) is not None]
+    rows = [Dot(arm, e.value, e.low, e.high, arm.split(" · ")[0] if several else "") for arm, e in shown]
+    base = measure.mean("base")
+    return Dots(
+        title or measure.label,
+        intervals([measure]),
+        rows,
+        measure.metric,
+        None if base is None else Reference(base, "base"),
+    )
+
+
+def task_by_task(measure: Measure, text: Sequence[str] = ()) -> Finding:
+    """Every arm on every task, mean over seeds: a mean over tasks can hide that one of them decides."""
+    tasks = list(dict.fromkeys(measure.tasks))
+    parts = [measure.of(task) for task in tasks]
+    values = [[part.mean(arm) for part in parts] for arm in measure.scores]
+    names = [short(task) for task in tasks]
+    figure = Matrix(f"{measure.label}, task by task", "Mean over seeds.", list(measure.scores), names, values)
+    return Finding("Task by task", list(text), figure=figure)
+
+
+def two_arms(heading: str, measure: Measure, pairs: Mapping[str, tuple[str, str]], text: Sequence[str]) -> Finding:
+    """Two arms against each other, a point for each task.
+
+    Args:
+        heading: of the finding.
+        measure: by what.
+        pairs: group of points -> the arm on the x axis and that on the y axis.
+        text: said above the table.
+    """
+    points, rows = [], list[list[Cell]]()
+    for task in dict.fromkeys(measure.tasks):
+        part = measure.of(task)
+        for group, (one, other) in pairs.items():
+            if one in part.scores and other in part.scores:
+                points.append(Point(part.mean(one), part.mean(other), short(task), group))
+                rows.append([short(task), group, part.estimate(one), part.estimate(other), part.change(other, one)])
+    x, y = (" / ".join(dict.fromkeys(pair[n] for pair in pairs.values())) for n in (0, 1))
+    figure = Scatter(heading, f"{measure.label}: a point for each task.", points, x, y, diagonal=True)
+    return Finding(heading, list(text), Table(["task", "", x, y, "difference"], rows), figure)
+
+
+def changes(
+    measures: Sequence[Measure], text: Sequence[str] = (), heading: str = "Gained and lost", against: str = "base"
+) -> Finding:
+    """Every arm against the base on the same questions: the change, and how many questions went up and down (mean over seeds)."""
+    arms = [arm for arm in dict.fromkeys(a for m in measures for a in m.scores) if arm != against]
+    columns = [f"{m.label}: {what}" for m in measures for what in ("change", "up", "down")]
+    rows: list[list[Cell]] = []
+    for arm in arms:
+        row: list[Cell] = [arm]
+        for measure in measures:
+            pairs = list(zip(*measure.pairs(arm, against), strict=True))
+            moved = [gained_and_lost(*pair) for pair in pairs]
+            up_down = [round(fmean(counts), 1) for counts in zip(*moved, strict=True)] or [None, None]
+            row += [measure.change(arm, against), *up_down]
+        rows.append(row)
+    note = f"Up and down: questions, mean over seeds. {intervals(measures)}"
+    return Finding(heading, list(text), Table(["", *columns], rows, note))
+
+
+def training_curves(
+    run: Run,
+    experts: Mapping[str, Sequence[str]],
+    y: Callable[[Mapping[str, Any]], float | None],
+    x: Callable[[str, Mapping[str, Any]], float] = lambda arm, row: row["step"],
+) -> list[Series]:
+    """What `metrics.jsonl` says of some trainings: a line for each arm, the mean of its seeds from the lowest to the highest.
+
+    Args:
+        run: whose metrics.
+        experts: arm -> the names of its experts there, one for each seed.
+        y: of a row; None leaves it out.
+        x: of an arm and a row; the step by default.
+    """
+    rows = files.read_jsonl(run.path / "metrics.jsonl") if (run.path / "metrics.jsonl").exists() else []
+    series = []
+    for arm, names in experts.items():
+        found = {
+            name: [(x(arm, row), v) for row in rows if row.get("expert") == name and (v := y(row)) is not None]
+            for name in names
+        }
+        seeds = [points for points in found.values() if points]
+        length = min(map(len, seeds), default=0)
+        width = max(1, length // POINTS)
+        points = []
+        for start in range(0, length - width + 1, width):
+            means = [fmean(v for _, v in seed[start : start + width]) for seed in seeds]
+            points.append(
+                (seeds[0][start + width - 1][0], *(round(v, 4) for v in (fmean(means), min(means), max(means))))
+            )
+        series.append(Series(arm, points))
+    return series
+
+
+def lines(
+    title: str, series: Sequence[Series], x: str, y: str, caption: str = "Mean of the seeds, and their range."
+) -> Lines:
+    """Lines that have points."""
+    return Lines(title, caption, [one for one in series if one.points], x, y)
+
+
+def movement(libraries: Iterable[Library], heading: str = "How far the learnt weights moved") -> Finding:
+    """The arms that learnt weights beside finished experts: a weight that stays where it began has learnt nothing."""
+    found: dict[str, list[float]] = {}
+    for library in libraries:
+        for name in arms(library):
+            if (moved := read_arm(library, name)["training"].get("moved")) is not None:
+                found.setdefault(re.sub(r"^\S+ | s\d+$", "", name), []).append(moved)
+    rows: list[list[Cell]] = [
+        [name, len(some), *(round(number, 4) for number in (fmean(some), min(some), max(some)))]
+        for name, some in found.items()
+    ]
+    text = "Root mean square of a - a₀ over all weights, by arm and learning rate; for the softmax, a is the logit."
+    return Finding(heading, [text], Table(["arm, learning rate", "trained", "mean", "least", "most"], rows))
+
+
+def short(task: str) -> str:
+    """The last part of a task's name."""
+    return task.rpartition("/")[2]
