@@ -6,6 +6,8 @@ from pathlib import Path
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 
+import functools  # noqa: E402
+import inspect  # noqa: E402
 import json  # noqa: E402
 import random  # noqa: E402
 import signal  # noqa: E402
@@ -41,6 +43,31 @@ def pytest_collection_modifyitems(items):
             )
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no GPU on this machine"))
+
+
+def each(names, rows):
+    """Like `pytest.mark.parametrize`, but ONE test: it goes through all rows of the table and lists those that fail."""
+    names, rows = [name.strip() for name in names.split(",")], list(rows)
+    assert rows, "an empty table tests nothing"
+
+    def decorate(test):
+        @functools.wraps(test)
+        def whole_table(**fixtures):
+            failed = []
+            for row in rows:
+                values = dict(zip(names, row if len(names) > 1 else [row], strict=True))
+                try:
+                    test(**values, **fixtures)
+                except Exception as error:
+                    failed.append(f"{', '.join(map(repr, values.values()))[:300]}\n    {type(error).__name__}: {error}")
+            if failed:
+                raise AssertionError(f"{len(failed)} of {len(rows)} rows:\n" + "\n".join(failed))
+
+        parameters = inspect.signature(test).parameters
+        whole_table.__signature__ = inspect.Signature([p for name, p in parameters.items() if name not in names])
+        return whole_table
+
+    return decorate
 
 
 @pytest.fixture(autouse=True)

@@ -157,3 +157,13 @@ def test_a_recipe_with_other_settings_does_not_mix_into_the_same_folder(tmp_path
     with pytest.raises(Invalid, match="seed was 0, is 1"):
         Run(tmp_path, {"recipe": "demo", "seed": 1, "skills": ("a", "b")})
     Run(tmp_path, {"command": "eval", "seed": 1})  # an evaluation knows by itself what it has measured
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_written_down(tmp_path, number):
+    one = Run(tmp_path)
+    one.result({"value": 0.5})
+    for write in (one.result, one.log, lambda row: one.items("a", "b", [row])):
+        with pytest.raises(Invalid, match="A number that is not finite is not written down"):
+            write({"value": {"low": number}})
+    assert one.results() == [{"value": 0.5}] and not (tmp_path / "items").exists()

@@ -6,6 +6,7 @@
       │    ├─ WrongBase                 an expert was trained beside another model
       │    ├─ Corrupt                   a file on disk is damaged; names the file
       │    ├─ Refused                   a foreign adapter we cannot take in without changing what it says
+      │    ├─ NotFinite                 a model's logits are NaN or infinite; nothing is written
       │    └─ Diverged                  the loss became NaN or infinite; says at which step
       ├─ NoData         (FileNotFoundError)   data or weights are not here; says what to fetch and how
       └─ MissingExtra   (ImportError)   an optional dependency; says what to install
@@ -60,6 +61,10 @@ class Corrupt(Invalid):
 
 class Refused(Invalid):
     """A foreign adapter that would not say the same thing here."""
+
+
+class NotFinite(Invalid):
+    """The logits of a model are not finite numbers."""
 
 
 class Diverged(Invalid):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from yosegi.errors import Corrupt
+from yosegi.errors import Corrupt, Invalid
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -74,12 +74,24 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def lines(rows: Iterable[Any]) -> str:
+    """Returns rows as JSONL.
+
+    Raises:
+        Invalid: a row holds NaN or infinity, which JSON does not know.
+    """
+    try:
+        return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    except ValueError as error:
+        raise Invalid(f"A number that is not finite is not written down ({error}).") from error
+
+
 def append(file: BinaryIO, rows: Iterable[dict[str, Any]], *, sync: bool = False) -> None:
     """Add rows to a JSONL file that is open for "ab+" and that nobody else writes to meanwhile.
 
     A killed process may have left half a line at its end: it is cut off, or it would spoil the next one too.
     """
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = lines(rows)
     file.seek(0, os.SEEK_END)
     if file.tell() and file.seek(-1, os.SEEK_END) is not None and file.read() != b"\n":
         file.seek(0)

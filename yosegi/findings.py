@@ -145,8 +145,8 @@ class Series:
     def known(self) -> list[tuple[float, float, float | None, float | None]]:
         """Returns x, y, low and high of every point that has x and y, sorted by x."""
         padded = [(*point, None, None)[:4] for point in self.points]
-        found = [(x, y, low, high) for x, y, low, high in padded if x is not None and y is not None]
-        return sorted(found, key=lambda point: point[0])
+        known = [(x, y, low, high) for x, y, low, high in padded if x is not None and y is not None]
+        return sorted(known, key=lambda point: point[0])
 
 
 @dataclass(config=_EXTRA_FORBIDDEN)
@@ -237,34 +237,24 @@ def load(folder: Path) -> Findings | None:
     try:
         return _FINDINGS.validate_python(files.read_json(path))
     except ValidationError as error:
-        raise Corrupt(f"{path}{_explain(error.errors(include_url=False))}.") from error
+        raise Corrupt(f"{path}: {_explain(error.errors(include_url=False))}.") from error
 
 
 def _explain(errors: list[ErrorDetails]) -> str:
-    """One error as words: its place, counted from 1, then what is wrong there.
+    """One error in words, with its place as in findings[0].table.rows[1][2].
 
     A cell may be one of several types, and pydantic names an error for each: the one that got deepest, or else the last.
     """
-    error = max(reversed(errors), key=lambda error: sum(isinstance(p, int) or p in _FIELDS for p in error["loc"]))
-    place, last = "", ""
-    for part in error["loc"]:
-        if isinstance(part, int):
-            one = last if last == "series" else last.removesuffix("s")
-            place = (
-                place.removesuffix(last) + f"{one} {part + 1}" if place.endswith(last) else f"{place}, cell {part + 1}"
-            )
-        elif part in _FIELDS:
-            place, last = f"{place}, {part}", part
-    context = error.get("ctx", {})
+    paths = [[part for part in error["loc"] if isinstance(part, int) or part in _FIELDS] for error in errors]
+    path, error = max(reversed(list(zip(paths, errors, strict=True))), key=lambda pair: len(pair[0]))
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
     match error["type"]:
         case "missing":
-            return f"{place.removesuffix(f', {last}')} lacks {last}"
+            return f"{place} is missing"
         case "unexpected_keyword_argument":
             return f"{place} has {error['loc'][-1]!r}, which nobody reads"
-        case "union_tag_invalid":
-            return f"{place} is of kind {context['tag']!r}; there are {context['expected_tags']}"
         case "value_error":
-            return f"{place} {context['error']}"
+            return f"{place} {error.get('ctx', {})['error']}"
         case "is_instance_of" | "sequence_str":
             return f"{place} is {repr(error['input'])[:80]}, not a list"
         case _:

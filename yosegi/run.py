@@ -69,7 +69,7 @@ class Run:
             if path.exists():
                 rows = files.read_jsonl(path)
                 kept = [row for row in rows if row.get("step", 0) <= step or other(row)]
-                files.write(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept))
+                files.write(path, files.lines(kept))
 
     def result(self, *rows: dict[str, Any]) -> None:
         """Rows of results.jsonl."""
@@ -83,7 +83,7 @@ class Run:
     def items(self, task: str, model: str, rows: Iterable[dict[str, Any]]) -> str:
         """Write the examples of one task as one model answered them; returns the path for the result row."""
         name = f"items/{_file_name(task)}.{_file_name(model)}.jsonl"
-        files.write(self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        files.write(self.path / name, files.lines(rows))
         return name
 
     def _append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:

@@ -70,7 +70,7 @@ def test_every_source_is_read_and_nothing_else(tmp_path):
 
 
 def test_the_list_rules_over_the_sources(tmp_path, monkeypatch):
-    monkeypatch.setitem(house.SOURCES, "math_en/gsm8k_train", lambda row: row["question"])
+    monkeypatch.setitem(house.SOURCES, "math_en/gsm8k_train", "{question}")
     assert not any("SECRET" in text for text in house.texts(folder_of(tmp_path)))
 
 

@@ -24,7 +24,7 @@ TRAIN = ("train", "--task", "skills/sort", "--library", "shelf", "--run", "r", "
         (["train", "--task", "skills/sort", "--base", "nanoo"], "Did you mean 'nano'?"),
         (["train", "--task", "skills/sort", "--rank", "0"], "rank"),
         (["train", "--task", "skills/sort", "--learning-rate", "fast"], "'--learning-rate'"),
-        (["train", "--task", "jsonl/nowhere.jsonl"], "nowhere.jsonl"),
+        (["train", "--task", "file/nowhere.jsonl"], "nowhere.jsonl"),
         (["train", "--task", "skills/sort", "--targets", "qproj"], "Did you mean 'q_proj'?"),
         (["train", "--task", "skills/sort", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["train", "--task", "skills/sort", "--data", "nowhere"], "nowhere"),
@@ -68,9 +68,9 @@ def test_one_clear_line(refused, tmp_path, words, says):
 
 def test_bad_files(refused, tmp_path):
     (tmp_path / "empty.jsonl").touch()
-    assert "empty" in refused("train", "--task", "jsonl/empty.jsonl")
+    assert "empty" in refused("train", "--task", "file/empty.jsonl")
     (tmp_path / "torn.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "comp\n{}\n')
-    assert "line 2" in refused("train", "--task", "jsonl/torn.jsonl")
+    assert "line 2" in refused("train", "--task", "file/torn.jsonl")
     (tmp_path / "c.yaml").write_text("rnak: 8\n")
     assert "did you mean 'rank'" in refused(*TRAIN, "--config", "c.yaml")
     (tmp_path / "c.yaml").write_text("rank: [8\n")

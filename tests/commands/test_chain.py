@@ -56,9 +56,9 @@ def test_the_chain(yosegi, refused, tmp_path):
 def test_a_users_own_file(yosegi, tmp_path):
     rows = [{"prompt": f"copy {a}{b}:", "completion": f"{a}{b}"} for a in "abcdefgh" for b in "stuvwxyz"]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out, _ = yosegi("train", "--task", "jsonl/mine.jsonl", "--library", "shelf", "--max-steps", 2, "--json")
+    code, out, _ = yosegi("train", "--task", "file/mine.jsonl", "--library", "shelf", "--max-steps", 2, "--json")
     assert code == 0 and json.loads(out)[0]["name"] == "mine" and json.loads(out)[0]["steps"] == 2
-    code, out, _ = yosegi("eval", "--task", "jsonl/mine.jsonl", "--library", "shelf", "--expert", "mine", "--json")
+    code, out, _ = yosegi("eval", "--task", "file/mine.jsonl", "--library", "shelf", "--expert", "mine", "--json")
     assert code == 0 and {row["model"] for row in json.loads(out)} == {"base", "mine"}
 
 

@@ -57,8 +57,8 @@ def test_the_version(yosegi):
 
 
 def test_a_file_that_is_named_as_a_task_is_pointed_to(refused):
-    assert "jsonl/data/mine.jsonl" in refused("train", "--task", "data/mine.jsonl")
-    assert refused("train", "--task", "jsonl").endswith("as in jsonl/NAME.")
+    assert "file/data/mine.jsonl" in refused("train", "--task", "data/mine.jsonl")
+    assert refused("train", "--task", "file").endswith("as in file/NAME.")
 
 
 def test_our_own_warnings_are_one_line():

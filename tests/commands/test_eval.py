@@ -83,9 +83,9 @@ def test_nothing_to_ask(refused):
 @pytest.fixture
 def names(tmp_path):
     """A second name for `nano`, and one that cannot be loaded."""
-    from yosegi.bases import where
+    from yosegi.bases import locate
 
-    (tmp_path / "again").symlink_to(where("nano"))
+    (tmp_path / "again").symlink_to(locate("nano"))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text('{"model_type": "llama"}')
 

@@ -77,7 +77,7 @@ def test_a_general_expert_is_taken_out_of_all(yosegi, shelf):
     found, card = shelf["b-minus-wiki"], shelf.card("b-minus-wiki")
     wanted = shelf["b"].delta("model.q") - shelf["wiki"].delta("model.q")
     torch.testing.assert_close(found.delta("model.q"), wanted, atol=1e-5, rtol=0)
-    assert card["parents"] == ["b", "wiki"] and card["recipe"]["subtract"] == "wiki" and card["task"] == ["task b"]
+    assert card["parents"] == ["b", "wiki"] and card["training"]["subtract"] == "wiki" and card["task"] == ["task b"]
     code, out, _ = yosegi("library", "subtract", "shelf", "wiki", "--overwrite")
     assert code == 0 and "5 experts" in out and len(shelf) == 11, "what was subtracted is not subtracted from again"
 

@@ -56,7 +56,7 @@ def test_it_is_the_merge_with_these_arguments(yosegi, shelf, tmp_path, method, h
     for layer in want.factors:
         torch.testing.assert_close(shelf["both"].delta(layer), want.delta(layer))
     card = json.loads(out)
-    assert card["recipe"] == want.card["recipe"] and card["parents"] == ["maths", "code"]
+    assert card["training"] == want.card["training"] and card["parents"] == ["maths", "code"]
     assert card["relative_error"] == want.card["relative_error"]
     assert card.get("truncation_error") == want.card.get("truncation_error")
 
@@ -72,7 +72,7 @@ def test_the_readme_makes_it_again(yosegi, shelf):
     assert yosegi(*shlex.split(line)[1:], "--library", "shelf", "--overwrite")[0] == 0
     for layer in first.factors:
         assert torch.equal(first.delta(layer), shelf["both"].delta(layer))
-    assert first.card["recipe"] == shelf["both"].card["recipe"]
+    assert first.card["training"] == shelf["both"].card["training"]
 
 
 def test_it_tells_both_errors(yosegi, shelf):

@@ -15,7 +15,7 @@ def texts(tmp_path):
     for name, words in (("law", "the rail is long "), ("food", "cook the rice well ")):
         rows = [{"text": words * n, "split": "valid" if n > 9 else "train"} for n in range(1, 12)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return "jsonl/law.jsonl", "jsonl/food.jsonl"
+    return "file/law.jsonl", "file/food.jsonl"
 
 
 @pytest.mark.parametrize("fleet", [False, True], ids=["one", "fleet"])

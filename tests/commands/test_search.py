@@ -53,7 +53,7 @@ def test_keep(yosegi, refused, shelf, tmp_path):
     code, out, _ = yosegi(*kept, "--keep", "both")
     assert code == 0 and "--expert both" in out
     card = files.read_json(tmp_path / "shelf" / "both" / "expert.json")
-    assert card["recipe"]["search"]["chosen"] == best["chosen"]
+    assert card["training"]["search"]["chosen"] == best["chosen"]
     assert yosegi(*kept, "--keep", "both")[0] == 0, "the same command again has nothing to do"
     assert files.read_json(tmp_path / "shelf" / "both" / "expert.json") == card
     code, out, _ = yosegi("merge", "--library", "shelf", "--config", "r/best.yaml", "--name", "again")

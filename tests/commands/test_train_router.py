@@ -18,8 +18,8 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert "yosegi train-router --library shelf --router centroid" in refused(*EVAL, "--router", "centroid")
 
     code, out, _ = yosegi(*FIT, "--router", "centroid", "--limit", 3)
-    assert code == 0 and "centroid: trained for 3 experts on 3 tasks" in out
-    assert "has an arm called 'centroid'" in refused(*FIT, "--router", "centroid")
+    assert code == 0 and "centroid-router: trained for 3 experts on 3 tasks" in out
+    assert "has an arm called 'centroid-router'" in refused(*FIT, "--router", "centroid")
     assert yosegi(*FIT, "--router", "centroid", "--limit", 3, "--overwrite", "--temperature", "0.1")[0] == 0
     assert yosegi(*FIT, "--router", "phatgoose", "--steps", 2, "--batch-size", 2)[0] == 0
     assert yosegi(*FIT, "--router", "predictor", "--steps", 20, "--limit", 5)[0] == 0
@@ -29,7 +29,7 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     more = ("--task", "skills/sort", "--task", "skills/succ", "--task", "skills/add", *two)
     assert yosegi(*FIT, "--router", "predictor", "--name", "wider", "--steps", 2, "--limit", 2, *more)[0] == 0
 
-    card = files.read_json(tmp_path / "shelf" / "arms" / "centroid" / "arm.json")
+    card = files.read_json(tmp_path / "shelf" / "arms" / "centroid-router" / "arm.json")
     assert (
         card["router_args"] == {"temperature": 0.1} and card["training"]["limit"] == 3 and len(card["data_hash"]) == 12
     )
@@ -38,15 +38,15 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert wider["router_args"]["tasks"] == ["skills/sort", "skills/succ", "skills/add"]
     metrics = files.read_jsonl(tmp_path / "f" / "metrics.jsonl")
     assert {row["expert"] for row in metrics} == {
-        "predictor",
+        "predictor-router",
         "wider",
-        *(f"phatgoose {e}" for e in ("sort", "reverse", "succ")),
+        *(f"phatgoose-router {e}" for e in ("sort", "reverse", "succ")),
     }
 
     code, out, _ = yosegi("library", "routers", "shelf")
     assert code == 0 and "5 routers" in out and "retrieval" in out and "gone" not in out
 
-    names = ["centroid", "phatgoose", "predictor", "near", "wider"]
+    names = ["centroid-router", "phatgoose-router", "predictor-router", "near", "wider"]
     arms = [word for name in [*names, "spectr"] for word in ("--router", name)]
     code, out, err = yosegi(*EVAL, *arms)
     assert code == 0, err
@@ -55,10 +55,10 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert list(by_name) == ["base", *names, "spectr"]
     assert (
         by_name["near"]["router"] == "retrieval"
-        and by_name["near"]["trainable_params"] < by_name["predictor"]["trainable_params"]
+        and by_name["near"]["trainable_params"] < by_name["predictor-router"]["trainable_params"]
     )
     routing = files.read_json(tmp_path / "e" / "routing.json")["routers"]
-    assert {"centroid", "phatgoose", "predictor", "spectr"} <= set(routing)
+    assert {"centroid-router", "phatgoose-router", "predictor-router", "spectr"} <= set(routing)
     assert json.loads(yosegi(*EVAL, *arms)[1]) == rows, "nothing is measured twice"
 
     assert "No router is called 'nearr'. Did you mean 'near'" in refused(*EVAL, "--router", "nearr")
@@ -67,9 +67,9 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert "'near' was made with another expert 'sort'" in refused(*EVAL, "--router", "near")
     assert yosegi("library", "rm", "shelf", "succ")[0] == 0
     assert "yosegi train-router --router" in refused(*EVAL, "--router", "wider")
-    assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid", "--router")
-    assert yosegi("library", "rm", "shelf", "centroid", "--router")[0] == 0
-    assert "centroid" not in yosegi("library", "routers", "shelf")[1]
+    assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid-router", "--router")
+    assert yosegi("library", "rm", "shelf", "centroid-router", "--router")[0] == 0
+    assert "centroid-router" not in yosegi("library", "routers", "shelf")[1]
     assert "succ (gone)" in yosegi("library", "routers", "shelf")[1]
     assert json.loads(yosegi("library", "routers", "shelf", "--json")[1])["near"]["router"] == "retrieval"
 
@@ -142,7 +142,7 @@ def test_cat_is_fitted_folded_and_answers_the_same(yosegi, refused, tmp_path):
     )
     assert "looks at its input" in _unfoldable(yosegi, refused)
     code, out, _ = yosegi("library", "fold", "shelf", "soup")
-    assert code == 0 and "soup: 2 experts as soup hears them, rank 16, relative error 0.0000" in out
+    assert code == 0 and "soup-folded: 2 experts as soup hears them, rank 16, relative error 0.0000" in out
     assert yosegi("library", "fold", "shelf", "soup", "--name", "cut", "--rank", 4)[0] == 0
     rows = json.loads(yosegi(*EVAL, "--router", "soup", "--expert", "cut")[1])
     assert {"soup", "cut"} <= {row["model"] for row in rows}
@@ -150,4 +150,4 @@ def test_cat_is_fitted_folded_and_answers_the_same(yosegi, refused, tmp_path):
 
 def _unfoldable(yosegi, refused):
     assert yosegi(*FIT, "--router", "softmax", "--steps", 2, "--limit", 4, "--learning-rate", "0.05")[0] == 0
-    return refused("library", "fold", "shelf", "softmax")
+    return refused("library", "fold", "shelf", "softmax-router")

@@ -25,7 +25,7 @@ def test_the_drawer_was_walked():
 def test_a_base_is_a_folder_or_says_how_to_get_it(name, monkeypatch, tmp_path):
     monkeypatch.setenv("YOSEGI_CACHE", str(tmp_path))
     try:
-        assert (Path(bases.where(name)) / "config.json").is_file()
+        assert (Path(bases.locate(name)) / "config.json").is_file()
     except NoData as error:
         assert "yosegi run" in str(error) and "\n" not in str(error)
 
@@ -48,7 +48,7 @@ def test_the_embedded_base(nano):
 
 @pytest.fixture
 def copied(tmp_path):
-    return Path(shutil.copytree(bases.where("nano"), tmp_path / "base", ignore=shutil.ignore_patterns("__pycache__")))
+    return Path(shutil.copytree(bases.locate("nano"), tmp_path / "base", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 def test_a_folder_is_a_base_and_its_hash_is_that_of_its_weights(nano, copied):
@@ -110,6 +110,49 @@ def test_a_damaged_base_is_named_in_one_line(copied, spoil):
     assert str(copied) in str(error.value) and "\n" not in str(error.value)
 
 
+def tokens(folder, **changes):
+    """Changes special tokens of a folder's tokenizer."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | changes))
+
+
+def test_a_tokenizer_without_an_end_is_refused_in_one_line(copied):
+    tokens(copied, eos_token=None)
+    with pytest.raises(Corrupt, match="has no end-of-text token: set eos_token in its tokenizer_config.json") as error:
+        bases.load(str(copied))
+    assert "\n" not in str(error.value)
+
+
+def test_a_token_to_pad_with_is_the_end_where_there_is_none(copied, capsys):
+    tokens(copied, pad_token=None)
+    tokenizer = bases.load(str(copied), device="cpu").tokenizer
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 1 and capsys.readouterr().err == ""
+
+
+def test_a_token_to_pad_with_outside_the_embedding_is_replaced_and_said(copied, capsys):
+    tokens(copied, pad_token="[PAD]")
+    base = bases.load(str(copied), device="cpu")
+    assert base.tokenizer.pad_token_id == base.tokenizer.eos_token_id == 1
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert line.startswith("Warning: [PAD] is outside the 287 embeddings")
+    batch = base.tokenizer(["3+4=", "capital of Japan:"], padding=True, return_tensors="pt")
+    assert base.model(**batch).logits.isfinite().all()
+
+
+def test_an_end_outside_the_embedding_is_refused(copied):
+    tokens(copied, eos_token="[END]")
+    with pytest.raises(Corrupt, match=r"does not fit the model: '\[END\]' is outside its 287 embeddings"):
+        bases.load(str(copied))
+
+
+def test_the_tokenizer_of_another_model_is_refused(copied):
+    content = json.loads((copied / "tokenizer.json").read_text())
+    content["model"]["vocab"]["strange"] = 287
+    (copied / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(Corrupt, match="does not fit the model: 'strange' is outside its 287 embeddings"):
+        bases.load(str(copied))
+
+
 def test_a_pickle_is_never_read(copied):
     class Bomb:
         def __reduce__(self):
@@ -130,6 +173,8 @@ def test_names_that_lead_nowhere():
     with pytest.raises(NoData, match="'nobody/nothing' is no folder and could not be fetched") as error:
         bases.load("nobody/nothing")
     assert "\n" not in str(error.value)
+    with pytest.raises(NoData, match="Repo id must use alphanumeric"):
+        bases.load("nobody/nothing@main")
 
 
 def test_a_small_base_is_computed_by_one_thread_unless_the_environment_says_otherwise():

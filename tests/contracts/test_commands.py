@@ -174,7 +174,7 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("train-router --router task_table", "it learns together with its experts"),
         ("train-router --router centroid --library nowhere", "nowhere"),
         ("train-router --router centroid --name a/b", "path separator"),
-        ("train-router --router centroid --name arrow", "A router cannot be called 'arrow'"),
+        ("train-router --router centroid --name arrow", "cannot be called 'arrow'"),
         ("train-router --router centroid --mix output", "Did you mean 'outputs'"),
         ("train-router --router centroid --encoder x", "No argument of centroid is called 'encoder'"),
         ("eval --task skills/add --library nowhere --merge svdd", "Did you mean 'svd'"),

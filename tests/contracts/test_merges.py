@@ -132,4 +132,4 @@ def test_the_result_says_what_was_lost(method):
         want = sum(w * e.delta(layer).double() for w, e in zip(weights, experts, strict=True))
         lost, total = lost + (merged.delta(layer) - want).square().sum(), total + want.square().sum()
     assert merged.card["relative_error"] == pytest.approx(float((lost / total).sqrt()), abs=1e-5)
-    assert merged.card["recipe"]["merge"] == method
+    assert merged.card["training"]["merge"] == method

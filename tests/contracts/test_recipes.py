@@ -11,7 +11,7 @@ from yosegi.reporting import report
 from yosegi.run import Run
 
 RECIPES = registry.names("recipes")
-LONG = {"domain", "insights", "lora_par", "loramoe", "mbc_arrow", "pretrain_house", "pretrain_nano"}
+LONG = {"domain", "loramoe", "pretrain_house", "pretrain_nano"}
 """Still to be carved; nothing is added to these."""
 
 

@@ -44,16 +44,16 @@ def parts(name, most=3):
 
 def every(names):
     """Parts are asked for when the test runs, not when it is collected: that is when there is data."""
-    return [pytest.param(name, marks=() if name in MADE_UP else pytest.mark.data) for name in names if name != "jsonl"]
+    return [pytest.param(name, marks=() if name in MADE_UP else pytest.mark.data) for name in names if name != "file"]
 
 
-@pytest.fixture(params=[*every(NAMES), "jsonl"])
+@pytest.fixture(params=[*every(NAMES), "file"])
 def names(request, tmp_path):
-    if request.param != "jsonl":
+    if request.param != "file":
         return parts(request.param)
     rows = [{"prompt": f"What is {i} plus {i}?", "completion": f" {2 * i}"} for i in range(60)]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    return [f"jsonl/{tmp_path}/own.jsonl"]
+    return [f"file/{tmp_path}/own.jsonl"]
 
 
 def available(task):
@@ -69,7 +69,7 @@ def available(task):
 
 
 def test_the_drawer_was_walked():
-    assert {"gsm8k", "gsm_hard", "jsonl", "mbpp", "mgsm_ja", "natural_instructions", "skills", "terms"} <= set(NAMES)
+    assert {"gsm8k", "gsm_hard", "file", "mbpp", "mgsm_ja", "natural_instructions", "skills", "terms"} <= set(NAMES)
     assert {"aqua", "jcommonsenseqa", "jmmlu", "math", "mawps", "mawps_ja", "mmlu"} <= set(NAMES)
 
 
@@ -178,7 +178,7 @@ def test_an_unknown_part_or_split_is_refused(name):
         load(parts(name)[0]).examples("no_such_split")
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in MADE_UP and n != "jsonl"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in MADE_UP and n != "file"])
 def test_without_data_one_line_says_what_to_fetch(name, tmp_path):
     """In a process of its own: offline, and with an empty data folder."""
     parts = {"natural_instructions": "task073_commonsenseqa_answer_generation", "terms": "law", "corpus": "law"}

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.estimate.conftest import config
-from yosegi.bases import where
+from yosegi.bases import locate
 from yosegi.core.model import linears
 from yosegi.core.model import shape as shape_of_linear
 from yosegi.errors import Invalid, UnknownName
@@ -54,7 +54,7 @@ def test_what_the_picture_does_not_show_is_counted():
 def test_the_config_of_a_base():
     from transformers import AutoConfig
 
-    shape = of_config("nano", AutoConfig.from_pretrained(where("nano")))
+    shape = of_config("nano", AutoConfig.from_pretrained(locate("nano")))
     assert (shape.hidden, shape.layers, shape.tied) == (128, 4, True) and shape.more == 0
 
 

@@ -21,7 +21,7 @@ from yosegi.tasks import load
 def two(nano, tmp_path):
     """`nano`, and a folder with the same base, its last layer forgotten."""
     folder = tmp_path / "worse"
-    shutil.copytree(bases.where("nano"), folder)
+    shutil.copytree(bases.locate("nano"), folder)
     import safetensors.torch
 
     weights = safetensors.torch.load_file(folder / "model.safetensors")
@@ -100,7 +100,7 @@ def test_one_that_does_not_fit_is_not_loaded(two, loaded, tmp_path, monkeypatch)
 
 def test_the_size_is_that_of_the_parameters(nano, tmp_path):
     assert size("nano") == 4 * sum(p.numel() for p in nano.model.parameters())
-    assert size(str(tmp_path)) == 0
+    assert size(str(tmp_path)) is None
 
 
 def test_twice_the_same_or_no_questions_is_refused(tmp_path):
@@ -114,7 +114,7 @@ def test_twice_the_same_or_no_questions_is_refused(tmp_path):
 def test_real_terms_on_house_and_nano(tmp_path):
     names = ["nano"]
     try:
-        bases.where("house")
+        bases.locate("house")
         names.append("house")
     except bases.YosegiError:
         pass  # it takes an hour to make

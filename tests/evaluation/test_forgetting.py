@@ -7,7 +7,7 @@ from yosegi.engine.arm import Arm
 from yosegi.errors import NoData
 from yosegi.evaluation.forgetting import PROBES, TABLES, forgetting, probes
 from yosegi.reporting.forgetting import forgetting as kept
-from yosegi.reporting.forgetting import say_kept
+from yosegi.reporting.forgetting import print_forgetting
 from yosegi.reporting.read import read
 from yosegi.run import Run
 from yosegi.tasks import load
@@ -48,7 +48,7 @@ def test_rows_are_marked_and_the_report_finds_them(nano, pair, tmp_path, capsys)
     found = read([tmp_path])
     (adder,) = kept(found, found.models)
     assert (adder.model, [c.questions for c in adder.changes]) == ("adder", [10, 10])
-    say_kept(tmp_path)
+    print_forgetting(tmp_path)
     assert capsys.readouterr().out.startswith("General knowledge, adder: ")
 
 

@@ -50,15 +50,15 @@ def test_rows_are_what_the_items_say(nano, pair, asked, tmp_path):
 
 def test_an_interrupted_evaluation_goes_on(nano, pair, asked, tmp_path, monkeypatch):
     run, arms = Run(tmp_path), [Arm("base"), Arm("adder", pair[:1])]
-    answer, calls = measure.answer, []
+    generate, calls = measure.generate, []
 
     def stops_at_the_third(*arguments, **named):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return answer(*arguments, **named)
+        return generate(*arguments, **named)
 
-    monkeypatch.setattr(measure, "answer", stops_at_the_third)
+    monkeypatch.setattr(measure, "generate", stops_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         evaluate(nano, arms, asked, run, limit=4)
     rows = evaluate(nano, arms, asked, run, limit=4)

@@ -32,13 +32,13 @@ def test_weights_sum_to_one_and_padding_has_no_say(nano, pair):
     assert len(weights) == len(found["layers"]) == len(pair[0].factors)
     assert all(sum(layer) == pytest.approx(1, abs=2 * FOUR_DIGITS) for layer in weights)
     lengths = [len(a["tokens"][0]["text"]) for a in alone]
-    for key in ("tasks", "heard"):
+    for key in ("tasks", "active"):
         mean = [
             sum(n * a[key][task.name][0][e] for n, a in zip(lengths, alone, strict=True)) / sum(lengths)
             for e in range(2)
         ]
         assert found[key][task.name][0] == pytest.approx(mean, abs=2 * FOUR_DIGITS)
-    assert found["heard"] == found["tasks"], "one expert a token: who is heard has all the weight"
+    assert found["active"] == found["tasks"], "one expert a token: who is heard has all the weight"
     assert all(entropy == pytest.approx(0, abs=1e-6) for entropy in found["entropy"][task.name])
     (token,) = found["tokens"]
     assert "".join(token["text"]).startswith(examples[0].prompt) and len(token["weights"]) == len(token["text"])
@@ -78,26 +78,26 @@ SHORT = [Example("x", "1+2=", "3")]
 def test_one_weight_for_all_tokens_for_each_sequence_and_for_each_token(nano, pair, monkeypatch):
     one = traced(nano, pair, torch.tensor([[0.75, 0.25]]), SHORT, monkeypatch)
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert one["tasks"]["t"][0] == [0.75, 0.25] and one["heard"]["t"][0] == [1, 1]
+    assert one["tasks"]["t"][0] == [0.75, 0.25] and one["active"]["t"][0] == [1, 1]
     assert one["entropy"]["t"][0] == pytest.approx(entropy, abs=FOUR_DIGITS)
     assert one["cv"]["t"][0] == one["balance"][0] == 0.5, "0.25 beside a mean of 0.5"
     assert one["tokens"][0]["chosen"] == ["0"] * len(one["layers"]), "one number where it is the same for every token"
 
     same = traced(nano, pair, torch.tensor([[1.0, 0.0], [0.0, 1.0]])[:, None, None], [*SHORT, *SHORT], monkeypatch)
-    assert same["tasks"]["t"][0] == same["heard"]["t"][0] == [0.5, 0.5] and same["entropy"]["t"][0] == 0
+    assert same["tasks"]["t"][0] == same["active"]["t"][0] == [0.5, 0.5] and same["entropy"]["t"][0] == 0
     assert same["cv"]["t"][0] == 0 and same["tokens"][0]["chosen"][0] == "0"
 
     n = len(one["tokens"][0]["text"])
     w_BTHE = torch.zeros(1, 99, 1, 2)
     w_BTHE[:, 0, :, 0] = w_BTHE[:, 1, :, 1] = 1.0  # then silence: the base alone
     each = traced(nano, pair, w_BTHE, SHORT, monkeypatch)
-    assert each["heard"]["t"][0] == pytest.approx([1 / n, 1 / n], abs=FOUR_DIGITS)
+    assert each["active"]["t"][0] == pytest.approx([1 / n, 1 / n], abs=FOUR_DIGITS)
     assert each["tokens"][0]["chosen"][0] == " ".join(["0", "1", *["-1"] * (n - 2)])
 
 
 def test_of_several_heads_one_is_enough_to_be_heard(nano, pair, monkeypatch):
     found = traced(nano, pair, torch.tensor([[1.0, 0.0], [0.5, 0.5]]), SHORT, monkeypatch, heads=2)
-    assert found["tasks"]["t"][0] == [0.75, 0.25] and found["heard"]["t"][0] == [1, 1]
+    assert found["tasks"]["t"][0] == [0.75, 0.25] and found["active"]["t"][0] == [1, 1]
     assert found["entropy"]["t"][0] == pytest.approx(math.log(2) / 2, abs=FOUR_DIGITS), (
         "of each head, not of their mean"
     )
@@ -119,7 +119,7 @@ def test_an_expert_is_not_heard_in_a_layer_it_does_not_have(nano, pair, router):
     finally:
         banks.detach()
     for name, mean, heard, cv in zip(
-        found["layers"], found["tasks"]["t"], found["heard"]["t"], found["cv"]["t"], strict=True
+        found["layers"], found["tasks"]["t"], found["active"]["t"], found["cv"]["t"], strict=True
     ):
         assert (heard[1] > 0) == (mean[1] > 0) == ("mlp" in name)
         assert cv == 0 if "mlp" not in name else cv >= 0, "among one expert there is nothing to share"
@@ -136,7 +136,7 @@ def test_many_tasks_experts_and_tokens_stay_a_small_file(nano, pair, monkeypatch
     assert "averaged" not in whole and blocks["averaged"] == few["averaged"] == len(whole["layers"]) == 28
     assert blocks["layers"] == [f"model.layers.{i}" for i in range(4)]
     assert few["layers"] == ["model.layers.0 +", "model.layers.2 +"]
-    for key in ("tasks", "heard"):
+    for key in ("tasks", "active"):
         mean = [
             sum(row[0] for row in whole[key]["task 3"][:7]) / 7,
             sum(row[0] for row in whole[key]["task 3"][:14]) / 14,
@@ -187,6 +187,8 @@ def test_a_decoder_beside_an_encoder_reads_tokens_of_its_own(nano, t5):
         ]
         assert [line != "" for line in found["tokens"][0]["chosen"]] == reads and True in reads and False in reads
         steps = {
-            round(len(answer + ".") * row[0], 2) % 1 for row, r in zip(found["heard"]["t"], reads, strict=True) if not r
+            round(len(answer + ".") * row[0], 2) % 1
+            for row, r in zip(found["active"]["t"], reads, strict=True)
+            if not r
         }
         assert steps <= {0.0, 1.0}, "shares of the answer's own tokens"

@@ -47,3 +47,12 @@ def test_experts_of_rslora_are_merged_at_their_own_size(make, peer, tmp_path):
         want = 0.5 * added("a", layer) + 0.5 * added("b", layer)
         torch.testing.assert_close(merged.delta(layer), want, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(added("theirs", layer), 4**0.5 * want, atol=1e-5, rtol=1e-5)
+
+
+def test_padding_adds_no_rank():
+    A, B = torch.randn(2, 3, 5), torch.randn(2, 4, 3)
+    A[1, 1:], B[1, :, 1:] = 0, 0
+    got_A, got_B = cat(A, B, torch.tensor([0.5, 2.0]))
+    assert got_A.shape == (4, 5)
+    torch.testing.assert_close(got_B @ got_A, 0.5 * B[0] @ A[0] + 2 * B[1] @ A[1])
+    assert cat(torch.zeros(2, 3, 5), B, torch.ones(2))[0].shape == (1, 5)

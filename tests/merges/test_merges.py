@@ -68,9 +68,7 @@ def test_layers_that_some_lack():
     assert set(merged.factors) == set(SHAPES)
     for layer in SHAPES:
         torch.testing.assert_close(dense(merged, layer), want[layer], atol=1e-4, rtol=0)
-    assert (
-        merged.factors["q"].rank == 4 and merged.factors["v"].rank == 6
-    )  # each padded to the widest that has the layer
+    assert merged.factors["q"].rank == 4 and merged.factors["v"].rank == 5
 
 
 @pytest.mark.parametrize("method", ["cat", "svd", "linear", "task_arithmetic"])
@@ -175,3 +173,23 @@ def test_a_method_from_outside(monkeypatch):
     merged = merge([expert], "theirs:Double", times=3.0)
     torch.testing.assert_close(merged.delta("q"), 3 * expert.delta("q"))
     assert merged.card["relative_error"] == pytest.approx(2, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["cat", "svd", "ties"])
+def test_weights_by_layer(method):
+    """Every layer by its own weights; an expert of weight 0 is not in a layer, and no layer is merged that is not named."""
+    experts = [make("a"), make("b", rank=3), make("c")]
+    weights = {"q": [0.5, 0.0, 2.0], "v": [0.0, 0.0, 1.0]}
+    merged = merge(experts, method, weights, **({"density": 1.0} if method == "ties" else {}))
+    assert merged.card["parents"] == ["a", "c"] and merged.card["training"]["weights"] == {
+        "q": [0.5, 2.0],
+        "v": [0.0, 1.0],
+    }
+    torch.testing.assert_close(dense(merged, "v"), dense(experts[2], "v"), atol=1e-5, rtol=1e-4)
+    if method == "cat":
+        torch.testing.assert_close(dense(merged, "q"), summed(experts, [0.5, 0.0, 2.0])["q"], atol=1e-5, rtol=1e-4)
+    assert set(merge(experts, method, {"q": [1.0, 1.0, 1.0]}).factors) == {"q"}
+    with pytest.raises(Invalid, match="3 experts need 3 weights; 2"):
+        merge(experts, method, {"q": [1.0, 1.0]})
+    with pytest.raises(Invalid, match="nothing to merge"):
+        merge(experts, method, {"q": [0.0, 0.0, 0.0]})

@@ -141,7 +141,7 @@ def write_run(
         return [score / sum(scores) for score in scores]
 
     def router(sharp: float) -> dict[str, Any]:
-        heard = {task: [shares(task, sharp * (0.4 + layer / 8)) for layer in range(12)] for task in tasks}
+        weights = {task: [shares(task, sharp * (0.4 + layer / 8)) for layer in range(12)] for task in tasks}
         texts = {
             "skills/wp_ja": ["りん", "ご", "が", "12", "個", "あり", "ます", "。", "4", "個", "もら", "い", "ました", "。", "全部", "で", "何", "個", "?"],
             "skills/reverse": ["rev", "erse", " ", "ab", "cd", "e", ":"],
@@ -149,9 +149,9 @@ def write_run(
         tokens = [
             {"task": k, "text": t, "weights": [shares(k, sharp * random.random()) for _ in t]} for k, t in texts.items()
         ]
-        entropy = {t: [-sum(w * math.log(w) for w in row) for row in rows] for t, rows in heard.items()}
+        entropy = {t: [-sum(w * math.log(w) for w in row) for row in rows] for t, rows in weights.items()}
         layers = [f"model.layers.{i // 2}.mlp.{'up' if i % 2 else 'down'}_proj" for i in range(12)]
-        return {"layers": layers, "tasks": heard, "entropy": entropy, "tokens": tokens}
+        return {"layers": layers, "tasks": weights, "entropy": entropy, "tokens": tokens}
 
     routing = {"experts": EXPERTS, "routers": {"arrow": tell(router(1.0)), "uniform": router(0.0)}}  # one as of before
     (path / "findings.json").write_text(json.dumps(FINDINGS, ensure_ascii=False))
@@ -181,12 +181,12 @@ def write_run(
 
 def tell(router: dict[str, Any]) -> dict[str, Any]:
     """The same with its load and its choices, as runs have told them since."""
-    heard = {task: [[float(w > 0.1) for w in row] for row in rows] for task, rows in router["tasks"].items()}
+    active = {task: [[float(w > 0.1) for w in row] for row in rows] for task, rows in router["tasks"].items()}
     cv = {task: [statistics.pstdev(row) * len(row) for row in rows] for task, rows in router["tasks"].items()}
     for token in router["tokens"]:
         best = " ".join(str(row.index(max(row))) for row in token["weights"])
         token |= {"chosen": [best] * (len(router["layers"]) - 1) + ["1"], "left_out": 9}
-    return {**router, "heard": heard, "cv": cv, "balance": [0.25] * len(router["layers"])}
+    return {**router, "active": active, "cv": cv, "balance": [0.25] * len(router["layers"])}
 
 
 FINDINGS: dict[str, Any] = {
@@ -247,7 +247,7 @@ FINDINGS: dict[str, Any] = {
 
 
 @pytest.fixture
-def said() -> dict[str, Any]:
+def findings() -> dict[str, Any]:
     """Findings that a test may change."""
     return copy.deepcopy(FINDINGS)
 

@@ -2,7 +2,7 @@
 
 import json
 
-from yosegi.reporting.answers import answers
+from yosegi.reporting.answers import answers, in_turn
 from yosegi.reporting.read import read
 
 
@@ -22,7 +22,7 @@ def test_seeds_models_and_the_base(tmp_path):
     ]  # fmt: skip
     write(tmp_path / "r", rows, {"base0": "110", "x0": "011", "x1": "010"})
     (one,) = answers(read([tmp_path / "r"]), ["base", "x"])
-    assert (one.task, one.base, one.chance, list(one.said)) == ("t", "base", 0.25, ["base", "x"])
+    assert (one.task, one.base, one.chance, list(one.rows)) == ("t", "base", 0.25, ["base", "x"])
     assert one.ids("base", "x") == ["q0", "q1", "q2"]
     assert one.scores("x", one.ids("x")) == [[0, 1, 1], [0, 1, 0]] and one.mean("x", ["q2", "q1"]) == [0.5, 1]
 
@@ -41,3 +41,7 @@ def test_bases_against_each_other_have_no_reference(tmp_path):
 def test_a_task_without_items_is_passed_over(tmp_path):
     write(tmp_path / "r", [{"model": "x", "task": "t", "metric": "m", "value": 1.0}], {})
     assert list(answers(read([tmp_path / "r"]), ["x"])) == []
+
+
+def test_in_turn():
+    assert in_turn([[1, 2, 3], [], [4, 5]]) == [1, 4, 2, 5, 3] and in_turn([]) == []

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -50,3 +51,18 @@ def test_only_finite_numbers_are_known():
 
 def test_a_cut_is_seen():
     assert format.cut("abcdef", 6) == "abcdef" and format.cut("abcdefg", 6) == "abcde…"
+
+
+def test_a_nested_configuration_becomes_rows():
+    value = {"a": {"b": 1, "c": [1, 2]}, "d": None, "e": {}}
+    assert format.flat(value) == [("a.b", "1"), ("a.c", "1 2"), ("d", ""), ("e", "{}")]
+    assert format.flat("only this") == [("value", "only this")]
+
+
+def test_of_a_long_prompt_the_end_is_shown():
+    assert format.one_line("a\n b", 9) == "a b" and format.one_line("p" + " x" * 99, 9) == "…" + ("p" + " x" * 99)[-9:]
+
+
+def test_json_cannot_end_its_script():
+    text = format.json_for_page({"a": "</script><!-- & 日本"})
+    assert not set("<>&") & set(text) and json.loads(text) == {"a": "</script><!-- & 日本"} and "日本" in text

@@ -130,7 +130,7 @@ def test_intervals_and_seeds_are_told_on_hover(kept_run, page):
 
 def test_comparisons_say_what_the_files_say(kept_run, page):
     rows = {(r["model"], r["task"]): r for r in read_jsonl(kept_run / "results.jsonl") if "against" in r}
-    lines = [row for row in page.table("compared") if row[0][1] != "model"]
+    lines = [row for row in page.table("comparisons") if row[0][1] != "model"]
     assert len(lines) == len(rows) == 25
     for line in lines:
         row = rows[line[0][1], line[1][1]]
@@ -167,7 +167,7 @@ def test_pairs_ledgers_and_the_audit_count_what_the_items_say(kept_run, page):
     assert "when all are judged together (Holm)" in page.text
     assert page.text.count("p against the reference") == 5
     unread = sum(not i["parsed"] for r in rows for i in read_jsonl(kept_run / r["items"]))
-    audited = [row for row in page.table("unread") if row[0][1] in {r["task"] for r in rows}]
+    audited = [row for row in page.table("extraction") if row[0][1] in {r["task"] for r in rows}]
     assert unread and sum(int(row[3][1].split()[0]) for row in audited) == unread and "(nothing)" in page.text
 
 
@@ -214,8 +214,8 @@ def test_routing_says_what_the_file_says(kept_run, page):
     lines = [row for row in page.table("routing") if len(row) == 7 and row[0][1] != "task"]
     assert [row[0][1] for row in lines] == list(router["tasks"])
     for row in lines:
-        heard, cv = router["heard"][row[0][1]], router["cv"][row[0][1]]
-        assert row[5][1] == f"{sum(map(sum, heard)) / len(heard):.2f}" and row[6][1] == f"{sum(cv) / len(cv):.2f}"
+        active, cv = router["active"][row[0][1]], router["cv"][row[0][1]]
+        assert row[5][1] == f"{sum(map(sum, active)) / len(active):.2f}" and row[6][1] == f"{sum(cv) / len(cv):.2f}"
     assert page.text.count("Entropy by layer") == 2 and page.text.count("Imbalance of the load by layer") == 1
     grids = [a for tag, a in page.tags if tag == "svg" and "chosen" in a.get("class", "")]
     assert len(grids) == len(router["tokens"]), "of the router that told them"
@@ -278,24 +278,9 @@ def test_the_page_asks_nobody_for_anything(page, text_of_page):
     assert not re.search(r"https?://|//\w+\.\w+/|@import|url\((?!#)", text)
 
 
-SECTIONS = {
-    "findings.json": {"findings"},
-    "results.jsonl": {"leaderboard", "compared", "pairs", "questions", "ledger", "unread", "examples"},
-    "items": {"pairs", "questions", "ledger", "examples"},
-    "metrics.jsonl": {"training"},
-    "routing.json": {"routing"},
-    "similarity.json": {"similarity"},
-}
-
-
-@pytest.mark.parametrize("name", SECTIONS)
-def test_what_is_missing_is_left_out(page, run, tmp_path, name):
-    whole = page
-    (run / name).rename(tmp_path / "away")
-    page = read(report([run], tmp_path / "report.html"))
-    assert set(whole.sections) - set(page.sections) == SECTIONS[name]
+def test_links_lead_to_sections(page):
     links = {a["href"][1:] for tag, a in page.tags if tag == "a"}
-    assert links <= set(page.sections)
+    assert links and links <= set(page.sections)
 
 
 def test_a_bare_results_file_is_enough(run, tmp_path):
@@ -303,7 +288,7 @@ def test_a_bare_results_file_is_enough(run, tmp_path):
     bare.mkdir()
     (run / "results.jsonl").rename(bare / "results.jsonl")
     page = read(report([bare], tmp_path / "report.html"))
-    assert page.sections == ["leaderboard", "compared", "unread", "costs"]
+    assert page.sections == ["leaderboard", "comparisons", "extraction", "costs"]
 
 
 def test_no_run_or_nothing_in_it_is_one_line(tmp_path):
@@ -354,7 +339,7 @@ def test_a_large_run_is_still_a_page(make_run, tmp_path):
     assert "Drawn: 1 question in 4 (500 of 2,000)" in page.text and "characters are cut" in page.text
 
 
-def test_forty_arms_on_twenty_tasks_with_all_their_figures_are_still_a_page(make_run, told, said, tmp_path):
+def test_forty_arms_on_twenty_tasks_with_all_their_figures_are_still_a_page(make_run, told, findings, tmp_path):
     models = {"base": ({"method": "base"}, [0.3, 0.5])}
     models |= {f"a library with a long name, arm {i}": ({"router": "arrow"}, [0.2 + i / 80, 0.6]) for i in range(39)}
     tasks = [f"ni/task{i:04}_question_answering" for i in range(20)]
@@ -373,8 +358,10 @@ def test_forty_arms_on_twenty_tasks_with_all_their_figures_are_still_a_page(make
     write = {"experts": experts, "routers": {f"arm {i}": router for i in range(40)}}
     (run / "routing.json").write_text(json.dumps(write))
     points = [{"x": i / 7, "y": (i * i) % 11, "label": f"a pair of tasks, {i}"} for i in range(1000)]
-    said["findings"] = [{"heading": "Again", "figure": {**said["findings"][1]["figure"], "points": points}}] * 30
-    (run / "findings.json").write_text(json.dumps(said))
+    findings["findings"] = [
+        {"heading": "Again", "figure": {**findings["findings"][1]["figure"], "points": points}}
+    ] * 30
+    (run / "findings.json").write_text(json.dumps(findings))
     path = report([run], tmp_path / "report.html")
     assert path.stat().st_size < 5_000_000
     text = read(path).text
@@ -382,11 +369,11 @@ def test_forty_arms_on_twenty_tasks_with_all_their_figures_are_still_a_page(make
     assert text.count("Entropy by layer") == 40 and "more experts with less load are left out" in text
 
 
-def test_neither_torch_nor_plotly_is_imported(run, tmp_path):
+def test_nothing_heavy_is_imported(run, tmp_path):
     program = (
         "import sys; from pathlib import Path; from yosegi.reporting import report\n"
         f"report([Path({str(run)!r})], Path({str(tmp_path / 'report.html')!r}))\n"
-        "heavy = {'torch', 'transformers', 'plotly', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -34,20 +34,23 @@ def found(tmp_path):
 
 
 def test_the_last_of_repeated_measurements_counts(found):
-    assert [m.value for m in found(row(value=0.1), row(value=0.2), row(value=0.3, seed=1)).plain] == [0.2, 0.3]
+    assert [m.value for m in found(row(value=0.1), row(value=0.2), row(value=0.3, seed=1)).scores] == [0.2, 0.3]
 
 
 def test_a_comparison_is_not_a_measurement(found):
     diff = row("arrow", metric="accuracy_diff", value=0.2, against="base", p_value=0.01, diff=0.2)
     here = found(row(), row("arrow", value=0.7), diff)
-    assert [(m.model, m.metric, m.value) for m in here.plain] == [("base", "accuracy", 0.5), ("arrow", "accuracy", 0.7)]
+    assert [(m.model, m.metric, m.value) for m in here.scores] == [
+        ("base", "accuracy", 0.5),
+        ("arrow", "accuracy", 0.7),
+    ]
     assert [(m.model, m.metric, m.row["diff"]) for m in here.comparisons] == [("arrow", "accuracy", 0.2)]
     assert here.against(here.comparisons[0]) == "base"
 
 
 def test_a_row_may_measure_and_compare_at_once(found):
     here = found(row(), row("arrow", value=0.7, against="base", p_value=0.01, diff=0.2))
-    assert [m.value for m in here.plain] == [0.5, 0.7] and len(here.comparisons) == 1
+    assert [m.value for m in here.scores] == [0.5, 0.7] and len(here.comparisons) == 1
 
 
 def test_two_ways_of_one_name_are_told_apart(found):
@@ -102,20 +105,20 @@ def test_a_wrong_row_is_named_and_a_cut_off_line_is_not_one(found, tmp_path):
     found(row())
     with (tmp_path / "a" / "results.jsonl").open("a") as file:
         file.write('{"model": "ar')
-    assert len(read([tmp_path / "a"]).plain) == 1
+    assert len(read([tmp_path / "a"]).scores) == 1
 
 
 def test_values_that_are_not_there_are_not_measurements(found):
-    assert found(row(value=None), row(value=float("nan"), seed=1), row(seed=2)).plain[0].seed == 2
+    assert found(row(value=None), row(value=float("nan"), seed=1), row(seed=2)).scores[0].seed == 2
 
 
 def test_items_are_read_from_inside_the_run_only(found, tmp_path):
     (tmp_path / "secret.jsonl").write_text('{"id": 1, "score": 1.0}\n')
     here = found(row(items="../secret.jsonl"), row(items="items/none.jsonl", seed=1), row(items=3, seed=2))
-    assert [here.runs[0].items(m) for m in here.plain] == [[], [], []]
+    assert [here.runs[0].items(m) for m in here.scores] == [[], [], []]
     (tmp_path / "a" / "items.jsonl").write_text('{"id": 1, "score": "good"}\n')
     with pytest.raises(Corrupt, match=r"items\.jsonl, row 1"):
-        here.runs[0].items(found(row(items="items.jsonl")).plain[0])
+        here.runs[0].items(found(row(items="items.jsonl")).scores[0])
 
 
 def test_when_it_was(found, tmp_path):

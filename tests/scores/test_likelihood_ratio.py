@@ -10,7 +10,7 @@ from yosegi.errors import Invalid, WrongBase
 from yosegi.inits import fresh
 from yosegi.library.store import Library
 from yosegi.routers.uniform import Uniform
-from yosegi.scores._nats import nats, windows
+from yosegi.scores._windows import window_logprobs, windows
 from yosegi.scores.likelihood_ratio import LikelihoodRatio
 
 DOMAIN = ["zqzqzqzq", "zqzq zqzq", "qzqzqz"]
@@ -51,15 +51,15 @@ def test_an_expert_tells_its_domain(library):
 def test_it_is_the_difference_of_two_models(nano, library):
     score, text = LikelihoodRatio(str(library / "zq"), "nano", windows=2), "zqzq and 1+2=3. " * 60
     pieces = windows(nano, text, 2)
-    alone, tokens = sum(nats(nano, pieces)), sum(map(len, pieces))
+    alone, tokens = sum(window_logprobs(nano, pieces)), sum(map(len, pieces))
     banks = attach(nano.model, [Library(library)["zq"]], Uniform())
     nano.model.eval()
     try:
-        beside = sum(nats(nano, pieces))
+        attached = sum(window_logprobs(nano, pieces))
     finally:
         banks.detach()
-    assert len(pieces) == 2 and abs(alone - beside) > 1
-    assert score.of([text]) == [pytest.approx((alone - beside) / tokens, rel=1e-3)]
+    assert len(pieces) == 2 and abs(alone - attached) > 1
+    assert score.of([text]) == [pytest.approx((attached - alone) / tokens, rel=1e-3)]
 
 
 def test_a_whole_model_may_be_the_domain(nano, tmp_path):

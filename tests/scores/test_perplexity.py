@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from yosegi.scores._nats import nats, windows
+from yosegi.scores._windows import window_logprobs, windows
 from yosegi.scores.perplexity import Perplexity
 
 
@@ -16,7 +16,7 @@ def test_it_is_the_mean_over_all_tokens_of_all_windows(score):
     pieces = windows(score.base, text, 4)
     assert len(pieces) > 1 and len(pieces[-1]) != len(pieces[0]), "windows of several lengths weigh by their tokens"
     assert score.of([text]) == [
-        pytest.approx(math.exp(sum(nats(score.base, pieces)) / sum(map(len, pieces))), rel=1e-4)
+        pytest.approx(math.exp(-sum(window_logprobs(score.base, pieces)) / sum(map(len, pieces))), rel=1e-4)
     ]
 
 

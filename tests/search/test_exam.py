@@ -7,8 +7,8 @@ import pytest
 
 from yosegi import tasks
 from yosegi.engine.arm import Arm
+from yosegi.engine.score import score_answers
 from yosegi.errors import Invalid, UnknownName
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.search.exam import Exam, Goal, read_goal
 from yosegi.tasks import Example, Score, Task
 
@@ -61,7 +61,7 @@ def test_rounds_ask_every_question_once(nano, guarded):
     assert [len(r[0]) for r in rounds] == [2, 4, 7] and len(once) == 1
     assert rounds[-1][0] == pytest.approx(once[0][0], abs=1e-5) and rounds[-1][1] == once[0][1]
     examples = goals[0].task.examples("validation")[:7]
-    assert once[0][0] == pytest.approx(likelihood(nano, examples), abs=1e-5)
+    assert once[0][0] == pytest.approx(score_answers(nano, examples), abs=1e-5)
     assert len(list(Exam(nano, [read_goal(guarded)], limit=2, rounds=5).sit(None))) == 2, "no round without a question"
 
 

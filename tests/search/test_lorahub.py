@@ -6,8 +6,8 @@ import torch
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.mix import named
 from yosegi.core.model import attach
+from yosegi.engine.score import score_answers
 from yosegi.errors import Invalid
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.routers.uniform import Uniform
 from yosegi.search import lorahub as module
 from yosegi.search.live import Live
@@ -23,9 +23,9 @@ def few():
 
 def loss(base, expert, examples):
     banks = attach(base.model, [expert], Uniform())
-    nats = likelihood(base, examples, banks=banks)
+    logps = score_answers(base, examples, banks=banks)
     banks.detach()
-    return -sum(nats) / len(nats)
+    return -sum(logps) / len(logps)
 
 
 @pytest.mark.parametrize("mix", ["outputs", "factors"])
@@ -33,7 +33,7 @@ def test_it_is_better_than_the_base_and_says_what_it_measured(nano, trio, few, m
     expert = lorahub(nano, trio, few, mix=mix, budget=30)
     recipe = expert.card["training"]
     assert recipe["loss"] < recipe["loss_of_base"] and recipe["mix"] == mix and recipe["budget"] == 30
-    assert recipe["loss_of_base"] == pytest.approx(-sum(likelihood(nano, few)) / 5, abs=1e-5)
+    assert recipe["loss_of_base"] == pytest.approx(-sum(score_answers(nano, few)) / 5, abs=1e-5)
     w = recipe["weights"]
     assert max(map(abs, w)) <= 1.5 and any(w)
     alone = loss(nano, expert, few) + 0.05 * sum(map(abs, w)) / 3

@@ -10,7 +10,7 @@ import pytest
 
 from yosegi import files
 from yosegi.core.layer import ExpertLinear
-from yosegi.errors import Invalid
+from yosegi.errors import Invalid, NotFinite
 from yosegi.run import Run
 from yosegi.search import exam, study
 from yosegi.search.outcome import best_baseline, choose, tried
@@ -158,14 +158,15 @@ def test_weights_that_break_the_model_are_no_result(plan, nano, tmp_path, monkey
     from optuna.trial import TrialState
 
     opened = plan(prune=False).open(nano)
-    real, calls = exam.likelihood, []
+    real, calls = exam.score_answers, []
 
-    def breaks(*arguments, **named):
+    def breaks(*arguments, **settings):
         calls.append(1)
-        nats = real(*arguments, **named)
-        return [float("nan")] * len(nats) if len(calls) > 20 else nats
+        if len(calls) > 20:
+            raise NotFinite("The logits of nano with its experts are not finite.")
+        return real(*arguments, **settings)
 
-    monkeypatch.setattr(exam, "likelihood", breaks)
+    monkeypatch.setattr(exam, "score_answers", breaks)
     found = search(opened.plan, Run(tmp_path / "r"), trials=3, opened=opened)
     assert Counter(t.state for t in found.trials) == {TrialState.COMPLETE: 5, TrialState.PRUNED: 3}
 

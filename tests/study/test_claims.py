@@ -35,17 +35,17 @@ def verdicts(claims, measures):
     ],
 )
 def test_a_claim_gets_the_verdict_it_deserves(shift, paper, verdict):
-    assert verdicts([Claim("a against b", "a", "b", "new", paper)], [measure({"a": shift, "b": 0.0})]) == [verdict]
+    assert verdicts([Claim("new", "a", "b", paper)], [measure({"a": shift, "b": 0.0})]) == [verdict]
 
 
 def test_what_cannot_be_told_apart_is_not_called_equal():
     few = measure({"a": 0.0, "b": 0.0}, n=4, spread=1.0)
-    assert verdicts([Claim("", "a", "b", "new", "≈ 0"), Claim("", "a", "b", "new")], [few]) == [UNSHOWN, NOISE]
+    assert verdicts([Claim("new", "a", "b", "≈ 0"), Claim("new", "a", "b")], [few]) == [UNSHOWN, NOISE]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_no_verdict_below_three_seeds(seeds):
-    one = judge([Claim("", "a", "b", "new"), Claim("", "a", "b", "new", "≈ 0")], [measure({"a": 2.0, "b": 0.0}, seeds)])
+    one = judge([Claim("new", "a", "b"), Claim("new", "a", "b", "≈ 0")], [measure({"a": 2.0, "b": 0.0}, seeds)])
     assert [j.verdict for j in one] == [FEW, FEW] and all(j.p is None for j in one)
     assert one[0].difference.value == pytest.approx(2, abs=0.1) and one[0].difference.low > 0
 
@@ -53,13 +53,13 @@ def test_no_verdict_below_three_seeds(seeds):
 def test_a_claim_is_judged_by_all_measures_of_its_questions_and_no_other():
     here, there = measure({"a": 0.5, "b": 0.0}), measure({"a": 0.5, "b": 0.0}, metric="accuracy")
     known = Measure("known", LOGP, here.scores, here.tasks)
-    judged = judge([Claim("", "a", "b", "new"), Claim("", "a", "missing", "new")], [here, there, known])
+    judged = judge([Claim("new", "a", "b"), Claim("new", "a", "missing")], [here, there, known])
     assert [one.metric for one in judged] == [LOGP, "accuracy"], "an arm that was not run is no claim"
 
 
 def test_many_claims_of_nothing_are_rarely_something():
     """Holm over the table: of 60 tables of 12 claims in which nothing is the matter, one in twenty may say something."""
-    claims, wrong = [Claim("", f"a{k}", "b", "new") for k in range(12)], 0
+    claims, wrong = [Claim("new", f"a{k}", "b") for k in range(12)], 0
     for seed in range(60):
         found = measure({**{f"a{k}": 0.0 for k in range(12)}, "b": 0.0}, seed=seed, n=30)
         wrong += set(verdicts(claims, [found])) != {NOISE}
@@ -68,18 +68,16 @@ def test_many_claims_of_nothing_are_rarely_something():
 
 def test_a_weak_difference_alone_is_lost_among_many():
     alone = measure({"a": 0.06, "b": 0.0, **{f"c{k}": 0.0 for k in range(20)}})
-    first = Claim("", "a", "b", "new")
+    first = Claim("new", "a", "b")
     (one,), (other, *_) = (
         judge([first], [alone]),
-        judge([first, *(Claim("", f"c{k}", "b", "new") for k in range(20))], [alone]),
+        judge([first, *(Claim("new", f"c{k}", "b") for k in range(20))], [alone]),
     )
     assert one.p is not None and other.p is not None and one.p < other.p
 
 
 def test_the_finding_says_how_many_tests_were_made():
-    found = claims_finding(
-        [Claim("A beats B", "a", "b", "new"), Claim("A is B", "a", "b", "new", "≈ 0")], [measure({"a": 0.5, "b": 0.0})]
-    )
-    assert found.text[0] == "Holds: A beats B (new, log p)." and "3 tests" in found.text[-1]
+    found = claims_finding([Claim("new", "a", "b"), Claim("new", "a", "b", "≈ 0")], [measure({"a": 0.5, "b": 0.0})])
+    assert found.text[0] == "Holds: a beats b (new, log p)." and "3 tests" in found.text[-1]
     assert found.table is not None and found.table.rows[0][-1] == HOLDS and found.table.rows[0][-2] == "< .0001"
     assert claims_finding([], []).table.rows == []

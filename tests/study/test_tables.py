@@ -1,11 +1,24 @@
 """Tables and figures of a study, from measures and metrics worked by hand."""
 
+import numpy as np
 import pytest
 
 from yosegi.findings import Estimate
 from yosegi.run import Run
 from yosegi.study.measures import LOGP, Measure
-from yosegi.study.tables import arms_finding, changes, dots, lines, task_by_task, training_curves, two_arms
+from yosegi.study.tables import (
+    above_one,
+    arms_finding,
+    by_number,
+    changes,
+    correlations,
+    dots,
+    grid,
+    lines,
+    task_by_task,
+    training_curves,
+    two_arms,
+)
 
 
 @pytest.fixture
@@ -63,3 +76,31 @@ def test_a_curve_is_the_mean_of_its_seeds(tmp_path):
     run.log(*({"step": n + 1, "expert": "long", "loss": float(n)} for n in range(100)))
     (long,) = training_curves(run, {"l": ["long"]}, lambda row: row.get("loss"))
     assert len(long.points) == 20 and long.points[0] == (5, 2.0, 2.0, 2.0)
+
+
+def test_a_measure_over_a_number(measure):
+    figure = by_number("", measure, {"line": {2: "lib · arrow", 1: "base", 3: "missing"}}, "k")
+    assert figure.series[0].points == [(1, 0.375, 0.25, 0.5), (2, 0.75, 0.5, 1.0)]
+    found = arms_finding("", [measure], figure=figure)
+    assert found.figure is figure
+
+
+def test_what_is_alike_goes_with_what_is_gained():
+    x = np.array([[0, 1, 2, 3], [1, 0, 4, 5], [2, 4, 0, 6], [3, 5, 6, 0]], float)
+    found = correlations("", ["t/a", "b", "c", "d"], {"noise": x.T % 3, "alike": x}, 2 * x, ("alike", "gain"), [], 20)
+    assert [row[:2] for row in found.table.rows[2:]] == [["alike", "Pearson"], ["alike", "Spearman"]]
+    assert found.table.rows[2][2].value == 1 and found.table.columns[0] == "alike"
+    assert [(p.x, p.y, p.label) for p in found.figure.points][:2] == [(1, 2, "a + b"), (2, 4, "a + c")]
+
+
+def test_ratios_above_one():
+    found = above_one("", {"raw": [[0.5, 2.0], [2.0, 4.0]]}, [])
+    assert found.table.rows == [["raw", 0.75, "0.500, 1.000", 2.125]]
+    assert sum(found.figure.values) == pytest.approx(1)
+
+
+def test_a_grid_of_two_numbers(measure):
+    scores = {f"α {a:g} β {b:g}": {0: [a + b]} for a in (0, 0.5) for b in (1.0,)}
+    figure = grid("", Measure("g", "m", scores, ["t"]), "α {:g} β {:g}", (0.0, 0.5, 1.0), (1.0,)).figure
+    assert (figure.rows, figure.columns, figure.values) == (["0", "0.5", "1"], ["1"], [[1.0], [1.5], [None]])
+    assert figure.caption == "Mean over seeds: α … β …."

@@ -2,6 +2,7 @@ import pytest
 
 from yosegi import tasks
 from yosegi.errors import Invalid
+from yosegi.tasks import Example
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_worked_examples_end_with_their_answer(task):
     shots = task.shots()
     assert len(shots) == 4
     for shot in shots:
-        example = task._pair(shot)
+        example = Example(shot["id"], shot["question"], task.target(shot), task.answers(shot))
         assert task.score(example, example.target).value == 1.0 and float(shot["answer"]) > 0
     assert tasks.load("mawps/4shot").examples("test")[0].prompt.count("Question:") == 5
 

@@ -1,6 +1,7 @@
 import pytest
 
 from yosegi import tasks
+from yosegi.tasks import Example
 
 
 def test_prompt_and_target(write, monkeypatch, tmp_path):
@@ -24,4 +25,4 @@ def test_real():
         assert task.score(example, "答えは0.12345です。").value == 0.0
     assert examples[0].prompt.count("問題：") == 9
     for shot in task.shots():
-        assert task.score(task._pair(shot), shot["solution"]).value == 1.0
+        assert task.score(Example(shot["id"], "", "", task.answers(shot)), shot["solution"]).value == 1.0

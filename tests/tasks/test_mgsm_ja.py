@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from yosegi import tasks
@@ -48,8 +50,8 @@ def test_a_wrong_answer_does_not(made_up, prediction):
 
 
 def test_exemplars_are_solved_in_words(made_up):
-    (example,) = tasks.load("mgsm_ja").exemplars()
-    assert example.prompt + example.target == "問題：猫は？\n答え：5+6=11。答えは11です。"
+    example = tasks.load("mgsm_ja/1shot").examples("test")[0]
+    assert example.prompt == "問題：猫は？\n答え：5+6=11。答えは11です。\n\n問題：ボブは？\n答え："
 
 
 def test_the_training_set_is_only_in_the_folder(nowhere):
@@ -76,9 +78,10 @@ def test_real(check):
     task = tasks.load("mgsm_ja")
     check(task, {"train": 5296, "validation": 199, "test": 188})
     assert "48/2=24。48+24=72。答えは72です。" in {example.target for example in task.examples("train")}
-    exemplars = task.exemplars()
-    assert len(exemplars) == 8
-    assert all(task.score(example, example.target).value == 1.0 for example in exemplars)
+    example, shots = task.examples("test")[0], task.shots()
+    assert len(shots) == 8
+    solved = [dataclasses.replace(example, answers=task.answers(shot)) for shot in shots]
+    assert all(task.score(one, shot["solution"]).value == 1.0 for one, shot in zip(solved, shots, strict=True))
     held = {example.id.rpartition("/")[2] for example in tasks.load("gsm8k").examples("validation")}
     assert {example.id.rpartition("/")[2] for example in task.examples("validation")} <= held
     assert held.isdisjoint(example.id.rpartition("/")[2] for example in task.examples("train"))

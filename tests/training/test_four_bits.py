@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from yosegi import bases
 from yosegi.core.model import attach, linears, weight
 from yosegi.engine.rows import collate, tokenise
-from yosegi.evaluation.likelihood import likelihood
+from yosegi.engine.score import score_answers
 from yosegi.inits import fresh
 from yosegi.library.store import Library
 from yosegi.routers.uniform import Uniform
@@ -40,14 +40,14 @@ def packed(base):
 
 
 def test_it_learns_and_the_base_does_not_move(nano, examples, tmp_path):
-    before, alone = packed(nano), sum(likelihood(nano, examples, batch_size=40))
+    before, alone = packed(nano), sum(score_answers(nano, examples, batch_size=40))
     expert = train(nano, examples, "reverse", Run(tmp_path), QUICK)
     after = packed(nano)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     assert nano.model.is_quantized and nano.model.is_loaded_in_4bit
     banks = attach(nano.model, [expert], Uniform())
     try:
-        assert sum(likelihood(nano, examples, banks=banks, batch_size=40)) > alone + 1
+        assert sum(score_answers(nano, examples, banks=banks, batch_size=40)) > alone + 1
     finally:
         banks.detach()
 
@@ -58,7 +58,7 @@ def test_an_evaluation_beforehand_changes_neither_the_weights_nor_the_training(n
         bases.load("nano", load_in_4bit=True, device="cpu"),
         bases.load("nano", load_in_4bit=True, device="cpu"),
     )
-    first = likelihood(evaluated, examples[:8])
+    first = score_answers(evaluated, examples[:8])
     before, after = packed(untouched), packed(evaluated)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     for kind in ("alone", "fleet"):
@@ -72,7 +72,7 @@ def test_an_evaluation_beforehand_changes_neither_the_weights_nor_the_training(n
         for layer, f in experts[0].factors.items():
             assert torch.equal(f.A_RI, experts[1].factors[layer].A_RI), kind
             assert torch.equal(f.B_OR, experts[1].factors[layer].B_OR) and f.B_OR.any(), kind
-        assert torch.equal(torch.tensor(likelihood(evaluated, examples[:8])), torch.tensor(first))
+        assert torch.equal(torch.tensor(score_answers(evaluated, examples[:8])), torch.tensor(first))
 
 
 def test_every_packed_linear_hands_back_the_gradient_after_a_forward_without_one(nano):

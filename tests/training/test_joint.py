@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.training.conftest import flat, sums, tiny_base
+from yosegi.engine.score import score_answers
 from yosegi.errors import Diverged, Invalid
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.routers.task_table import TaskTable
 from yosegi.run import Run
 from yosegi.training.joint import fresh_bank, joint
@@ -43,8 +43,8 @@ def test_both_learn(tmp_path, heads):
     assert (arm.router, arm.router_args["heads"], arm.mix, arm.heads) == ("task_table", heads, "factors", heads)
     with arm.attached(base) as banks:
         tasks = [task for task, some in DATA.items() for _ in some]
-        with_experts = likelihood(base, examples, banks=banks, known={"tasks": tasks})
-    assert sum(with_experts) > sum(likelihood(base, examples)) + 0.1 * len(examples)
+        with_experts = score_answers(base, examples, banks=banks, known={"tasks": tasks})
+    assert sum(with_experts) > sum(score_answers(base, examples)) + 0.1 * len(examples)
 
 
 def test_the_router_alone(tmp_path):

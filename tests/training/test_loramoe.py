@@ -10,8 +10,8 @@ from yosegi import files
 from yosegi.core.model import linears
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import load_arm, save_arm
+from yosegi.engine.score import score_answers
 from yosegi.errors import Invalid, UnknownName
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.library.store import Library
 from yosegi.partitions.by_type import by_type, typed
 from yosegi.run import Run
@@ -61,11 +61,11 @@ def test_it_learns_is_kept_and_answers_again(tmp_path, scope):
     found = []
     for arm in (fresh, again):
         with arm.attached(base) as banks:
-            found.append(likelihood(base, sums(), banks=banks))
+            found.append(score_answers(base, sums(), banks=banks))
             with banks.disabled():
-                assert likelihood(base, sums(), banks=banks) == likelihood(base, sums()), "disabled"
+                assert score_answers(base, sums(), banks=banks) == score_answers(base, sums()), "disabled"
     assert found[0] == found[1]
-    assert sum(found[0]) > sum(likelihood(base, sums())) + 10
+    assert sum(found[0]) > sum(score_answers(base, sums())) + 10
 
 
 def test_the_experts_one_by_one(tmp_path):

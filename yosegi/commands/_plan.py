@@ -29,13 +29,13 @@ def shape_of(model: str) -> Any:
     from transformers import AutoConfig
 
     from yosegi import registry
-    from yosegi.bases import where
+    from yosegi.bases import locate
     from yosegi.errors import NoData, UnknownName
 
     if model not in registry.names("bases") and not Path(model).is_dir() and model.count("/") != 1:
         raise UnknownName.among("model, published size, nor a folder,", model, [*PRESETS, *registry.names("bases")])
     try:
-        config = AutoConfig.from_pretrained(where(model))
+        config = AutoConfig.from_pretrained(locate(model))
     except (OSError, ValueError) as error:
         raise NoData(f"No config of {model!r}: {str(error).strip().splitlines()[0][:200]}") from error
     return of_config(model, config)

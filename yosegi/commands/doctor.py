@@ -49,7 +49,7 @@ def environment_report() -> dict[str, Any]:
     import torch
 
     from yosegi import registry
-    from yosegi.bases import where
+    from yosegi.bases import locate
     from yosegi.errors import YosegiError
     from yosegi.run import environment
     from yosegi.sandbox import Job, run
@@ -59,7 +59,7 @@ def environment_report() -> dict[str, Any]:
     bases = {}
     for name in registry.names("bases"):
         try:
-            bases[name] = str(where(name))
+            bases[name] = str(locate(name))
         except YosegiError as error:
             bases[name] = f"not here: {error}"
     try:

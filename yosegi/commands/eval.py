@@ -184,9 +184,9 @@ def eval_(
     else:
         leaderboard(rows)
         if forgetting:
-            from yosegi.reporting.forgetting import say_kept
+            from yosegi.reporting.forgetting import print_forgetting
 
-            say_kept(where.path)
+            print_forgetting(where.path)
         print(f"\nItems and rows: {where.path}   A page of it: yosegi report {where.path}")
 
 

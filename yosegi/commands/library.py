@@ -332,27 +332,21 @@ def fold(
     router: Annotated[
         str, typer.Argument(help="A router that `fit` made and that is the same for every input: CAT's.")
     ],
-    name: Annotated[str | None, typer.Option(help="Of the expert; by default the router's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the expert; by default NAME-folded.")] = None,
     rank: Annotated[int | None, typer.Option(help="Cut it to this rank; by default the ranks add up.", min=1)] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Make one ordinary expert of all that a static router says: CAT as a PEFT adapter."""
     begin(None, as_json)
-    from yosegi import registry
     from yosegi.engine.fold import fold as folded
-    from yosegi.engine.fold import static_weights
     from yosegi.engine.kept import load_arm
-    from yosegi.errors import Invalid
     from yosegi.library.card import check_name
     from yosegi.library.store import Library
 
-    shelf, name = Library(library), check_name(name or router)
+    shelf, name = Library(library), check_name(name or f"{router}-folded")
     it = load_arm(shelf, router)
-    if it.mix != "outputs":
-        raise Invalid(f"The router {router!r} mixes {it.mix}, which is no sum of its experts: it cannot be folded.")
-    weights = static_weights(it.experts, registry.find("routers", it.router)(**it.router_args), it.router_state)
-    shelf.add(folded(it.experts, weights, name, rank), overwrite=overwrite)
+    shelf.add(folded(it, name, rank), overwrite=overwrite)
     card = shelf.card(name)
     words = f"{name}: {len(it.experts)} experts as {router} hears them, rank {card['rank']}"
     say(card, as_json, f"{words}, relative error {card['relative_error']:.4f}, in {library}")

@@ -91,7 +91,11 @@ def train_router(
             raise Invalid(f"{router} is a bank: name the new tasks that it is to take up (--task).")
         make, name = None, check_name(name or f"{router}-new")
     else:
-        make, name, _ = learner(router, args), check_name(name or router.rpartition(":")[2]), named(mix)
+        make, name, _ = (
+            learner(router, args),
+            check_name(name or f"{router.rpartition(':')[2]}-router".lower()),
+            named(mix),
+        )
     if name != router and name in registry.names("routers"):
         raise Invalid(f"A router cannot be called {name!r}: `eval` means another one by it.")
     if name in arms(Library(library)) and not overwrite:

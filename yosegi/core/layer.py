@@ -12,6 +12,8 @@ Shapes: I in, O out, E experts, R rank, H heads (1 unless MHR); "..." is any lea
 # Torch is typed in part; strictness is for our own lines.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, autocast, einsum, nn
 
@@ -68,10 +70,8 @@ class ExpertLinear(nn.Module):
 
     def _route(self, x_I: Tensor) -> Tensor:
         """The router's w, decided in fp32 whatever the rest is computed in."""
-        if not torch.is_autocast_enabled(x_I.device.type):
-            return self.router(x_I, self.context)
-        with autocast(x_I.device.type, enabled=False):
-            return self.router(x_I, self.context)
+        with autocast(x_I.device.type, enabled=False) if torch.is_autocast_enabled(x_I.device.type) else nullcontext():
+            return self.context.by_token(self.router(x_I, self.context))
 
     @property
     def weight(self) -> Tensor:
@@ -87,6 +87,8 @@ class ExpertLinear(nn.Module):
         """[..., I] -> [..., O]."""
         if self.disabled:
             return self.base(x_I)
+        if x_I.dim() == 2 and self.context.row_X is not None:
+            return self._heard(x_I[None])[0]
         B = self.context.sequences if x_I.dim() == 2 else None
         if B and len(x_I) % B == 0:  # OPT lays all tokens of a batch in one row, but routers think of sequences
             return self._heard(x_I.unflatten(0, (B, -1))).flatten(0, 1)

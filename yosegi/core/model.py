@@ -60,6 +60,7 @@ class Banks(Mapping[str, Bank]):
         experts: Sequence[str | None] | None = None,
         features: Tensor | None = None,
         mask_BT: Tensor | None = None,
+        row_X: Tensor | None = None,
     ) -> None:
         """Tell the routers about the next batch.
 
@@ -68,6 +69,7 @@ class Banks(Mapping[str, Bank]):
             experts: per sequence the expert it asks for; None for the base.
             features: [B, F], what is known of each prompt as a whole.
             mask_BT: 1 where a token is real.
+            row_X: the sequence of each token, where the batch is one flat row of many sequences.
         """
         device = next(self.model.parameters()).device
 
@@ -84,9 +86,11 @@ class Banks(Mapping[str, Bank]):
         heard = self.context
         heard.task_B, heard.expert_B, heard.run_K, heard.every = task_B, expert_B, None, False
         if experts and expert_B is not None:
+            if row_X is not None:
+                experts, expert_B = [experts[b] for b in row_X.tolist()], expert_B[row_X]
             long = gcd(*(sum(1 for _ in run) for _, run in groupby(experts)))
             heard.run_K, heard.every = expert_B[::long], tuple(experts[::long]) == self.names
-        heard.features_BF, heard.mask_BT = features, mask_BT
+        heard.features_BF, heard.mask_BT, heard.row_X = features, mask_BT, row_X
         heard.blocks.clear()
         heard.once.clear()
 
@@ -240,10 +244,10 @@ def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> li
     Args:
         model: looked through in order.
         targets: "all-linear" (all but the output head), a regular expression for the whole name, or a list of names and
-            name endings such as "q_proj".
+            name endings such as "q_proj". Of a multimodal model, "all-linear" and endings mean its text model.
     """
-    head = getattr(model, "get_output_embeddings", lambda: None)()
-    every = [name for name, module in model.named_modules() if is_linear(module) and module is not head]
+    everywhere, inside = _linears(model), _text_model(model)
+    every = [name for name in everywhere if name.startswith(inside)]
     if targets == "all-linear":
         return every
     if isinstance(targets, str):
@@ -251,7 +255,8 @@ def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> li
             pattern = re.compile(targets)
         except re.error as error:
             raise Invalid(f"Target modules {targets!r} is not a regular expression: {error}.") from error
-        found = [n for n in every if pattern.fullmatch(n) or n == targets or n.endswith("." + targets)]
+        ending = [n for n in every if n.endswith("." + targets)]
+        found = [n for n in everywhere if pattern.fullmatch(n) or n == targets or n in ending]
         missing = [] if found else [targets]
     else:
         found = [n for n in every if any(n == t or n.endswith("." + t) for t in targets)]
@@ -260,6 +265,38 @@ def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> li
         endings = dict.fromkeys(n.rpartition(".")[2] for n in every)
         raise UnknownName.among("linear of this model", missing[0], endings)
     return found
+
+
+def left_out(model: nn.Module) -> str | None:
+    """Returns, as one line, what "all-linear" does not reach in a model where one would expect it to; None for most models."""
+    covered, rest = linears(model), []
+    fused = [
+        f"{name}.{key}"
+        for name, module in model.named_modules()
+        for key, parameter in module.named_parameters(recurse=False)
+        if parameter.dim() == 3 and "Conv" not in type(module).__name__ and name.startswith(_text_model(model))
+    ]
+    if fused:
+        endings = dict.fromkeys(re.sub(r"^.*\.\d+\.", "…", name) for name in fused)
+        rest.append(f"{len(fused)} fused expert tensors ({', '.join(endings)}) are not linears and stay frozen")
+    if other := [name for name in _linears(model) if name not in set(covered)]:
+        rest.append(f"{len(other)} linears outside the text model ({_text_model(model)[:-1]}) stay frozen")
+    return f"all-linear covers {len(covered)} linears; {'; '.join(rest)}." if rest else None
+
+
+def _linears(model: nn.Module) -> list[str]:
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    return [name for name, module in model.named_modules() if is_linear(module) and module is not head]
+
+
+def _text_model(model: nn.Module) -> str:
+    """What the names inside the text model of a multimodal one begin with; "" where all of the model is text."""
+    config = getattr(model, "config", None)
+    text = getattr(config, "get_text_config", lambda: config)()
+    if text is config or getattr(config, "is_encoder_decoder", False):
+        return ""
+    inner = model.get_decoder()  # type: ignore[operator]
+    return next(f"{name}." if name else "" for name, module in model.named_modules() if module is inner)
 
 
 def is_linear(module: nn.Module) -> bool:

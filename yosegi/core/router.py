@@ -28,6 +28,9 @@ class Router(nn.Module):
     learns: ClassVar[str | None] = None
     """How it gets what it cannot read off the experts (training/routers.py): None, "inputs", "prompts", "gates" or "jointly"."""
 
+    trained_tasks_only: ClassVar[bool] = False
+    """Whether it has an answer only for tasks that some expert was trained on: a yardstick, which is told the task."""
+
     follows: bool = False
     """Whether another layer's router decides for this layer as well: there is nothing here to learn or to keep."""
 
@@ -43,6 +46,10 @@ class Router(nn.Module):
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """The weights for one batch."""
         raise NotImplementedError
+
+    def active(self, experts: int) -> int:
+        """How many of so many experts one token uses at most."""
+        return min(getattr(self, "top_k", None) or experts, experts)
 
     def config(self) -> dict[str, Any]:
         """The hyper-parameters, by name: enough to make it again."""

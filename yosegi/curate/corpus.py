@@ -3,7 +3,6 @@
 curate_files(["texts/"], CurateSettings(score=["keywords{words=[鉄道,軌道]}"], keep=["0.3"], lang=["ja"]), "runs/railway")
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +92,7 @@ def sample_files(
     rows = sample(pages, count, settings.lang, settings.min_chars)
     if not rows:
         raise Invalid("There is no page to draw.")
-    files.write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    files.write(path, files.lines(rows))
     return path, len(rows)
 
 

@@ -1,14 +1,14 @@
 """A quiz about a corpus: one question for each definition sentence that is found, for a person to check."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from yosegi import files
+from yosegi.curate import definitions
 from yosegi.errors import Invalid, NoData
 from yosegi.tasks.corpus import Corpus
-from yosegi.tasks.readers import data, definitions
+from yosegi.tasks.readers import data
 
 
 def draft_quiz(
@@ -28,14 +28,14 @@ def draft_quiz(
         raise Invalid(f"--out is a .jsonl file, not {str(out)!r}.")
     if out.exists() and not overwrite:
         raise Invalid(f"{out} is there already; somebody may have checked it. --overwrite replaces it.")
-    terms = definitions.found([row for name in corpus for row in _texts(name)])
+    terms = definitions.definitions([row for name in corpus for row in _texts(name)])
     if len(terms) < 2:
         raise Invalid(
             f"{', '.join(corpus)}: {len(terms)} definition sentences found (「X」とは、…をいう; X means …; X is defined as …), "
             "and a quiz needs two."
         )
     rows = definitions.drafts(terms, choices, shots)
-    files.write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    files.write(out, files.lines(rows))
     questions = sum(row["split"] == "test" for row in rows)
     return {"out": str(out), "drafts": len(rows), "questions": questions, "terms": terms}
 

@@ -1,7 +1,6 @@
 """An arm: one way to answer. The base alone, an expert, experts under a router or with fixed weights, or a merge of experts."""
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from yosegi import registry
@@ -17,8 +17,12 @@ from yosegi.core.expert import Expert
 from yosegi.core.mix import named
 from yosegi.core.model import Banks, attach
 from yosegi.engine.features import features
+from yosegi.engine.whole import read_weights, swapped
 from yosegi.errors import Invalid
 from yosegi.merges import merge as merge_experts
+
+FREE = {"constraint": "free"}
+"""Arguments of the router static under which its state is the weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,15 @@ class Arm:
     @contextmanager
     def attached(self, base: Base) -> Iterator[Banks | None]:
         """The base with this arm's experts attached; they are detached when the block ends. The base is never reloaded."""
-        experts = list(self.experts)
-        if self.ablate and (self.merge or not experts):
+        if self.ablate and (self.merge or not self.experts):
             raise Invalid(f"{self.name}: only an expert under a router can be ablated.")
+        if self.base_delta is not None:
+            if self.experts:
+                raise Invalid(f"{self.name}: experts belong to the base as it is, and not to other weights.")
+            with swapped(base, self.base_delta):
+                yield None
+            return
+        experts = list(self.experts)
         if self.merge:
             experts = [merge_experts(experts, self.merge, name=self.name, **self.merge_args)]
         if not experts:
@@ -79,14 +89,34 @@ class Arm:
         finally:
             banks.detach()
 
+    @classmethod
+    def weighted(cls, name: str, experts: Sequence[Expert], weights: Sequence[float], **more: Any) -> "Arm":
+        """Returns the arm of experts with fixed weights, the same in every layer: Σ w B A x."""
+        return cls(name, experts, "static", FREE, {"|a_E": torch.tensor(list(weights), dtype=torch.float64)}, **more)
+
+    @property
+    def weights(self) -> list[float] | None:
+        """The fixed weights of its experts, the same in every layer; None for an arm of another kind."""
+        if self.merge or not self.experts:
+            return None
+        if self.router == "static" and dict(self.router_args) == FREE and set(self.router_state) == {"|a_E"}:
+            return self.router_state["|a_E"].tolist()
+        return [1.0] if self.router == "uniform" and len(self.experts) == 1 else None
+
+    @property
+    def routed(self) -> bool:
+        """Whether a router decides between several experts."""
+        return len(self.experts) > 1 and self.merge is None
+
     @property
     def needs(self) -> str | None:
         """What has to be told about each sequence (core/router.py); nothing where there is nothing to choose."""
         return registry.find("routers", self.router).needs if self.experts and not self.merge else None
 
     def can_answer(self, task: str) -> bool:
-        """Whether there is an answer at all: the oracle only knows tasks that some expert learnt."""
-        return self.router != "oracle" or any(task in expert.tasks for expert in self.experts)
+        """Whether there is an answer at all: some routers only know tasks that some expert was trained on."""
+        only = registry.find("routers", self.router).trained_tasks_only and self.merge is None
+        return not only or any(task in expert.tasks for expert in self.experts)
 
     def known(self, base: Base, banks: Banks | None, task: str, prompts: Sequence[str]) -> dict[str, Any]:
         """What the router may know of these prompts: the arguments of `Banks.set_batch`, a value for each."""
@@ -100,15 +130,15 @@ class Arm:
 
     def describe(self) -> dict[str, Any]:
         """The columns of a result row that say what this is."""
-        alone = len(self.experts) == 1 and not self.merge
+        way = "merge" if self.merge else "routed" if self.routed else "expert" if self.experts else "base"
         return {
             "model": self.name,
-            "method": "base" if not self.experts else "expert" if alone else "merge" if self.merge else "routed",
-            "router": self.router if len(self.experts) > 1 and not self.merge else None,
-            "mix": self.mix if len(self.experts) > 1 and not self.merge else None,
+            "method": way if self.base_delta is None else "whole weights",
+            "router": self.router if self.routed else None,
+            "mix": self.mix if self.routed else None,
             "merge": self.merge,
             **({"ablate": list(self.ablate)} if self.ablate else {}),
-            "trainable_params": sum(_size(expert) for expert in self.experts),
+            "trainable_params": sum(_size(expert) for expert in self.experts) or self._whole("parameters", 0),
             "active_params": self._active(),
         }
 
@@ -116,12 +146,11 @@ class Arm:
         """12 hex digits that change when anything about this arm (or `more`) does: a measurement with them is not repeated."""
         card = ("sha256", "data_hash", "created")
         experts = [[e.name, e.tasks, *(e.card.get(key) for key in card)] for e in self.experts]
-        text = json.dumps(
-            [self.describe(), self.router_args, self._state(), self.merge_args, experts, more],
-            sort_keys=True,
-            default=str,
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        own = [self.describe(), self.router_args, self._state(), self.merge_args, experts, self._whole("sha256"), more]
+        return hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+    def _whole(self, key: str, default: Any = None) -> Any:
+        return default if self.base_delta is None else read_weights(self.base_delta).get(key, default)
 
     def _state(self) -> str:
         digest = hashlib.sha256(str(self.heads).encode())
@@ -130,14 +159,11 @@ class Arm:
         return digest.hexdigest()[:12]
 
     def _active(self) -> int:
-        """Expert parameters that one token needs: a top-k router's k largest, one expert where one is named, else all."""
+        """Expert parameters that one token needs: those of the largest experts that the router may choose at once."""
         sizes = sorted((_size(expert) for expert in self.experts if expert.name not in self.ablate), reverse=True)
         if self.merge or not sizes:
-            return sum(sizes[:1]) if self.merge else 0
-        if self.router in ("oracle", "by_request"):
-            return sizes[0]
-        top_k = inspect.signature(registry.find("routers", self.router)).parameters.get("top_k")
-        return sum(sizes[: self.router_args.get("top_k", top_k.default if top_k else len(sizes))])
+            return sum(sizes[:1])
+        return sum(sizes[: registry.find("routers", self.router)(**self.router_args).active(len(sizes))])
 
 
 def _size(expert: Expert) -> int:

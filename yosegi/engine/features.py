@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
-from yosegi.bases import Base, where
+from yosegi.bases import Base, locate
 from yosegi.core.model import Banks
 from yosegi.engine.rows import context_length, encode_prompts, pad_id, start_of_text
 from yosegi.errors import Corrupt, Invalid, NoData
@@ -66,7 +66,7 @@ def _encoder(name: str, device: str) -> Base:
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
 
-    folder = where(name)
+    folder = locate(name)
     try:
         model = AutoModel.from_pretrained(folder, use_safetensors=True)
         return Base(name, "", model.to(device).eval(), AutoTokenizer.from_pretrained(folder))

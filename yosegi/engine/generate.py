@@ -1,9 +1,6 @@
-"""Batched generation: greedy answers, and answers drawn at a temperature. Longest prompts together, padded on the left.
+"""Answers to prompts: greedy, or drawn at a temperature. Which loop runs them is decided by the model (decode.py, plain.py)."""
 
-Shapes: B sequences, T tokens, V vocabulary.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,156 +8,151 @@ from torch import Tensor
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
+from yosegi.engine.request import Request, SetBatch, Stop
 from yosegi.engine.rows import context_length, encode_prompts, pad_id, start_of_text
+
+ROWS = 128
+"""Answers at a time."""
 
 
 class Answer(NamedTuple):
-    """What was written, and whether the limit cut it off: neither the end-of-text token nor a stop string came in time."""
+    """What was written, and whether the limit cut it off: neither a token that ends a text nor a stop string came in time."""
 
     text: str
     truncated: bool
 
 
-def generate(base: Base, prompts: Sequence[str], **how: Any) -> list[str]:
-    """The texts of `answer`, which takes the same arguments."""
-    return [written.text for written in answer(base, prompts, **how)]
-
-
-@torch.no_grad()
-def answer(
+def generate(
     base: Base,
     prompts: Sequence[str],
     *,
     max_new_tokens: int,
     stop: Sequence[str] = (),
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    seed: int = 0,
+    n: int = 1,
     banks: Banks | None = None,
     known: Mapping[str, Any] | None = None,
-    batch_size: int = 64,
+    rows: int = ROWS,
     advance: Callable[[int], None] = lambda n: None,
 ) -> list[Answer]:
-    """What the model writes after each prompt, up to the end-of-text token, a stop string or the limit.
+    """What the model writes after each prompt, up to a token that ends a text, a stop string or the limit.
 
     Args:
         base: the model, with or without experts in it.
-        prompts: in any order; answers come back in the same one.
+        prompts: in any order; answers come back in the same one, the `n` of one prompt beside each other.
         max_new_tokens: the limit; half of what the model can look at, if that is less.
         stop: strings that end an answer, and are cut off.
+        temperature: 0 writes the likeliest token; above, a draw.
+        top_p: draws are from the likeliest tokens that together have this much probability.
+        top_k: draws are from so many of the likeliest tokens; 0 for all.
+        seed: of the draws; the same draws whatever other prompts there are.
+        n: answers to each prompt.
         banks: told about each batch, when there are experts.
         known: what the routers may know of each prompt, by argument of `Banks.set_batch`.
-        batch_size: sequences at a time.
+        rows: answers at a time.
         advance: called with the number of prompts done.
     """
-    tokenizer = base.tokenizer
     max_new_tokens, room = rooms(base, max_new_tokens)
-    ids = [row or start_of_text(base) for row in encode_prompts(base, prompts, room)]
-    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    answers = [Answer("", False)] * len(ids)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        ids_BT, mask_BT = _padded(base, [ids[i] for i in chosen])
-        if banks is not None:
-            banks.set_batch(mask_BT=mask_BT, **of(known, chosen))
-        new_BT = _run(base, ids_BT, mask_BT, max_new_tokens)
-        ended_B = (new_BT == tokenizer.eos_token_id).any(-1).tolist()
-        texts = tokenizer.batch_decode(new_BT, skip_special_tokens=True)
-        for i, text, ended in zip(chosen, texts, ended_B, strict=True):
-            kept = cut(text, stop)
-            answers[i] = Answer(kept, not ended and kept == text)
-        advance(len(chosen))
-    return answers
+    ends = Stop(base, stop)
+    drawing = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed, "n": n}
+    requests = [
+        Request(ids, ends, max_new_tokens, number=number, **drawing)
+        for number, ids in enumerate(tokens(base, prompts, room))
+    ]
+    for _ in run(base, requests, batch_setter(banks, known), rows):
+        advance(1)
+    return [Answer(c.text, c.reason == "length") for request in requests for c in request.completions]
 
 
-class Draw(NamedTuple):
-    """So many rows in a row that draw from one generator: what they draw does not depend on who else is in the batch."""
-
-    seed: int
-    rows: int
-
-
-@torch.no_grad()
 def sample(
     base: Base,
     ids: Sequence[list[int]],
-    draws: Sequence[Draw],
+    seeds: Sequence[int | str],
     *,
+    n: int,
     max_new_tokens: int,
     temperature: float = 1.0,
     banks: Banks | None = None,
     known: Mapping[str, Any] | None = None,
-    batch_size: int = 1024,
+    rows: int = 1024,
 ) -> list[list[int]]:
-    """The tokens that the model draws after each prompt; the end-of-text token is the last of those that ended in time.
-
-    The largest logit plus Gumbel noise is a draw from the softmax (Gumbel 1954), so each group of rows has noise of its own.
+    """The tokens of `n` draws after each prompt, those of one prompt beside each other; the one that ends a text is the last.
 
     Args:
         base: the model, with or without experts in it.
         ids: the prompts' tokens.
-        draws: whose noise, in the order of the prompts; their rows add up to all.
+        seeds: one a prompt.
+        n: draws a prompt.
         max_new_tokens: the limit.
         temperature: above 1 more at random, below 1 less.
         banks: told about each batch, when there are experts.
         known: what the routers may know of each prompt, by argument of `Banks.set_batch`.
-        batch_size: sequences at a time, rounded up to whole groups.
+        rows: answers at a time.
     """
-    found: list[list[int]] = []
-    start = first = 0
-    while first < len(draws):
-        last, rows = first, 0
-        while last < len(draws) and (rows == 0 or rows + draws[last].rows <= batch_size):
-            rows, last = rows + draws[last].rows, last + 1
-        chosen = range(start, start + rows)
-        ids_BT, mask_BT = _padded(base, [ids[i] for i in chosen])
-        if banks is not None:
-            banks.set_batch(mask_BT=mask_BT, **of(known, chosen))
-        noisy = _Noisy(draws[first:last], temperature, ids_BT.device)
-        for row in _run(base, ids_BT, mask_BT, max_new_tokens, logits_processor=[noisy]).tolist():
-            end = row.index(base.tokenizer.eos_token_id) + 1 if base.tokenizer.eos_token_id in row else len(row)
-            found.append(row[:end])
-        start, first = start + rows, last
-    return found
+    ends = Stop(base)
+    requests = [
+        Request(prompt, ends, max_new_tokens, temperature, seed=seed, n=n, number=number)
+        for number, (prompt, seed) in enumerate(zip(ids, seeds, strict=True))
+    ]
+    for _ in run(base, requests, batch_setter(banks, known), rows):
+        pass
+    return [completion.ids for request in requests for completion in request.completions]
 
 
-class _Noisy:
-    """Logits with the noise of each group."""
+def run(
+    base: Base, requests: Sequence[Request], set_batch: SetBatch | None = None, rows: int = ROWS
+) -> Iterator[Request]:
+    """Answer all of them by the loop that this model has, the longest prompts first; each comes out when it is done."""
+    longest_first = sorted(requests, key=lambda request: -len(request.ids))
+    if not requests:
+        return iter(())
+    if why_not_paged(base.model):
+        from yosegi.engine import plain
 
-    def __init__(self, draws: Sequence[Draw], temperature: float, device: torch.device):
-        self.temperature = temperature
-        self.noise = [(torch.Generator(device).manual_seed(draw.seed), draw.rows) for draw in draws]
+        return plain.run(base, longest_first, rows, set_batch)
+    from yosegi.engine.decode import Decoder  # transformers' loop takes a second to import
 
-    def __call__(self, _: Tensor, logits_BV: Tensor) -> Tensor:
-        V, device = logits_BV.shape[1], logits_BV.device
-        each = [torch.empty(rows, V, device=device).exponential_(generator=own) for own, rows in self.noise]
-        return logits_BV.float() / self.temperature - torch.cat(each).log()
-
-
-def _padded(base: Base, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Ids and mask [B, T] on the model's device: a decoder's on the right, an encoder counts places from the left."""
-    longest = max(map(len, rows))
-    ids_BT = torch.full((len(rows), longest), pad_id(base))
-    mask_BT = torch.zeros_like(ids_BT)
-    for b, row in enumerate(rows):
-        place = slice(0, len(row)) if base.seq2seq else slice(longest - len(row), longest)
-        ids_BT[b, place], mask_BT[b, place] = torch.tensor(row), 1
-    device = next(base.model.parameters()).device
-    return ids_BT.to(device), mask_BT.to(device)
+    return Decoder.sized(base, requests, rows, set_batch).run(longest_first)
 
 
-def _run(base: Base, ids_BT: Tensor, mask_BT: Tensor, max_new_tokens: int, **more: Any) -> Tensor:
-    """What is new [B, T]."""
-    out_BT = base.model.generate(  # type: ignore[operator]
-        input_ids=ids_BT,
-        attention_mask=mask_BT,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        pad_token_id=pad_id(base),
-        eos_token_id=base.tokenizer.eos_token_id,
-        **more,
-    )
-    return out_BT[
-        :, 1 if base.seq2seq else ids_BT.shape[1] :
-    ]  # a decoder behind an encoder begins with a token of its own
+def why_not_paged(model: Any) -> str:
+    """Why this model cannot decode on a paged cache; empty where it can."""
+    config = model.config.get_text_config()
+    if config.is_encoder_decoder:
+        return "it is an encoder-decoder"
+    if config is not model.config:
+        return "it looks at more than text"
+    if model._is_stateful:
+        return "it keeps a state instead of keys and values"
+    if not model._supports_attention_backend:
+        return "its attention has no exchangeable part"
+    if kinds := set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        return f"it has layers of {min(kinds)}"
+    return ""
+
+
+def batch_setter(banks: Banks | None, known: Mapping[str, Any] | None = None) -> SetBatch | None:
+    """Who tells the routers of each batch what is known of its prompts."""
+    if banks is None:
+        return None
+
+    def tell(requests: Sequence[Request], row_X: Tensor | None, mask_BT: Tensor | None) -> None:
+        banks.set_batch(row_X=row_X, mask_BT=mask_BT, **of(known, [request.number for request in requests]))
+
+    return tell
+
+
+def settings(stop_ids: Collection[int]) -> dict[str, Any]:
+    """How answers are decoded, beyond what a task asks for: part of what a measurement is known by."""
+    return {"temperature": 0.0, "stop_ids": sorted(stop_ids)}
+
+
+def tokens(base: Base, prompts: Sequence[str], room: int) -> list[list[int]]:
+    """The prompts' tokens, so many at most and at least one."""
+    return [ids or start_of_text(base) or [pad_id(base)] for ids in encode_prompts(base, prompts, room)]
 
 
 def of(known: Mapping[str, Any] | None, chosen: Sequence[int]) -> dict[str, Any]:
@@ -169,13 +161,6 @@ def of(known: Mapping[str, Any] | None, chosen: Sequence[int]) -> dict[str, Any]
         what: values[list(chosen)] if isinstance(values, torch.Tensor) else [values[i] for i in chosen]
         for what, values in (known or {}).items()
     }
-
-
-def cut(text: str, stop: Sequence[str]) -> str:
-    """The text before the first stop string."""
-    for string in stop:
-        text = text.split(string, 1)[0]
-    return text
 
 
 def rooms(base: Base, max_new_tokens: int) -> tuple[int, int]:

@@ -89,13 +89,13 @@ def encode_prompts(base: Base, prompts: Sequence[str], most: int = sys.maxsize, 
 
 def encode_pairs(base: Base, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
     """Returns the tokens of each prompt and of what follows it, as they are in the text that the two make together."""
-    prompts = dict.fromkeys(prompt for prompt, _ in pairs)
-    alone = dict(zip(prompts, encode_prompts(base, list(prompts)), strict=True))
+    texts = list(dict.fromkeys(prompt for prompt, _ in pairs))
+    prompts = dict(zip(texts, encode_prompts(base, texts), strict=True))
     if base.seq2seq:
-        texts = base.tokenizer([text for _, text in pairs], add_special_tokens=False).input_ids if pairs else []
-        return [(alone[prompt], ids) for (prompt, _), ids in zip(pairs, texts, strict=True)]
+        answers = base.tokenizer([text for _, text in pairs], add_special_tokens=False).input_ids if pairs else []
+        return [(prompts[prompt], ids) for (prompt, _), ids in zip(pairs, answers, strict=True)]
     together = encode_prompts(base, [prompt + text for prompt, text in pairs])
-    ends = [_shared(alone[prompt], ids) for (prompt, _), ids in zip(pairs, together, strict=True)]
+    ends = [shared(prompts[prompt], ids) for (prompt, _), ids in zip(pairs, together, strict=True)]
     return [(ids[:end], ids[end:]) for ids, end in zip(together, ends, strict=True)]
 
 
@@ -151,8 +151,8 @@ def _framed(before: list[int], body: list[int], after: list[int]) -> list[int]:
     return [*([] if body[: len(before)] == before else before), *body, *after]
 
 
-def _shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two texts begin with alike."""
+def shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """Returns how many tokens two texts begin with alike."""
     alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
     return len(first) if list(first) == list(second[: len(first)]) else sum(1 for _ in alike)
 
@@ -186,6 +186,11 @@ def tokens_by_step(rows: Sequence[Mapping[str, list[int]]], places: Sequence[int
     lengths = [len(rows[row]["input_ids"]) for row in places]
     steps = [sum(lengths[start : start + batch]) for start in range(0, len(lengths), batch)]
     return list(itertools.accumulate(steps, initial=0))
+
+
+def targets_of(row: Mapping[str, list[int]], seq2seq: bool) -> int:
+    """Returns how many tokens of a row are predicted; a decoder never predicts the first."""
+    return sum(label != IGNORED for label in row["labels"][0 if seq2seq else 1 :])
 
 
 def data_hash(rows: Sequence[Row]) -> str:

@@ -115,20 +115,23 @@ def preset(name: str) -> Shape:
 
 
 def of_config(name: str, config: Any) -> Shape:
-    """The shape of a transformers config. The model is built without memory to count what the picture does not show.
+    """The shape of a transformers config: of a multimodal one, of its text model. The model is built without memory to count
+    what the picture does not show.
 
     Raises:
         Invalid: an encoder-decoder, or a mixture of experts of its own.
     """
     if config.is_encoder_decoder:
         raise Invalid(f"{name} is an encoder-decoder; the plan knows decoders only.")
+    whole, config = config, config.get_text_config()
     if getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None):
         raise Invalid(f"{name} is a mixture of experts already; the plan knows dense decoders only.")
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoModelForImageTextToText
 
+    make = AutoModelForCausalLM if type(whole) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = make.from_config(whole)
     inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
     found = Shape(
         name,
@@ -140,6 +143,6 @@ def of_config(name: str, config: Any) -> Shape:
         getattr(config, "num_key_value_heads", None),
         getattr(config, "head_dim", None),
         gated=any("gate" in part for part, _ in model.named_modules()),
-        tied=bool(config.tie_word_embeddings),
+        tied=bool(whole.tie_word_embeddings),
     )
     return replace(found, more=sum(p.numel() for p in model.parameters()) - found.params)

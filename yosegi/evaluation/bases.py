@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from yosegi import files
-from yosegi.bases import load, weights_hash, where
+from yosegi.bases import hub_folder, load, locate, weight_files, weights_hash
 from yosegi.engine.arm import Arm
+from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
 from yosegi.evaluation.measure import evaluate, fingerprint
 from yosegi.evaluation.statistics import Comparison, compare
@@ -167,16 +168,28 @@ def _known(
     if not (before := [row for row in run.results() if row.get("model") == name and "against" not in row]):
         return None
     try:
-        own = weights_hash(where(name))
-    except (YosegiError, OSError):
+        folder = locate(name)
+        own, ends = weights_hash(folder), _ending(folder)
+    except (YosegiError, OSError, ValueError):
         return None  # loading it will say why
     rows = []
     for task in tasks:
-        mark = fingerprint(Arm(name), own, task, asked[task.name], split, seed)
+        mark = fingerprint(Arm(name), own, task, asked[task.name], split, seed, ends)
         if not (new := [row for row in before if row.get("fingerprint") == mark]):
             return None
         rows += new
     return rows
+
+
+def _ending(folder: str) -> frozenset[int]:
+    """The tokens that end a text of a base, without its weights."""
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    try:
+        generation = GenerationConfig.from_pretrained(folder)
+    except OSError:  # it has none
+        generation = None
+    return ending(AutoTokenizer.from_pretrained(folder), AutoConfig.from_pretrained(folder), generation)
 
 
 def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **how: Any) -> list[Row]:
@@ -190,18 +203,18 @@ def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **how: Any) -
 
 def size(name: str) -> int | None:
     """Bytes of a base's weights in float32, read from the heads of its files; None where that cannot be known."""
-    from huggingface_hub import get_safetensors_metadata, snapshot_download
+    from huggingface_hub import get_safetensors_metadata
     from safetensors import safe_open
 
-    folder = where(name)
+    folder = locate(name)
     try:
         if not Path(folder).is_dir():
             try:
-                folder = snapshot_download(folder, allow_patterns=["*.safetensors"], local_files_only=True)
+                folder = hub_folder(folder, local=True)
             except OSError:
                 return 4 * sum(get_safetensors_metadata(folder).parameter_count.values())
         total = 0
-        for file in Path(folder).glob("*.safetensors"):
+        for file in weight_files(Path(folder)):
             with safe_open(file, "pt") as weights:
                 for key in weights.keys():  # noqa: SIM118 - it is no dict
                     numbers = 4

@@ -1,8 +1,9 @@
 """Arms x tasks -> rows and items. What has been measured already is not measured again, so a killed evaluation goes on."""
 
 import hashlib
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,12 +12,13 @@ from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.generate import Answer, answer
+from yosegi.engine.generate import Answer, generate, settings
+from yosegi.engine.request import stop_ids
+from yosegi.engine.rows import cut_words
+from yosegi.engine.score import score_candidates
 from yosegi.errors import Invalid
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.routing import trace
 from yosegi.evaluation.statistics import compare, interval
-from yosegi.evaluation.weigh import weigh
 from yosegi.library.similarity import similarity
 from yosegi.progress import Bar, progress
 from yosegi.run import Run, peak_memory
@@ -72,7 +74,7 @@ def evaluate(
                     if not arm.can_answer(task.name):
                         continue
                     held = base.hash + base.dtype.removeprefix("fp32")
-                    mark = fingerprint(arm, held, task, examples, split, seed)
+                    mark = fingerprint(arm, held, task, examples, split, seed, stop_ids(base))
                     if mark in known:
                         bar.advance(len(examples))
                         new = _again([row for row in run.results() if row.get("fingerprint") == mark], run, general)
@@ -82,6 +84,8 @@ def evaluate(
                         for row in new:
                             row.update({"fingerprint": mark, **({"general": True} if general else {})})
                         bar.advance(len(examples), f"{arm.name} · {task.name} {new[0]['value']:.3f}")
+                        if arm is arms[0] and "cut" in new[0]:
+                            print(f"Warning: {task.name}: {new[0]['cut']}.", file=sys.stderr)
                     scores[arm.name, task.name] = [item["score"] for item in items]
                     first = scores.get((arms[0].name, task.name))
                     if mark not in known:
@@ -107,9 +111,13 @@ def _again(rows: list[dict[str, Any]], run: Run, general: bool) -> list[dict[str
     return rows
 
 
-def fingerprint(arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int) -> str:
-    """What a measurement is known by: the same one is not made again."""
-    return arm.fingerprint(base=base, task=task.name, split=split, seed=seed, asked=_digest(task, examples))
+def fingerprint(
+    arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int, stop_ids: Collection[int]
+) -> str:
+    """What a measurement is known by, how its answers were decoded with it: the same one is not made again."""
+    decoding = settings(stop_ids) if task.generates else {}
+    asked = _digest(task, examples)
+    return arm.fingerprint(base=base, task=task.name, split=split, seed=seed, asked=asked, decoding=decoding)
 
 
 def _digest(task: Task, examples: Sequence[Example]) -> str:
@@ -137,18 +145,17 @@ def _measure(
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
     how: dict[str, Any] = {"banks": banks, "known": known, "batch_size": batch_size}
-    judged, nats = weigh(base, task, examples, **how)
+    weighed, logprobs, logps, cut = score_candidates(base, task, examples, **how)
     if task.generates:
-        answers = answer(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **how)
-        logps = likelihood(base, examples, **how)
+        answers = generate(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
         scored, kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
-        weighed = [{} if score is None else score.metrics for score in judged]
+        further = [
+            {**score.metrics, **(more.metrics if more else {})} for score, more in zip(scored, weighed, strict=True)
+        ]
     else:
-        scored, weighed = [score for score in judged if score is not None], [{} for _ in examples]
+        scored, kept = [score for score in weighed if score is not None], [{"logprobs": own} for own in logprobs]
         answers = [Answer(score.answer or "", False) for score in scored]
-        gold = [next(iter(own.values()))[0] for own in nats]
-        logps, kept = [own.sum_logprob / own.tokens for own in gold], [{"nats": own} for own in nats]
-    further = [{**score.metrics, **more} for score, more in zip(scored, weighed, strict=True)]
+        further = [score.metrics for score in scored]
     items = [
         {
             "id": example.id,
@@ -187,8 +194,9 @@ def _measure(
     }
     chances = [chance for example in examples if (chance := task.chance(example)) is not None]
     by_guessing = {"chance": sum(chances) / len(chances)} if chances else {}
-    told = {"rule": task.rule, "remark": task.note(split)}
-    shared |= {key: value for key, value in told.items() if value}
+    words = cut_words(cut, len(examples))
+    remark = " ".join(filter(None, [task.note(split), words and f"{words}."]))
+    shared |= {key: value for key, value in {"rule": task.rule, "cut": words, "remark": remark}.items() if value}
     names = dict.fromkeys(name for also in further for name in also)
     measured = {name: [also[name] for also in further if name in also] for name in names}
     rows = []

@@ -61,7 +61,7 @@ def trace(
     Returns a dict for `routing.json`, four digits a number. A row is a layer, in the order they run, or the mean of several:
         layers    what each row is called; `averaged`, if it is there, is how many layers there are
         tasks     by task, the mean weight [row][expert]: each expert's share of the load
-        heard     by task, the share of real tokens that hear an expert at all [row][expert]
+        active    by task, the share of real tokens for which an expert has any weight [row][expert]
         entropy   by task, over the experts a token hears [row]
         cv        by task, the load's coefficient of variation [row]; `balance` is that of all tasks together, each counted alike
         tokens    of each task its first example: the last tokens of its `text`, `left_out` before them, `chosen` with a line for
@@ -72,7 +72,7 @@ def trace(
         task: _listen(base, banks, some, (known or {}).get(task, {}), max_length) for task, some in examples.items()
     }
     if not heard:
-        return {"layers": [], "tasks": {}, "heard": {}, "entropy": {}, "cv": {}, "balance": [], "tokens": []}
+        return {"layers": [], "tasks": {}, "active": {}, "entropy": {}, "cv": {}, "balance": [], "tokens": []}
     layers = list(next(iter(heard.values())))
     rows = _rows(layers, max(1, min(ROWS, NUMBERS // (len(heard) * len(banks.names)))))
 
@@ -83,7 +83,7 @@ def trace(
     if len(rows) < len(layers):
         found["averaged"] = len(layers)
     found["tasks"] = {task: folded([layer.mean_E for layer in h.values()]) for task, h in heard.items()}
-    found["heard"] = {task: folded([layer.present_E for layer in h.values()]) for task, h in heard.items()}
+    found["active"] = {task: folded([layer.present_E for layer in h.values()]) for task, h in heard.items()}
     found["entropy"] = {task: folded([layer.entropy for layer in h.values()]) for task, h in heard.items()}
     found["cv"] = {task: folded([layer.cv for layer in h.values()]) for task, h in heard.items()}
     load_LE = [torch.stack([_shares(h[layer].mean_E) for h in heard.values()]).mean(0) for layer in layers]

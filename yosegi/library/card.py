@@ -9,6 +9,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+RESERVED = ("base", "experts", "each", "arms")
+"""Words with a meaning of their own in the spec of an arm, or in the folder of a library."""
+
+
 def check_name(name: object) -> str:
-    """A name that can be a folder of a library: printable, and nothing a path could turn into something else.
+    """Returns a name that an expert or an arm may have: a folder of the library, and nothing that means something else in a spec.
 
     Raises:
         Invalid: with what is wrong about it.
@@ -93,10 +98,19 @@ def check_name(name: object) -> str:
         "it is longer than 200 bytes": len(name.encode(errors="replace")) > 200,
         "it is not in Unicode's composed form (NFC)": not unicodedata.is_normalized("NFC", name),
     }
+    faults |= {
+        "in the spec of an arm it means something else": name in RESERVED or name.startswith("merge:"),
+        "it is the name of a router or a merge": name in _methods(),
+    }
     for fault, found in faults.items():
         if found:
-            raise Invalid(f"An expert cannot be called {name[:80]!r}: {fault}.")
+            raise Invalid(f"An expert or an arm cannot be called {name[:80]!r}: {fault}.")
     return name
+
+
+@cache
+def _methods() -> frozenset[str]:
+    return frozenset([*registry.names("routers"), *registry.names("merges")])
 
 
 def check_base(expert: Expert | Mapping[str, Any], base: str | None, base_hash: str) -> None:
@@ -177,9 +191,9 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
             "```python",
             "from peft import PeftModel",
             f"from transformers import AutoModelFor{auto}",
-            *([f"from yosegi.bases import where  # the folder of the base {base}"] if own else []),
+            *([f"from yosegi.bases import locate  # the folder of the base {base}"] if own else []),
             "",
-            f"base = AutoModelFor{auto}.from_pretrained({f'where({base!r})' if own else repr(base or 'path/to/its/base')})",
+            f"base = AutoModelFor{auto}.from_pretrained({f'locate({base!r})' if own else repr(base or 'path/to/its/base')})",
             f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",
             "```",
             "",

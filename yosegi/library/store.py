@@ -126,6 +126,8 @@ class Library(Mapping[str, Expert]):
         folder = self.path / name
         with self.locked(fcntl.LOCK_EX):
             files.sweep(self.path, _is_stray)
+            if (self.path / ARMS / name).is_dir():
+                raise Invalid(f"{self.path} keeps an arm called {name!r}. Choose another name for the expert.")
             if os.path.lexists(folder):
                 if not overwrite:
                     raise Invalid(f"{self.path} has an expert called {name!r}. Choose another name, or overwrite it.")

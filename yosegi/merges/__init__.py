@@ -15,7 +15,8 @@ Memory is bounded by one layer, whatever the number of experts. The card of the 
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ __all__ = ["merge", "norm"]
 def merge(
     experts: Sequence[Expert],
     method: str = "svd",
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     name: str = "merged",
     measure: bool = True,
     **given: Any,
@@ -46,7 +47,8 @@ def merge(
     Args:
         experts: at least one, all of one base. A layer that some lack is merged from those that have it.
         method: a method of this drawer.
-        weights: one an expert; by default 1/E each, or what the method's own `weights(experts)` says.
+        weights: one per expert; by default 1/E each, or what the method's own `weights(experts)` says. Or, by layer, one per
+            expert: an expert of weight 0 is then left out of the layer, and a layer that is not named is not merged.
         name: of the result.
         measure: put the errors into the card. Without, as a search over weights wants it, cheap methods are cheaper still.
         given: more of the method's own, such as `rank` of svd.
@@ -55,11 +57,15 @@ def merge(
         raise Invalid("There is nothing to merge.")
     found = registry.find("merges", method)
     home: Any = inspect.getmodule(found)
-    weights = list(getattr(home, "weights", _shares)(len(experts)) if weights is None else weights)
-    if len(weights) != len(experts):
-        raise Invalid(f"{len(experts)} experts need {len(experts)} weights; {len(weights)} were given.")
-    if not all(math.isfinite(weight) for weight in weights):
-        raise Invalid(f"Weights are finite numbers; {weights} were given.")
+    if not isinstance(weights, Mapping):
+        weights = list(getattr(home, "weights", _shares)(len(experts)) if weights is None else weights)
+    for row in weights.values() if isinstance(weights, Mapping) else [weights]:
+        if len(row) != len(experts):
+            raise Invalid(f"{len(experts)} experts need {len(experts)} weights; {len(row)} were given.")
+        if not all(math.isfinite(weight) for weight in row):
+            raise Invalid(f"Weights are finite numbers; {list(row)} were given.")
+    if isinstance(weights, Mapping):
+        experts, weights = _by_layer(experts, weights)
     bases = {e.card.get("base_hash") for e in experts}
     if len(bases) > 1:
         raise WrongBase(f"These experts stand beside different bases: {', '.join(sorted(map(str, bases)))}.")
@@ -91,6 +97,21 @@ def merge(
             **(errors.told() if measure else {}),
         },
     )
+
+
+def _by_layer(
+    experts: Sequence[Expert], weights: Mapping[str, Sequence[float]]
+) -> tuple[list[Expert], dict[str, list[float]]]:
+    """The experts without the layers in which their weight is 0, and the weights of those that are left."""
+    own = [
+        {layer: f for layer, f in expert.factors.items() if layer in weights and weights[layer][e]}
+        for e, expert in enumerate(experts)
+    ]
+    left = [e for e, factors in enumerate(own) if factors]
+    if not left:
+        raise Invalid("These weights are 0 in every layer of these experts: there is nothing to merge.")
+    rows = {layer: [row[e] for e in left] for layer, row in weights.items()}
+    return [replace(experts[e], factors=own[e]) for e in left], rows
 
 
 def _resolved(known: dict[str, inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Shapes: E experts that have the layer, R rank of the widest of them, I in, O out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 
@@ -39,11 +39,16 @@ class Layers:
 
     Args:
         experts: their tensors may be mapped from disk, and are read when their layer's turn comes.
-        weights: one an expert.
+        weights: one per expert, the same in every layer or by layer.
         bar: told of each layer that is done.
     """
 
-    def __init__(self, experts: Sequence[Expert], weights: Sequence[float], bar: Bar | None = None):
+    def __init__(
+        self,
+        experts: Sequence[Expert],
+        weights: Sequence[float] | Mapping[str, Sequence[float]],
+        bar: Bar | None = None,
+    ):
         self.experts: list[str] = []
         for expert in experts:
             others = (f"{expert.name}#{n}" for n in count(2))
@@ -76,5 +81,6 @@ class Layers:
         for e, f in enumerate(factors):
             A_ERI[e, : f.rank] = f.A_RI
             torch.mul(f.B_OR.float(), f.scale, out=B_OER[:, e, : f.rank])
-        w_E = like.new_tensor([self._weights[e] for e in here])
+        weights = self._weights[name] if isinstance(self._weights, Mapping) else self._weights
+        w_E = like.new_tensor([weights[e] for e in here])
         return Layer(name, tuple(self.experts[e] for e in here), A_ERI, B_OER.movedim(1, 0), w_E)

@@ -53,11 +53,14 @@ def _predicted(model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor) ->
         return logits_XV, labels_BT.flatten(), torch.arange(labels_BT.numel(), device=labels_BT.device)
     next_BT = F.pad(labels_BT[:, 1:], (0, 1), value=IGNORED)
     place_X = (next_BT.flatten() != IGNORED).nonzero().squeeze(-1)
-    with _only(inner, place_X):
-        logits_XV = model(**inputs, use_cache=False).logits.flatten(0, -2)
-    if len(logits_XV) != len(place_X):  # a head that cannot be asked for some tokens alone
-        logits_XV = logits_XV[place_X]
-    return logits_XV, next_BT.flatten()[place_X], place_X
+    return logits_at(model, place_X, use_cache=False, **inputs), next_BT.flatten()[place_X], place_X
+
+
+def logits_at(model: nn.Module, place_X: Tensor, **inputs: Any) -> Tensor:
+    """Returns the logits [X, V] at these places of the flattened batch; most models compute no others."""
+    with _only(model if hasattr(model, "config") else model.module, place_X):
+        logits_XV = model(**inputs).logits.flatten(0, -2)
+    return logits_XV if len(logits_XV) == len(place_X) else logits_XV[place_X]
 
 
 @contextmanager

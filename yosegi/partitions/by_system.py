@@ -11,7 +11,6 @@ chance is Fleiss' kappa (1971, doi.org/10.1037/h0031619) over the examples for w
 Examples of one task may have different learners. The evidence holds each example's label, votes and rationales.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -145,7 +144,7 @@ def write(path: Path, found: Partition, config: dict[str, Any], teachers: Sequen
     }
     summary = {**found.evidence["summary"], "spent": spent, "config": config}
     rows = found.evidence["rows"]
-    files.write(path / VOTES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    files.write(path / VOTES, files.lines(rows))
     files.write_json(path / SUMMARY, summary)
     return summary
 

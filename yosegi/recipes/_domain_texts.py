@@ -80,7 +80,7 @@ def made_up(run: Run) -> dict[str, str]:
         for n, (word, place) in enumerate(words[:7])
     ]  # fmt: skip
     _write(folder / "quiz.jsonl", quiz)
-    return {name: f"jsonl/{folder}/{name}.jsonl" for name in texts} | {"quiz": f"terms/{folder}/quiz.jsonl"}
+    return {name: f"file/{folder}/{name}.jsonl" for name in texts} | {"quiz": f"terms/{folder}/quiz.jsonl"}
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ Paper   Zhao et al. 2024, arXiv:2403.03507, has GaLore as good as full training 
 Ours    house, railway law, 3 seeds (`dev/LOG.md`): GaLore r 64 reads better than LoRA r 64 (+.12, .08 to .16) and forgets
         twice as much (1.77 and .87 nats); at LoRA's rate GaLore r 8 is .45 worse than at its own. No term was learnt.
 Run     yosegi run domain                                      house; needs the data folder; 40 minutes of one core a seed
-        yosegi run domain --domain jsonl/kept.jsonl --quiz terms/quiz.jsonl    your own texts and terms
+        yosegi run domain --domain file/kept.jsonl --quiz terms/quiz.jsonl    your own texts and terms
         yosegi run domain --smoke                              seconds; the tests run this
 
 Every way chooses among learning rates of its method's own grid, with the first seed and a short training, by the loss on

@@ -1,4 +1,4 @@
-"""What the library of LoRAs rests on, measured: are like experts worth training together, and does a delta know its own inputs?
+"""What a library of LoRAs rests on: are like experts worth training together, and does a delta know its own inputs?
 
 Claim   (a) The more alike two private experts are, the more their tasks gain from one expert for both. (b) An expert's delta
         moves inputs of its own task more than another expert's does. (c) Arrow, which builds on (b), comes near the oracle.
@@ -10,36 +10,22 @@ Run     yosegi run insights             some fifteen minutes of one CPU core a s
         yosegi run insights --smoke     seconds; the tests run this
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from statistics import fmean
 
 import numpy as np
-import torch
-from scipy.stats import pearsonr
-from torch import Tensor
 
-from yosegi import files, tasks
-from yosegi.bases import Base, load
-from yosegi.core.expert import Expert
-from yosegi.core.model import attach
-from yosegi.engine.rows import to_batch, tokenise
-from yosegi.evaluation.likelihood import likelihood
+from yosegi import Arm, load_base
+from yosegi.evaluation.norms import norm_ratios
 from yosegi.library.similarity import similarity
-from yosegi.library.store import Library
-from yosegi.progress import progress
-from yosegi.recipes._insights import arrow_finding, clusters_finding, ratio_finding, similarity_finding
-from yosegi.reporting import report
-from yosegi.routers.arrow import Arrow
-from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
-from yosegi.tasks import Example
-from yosegi.training.build import build
-from yosegi.training.fleet import fleet
-from yosegi.training.settings import Mbc, Private, Random, Settings, Shared
+from yosegi.study import Study, Training, arms_finding, claims, claims_finding, read
+from yosegi.study.measures import LOGP, Measure
+from yosegi.study.tables import above_one, by_number, correlations, two_arms
+from yosegi.training.settings import Settings
 
-Data = Mapping[str, Sequence[Example]]
+SKILLS = "reverse sort succ chain wp_en wp_ja double shift upper last add max"
 
 
 @dataclass(frozen=True)
@@ -47,27 +33,17 @@ class Config:
     """What is measured."""
 
     base: str = "nano"
-    """The base the experts stand beside."""
-    tasks: tuple[str, ...] = tuple(
-        f"skills/{name}"
-        for name in ("reverse", "sort", "succ", "chain", "wp_en", "wp_ja", "double", "shift", "upper", "last", "add", "max")
-    )  # fmt: skip
-    """One private expert each, and one expert each pair."""
+    tasks: tuple[str, ...] = tuple(f"skills/{name}" for name in SKILLS.split())  # an expert for each, and for each pair
     seeds: tuple[int, ...] = (0, 1, 2)
-    limit: int = 600
-    """Training examples a task."""
-    asked: int = 50
-    """Test examples a task."""
-    epochs: float = 2.5
-    """Passes over the data of a task, alone or in a pair."""
-    clusters: tuple[int, ...] = (2, 3, 4, 6, 9)
-    """Numbers of clusters between one expert for all and one a task."""
+    limit: int = 600  # training examples of a task
+    asked: int = 50  # test examples of a task
+    epochs: float = 2.5  # passes over the data of a task, alone or in a pair
+    clusters: tuple[int, ...] = (2, 3, 4, 6, 9)  # numbers of clusters between one expert for all and one a task
     rank: int = 8
     alpha: float = 16
     learning_rate: float = 5e-3
     batch: int = 32
-    draws: int = 2000
-    """Of the bootstrap and the permutations."""
+    draws: int = 2000  # of the bootstrap and the permutations
 
 
 SMOKE = Config(
@@ -77,189 +53,86 @@ SMOKE = Config(
 
 
 def main(config: Config, run: Run) -> None:
-    """Train, measure, draw."""
-    base = load(config.base)
-    loaded = [tasks.load(name) for name in config.tasks]
-    data = {task.name: task.examples("train")[: config.limit] for task in loaded}
-    asked = {task.name: task.examples("test")[: config.asked] for task in loaded}
-    pairs, ratios, routed, counted = [], [], [], []
+    """Train an expert for each task, each pair and each cluster; measure by the log p of the gold answers."""
+    base, tasks = load_base(config.base), list(config.tasks)
+    study, pairs = Study(base, run), list(combinations(range(len(tasks)), 2))
+    data = {task: read(task, "train", config.limit) for task in tasks}
+    asked = {task: read(task, "test", config.asked) for task in tasks}
+    upper = np.triu_indices(len(tasks), 1)
+    gains, cosines, ratios = [], {"factors": [], "delta": []}, {"raw": [], "equal size": []}
+    scores: dict[str, dict[int, list[float]]] = {}
+    silhouettes: dict[str, list[float]] = {}
     for seed in config.seeds:
-        how = Settings(
+        settings = Settings(
             rank=config.rank, alpha=config.alpha, learning_rate=config.learning_rate, num_train_epochs=config.epochs,
             per_device_train_batch_size=config.batch, dropout=0, seed=seed, init_seed=seed,
         )  # fmt: skip
-        library = Library(run.path / "libraries" / f"private-s{seed}", base.hash, base.name)
-        build(base, library, Private(), data, run, how, names=names(data, f"s{seed}"))
-        private = {task: expert for expert in library.load() for task in expert.tasks}
-        experts = [private[task] for task in data]
-        alone = own_logp(base, private, asked)
-        pairs.append(joint_gain(base, experts, data, asked, alone, run, how, seed))
-        ratios.append(norm_ratios(base, experts, asked))
-        routed.append(arrow_logp(base, experts, asked, alone))
-        counted.append(by_number(base, data, asked, alone, config, run, how, seed))
-        measure(run, base, seed, alone, pairs[-1], ratios[-1], routed[-1], config)
-    found = [
-        similarity_finding(pairs, list(data), config.draws),
-        ratio_finding(ratios),
-        arrow_finding(routed),
-        clusters_finding(counted),
-    ]
-    files.write_json(run.path / "findings.json", {"title": "What a library of LoRAs rests on", "findings": found})
-    print(f"Open {report([run.path], run.path / 'report.html')}")
+        own = {task: Arm("", [e]) for e in study.build("private", seed, data, settings)[0].load() for task in e.tasks}
+        experts = [own[task].experts[0] for task in tasks]
 
+        # (a) Every pair of tasks as one expert, each task read as often as alone.
+        both = {
+            f"{i}-{j}": Training([*data[tasks[i]], *data[tasks[j]]], settings, [tasks[i], tasks[j]]) for i, j in pairs
+        }
+        alone = [study.logp(own[task], asked[task]) for task in tasks]
+        gain_TT = np.zeros((len(tasks), len(tasks)))
+        for (i, j), expert in zip(pairs, study.train(both, seed).values(), strict=True):
+            gain_TT[i, j] = gain_TT[j, i] = fmean(
+                study.logp(Arm("", [expert]), asked[tasks[t]]) - alone[t] for t in (i, j)
+            )
+        gains.append(gain_TT)
+        for space, several in cosines.items():
+            several.append(similarity(experts, space).numpy())
+            study.result(
+                "private pairs",
+                f"pearson_{space}",
+                np.corrcoef(several[-1][upper], gain_TT[upper])[0, 1],
+                seed,
+            )
 
-def names(data: Data, suffix: str) -> dict[str, str]:
-    """What the expert of a task is called."""
-    return {task: f"{task.rpartition('/')[2]}-{suffix}" for task in data}
+        # (b) How much more a task's own expert moves its inputs than each other expert does.
+        for what, several in norm_ratios(base, experts, list(asked.values())).items():
+            ratios[what].append(several)
+            study.result(
+                "norm ratio", f"share_above_1_{what.replace(' ', '_')}", float(np.mean(np.array(several) > 1)), seed
+            )
 
+        # (c) Arrow over all experts, and (d) libraries of k clusters; each task with its cluster's expert.
+        arms = {"oracle": own, "arrow": dict.fromkeys(tasks, Arm("", experts, "arrow"))}
+        for k in (1, *(k for k in config.clusters if k < len(tasks))):
+            for way in ("mbc", "random") if k > 1 else ("shared",):
+                more = {"clusters": k, "cluster_seed": 42 + seed, "brief_library": study.library(seed, "brief")}
+                library, found = study.build(way, seed, data, settings, f"{way} {k}", **more)
+                if way == "mbc":
+                    silhouettes.setdefault(f"mbc, k {k}", []).append(found.evidence["silhouette"])
+                arms[f"{way}, k {k}"] = {
+                    task: Arm("", [library[name]]) for name, group in found.tasks.items() for task in group
+                }
+        for name, by_task in arms.items():
+            values = [value for task in tasks for value in study.logps(by_task[task], asked[task])]
+            scores.setdefault(name, {})[seed] = values
+            study.result(name, "logp", fmean(values), seed)
 
-def mean_logp(base: Base, experts: Sequence[Expert], asked: Sequence[tuple[str, Sequence[Example]]]) -> list[float]:
-    """Mean log p of the gold answers, for each (expert, examples): all experts stand in the base at once."""
-    banks = attach(base.model, experts, ByRequest())
-    base.model.eval()
-    try:
-        examples = [example for _, some in asked for example in some]
-        who = [name for name, some in asked for _ in some]
-        values = iter(likelihood(base, examples, banks=banks, known={"experts": who}, batch_size=256))
-        return [float(np.mean([next(values) for _ in some])) for _, some in asked]
-    finally:
-        banks.detach()
-
-
-def own_logp(base: Base, private: Mapping[str, Expert], asked: Data) -> dict[str, float]:
-    """Each task with its own expert."""
-    found = mean_logp(base, list(private.values()), [(private[task].name, some) for task, some in asked.items()])
-    return dict(zip(asked, found, strict=True))
-
-
-def joint_gain(
-    base: Base, experts: Sequence[Expert], data: Data, asked: Data, alone: Mapping[str, float], run: Run, how: Settings,
-    seed: int,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Insight (a): every pair of tasks trained as one expert, each task read as often as alone."""
-    library = Library(run.path / "libraries" / f"pairs-s{seed}", base.hash, base.name)
-    both = {f"{i}-{j}-s{seed}": (a, b) for (i, a), (j, b) in combinations(enumerate(data), 2)}
-    missing = {
-        name: [*data[a], *data[b]] for name, (a, b) in both.items() if not library.path.is_dir() or name not in library
-    }
-    if missing:
-        fleet(base, missing, run, how, tasks=both, keep=library.add)
-    ask = [(name, asked[task]) for name, pair in both.items() for task in pair]
-    values = iter(mean_logp(base, library.load(both), ask))
-    cosine = {space: similarity(experts, space) for space in ("factors", "delta")}
-    place = {task: i for i, task in enumerate(data)}
-    rows = []
-    for a, b in both.values():
-        gain = (next(values) - alone[a] + next(values) - alone[b]) / 2
-        cosines = {space: float(matrix[place[a], place[b]]) for space, matrix in cosine.items()}
-        rows.append({"a": a, "b": b, "gain": gain, **cosines})
-    return rows
-
-
-@torch.no_grad()
-def norm_ratios(base: Base, experts: Sequence[Expert], asked: Data) -> dict[str, list[float]]:
-    """Insight (b): how much more a task's own expert moves its inputs than each other expert does.
-
-    ‖ΔW x‖ is averaged over the real tokens of an example, layer by layer; the ratio own / other is averaged over the layers as
-    a geometric mean. "raw" is that; "equal size" divides each ΔW by its Frobenius norm first: a large delta moves everything.
-    """
-    banks = attach(base.model, experts, ByRequest())
-    through: dict[str, Tensor] = {}
-    size: dict[str, Tensor] = {}
-    for layer, bank in banks.items():
-        A_ERI, B_EOR = bank.stacked()
-        R_ERR = torch.linalg.qr(B_EOR.float(), mode="r").R  # ‖B A x‖ = ‖R A x‖
-        through[layer] = bank.scale_E[:, None, None] * (R_ERR @ A_ERI.float())
-        size[layer] = through[layer].flatten(1).norm(dim=1)
-    seen: dict[str, Tensor] = {}
-    mask = torch.empty(0)
-
-    def listen(layer: str) -> Any:
-        def hear(_: Any, inputs: tuple[Tensor, ...]) -> None:
-            moved_BTE = torch.einsum("bti,eri->bter", inputs[0].float(), through[layer]).norm(dim=-1)
-            seen[layer] = (moved_BTE * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-
-        return hear
-
-    hooks = [module.register_forward_pre_hook(listen(layer)) for layer, module in banks.layers.items()]
-    found: dict[str, list[float]] = {"raw": [], "equal size": []}
-    try:
-        with banks.disabled(), progress("norms", len(asked)) as bar:
-            for own, some in enumerate(asked.values()):
-                batch = to_batch(base, tokenise(base, some, 1024))
-                mask = batch["attention_mask"]
-                base.model(**batch)
-                for what in found:
-                    logs = [
-                        (v / size[k] if what == "equal size" else v).clamp(min=1e-12).log() for k, v in seen.items()
-                    ]
-                    log_BE = torch.stack(logs).mean(0)
-                    ratio_BE = (log_BE[:, own : own + 1] - log_BE).exp()
-                    found[what] += ratio_BE[:, [e for e in range(len(experts)) if e != own]].flatten().tolist()
-                bar.advance()
-    finally:
-        for hook in hooks:
-            hook.remove()
-        banks.detach()
-    return found
-
-
-def arrow_logp(base: Base, experts: Sequence[Expert], asked: Data, alone: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Insight (c): Arrow over all experts, beside each task's own."""
-    banks = attach(base.model, experts, Arrow())
-    base.model.eval()
-    try:
-        rows = []
-        for task, some in asked.items():
-            value = float(np.mean(likelihood(base, some, banks=banks)))
-            rows.append({"task": task, "oracle": alone[task], "arrow": value})
-        return rows
-    finally:
-        banks.detach()
-
-
-def by_number(
-    base: Base, data: Data, asked: Data, alone: Mapping[str, float], config: Config, run: Run,
-    how: Settings, seed: int,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Insight (d): libraries of k clusters, of the tasks' experts and by lot; each task with its cluster's expert."""
-    rows = [{"k": len(data), "way": way, "logp": float(np.mean(list(alone.values())))} for way in ("mbc", "random")]
-    brief = Library(run.path / "libraries" / f"brief-s{seed}", base.hash, base.name)
-    for k in (1, *(k for k in config.clusters if k < len(data))):
-        for way in ("mbc", "random"):
-            kind = "shared" if k == 1 else way
-            library = Library(run.path / "libraries" / f"{kind}{k}-s{seed}", base.hash, base.name)
-            ways = {"shared": Shared(), "mbc": Mbc(clusters=k, cluster_seed=42 + seed)}
-            found = build(
-                base, library, ways.get(kind, Random(clusters=k, cluster_seed=42 + seed)), data, run, how,
-                names={"shared": f"shared-s{seed}"}, brief_library=brief,
-            )  # fmt: skip
-            whose = {task: name for name, group in found.tasks.items() for task in group}
-            values = mean_logp(base, library.load(), [(whose[task], some) for task, some in asked.items()])
-            silhouette = found.evidence["silhouette"] if kind == "mbc" else None  # of the experts that were clustered
-            rows.append({"k": k, "way": way, "logp": float(np.mean(values)), "silhouette": silhouette})
-    return rows
-
-
-def measure(
-    run: Run, base: Base, seed: int, alone: Mapping[str, float], pairs: Sequence[Mapping[str, Any]],
-    ratios: Mapping[str, Sequence[float]], routed: Sequence[Mapping[str, Any]], config: Config,
-) -> None:  # fmt: skip
-    """The rows of results.jsonl."""
-    shared = {"run": run.path.name, "base": base.name, "base_hash": base.hash, "seed": seed, "split": "test"}
-    values = {
-        ("private pairs", "pearson_factors"): pearsonr([p["factors"] for p in pairs], [p["gain"] for p in pairs])[0],
-        ("private pairs", "pearson_delta"): pearsonr([p["delta"] for p in pairs], [p["gain"] for p in pairs])[0],
-        ("norm ratio", "share_above_1_raw"): np.mean(np.array(ratios["raw"]) > 1),
-        ("norm ratio", "share_above_1_equal_size"): np.mean(np.array(ratios["equal size"]) > 1),
-        ("private · oracle", "logp"): np.mean(list(alone.values())),
-        ("private · arrow", "logp"): np.mean([row["arrow"] for row in routed]),
-    }
-    done = {(row["model"], row["metric"], row["seed"]) for row in run.results()}
-    run.result(
-        *(
-            {**shared, "model": model, "task": "all", "metric": metric, "value": float(value), "n": len(pairs)}
-            for (model, metric), value in values.items()
-            if (model, metric, seed) not in done
-        )
+    measure = Measure("tasks", LOGP, scores, [task for task in tasks for _ in asked[task]], over_tasks=True)
+    gain_TT, cosine = np.mean(gains, 0), {space: np.mean(several, 0) for space, several in cosines.items()}
+    ends = {1: "shared, k 1", len(tasks): "oracle"}
+    curves = {way: ends | {k: f"{way}, k {k}" for k in config.clusters} for way in ("mbc", "random")}
+    table = {"arrow": {"oracle": "≈ 0"}} | {f"mbc, k {k}": {f"random, k {k}": "> 0"} for k in config.clusters}
+    gain = "Gain: log p of the gold answers with one expert for both tasks, less that with one each; each task is read as often."
+    ratio = (
+        "‖ΔW x‖ of the task's own expert over that of another; at equal size every ΔW is divided by its Frobenius norm."
     )
+    number = "Every task with its cluster's expert; oracle is one a task. Clusters have three fifths of the training."
+    study.save("What a library of LoRAs rests on", [
+        correlations(
+            "Like experts, and the gain of training together", tasks, cosine, gain_TT, ("cosine", "gain, nats a token"),
+            [gain, f"{np.mean(gain_TT[upper] > 0):.0%} of {len(pairs)} pairs gain."], config.draws,
+        ),
+        above_one("Does a delta know its own inputs?", ratios, [ratio]),
+        two_arms("Arrow against the oracle", measure, {"": ("oracle", "arrow")}, ["A task's own expert is the oracle."]),
+        arms_finding(
+            "How many clusters", [measure], [number], figure=by_number("log p by clusters", measure, curves, "clusters"),
+            more={"silhouette": {arm: round(fmean(values), 4) for arm, values in silhouettes.items()}},
+        ),
+        claims_finding(claims("tasks", table), [measure]),
+    ])  # fmt: skip

@@ -29,8 +29,8 @@ from yosegi.bases import Base, load
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms as kept_arms
 from yosegi.engine.kept import load_arm, save_arm
+from yosegi.engine.score import score_answers
 from yosegi.errors import Diverged, Invalid, UnknownName
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.measure import evaluate
 from yosegi.evaluation.routing import trace
 from yosegi.library.store import Library
@@ -241,7 +241,7 @@ class Study:
         """Of the answers to some questions of each of several tasks, each task counted alike."""
         with arm.attached(self.base) as banks:
             return fmean(
-                fmean(likelihood(self.base, some, banks=banks, batch_size=self.config.together)) for some in asked
+                fmean(score_answers(self.base, some, banks=banks, batch_size=self.config.together)) for some in asked
             )
 
     def paces(self) -> Pace:
@@ -296,7 +296,7 @@ class Study:
             for without in [(), *((name,) for name in names)]:
                 with replace(balanced, ablate=without).attached(self.base) as banks:
                     worth.append({
-                        task.name: likelihood(self.base, task.examples("test")[: self.config.ablated], banks=banks)
+                        task.name: score_answers(self.base, task.examples("test")[: self.config.ablated], banks=banks)
                         for task in plan.asked
                     })  # fmt: skip
                 bar.advance()

@@ -24,7 +24,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from yosegi import files
-from yosegi.bases import nano
+from yosegi.bases import Base, nano
+from yosegi.engine.generate import generate
 from yosegi.run import Run
 from yosegi.tasks.skills import Skills
 from yosegi.training.pretrain import pretrain
@@ -160,16 +161,11 @@ def _documents(config: Config, tokenizer: PreTrainedTokenizerFast) -> Iterator[l
         yield from ([*ids, EOS] for ids in tokenizer(texts).input_ids)
 
 
-@torch.inference_mode()
 def measure(model: Any, tokenizer: PreTrainedTokenizerFast, task: Skills, size: int) -> float:
     """Greedy accuracy on the first `size` test examples."""
     examples = task.examples("test")[:size]
-    batch = tokenizer([example.prompt for example in examples], padding=True, padding_side="left", return_tensors="pt")
-    written = model.generate(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, do_sample=False, max_new_tokens=24
-    )
-    said = tokenizer.batch_decode(written[:, batch.input_ids.shape[1] :], skip_special_tokens=True)
-    return sum(task.score(*pair).value for pair in zip(examples, said, strict=True)) / len(examples)
+    answers = generate(Base("nano", "", model, tokenizer), [example.prompt for example in examples], max_new_tokens=24)
+    return sum(task.score(e, a.text).value for e, a in zip(examples, answers, strict=True)) / len(examples)
 
 
 def card(config: Config, scores: dict[str, float], folder: Path) -> str:

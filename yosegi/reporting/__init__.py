@@ -1,6 +1,6 @@
 """One page that says what runs found, read from their files alone: never a model, never a network.
 
-    report([Path("runs/demo")], Path("runs/demo/report.html"))
+    report(["runs/demo"], "runs/demo/report.html")
 
 The page is whole in itself (style, script and pictures are in it), about 100 kB for a small run and less than 5 MB
 for a large one: what is too much is thinned, and the page says so where it was. Same files, same bytes.
@@ -14,23 +14,23 @@ from yosegi.reporting.read import read
 
 
 def report(runs: Sequence[str | Path], to: str | Path, *, figures: bool = False) -> Path:
-    """Write the page about `runs` to the file `to`, and return its path.
+    """Writes the page about `runs` to the file `to`, and returns its path.
 
     Args:
         runs: run folders; several are put side by side, and the name of the run stands before the model's.
         to: the HTML file.
-        figures: also draw the leaderboard and the training curves as PNG into `figures/` of each run.
+        figures: also draw the leaderboard, the training curves and the figures of the findings into `figures/` of each run.
 
     Raises:
-        NoData: a folder that is not there, or holds nothing to report.
+        NoData: a folder is not there, or holds nothing to report.
         Corrupt: a file of a run is damaged; names it.
     """
     from yosegi.reporting.page import page
 
-    to, found = Path(to), read([Path(run) for run in runs])
-    files.write(to, page(found))
+    to, results = Path(to), read([Path(run) for run in runs])
+    files.write(to, page(results))
     if figures:
-        from yosegi.reporting.figures import draw
+        from yosegi.reporting.pictures import write
 
-        draw(found)
+        write(results)
     return to

@@ -1,5 +1,6 @@
-"""How numbers are printed: three decimals where the file has more, a real minus sign, a dash for what is not known."""
+"""How numbers and texts are printed: three decimals where the file has more, a real minus sign, a dash for what is not known."""
 
+import json
 import math
 from typing import Any
 
@@ -58,3 +59,44 @@ def size(count: int) -> str:
 def cut(text: str, limit: int) -> str:
     """The text, or its beginning and an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def plural(count: int, word: str) -> str:
+    """1 model, 2 models."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def one_line(text: Any, limit: int) -> str:
+    """The end of a text without its line breaks: in a prompt that is the question, after examples and instructions."""
+    words = " ".join(str(text or "").split())
+    return words if len(words) <= limit else "…" + words[-limit:]
+
+
+def between(low: float | None, high: float | None) -> str:
+    """An interval in words, or nothing."""
+    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """A nested configuration as rows of name and value: `versions.torch`, `2.9.1`."""
+    if isinstance(value, dict) and value:
+        return [row for key, inner in value.items() for row in flat(inner, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    return [(name or "value", "" if value is None else str(value))]
+
+
+def json_for_page(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def text(value: Any) -> str:
+    """A prompt or an answer as text: what is not text is written as JSON."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def words(value: Any) -> str:
+    """A list as one text, and what is not there as none."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

@@ -24,14 +24,14 @@ function show(event, parts) {
   tip.style.top = Math.max(8, y) + "px";
 }
 
-const said = (item, i) => {
+const answer = (item, i) => {
   const text = item[4][i];
   return text === -1 ? item[2] : typeof text === "number" ? item[4][text] : text;
 };
 
 // A line of choices has the expert of every token, or one for all of them.
-function who(svg, line, x) {
-  const said = line.split(" "), expert = Number((said.length > 1 ? said[x] : said[0]) || -1);
+function expertOf(svg, line, x) {
+  const numbers = line.split(" "), expert = Number((numbers.length > 1 ? numbers[x] : numbers[0]) || -1);
   return expert < 0 ? "none stands out" : data(svg.dataset.names)[expert];
 }
 
@@ -39,7 +39,7 @@ for (const svg of document.querySelectorAll("svg[data-grid]")) {
   svg.addEventListener("pointermove", event => {
     const { rows, columns, values, chosen } = data(svg.dataset.grid);
     const [x, y] = place(svg, event, columns.length, rows.length);
-    show(event, [make("b", chosen ? who(svg, chosen[y], x) : values[y][x]?.toFixed(3) ?? "–"), make("p", columns[x] + "\n" + rows[y])]);
+    show(event, [make("b", chosen ? expertOf(svg, chosen[y], x) : values[y][x]?.toFixed(3) ?? "–"), make("p", columns[x] + "\n" + rows[y])]);
   });
   svg.addEventListener("pointerleave", () => (tip.hidden = true));
 }
@@ -56,7 +56,7 @@ for (const svg of document.querySelectorAll("svg[data-questions]")) {
     const [all, item] = found, kind = item[3][row];
     show(event, [
       make("b", all.models[row] + "  " + kinds[kind]), make("p", item[1]), make("p", "target  " + item[2]),
-      make("p", "said  " + (said(item, row) || "(nothing)")), make("small", item[0]),
+      make("p", "answer  " + (answer(item, row) || "(nothing)")), make("small", item[0]),
     ]);
   });
   svg.addEventListener("pointerleave", () => (tip.hidden = true));
@@ -68,7 +68,7 @@ for (const svg of document.querySelectorAll("svg[data-questions]")) {
       if (item[3][i] === "-") return;
       const line = table.insertRow();
       line.append(make("th", model), make("td", kinds[item[3][i]], "tick " + item[3][i]));
-      line.append(make("td", said(item, i) || "(nothing)", "said"));
+      line.append(make("td", answer(item, i) || "(nothing)", "answer"));
     });
     card.replaceChildren(make("small", item[0]), make("blockquote", item[1]), make("p", "target  " + item[2], "target"), table);
     card.hidden = false;

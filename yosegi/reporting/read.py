@@ -14,9 +14,8 @@ from yosegi.reporting.format import known
 
 Row = dict[str, Any]
 
-WAYS = ("method", "router", "mix", "merge")
-"""What may tell two models of one name apart."""
-
+ARMS = ("method", "router", "mix", "merge")
+"""Columns that may tell two models of one name apart."""
 DIFF = "_diff"
 """What the metric of a comparison may end in."""
 
@@ -56,27 +55,27 @@ class Run:
     path: Path
     name: str
     rows: list[Row]
-    metrics: list[Row]
-    config: Any
-    env: Any
-    routing: Row
-    similarity: Row
-    experts: list[tuple[Row, int]]
-    """Cards of the run's library, and what each expert weighs on disk."""
+    metrics: list[Row] = field(default_factory=list)
+    config: Any = None
+    env: Any = None
+    routing: Row = field(default_factory=dict)
+    similarity: Row = field(default_factory=dict)
+    experts: list[tuple[Row, int]] = field(default_factory=list)
+    """Cards of the run's library, and the bytes of each expert on disk."""
     findings: Findings | None = None
 
     @cached_property
-    def of_bases(self) -> bool:
+    def compares_bases(self) -> bool:
         """Whether bases are compared with each other: then none of them is what the others are measured against."""
         return len({(row.get("base"), row.get("base_hash")) for row in self.rows if row.get("method") == "base"}) > 1
 
     @cached_property
     def when(self) -> str | None:
         """When it was: as the files say, else when the results were last written."""
-        for where in (self.env, self.config):
+        for source in (self.env, self.config):
             for key in ("started", "created", "date", "time"):
-                if isinstance(where, dict) and isinstance(where.get(key), str):
-                    return where[key]
+                if isinstance(source, dict) and isinstance(source.get(key), str):
+                    return source[key]
         for name in ("results.jsonl", "metrics.jsonl"):
             if (self.path / name).exists():
                 written = (self.path / name).stat().st_mtime
@@ -84,7 +83,7 @@ class Run:
         return None
 
     def items(self, measurement: Measurement) -> list[Row]:
-        """The examples behind a measurement; none if they are not there or lie outside the run."""
+        """Returns the examples behind a measurement; none if they are not there or lie outside the run."""
         name = measurement.row.get("items")
         if not isinstance(name, str):
             return []
@@ -99,20 +98,20 @@ class Run:
 
 
 @dataclass
-class Found:
+class Results:
     """Every run of the page, and their measurements under one set of labels."""
 
     runs: list[Run]
     measurements: list[Measurement] = field(default_factory=list)
 
     @cached_property
-    def plain(self) -> list[Measurement]:
+    def scores(self) -> list[Measurement]:
         """One measurement for each (model, task, metric, seed): the last one written, as a repeated run means it."""
         return _last(self.measurements)
 
     @cached_property
     def general(self) -> list[Measurement]:
-        """The same of those that were asked as general knowledge: who asks the task once more for itself takes nothing away."""
+        """The same of those marked as general knowledge, even where the task was also measured for itself."""
         return _last([m for m in self.measurements if m.row.get("general")])
 
     @cached_property
@@ -127,47 +126,52 @@ class Found:
 
     @cached_property
     def _names(self) -> dict[tuple[str, str], str]:
-        named: dict[tuple[str, str], str] = {}
+        names: dict[tuple[str, str], str] = {}
         for m in self.measurements:
-            named.setdefault((m.run, str(m.row["model"])), m.model)
-        return named
+            names.setdefault((m.run, str(m.row["model"])), m.model)
+        return names
 
     def against(self, m: Measurement) -> str:
-        """The label of what a model was compared with: the base, if its row does not say."""
+        """Returns the label of what a model was compared with: the base, if its row does not say."""
         name = m.row.get("against")
         return self.bases.get(m.run, "the base") if name is None else self._names.get((m.run, str(name)), str(name))
 
     @cached_property
     def models(self) -> list[str]:
         """Labels, as they came, bases first."""
-        seen = list(dict.fromkeys(m.model for m in self.plain))
+        seen = list(dict.fromkeys(m.model for m in self.scores))
         return sorted(seen, key=lambda model: model not in self.bases.values())
 
     @cached_property
     def tasks(self) -> list[str]:
         """Labels, as they came."""
-        return list(dict.fromkeys(m.task for m in self.plain))
+        return list(dict.fromkeys(m.task for m in self.scores))
 
     @cached_property
     def bases(self) -> dict[str, str]:
         """The label of the model without experts, by run; borrowed from a run on the same base if need be."""
         bases: dict[str, str] = {}
-        single = [run for run in self.runs if not run.of_bases]
+        single = [run for run in self.runs if not run.compares_bases]
         for run in single:
             rows = [m for m in self.measurements if m.run == run.name]
-            names = {m.row["model"]: m.model for m in rows if not m.compares or m.value is not None}
+            labels = {m.row["model"]: m.model for m in rows if not m.compares or m.value is not None}
             against = Counter(str(m.row["against"]) for m in rows if m.row.get("against") is not None)
-            wanted = ["base", *(str(m.row["model"]) for m in rows if m.row.get("method") == "base")]
-            wanted += [str(m.row["base"]) for m in rows[:1] if m.row.get("base")]
-            wanted += [name for name, _ in against.most_common(1)]
-            if (name := next((name for name in wanted if name in names), None)) is not None:
-                bases[run.name] = names[name]
-        kinds = {r.name: next(((row.get("base"), row.get("base_hash")) for row in r.rows), None) for r in self.runs}
+            candidates = ["base", *(str(m.row["model"]) for m in rows if m.row.get("method") == "base")]
+            candidates += [str(m.row["base"]) for m in rows[:1] if m.row.get("base")]
+            candidates += [name for name, _ in against.most_common(1)]
+            if (name := next((name for name in candidates if name in labels), None)) is not None:
+                bases[run.name] = labels[name]
+        hashes = {r.name: next(((row.get("base"), row.get("base_hash")) for row in r.rows), None) for r in self.runs}
         for run in single:
-            lender = next((other for other in bases if kinds[other] == kinds[run.name]), None)
+            lender = next((other for other in bases if hashes[other] == hashes[run.name]), None)
             if run.name not in bases and lender is not None:
                 bases[run.name] = bases[lender]
         return bases
+
+    @cached_property
+    def base_of(self) -> dict[str, str | None]:
+        """The base that each model is measured against, if there is one."""
+        return {m.model: self.bases.get(m.run) for m in self.measurements}
 
 
 def _last(measurements: list[Measurement]) -> list[Measurement]:
@@ -180,30 +184,37 @@ def _last(measurements: list[Measurement]) -> list[Measurement]:
     return list(last.values())
 
 
-def read(paths: list[Path]) -> Found:
-    """Read every run; say so if there is nothing in one."""
+def read(paths: list[Path]) -> Results:
+    """Reads every run.
+
+    Raises:
+        NoData: a run is not there, or there is nothing in it.
+        Corrupt: a file is damaged; names it.
+    """
     folders = {path.resolve(): path for path in paths}
     if not folders:
         raise NoData("No run was given to report on.")
     names: Counter[str] = Counter()
     runs: list[Run] = []
-    for path in folders:
+    for path, given in folders.items():
         names[path.name] += 1
-        runs.append(
-            _run(path, path.name if names[path.name] == 1 else f"{path.name} ({names[path.name]})", folders[path])
-        )
-    found = Found(runs)
+        runs.append(_run(path, path.name if names[path.name] == 1 else f"{path.name} ({names[path.name]})", given))
+    return gather(runs)
+
+
+def gather(runs: list[Run]) -> Results:
+    """Returns the results of runs, whose rows are labelled."""
     splits = {str(row.get("split")) for run in runs for row in run.rows}
+    results = Results(runs)
     for run in runs:
         labels = _labels(run, several=len(runs) > 1)
         for row in run.rows:
-            found.measurements.append(
+            is_split = len(splits) > 1 and row.get("split")
+            results.measurements.append(
                 Measurement(
                     run=run.name,
-                    model=labels[_way(row)],
-                    task=f"{row['task']} · {row['split']}"
-                    if len(splits) > 1 and row.get("split")
-                    else str(row["task"]),
+                    model=labels[_arm(row)],
+                    task=f"{row['task']} · {row['split']}" if is_split else str(row["task"]),
                     metric=str(row["metric"]).removesuffix(DIFF if "against" in row else ""),
                     value=known(row.get("value")),
                     low=known(row.get("ci_low")),
@@ -213,7 +224,7 @@ def read(paths: list[Path]) -> Found:
                     row=row,
                 )
             )
-    return found
+    return results
 
 
 def _run(path: Path, name: str, given: Path) -> Run:
@@ -221,24 +232,24 @@ def _run(path: Path, name: str, given: Path) -> Run:
         raise NoData(f"There is no run at {str(given)!r}.")
 
     def rows(file: str, *needed: str) -> list[Row]:
-        found = files.read_jsonl(path / file) if (path / file).exists() else []
-        for number, row in enumerate(found, 1):
+        rows = files.read_jsonl(path / file) if (path / file).exists() else []
+        for number, row in enumerate(rows, 1):
             if not isinstance(row, dict):
                 raise Corrupt(f"{given / file}, row {number}, is not an object.")
             if missing := [key for key in needed if row.get(key) is None]:
                 raise Corrupt(f"{given / file}, row {number}, lacks {', '.join(missing)}.")
             if not isinstance(row.get("value"), int | float | None):
                 raise Corrupt(f"{given / file}, row {number}: the value {row['value']!r} is not a number.")
-        return found
+        return rows
 
-    def one(file: str) -> Any:
+    def value(file: str) -> Any:
         return files.read_json(path / file) if (path / file).exists() else None
 
-    def table(file: str) -> Row:
-        found = one(file)
-        if found is not None and not isinstance(found, dict):
+    def mapping(file: str) -> Row:
+        content = value(file)
+        if content is not None and not isinstance(content, dict):
             raise Corrupt(f"{given / file} is not an object.")
-        return found or {}
+        return content or {}
 
     cards = [
         (files.read_json(card), sum(f.stat().st_size for f in card.parent.iterdir() if f.is_file()))
@@ -250,11 +261,11 @@ def _run(path: Path, name: str, given: Path) -> Run:
         name=name,
         rows=rows("results.jsonl", "model", "task", "metric"),
         metrics=rows("metrics.jsonl"),
-        config=one("config.json"),
-        env=one("env.json"),
-        routing=table("routing.json"),
-        similarity=table("similarity.json"),
-        experts=[(card, weight) for card, weight in cards if isinstance(card, dict)],
+        config=value("config.json"),
+        env=value("env.json"),
+        routing=mapping("routing.json"),
+        similarity=mapping("similarity.json"),
+        experts=[(card, size) for card, size in cards if isinstance(card, dict)],
         findings=load(path),
     )
     if not (run.rows or run.metrics or run.routing or run.similarity or run.experts or run.findings):
@@ -262,22 +273,21 @@ def _run(path: Path, name: str, given: Path) -> Run:
     return run
 
 
-def _way(row: Row) -> tuple[str, ...]:
-    return (str(row["model"]), *(str(row.get(key) or "") for key in WAYS))
+def _arm(row: Row) -> tuple[str, ...]:
+    return (str(row["model"]), *(str(row.get(key) or "") for key in ARMS))
 
 
 def _labels(run: Run, several: bool) -> dict[tuple[str, ...], str]:
-    """A label for each way to answer: the model's name, with what sets it apart from others of that name."""
-    ways = list(dict.fromkeys(_way(row) for row in run.rows if row.get("against") is None))
+    """A label for each arm: the model's name, with what sets it apart from others of that name."""
+    arms = list(dict.fromkeys(_arm(row) for row in run.rows if row.get("against") is None))
+    prefix = [run.name] if several else []
     labels: dict[tuple[str, ...], str] = {}
-    for way in ways:
-        same = [other for other in ways if other[0] == way[0]]
-        apart = [part for i, part in enumerate(way) if i and part and len({other[i] for other in same}) > 1]
-        labels[way] = " · ".join([*([run.name] if several else []), way[0], *apart])
+    for arm in arms:
+        same = [other for other in arms if other[0] == arm[0]]
+        apart = [part for i, part in enumerate(arm) if i and part and len({other[i] for other in same}) > 1]
+        labels[arm] = " · ".join([*prefix, arm[0], *apart])
     for row in run.rows:  # a comparison may name its model and leave out how it answers
-        way = _way(row)
-        if way not in labels:
-            labels[way] = next(
-                (labels[other] for other in ways if other[0] == way[0]), f"{run.name} · {way[0]}" if several else way[0]
-            )
+        arm = _arm(row)
+        if arm not in labels:
+            labels[arm] = next((labels[o] for o in arms if o[0] == arm[0]), " · ".join([*prefix, arm[0]]))
     return labels

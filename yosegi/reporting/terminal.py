@@ -1,77 +1,65 @@
 """The leaderboard as text: models down, tasks across, the best of each column marked."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+
+from yosegi.reporting.boards import Board, boards
+from yosegi.reporting.format import known
+from yosegi.reporting.read import Results, Row, Run, gather
 
 FEW = 20
-"""Questions. Of fewer the leaderboard says so."""
+"""A task with fewer questions is named as one that tells little apart."""
+LOGP = "logp"
 
 
-def leaderboard(rows: Sequence[dict[str, Any]]) -> None:
-    """Print result rows: the task's own metric with its interval, then the log-likelihood of the gold answer."""
+def leaderboard(rows: Sequence[Row]) -> None:
+    """Prints result rows: the task's own metric with its interval, then the log-likelihood of the gold answer."""
     from rich.console import Console
-    from rich.table import Table
 
-    measured = [row for row in rows if "against" not in row]
-    tasks = list(dict.fromkeys(row["task"] for row in measured))
-    for own in (True, False):
-        chosen: dict[tuple[str, str], dict[str, Any]] = {}
-        for row in measured:  # the first metric of a task is its own
-            if (row["metric"] != "logp") == own:
-                chosen.setdefault((row["model"], row["task"]), row)
-        if not chosen:
-            continue
-        values_of = {task: [r["value"] for (_, t), r in chosen.items() if t == task] for task in tasks}
-        best = {task: max(v) if min(v) < max(v) or len(v) == 1 else None for task, v in values_of.items()}
-        asked = {task: next(r.get("n", "?") for (_, t), r in chosen.items() if t == task) for task in tasks}
-        metric = {task: f"{next(r['metric'] for (_, t), r in chosen.items() if t == task)}\n" for task in tasks}
-        guessed = {task: _chance(next(r for (_, t), r in chosen.items() if t == task)) for task in tasks}
-        title = (
-            "score, and its 95 % interval (* highest)"
-            if own
-            else "mean log p of the gold answer, per token (* highest)"
-        )
-        table = Table(
-            "",
-            *(
-                f"{_short(task)}\n{metric[task] if own else ''}n={asked[task]}{guessed[task] if own else ''}"
-                for task in tasks
-            ),
-            "mean",
-            title=title,
-            title_justify="left",
-            box=None,
-        )
-        for model in dict.fromkeys(model for model, _ in chosen):
-            cells, values = [], []
-            for task in tasks:
-                row = chosen.get((model, task))
-                if row is None:
-                    cells.append("–")
-                    continue
-                values.append(row["value"])
-                star = "*" if row["value"] == best[task] else " "
-                about = f" {_digits(row['ci_low'])}–{_digits(row['ci_high'])}" if own else ""
-                cells.append(f"{row['value']:.2f}{star}{about}")
-            whole = len(values) == len(tasks)
-            table.add_row(model, *cells, f"{sum(values) / len(values):.2f}" if whole else "–")
+    results = gather([Run(Path(), "", [row for row in rows if row.get("against") is None])])
+    made = boards(results)
+    for board in [*made[:1], *(board for board in made[1:] if board.name == LOGP)]:
         console = Console(highlight=False)
         if not console.is_terminal:
-            console = Console(highlight=False, width=max(120, 16 * (len(tasks) + 2)))
-        console.print(table)
-        if own and (few := [f"{_short(task)} ({asked[task]})" for task in tasks if asked[task] in range(1, FEW)]):
-            console.print(f"Few questions, so that little can be told apart: {', '.join(few)}.", soft_wrap=True)
-        if own and (cut := [said for task in tasks if (said := _cut(task, chosen))]):
-            console.print(f"Cut off at the limit of new tokens: {', '.join(cut)} of the answers.", soft_wrap=True)
+            console = Console(highlight=False, width=max(120, 16 * (len(board.tasks) + 2)))
+        is_logp = board.name == LOGP
+        console.print(_table(board, is_logp))
+        for line in () if is_logp else _warnings(results, board):
+            console.print(line, soft_wrap=True)
 
 
-def _cut(task: str, chosen: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """How many answers of a task were cut off, by the fewest and the most of all models; a base that never ends is no news."""
-    shares = [row.get("truncated") or 0.0 for (model, of), row in chosen.items() if of == task and model != "base"]
-    if not any(shares):
-        return ""
-    least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"
-    return f"{_short(task)} {most if least == most else f'{least} to {most}'}"
+def _table(board: Board, is_logp: bool) -> object:
+    from rich.table import Table
+
+    title = "mean log p of the gold answer, per token" if is_logp else "score, and its 95 % interval"
+    heads = ["\n".join([_short(task), *board.head(task, not is_logp).split(", ")]) for task in board.tasks]
+    table = Table("", *heads, "mean", title=f"{title} (* best)", title_justify="left", box=None)
+    for line in board.lines:
+        cells = []
+        for score in line.scores:
+            interval = "" if score.low is None or is_logp else f" {_digits(score.low)}–{_digits(score.high or 0.0)}"
+            cells.append("–" if score.value is None else f"{score.value:.2f}{'*' if score.best else ' '}{interval}")
+        table.add_row(line.model, *cells, "–" if line.mean.value is None else f"{line.mean.value:.2f}")
+    return table
+
+
+def _warnings(results: Results, board: Board) -> list[str]:
+    """Tasks with few questions, and answers that were cut off; that a base never ends is no news."""
+    lines, few, cut = [], [], []
+    for task in board.tasks:
+        rows = [m.row for m in results.scores if m.task == task and m.metric == board.metric[task]]
+        n = known(rows[0].get("n"))
+        if n is not None and n < FEW:
+            few.append(f"{_short(task)} ({n})")
+        shares = [row.get("truncated") or 0.0 for row in rows if row["model"] != "base"]
+        if any(shares):
+            least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"
+            cut.append(f"{_short(task)} {most if least == most else f'{least} to {most}'}")
+    if few:
+        lines.append(f"Few questions, so that little can be told apart: {', '.join(few)}.")
+    if cut:
+        lines.append(f"Cut off at the limit of new tokens: {', '.join(cut)} of the answers.")
+    return lines
 
 
 def _digits(value: float) -> str:
@@ -84,8 +72,3 @@ def _short(task: str) -> str:
     if name in ("rank", "choices"):  # the same questions, asked in another way
         return f"{_short(before)}/{name}"
     return name if len(name) <= 14 else f"{name[:10]}…{name[-3:]}"
-
-
-def _chance(row: dict[str, Any]) -> str:
-    """What guessing is worth, where that is known."""
-    return f"\nchance {row['chance']:.2f}" if row.get("chance") is not None else ""

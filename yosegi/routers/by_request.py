@@ -23,6 +23,10 @@ class ByRequest(Router):
         rows_EE = torch.eye(len(bank.names) + 1, len(bank.names), device=bank.A_ERI.device)
         self.register_buffer("rows_EE", rows_EE, persistent=False)
 
+    def active(self, experts: int) -> int:
+        """The one that the request names."""
+        return 1
+
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[B, 1, 1, E]: the same for every token of a sequence."""
         if context.expert_B is None:

@@ -17,6 +17,7 @@ class Oracle(Router):
     """w is shared evenly by the experts that learnt `context.task_B`; a task that nobody learnt (-1) hears the base."""
 
     needs = "tasks"
+    trained_tasks_only = True
 
     def bind(self, bank: Bank) -> None:
         """Who learnt what, and a last row of silence for -1."""
@@ -25,6 +26,10 @@ class Oracle(Router):
         table_KE = torch.cat([table_KE.reshape(len(tasks), len(bank.names)), torch.zeros(1, len(bank.names))])
         table_KE = table_KE.to(bank.A_ERI.device)
         self.register_buffer("table_KE", table_KE / table_KE.sum(-1, keepdim=True).clamp(min=1), persistent=False)
+
+    def active(self, experts: int) -> int:
+        """The one that was trained on the task."""
+        return 1
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[B, 1, 1, E]: the same for every token of a sequence."""

@@ -10,6 +10,7 @@ The difference cancels what makes every model wonder, such as names and numbers.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from yosegi.core.model import attach
 from yosegi.errors import Invalid
 from yosegi.library.store import Library
 from yosegi.scores import Score, Values
-from yosegi.scores._nats import nats, windows
+from yosegi.scores._windows import window_logprobs, windows
 
 
 class LikelihoodRatio(Score):
@@ -48,19 +49,16 @@ class LikelihoodRatio(Score):
 
     def of(self, texts: Sequence[str]) -> Values:
         """One difference a text; None of an empty one."""
-        cut = [windows(self.base, text, self.windows) for text in texts]
-        pieces = [piece for of_text in cut for piece in of_text]
-        with_domain = iter(nats(self._adapted, pieces))
-        if self._banks is None:
-            alone = iter(nats(self.base, pieces))
-        else:
-            with self._banks.disabled():
-                alone = iter(nats(self.base, pieces))
-        found: Values = []
-        for of_text in cut:
-            gain, tokens = sum(next(alone) - next(with_domain) for _ in of_text), sum(map(len, of_text))
-            found.append(gain / tokens if tokens else None)
-        return found
+        pages = [windows(self.base, text, self.windows) for text in texts]
+        pieces = [piece for page in pages for piece in page]
+        domain = iter(window_logprobs(self._adapted, pieces))
+        with nullcontext() if self._banks is None else self._banks.disabled():
+            general = iter(window_logprobs(self.base, pieces))
+        values: Values = []
+        for page in pages:
+            gain, tokens = sum(next(domain) - next(general) for _ in page), sum(map(len, page))
+            values.append(gain / tokens if tokens else None)
+        return values
 
     def about(self) -> dict[str, Any]:
         """Both models, by their hashes."""

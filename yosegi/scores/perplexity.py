@@ -11,7 +11,7 @@ from typing import Any
 
 from yosegi import bases
 from yosegi.scores import Score, Values
-from yosegi.scores._nats import nats, windows
+from yosegi.scores._windows import window_logprobs, windows
 
 
 class Perplexity(Score):
@@ -28,13 +28,13 @@ class Perplexity(Score):
 
     def of(self, texts: Sequence[str]) -> Values:
         """One perplexity a text; None of an empty one."""
-        cut = [windows(self.base, text, self.windows) for text in texts]
-        spent = iter(nats(self.base, [piece for pieces in cut for piece in pieces]))
-        found: Values = []
-        for pieces in cut:
-            total, tokens = sum(next(spent) for _ in pieces), sum(map(len, pieces))
-            found.append(math.exp(min(total / tokens, 700)) if tokens else None)
-        return found
+        pages = [windows(self.base, text, self.windows) for text in texts]
+        logprobs = iter(window_logprobs(self.base, [piece for pieces in pages for piece in pieces]))
+        values: Values = []
+        for pieces in pages:
+            total, tokens = sum(next(logprobs) for _ in pieces), sum(map(len, pieces))
+            values.append(math.exp(min(-total / tokens, 700)) if tokens else None)
+        return values
 
     def about(self) -> dict[str, Any]:
         """The model, by its hash."""

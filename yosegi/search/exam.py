@@ -4,6 +4,7 @@ One value a task is a mean over its examples, of the task's own score (greedy ge
 (one forward pass, so it costs far less, and it tells more where nearly all answers are wrong or right).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,8 @@ from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
 from yosegi.engine.generate import generate
-from yosegi.errors import Invalid, UnknownName
-from yosegi.evaluation.likelihood import likelihood
-from yosegi.evaluation.weigh import weigh
+from yosegi.engine.score import score_answers, score_candidates
+from yosegi.errors import Invalid, NotFinite, UnknownName
 from yosegi.tasks import Task
 
 SPLIT = "validation"
@@ -131,12 +131,20 @@ class Exam:
         prompts = [example.prompt for example in examples]
         known = {what: values[part] for what, values in self._told(n, banks).items()}
         task, how = goal.task, {"banks": banks, "known": known, "batch_size": self.batch_size}
-        if goal.metric == "logp":
-            return likelihood(self.base, examples, **how)
-        if not task.generates:
-            return [score.value for score in weigh(self.base, task, examples, **how)[0] if score is not None]
-        answers = generate(self.base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **how)
-        return [task.score(example, answer).value for example, answer in zip(examples, answers, strict=True)]
+        try:
+            if goal.metric == "logp":
+                return score_answers(self.base, examples, **how)
+            if not task.generates:
+                scores = score_candidates(self.base, task, examples, **how).scores
+                return [score.value for score in scores if score is not None]
+        except NotFinite:
+            if banks is None:
+                raise
+            return [math.nan] * len(examples)  # such weights broke the model
+        answers = generate(
+            self.base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known
+        )
+        return [task.score(example, answer.text).value for example, answer in zip(examples, answers, strict=True)]
 
     def _told(self, n: int, banks: Banks | None) -> dict[str, Any]:
         """What the router may know of each example; worked out once, since no trial changes it."""

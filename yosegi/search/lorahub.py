@@ -13,6 +13,7 @@ Shapes: E experts, R rank, I in, O out.
 """
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ from cmaes import CMA
 from yosegi.bases import Base
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import named
-from yosegi.errors import Invalid
-from yosegi.evaluation.likelihood import likelihood
+from yosegi.engine.score import score_answers
+from yosegi.errors import Invalid, NotFinite
 from yosegi.library.origin import check_origin
 from yosegi.merges import merge
 from yosegi.progress import progress
@@ -76,9 +77,10 @@ def lorahub(
 
         def loss(w_E: Sequence[float]) -> float:
             banks = live.write(Recipe("merges", "cat", (tuple(w_E),)))
-            nats = likelihood(base, examples, banks=banks)
-            value = -sum(nats) / len(nats) + penalty * sum(map(abs, w_E)) / len(w_E)
-            value = value if np.isfinite(value) else 1e9
+            try:
+                value = -fmean(score_answers(base, examples, banks=banks)) + penalty * sum(map(abs, w_E)) / len(w_E)
+            except NotFinite:
+                value = 1e9
             tried.append((value, list(w_E)))
             bar.advance(1, f"loss {min(tried)[0]:.4f}")
             return value

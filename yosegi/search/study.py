@@ -176,6 +176,7 @@ def attempt(
         "exam_ms": round(1e3 * (time.perf_counter() - written), 1),
     }
     if early:
+        row |= {} if math.isfinite(value) else {"value": None, "score": None, "means": [None] * len(means)}
         study.tell(trial, state=TrialState.PRUNED)
         return {"state": "pruned", "baseline": label, "step_of": f"{step}/{exam.rounds}", **row}
     trial.set_user_attr("found", row | {"scores": [[round(x, 5) for x in s] for s in scores]})

@@ -8,10 +8,21 @@ claims    claims held against a paper: paired tests over seeds and questions, co
 tables    measures, sweeps and curves as findings for the report
 """
 
-from yosegi.study.claims import Claim, claims_finding
+from yosegi.study.claims import claims, claims_finding
 from yosegi.study.measures import measures
-from yosegi.study.study import Study, Training, read
+from yosegi.study.study import Study, Training, load, read
 from yosegi.study.sweep import Option, sweep
 from yosegi.study.tables import arms_finding
 
-__all__ = ["Claim", "Option", "Study", "Training", "arms_finding", "claims_finding", "measures", "read", "sweep"]
+__all__ = [
+    "claims",
+    "Option",
+    "Study",
+    "Training",
+    "arms_finding",
+    "claims_finding",
+    "load",
+    "measures",
+    "read",
+    "sweep",
+]

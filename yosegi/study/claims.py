@@ -7,7 +7,7 @@
 All tests of one table are corrected together (Holm 1979), so that the whole table is wrong somewhere in one case of twenty.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from yosegi.evaluation.statistics import ALPHA, difference_p, equivalence_p, holm, over_seeds
@@ -31,24 +31,30 @@ class Claim:
     """One comparison that somebody has made.
 
     Args:
-        text: what is claimed.
+        group: the questions it is asked on.
         arm: which arm it is about.
         against: the arm it is compared with.
-        group: the questions it is asked on.
         paper: what the paper measured: "+1.2", "> 0", "+43 %" of the other arm's score, or "≈ 0" for an equality. "(ours)" marks
             a control that it does not have.
     """
 
-    text: str
+    group: str
     arm: str
     against: str
-    group: str
     paper: str = "> 0"
 
     @property
     def equality(self) -> bool:
         """Whether two arms are claimed to be alike."""
         return self.paper.startswith("≈")
+
+    def __str__(self) -> str:
+        return f"{self.arm} {'is as good as' if self.equality else 'beats'} {self.against}"
+
+
+def claims(group: str, table: Mapping[str, Mapping[str, str]]) -> list[Claim]:
+    """The claims of a table: arm -> the arm it is compared with -> what the paper measured."""
+    return [Claim(group, arm, against, paper) for arm, others in table.items() for against, paper in others.items()]
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,13 @@ def claims_finding(
     """The verdicts in words, and a row for each claim and measure."""
     judged = judge(claims, measures)
     text = []
-    for verdict in VERDICTS:
-        if said := [f"{one.claim.text} ({one.claim.group}, {one.metric})" for one in judged if one.verdict == verdict]:
+    for verdict in VERDICTS[:-1]:
+        if said := [f"{one.claim} ({one.claim.group}, {one.metric})" for one in judged if one.verdict == verdict]:
             text.append(f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(said)}.")
+    if few := sum(one.verdict == FEW for one in judged):
+        text.append(f"{few} comparisons have {FEW}.")
     text += [
-        f"{one.claim.text}: by {one.relative:+.0f} % ({one.claim.group}, {one.metric}); the paper: {one.claim.paper}."
+        f"{one.claim}: by {one.relative:+.0f} % ({one.claim.group}, {one.metric}); the paper: {one.claim.paper}."
         for one in judged
         if one.claim.paper.endswith("%") and one.relative is not None
     ]
@@ -122,7 +130,7 @@ def claims_finding(
             f"of twenty. Equal means within {MARGIN} of a score or {MARGINS[LOGP]} nats of a log p a token (TOST)."
         )
     rows: list[list[Cell]] = [
-        [one.claim.text, one.claim.group, one.metric, one.claim.paper, one.difference, _p(one.p), one.verdict]
+        [str(one.claim), one.claim.group, one.metric, one.claim.paper, one.difference, _p(one.p), one.verdict]
         for one in judged
     ]
     columns = ["claim", "questions", "by", "paper", "difference", "p (Holm)", "verdict"]

@@ -9,6 +9,7 @@ from yosegi import files
 from yosegi.evaluation.statistics import over_seeds
 from yosegi.findings import Estimate
 from yosegi.run import Run
+from yosegi.tasks import Task
 
 LOGP = "log p"
 SEVERAL = 4
@@ -89,12 +90,12 @@ class Measure:
 
 def rounded(value: float, low: float, high: float) -> Estimate:
     """A mean and its interval, as tables have them."""
-    return Estimate(round(value, 4), round(low, 4), round(high, 4))
+    return Estimate(round(value, 4) + 0.0, round(low, 4) + 0.0, round(high, 4) + 0.0)  # -0 is 0
 
 
 def measures(
     run: Run,
-    groups: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Sequence[str | Task]],
     *,
     keys: Mapping[str, Sequence[str]] | None = None,
     logp: bool = True,
@@ -104,7 +105,7 @@ def measures(
 
     Args:
         run: its results and items are read.
-        groups: the names of the tasks of each group; an empty group is left out.
+        groups: the tasks of each group; an empty group is left out.
         keys: for a group, the fields of an item of which the first that is there counts; ("score",) by default.
         logp: whether to add the log p.
         over_tasks: as in `Measure`; by default where there are several tasks.
@@ -117,10 +118,11 @@ def measures(
             items[key] = files.read_jsonl(run.path / row["items"])
             metrics.setdefault(row["task"], row["metric"])
     found: list[Measure] = []
-    for group, tasks in groups.items():
+    for group, several in groups.items():
+        tasks = [task if isinstance(task, str) else task.name for task in several]
         if not tasks:
             continue
-        several = len(tasks) >= SEVERAL if over_tasks is None else over_tasks
+        speaks_of_tasks = len(tasks) >= SEVERAL if over_tasks is None else over_tasks
         metric = " / ".join(sorted({metrics[task] for task in tasks if task in metrics}))
         wanted = [(metric, (keys or {}).get(group, ("score",)))] + ([(LOGP, ("logp",))] if logp else [])
         labels: list[str] = []
@@ -133,7 +135,7 @@ def measures(
             for column, (_, fields) in zip(columns, wanted, strict=True):
                 column.setdefault(arm, {})[seed] = [next(item[f] for f in fields if f in item) for _, item in answers]
         for column, (what, _) in zip(columns, wanted, strict=True):
-            found.append(Measure(group, what, column, labels, several))
+            found.append(Measure(group, what, column, labels, speaks_of_tasks))
     return found
 
 

@@ -5,6 +5,7 @@ runs/NAME/libraries/LIBRARY-sSEED/    the experts of a seed, and the arms kept w
           pilot/                      trainings that only chose settings: no result of the study
 """
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -15,23 +16,27 @@ from torch import Tensor
 
 from yosegi import files, tasks
 from yosegi.bases import Base
+from yosegi.bases import load as load_base
 from yosegi.core.expert import Expert
+from yosegi.core.model import weight
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, load_arm, save_arm
+from yosegi.engine.score import score_answers
 from yosegi.errors import Diverged
-from yosegi.evaluation.likelihood import likelihood
 from yosegi.evaluation.measure import evaluate
 from yosegi.findings import Finding, save
 from yosegi.library.store import Library
+from yosegi.partitions import Data, Partition
 from yosegi.registry import find
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.training import dense
-from yosegi.training.cat import begin, moved
+from yosegi.training.build import build, build_bank, take_up
+from yosegi.training.cat import begin
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
-from yosegi.training.routers import train_router
-from yosegi.training.settings import DenseSettings, GrpoSettings, RouterSettings, Settings
+from yosegi.training.routers import DEFAULTS, train_router
+from yosegi.training.settings import BUILDS, DenseSettings, GrpoSettings, RouterSettings, Settings
 from yosegi.training.validation import Validation
 
 
@@ -66,6 +71,14 @@ class Training:
 def read(names: str, split: str, limit: int | None = None) -> list[Example]:
     """The examples of one or more tasks ("mbpp,thealgorithms"), in order, at most `limit` of each."""
     return [example for name in names.split(",") for example in tasks.load(name).examples(split)[:limit]]
+
+
+def load(names: Iterable[str], max_new_tokens: int | None = None) -> list[Task]:
+    """Tasks by name, whose answers are at most so long."""
+    found = [tasks.load(name) for name in names]
+    for task in found:
+        task.max_new_tokens = min(task.max_new_tokens, max_new_tokens or task.max_new_tokens)
+    return found
 
 
 class Study:
@@ -142,11 +155,11 @@ class Study:
         experts: Sequence[Expert],
         router: str,
         args: Mapping[str, Any],
-        data: Mapping[str, Sequence[Example]],
+        data: Data,
         settings: Mapping[str, Any],
         library: Library | None = None,
     ) -> Arm | None:
-        """Finished experts under a router that learns from these examples, by task; trained once and kept.
+        """Finished experts under a router; one that learns from examples of tasks is trained once and kept.
 
         Args:
             name: of the arm.
@@ -159,28 +172,106 @@ class Study:
             library: by default that of the seed.
         """
 
+        learns = find("routers", router).learns
+        if learns not in DEFAULTS:
+            return Arm(name, experts, router, args)
+
         def make(whole: str) -> Arm:
             torch.manual_seed(seed)  # a random start is drawn from torch's generator, and the training draws the same
             if settings.get("learning_rate") == 0:
                 start = begin(self.base, experts, find("routers", router)(**args))
-                training = {**settings, "moved": moved(start, start)}
-                return Arm(whole, experts, router, args, start, tasks=tuple(data), training=training)
+                return Arm(whole, experts, router, args, start, tasks=tuple(data), training={**settings, "moved": 0.0})
             options = {key: settings[key] for key in ("mix", "granularity") if key in settings}
             how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key not in options})
             return train_router(self.base, experts, router, args, data, self.run, how, name=whole, **options)
 
         return self.keep(name, seed, make, library)
 
-    def logp(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> float:
-        """Mean log p a token of the answers, as this arm gives it."""
-        with arm.attached(self.base) as banks:
-            return fmean(likelihood(self.base, examples, banks=banks, batch_size=batch_size))
+    def build(
+        self,
+        way: str,
+        seed: int,
+        data: Data,
+        settings: Settings,
+        name: str = "",
+        **more: Any,
+    ) -> tuple[Library, Partition]:
+        """A library built in one of the ways of `training.build`, which keeps what is there, and who learnt from what.
 
-    def evaluate(self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any) -> None:
+        Args:
+            way: private, shared, mbc or random.
+            seed: of the study.
+            data: the examples of each task.
+            settings: of every expert.
+            name: of the library; by default the way.
+            more: arguments of the way (training/settings.py), and further ones of `training.build`.
+        """
+        name, clusters = name or way, range(more.get("clusters", 0))
+        groups = [*data, "shared", *(f"{kind}{k}" for kind in ("cluster", "random") for k in clusters)]
+        names = {group: f"{name} {group.rpartition('/')[2]} s{seed}" for group in groups}
+        library, known = self.library(seed, name), BUILDS[way].model_fields
+        how = BUILDS[way](**{key: value for key, value in more.items() if key in known})
+        options = {key: more[key] for key in ("brief_library",) if key in more}
+        return library, build(self.base, library, how, data, self.run, settings, names=names, **options)
+
+    def bank(self, way: str, seed: int, data: Data, settings: Settings, rate: float, **more: Any) -> Arm | None:
+        """The bank of `training.build_bank` (poly or mhr) under its table of tasks, which learns at this rate."""
+        given = {"router_learning_rate": rate, **more}
+        how: Any = BUILDS[way](**{key: value for key, value in given.items() if key in BUILDS[way].model_fields})
+        return self.keep(way, seed, lambda whole: build_bank(self.base, how, data, self.run, settings, name=whole))
+
+    def new_tasks(self, bank: Arm | None, seed: int, data: Data, settings: Settings, rate: float) -> Arm | None:
+        """A bank for new tasks: only rows of the table are learnt, from the mean of the old ones; the experts stay."""
+
+        def make(whole: str) -> Arm:
+            assert bank is not None
+            taken = take_up(self.base, bank, data, self.run, settings, router_learning_rate=rate, name=whole)
+            return replace(taken, experts=bank.experts)
+
+        return bank and self.keep(f"{bank.name}-z", seed, make)
+
+    def logps(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> list[float]:
+        """The log p a token of each answer, as this arm gives it."""
+        with arm.attached(self.base) as banks:
+            return score_answers(self.base, examples, banks=banks, batch_size=batch_size)
+
+    def logp(self, arm: Arm, examples: Sequence[Example]) -> float:
+        """The mean of `logps`."""
+        return fmean(self.logps(arm, examples))
+
+    def evaluate(
+        self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any
+    ) -> list[dict[str, Any]]:
         """The base and every arm that did not diverge, on all of these tasks; `settings` are those of `evaluate`."""
         there = [Arm("base"), *(replace(arm, name=name) for name, arm in arms.items() if arm is not None)]
         loaded = [tasks.load(task) if isinstance(task, str) else task for task in asked]
-        evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
+        return evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
+
+    def new_base(self, expert: Expert) -> Base:
+        """A base whose weights have this expert in them, kept in `base` of the run: what it learnt belongs to the base now."""
+        folder = self.run.path / "base"
+        if not folder.exists():
+            model: Any = copy.deepcopy(self.base.model)
+            with torch.no_grad():
+                for layer in expert.factors:
+                    weight(model.get_submodule(layer)).add_(expert.delta(layer))
+            with files.new_folder(folder) as new:
+                model.save_pretrained(new)
+                self.base.tokenizer.save_pretrained(new)
+        return load_base(str(folder))
+
+    def result(self, model: str, metric: str, value: float, seed: int, **more: Any) -> None:
+        """A row of results.jsonl for a number that `evaluate` does not know; written once."""
+        row = {
+            "run": self.run.path.name,
+            "base": self.base.name,
+            "base_hash": self.base.hash,
+            "model": model,
+            "task": "all",
+        }
+        row |= {"metric": metric, "seed": seed, "split": "test"}
+        if not any(row.items() <= old.items() for old in self.run.results()):
+            self.run.result({**row, "value": float(value), **more})
 
     def save(self, title: str, findings: Iterable[Finding | None]) -> None:
         """Write `findings.json`; what diverged is told last."""

@@ -2,15 +2,35 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from yosegi import files
 from yosegi.engine.kept import arms, read_arm
-from yosegi.findings import Cell, Dot, Dots, Finding, Lines, Matrix, Point, Reference, Scatter, Series, Table
+from yosegi.evaluation.correlation import correlate
+from yosegi.findings import (
+    Bars,
+    Cell,
+    Dot,
+    Dots,
+    Figure,
+    Finding,
+    Lines,
+    Matrix,
+    Point,
+    Reference,
+    Scatter,
+    Series,
+    Table,
+)
 from yosegi.library.store import Library
+from yosegi.masks.importance import share_of
 from yosegi.run import Run
-from yosegi.study.measures import Measure, gained_and_lost
+from yosegi.study.measures import Measure, gained_and_lost, rounded
+from yosegi.training.entries import Entries
 
 POINTS = 20
 """Of a curve."""
@@ -23,7 +43,7 @@ def arms_finding(
     *,
     arms: Sequence[str] | None = None,
     note: str = "",
-    figure: int = 0,
+    figure: int | Figure = 0,
     more: Mapping[str, Mapping[str, Cell]] | None = None,
 ) -> Finding:
     """Every arm by every measure.
@@ -34,17 +54,34 @@ def arms_finding(
         text: said above the table; what the intervals speak of is added.
         arms: which, and in which order; by default all of the first measure.
         note: below the table.
-        figure: the measure that is drawn.
+        figure: the measure that is drawn, or another figure.
         more: further columns, a cell for each arm.
     """
     arms = list(measures[0].scores) if arms is None else arms
-    extra = more or {}
+    extra, drawn = more or {}, dots(measures[figure], arms) if isinstance(figure, int) else figure
     columns = ["", *(measure.label for measure in measures), *extra]
     rows: list[list[Cell]] = [
         [arm, *(measure.estimate(arm) for measure in measures), *(column.get(arm) for column in extra.values())]
         for arm in arms
     ]
-    return Finding(heading, [*text, intervals(measures)], Table(columns, rows, note), dots(measures[figure], arms))
+    return Finding(heading, [*text, intervals(measures)], Table(columns, rows, note), drawn)
+
+
+def by_number(title: str, measure: Measure, series: Mapping[str, Mapping[Any, str]], x: str) -> Lines:
+    """A measure over a number that arms differ in: the mean of the seeds, and their range.
+
+    Args:
+        title: of the figure.
+        measure: what is drawn.
+        series: name of a line -> number -> the arm.
+        x: what the number is.
+    """
+    found = []
+    for name, by_x in series.items():
+        seeds = {number: [fmean(v) for v in measure.scores.get(arm, {}).values()] for number, arm in by_x.items()}
+        points = [(n, *(round(f(v), 4) for f in (fmean, min, max))) for n, v in sorted(seeds.items()) if v]
+        found.append(Series(name, points))
+    return lines(title, found, x, measure.label)
 
 
 def intervals(measures: Sequence[Measure]) -> str:
@@ -86,6 +123,14 @@ def task_by_task(measure: Measure, text: Sequence[str] = ()) -> Finding:
     return Finding("Task by task", list(text), figure=figure)
 
 
+def grid(heading: str, measure: Measure, arm: str, rows: Sequence[float], columns: Sequence[float]) -> Finding:
+    """Arms that differ in two numbers, mean over seeds; `arm` is their name, as in "α {:g} β {:g}"."""
+    values = [[measure.mean(arm.format(a, b)) for b in columns] for a in rows]
+    down, across = [f"{number:g}" for number in rows], [f"{number:g}" for number in columns]
+    caption = f"Mean over seeds: {arm.replace('{:g}', '…')}."
+    return Finding(heading, figure=Matrix(measure.label, caption, down, across, values))
+
+
 def two_arms(heading: str, measure: Measure, pairs: Mapping[str, tuple[str, str]], text: Sequence[str]) -> Finding:
     """Two arms against each other, a point for each task.
 
@@ -102,9 +147,70 @@ def two_arms(heading: str, measure: Measure, pairs: Mapping[str, tuple[str, str]
             if one in part.scores and other in part.scores:
                 points.append(Point(part.mean(one), part.mean(other), short(task), group))
                 rows.append([short(task), group, part.estimate(one), part.estimate(other), part.change(other, one)])
-    x, y = (" / ".join(dict.fromkeys(pair[n] for pair in pairs.values())) for n in (0, 1))
+    own = {f"{group} · " for group in pairs}  # a point's group is said by its colour
+    x, y = (" / ".join(dict.fromkeys(re.sub("|".join(own), "", pair[n]) for pair in pairs.values())) for n in (0, 1))
     figure = Scatter(heading, f"{measure.label}: a point for each task.", points, x, y, diagonal=True)
     return Finding(heading, list(text), Table(["task", "", x, y, "difference"], rows), figure)
+
+
+def correlations(
+    heading: str,
+    names: Sequence[str],
+    x: Mapping[str, np.ndarray],
+    y_TT: np.ndarray,
+    axes: tuple[str, str],
+    text: Sequence[str],
+    draws: int = 2000,
+) -> Finding:
+    """Whether what holds between two tasks goes with what they gain from each other; the last of `x` is drawn.
+
+    Args:
+        heading: of the finding.
+        names: of the T tasks.
+        x: by what it is, a symmetric matrix [T, T].
+        y_TT: symmetric.
+        axes: what x and y are called.
+        text: said above the table.
+        draws: of the bootstrap over tasks and of the permutations.
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    rows: list[list[Cell]] = []
+    for what, x_TT in x.items():
+        for name, by in (("Pearson", pearsonr), ("Spearman", spearmanr)):
+            value, low, high, p = correlate(x_TT, y_TT, by, draws)
+            rows.append([what, name, rounded(value, low, high), round(p, 4)])
+    drawn = list(x.values())[-1]
+    points = [
+        Point(float(drawn[i, j]), float(y_TT[i, j]), f"{short(names[i])} + {short(names[j])}")
+        for i, j in combinations(range(len(names)), 2)
+    ]
+    note = (
+        "Pairs share tasks and are not independent: intervals draw tasks again, and p is by permuting tasks (Mantel)."
+    )
+    table = Table([axes[0], "correlation", "value", "p"], rows, note)
+    return Finding(
+        heading,
+        list(text),
+        table,
+        Scatter(heading, "A point for each pair of tasks.", points, x=axes[0], y=axes[1], line=True),
+    )
+
+
+def above_one(heading: str, ratios: Mapping[str, Sequence[Sequence[float]]], text: Sequence[str]) -> Finding:
+    """How many of some ratios are above 1, by seed; the last kind is drawn, as log₂."""
+    rows: list[list[Cell]] = []
+    for what, seeds in ratios.items():
+        shares = [float(np.mean(np.array(seed) > 1)) for seed in seeds]
+        shown = ", ".join(f"{share:.3f}" for share in shares)
+        rows.append([what, round(fmean(shares), 4), shown, round(fmean(float(np.median(seed)) for seed in seeds), 4)])
+    log_N = np.log2(np.concatenate([np.array(seed) for seed in list(ratios.values())[-1]]))
+    low, high = np.quantile(log_N, [0.001, 0.999])
+    counts, edges = np.histogram(log_N.clip(low, high), bins=24, range=(min(low, -0.1), max(high, 0.1)))
+    labels = [f"{(a + b) / 2:.2f}" for a, b in zip(edges, edges[1:], strict=False)]
+    shares = [float(count) / len(log_N) for count in counts]
+    figure = Bars(heading, "Above 0 the own one is larger.", labels, shares, "log₂ of own over other", "share")
+    return Finding(heading, list(text), Table(["", "share above 1", "by seed", "median ratio"], rows), figure)
 
 
 def changes(
@@ -165,6 +271,23 @@ def lines(
 ) -> Lines:
     """Lines that have points."""
     return Lines(title, caption, [one for one in series if one.points], x, y)
+
+
+def regions_finding(entries: Mapping[int, Entries], text: Sequence[str] = ()) -> Finding:
+    """Whether two systems differ more in the entries that matter to them than two halves of one system do, by seed."""
+    rows, shares = list[list[Cell]](), list[dict[str, tuple[float, ...]]]()
+    for seed, one in entries.items():
+        found = one.regions()
+        parts = (found.first, found.second, found.shared)
+        shares.append({name: tuple(float(part[name].float().mean()) for part in parts) for name in found.first})
+        moving = (round(share_of(stage), 4) for stage in found.stages)
+        rows.append([str(seed), round(found.jaccard, 4), round(one.null_jaccard(), 4), *moving])
+    names = list(shares[0])
+    values = [[round(fmean(seed[name][n] for seed in shares), 4) for n in range(3)] for name in names]
+    columns = ["seed", "Jaccard of the two systems", "of two halves of System 2", "moves in stage 1", "in stage 2"]
+    kinds = ["System 1 only", "System 2 only", "shared"]
+    figure = Matrix("Share of each tensor's entries", "Mean over seeds.", names, kinds, values)
+    return Finding("Whose entries are whose", list(text), Table(columns, rows), figure)
 
 
 def movement(libraries: Iterable[Library], heading: str = "How far the learnt weights moved") -> Finding:

@@ -1,6 +1,6 @@
-"""Tasks: examples + prompt + score. One benchmark a file; "task/part" names a part of one, as in `skills/reverse`.
+"""Tasks: examples, prompt and score. One benchmark a file; "task/part" names a part of one, as in `skills/reverse`.
 
-A task finds its rows in a local folder, then on the Hugging Face Hub, else one line says what to fetch (`_data.py`).
+A task finds its rows in a local folder, else on the Hugging Face Hub, else one line says what to fetch (readers/data.py).
 """
 
 import inspect
@@ -60,6 +60,11 @@ class LogProb(NamedTuple):
 
     sum_logprob: float
     tokens: int
+
+    @property
+    def mean(self) -> float:
+        """log p of a token."""
+        return self.sum_logprob / max(1, self.tokens)
 
 
 class Task:
@@ -124,14 +129,14 @@ class Task:
 
 
 def load(name: str) -> Task:
-    """Returns a task: `gsm8k`, `skills/reverse`, `jsonl/x.jsonl`, `jsonl{path=x.jsonl,metric=rougeL}`, `package.module:Class`."""
+    """Returns a task: `gsm8k`, `skills/reverse`, `file/x.jsonl`, `file{path=x.jsonl,metric=number}`, `package.module:Class`."""
     if "{" in name.partition("/")[0]:
         return make_method("tasks", name)
     kind, _, part = name.partition("/")
     if ":" in kind:
         return registry.find("tasks", name)()
     if kind not in registry.names("tasks") and name.endswith((".jsonl", ".jsonl.gz", ".txt")):
-        raise Invalid(f"A file of your own is the task jsonl/PATH: jsonl/{name}")
+        raise Invalid(f"A file of your own is the task file/PATH: file/{name}")
     make: Callable[..., Task] = registry.find("tasks", kind)
     first = next(iter(inspect.signature(make).parameters.values()), None)
     if part and first is None:
@@ -139,6 +144,6 @@ def load(name: str) -> Task:
     if part:
         return make(part)
     if first is not None and first.default is first.empty:
-        there: list[str] = make.parts()[:40]  # type: ignore[attr-defined]
-        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(there)}{', '.join(there)}.")
+        known: list[str] = make.parts()[:40]  # type: ignore[attr-defined]
+        raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(known)}{', '.join(known)}.")
     return make()

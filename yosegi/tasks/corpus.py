@@ -3,12 +3,12 @@
 Data: corpus/NAME (rows of title and text), in the data folder only. Railway law: Japanese statutes (no copyright);
 food: Aozora Bunko texts in the public domain; general Japanese and English, for measuring what was forgotten.
 
-A text is cut into passages of at most 400 characters, at ends of lines or sentences; the prompt of each is the title of
-its text. What counts here is `bits_per_character`, how surprising a passage is whatever the tokenizer (2 to that power is the
-perplexity per character), and the log-likelihood (the row "logp", per token); the score, Rouge-L of the first hundred
-characters of a written continuation, is there because every task has one. Whole texts are train or validation, as the
-file says. There is no test split: what `corpus/ja_railway_law` teaches is asked by `terms/ja_railway_law`.
-The base `house` has read the general corpora, not law and not food.
+A text is cut into passages of at most 400 characters, at ends of lines or sentences; the prompt of each is the title of its
+text. The measures are `bits_per_character`, which does not depend on the tokenizer (2 to that power is the perplexity per
+character), and the log-likelihood per token (the row "logp"). The score, Rouge-L of the first hundred characters of a
+generated continuation, is there because every task has one. Whole texts are train or validation, as the file says. There is
+no test split: `terms/ja_railway_law` asks what `corpus/ja_railway_law` has taught. The base `house` has read the general
+corpora, not law and not food.
 """
 
 import re
@@ -20,7 +20,7 @@ from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks.readers import data, rouge
 
 PASSAGE = 400  # characters
-WRITTEN = 100  # characters of it that are scored: about what is generated
+SCORED = 100  # characters of a passage: about as many as are generated
 SPLITS = {"train": "train", "validation": "valid"}
 
 
@@ -34,23 +34,23 @@ class Corpus(Task):
 
     def __init__(self, part: str):
         self.name, self.part = f"corpus/{part}", part
-        there = self.parts()
-        if there and part not in there:
-            raise UnknownName.among("corpus", part, there)
+        known = self.parts()
+        if known and part not in known:
+            raise UnknownName.among("corpus", part, known)
 
     @classmethod
     def parts(cls) -> list[str]:
-        """The corpora in the data folder."""
+        """Returns the corpora in the data folder."""
         here = data.folder()
         names = {file.name.split(".jsonl")[0] for file in (here / "corpus").glob("*.jsonl*")} if here else set()
         return sorted(name for name in names if not name.endswith("_terms"))
 
     def examples(self, split: str) -> list[Example]:
-        """The passages of a split, in order."""
+        """Returns the passages of a split, in order."""
         return [example for row in self._rows(split) for example in _examples(row)]
 
     def documents(self, split: str) -> list[Example]:
-        """The whole texts of a split, in order."""
+        """Returns the whole texts of a split, in order."""
         return [Example(str(row["id"]), _title(row), f"\n{row['text'].strip()}") for row in self._rows(split)]
 
     def _rows(self, split: str) -> list[data.Row]:
@@ -61,18 +61,18 @@ class Corpus(Task):
         return rows
 
     def score(self, example: Example, prediction: str) -> Score:
-        """Rouge-L F1 of the beginning of a written continuation."""
-        return rouge.score(prediction.strip()[:WRITTEN], [answer[:WRITTEN] for answer in example.answers])
+        """Returns the Rouge-L F1 of the beginning of a generated continuation."""
+        return rouge.score(prediction.strip()[:SCORED], [answer[:SCORED] for answer in example.answers])
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
-        """The passage as it is."""
+        """Returns the passage."""
         return {"passage": Candidates((example.target,), example.prompt)}
 
     def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
-        """The geometric mean of the probabilities of its tokens, and `bits_per_character`, of which less is better."""
-        (own,) = logprobs["passage"]
-        bits = -own.sum_logprob / log(2) / len(example.target)
-        return Score(exp(own.sum_logprob / own.tokens), example.id, {"bits_per_character": bits})
+        """Returns the geometric mean of the token probabilities, and `bits_per_character` (lower is better)."""
+        (passage,) = logprobs["passage"]
+        bits = -passage.sum_logprob / log(2) / len(example.target)
+        return Score(exp(passage.sum_logprob / passage.tokens), example.id, {"bits_per_character": bits})
 
 
 def _title(row: data.Row) -> str:
@@ -87,17 +87,17 @@ def _examples(row: data.Row) -> list[Example]:
 
 
 def passages(text: str, most: int = PASSAGE) -> list[str]:
-    """A text in order, in pieces of at most so many characters: cut at lines, else at sentences, else where it must be."""
-    found = [""]
+    """Cuts a text into pieces of at most `most` characters: between lines, else between sentences, else anywhere."""
+    joined = [""]
     for piece in _pieces(text, most):
-        if len(found[-1]) + len(piece) > most:
-            found.append("")
-        found[-1] += piece
-    return [passage.strip() for passage in found if passage.strip()]
+        if len(joined[-1]) + len(piece) > most:
+            joined.append("")
+        joined[-1] += piece
+    return [passage.strip() for passage in joined if passage.strip()]
 
 
 def _pieces(text: str, most: int) -> list[str]:
-    """Lines with their ends; of longer ones the sentences; of longer ones still, stretches."""
+    """Returns lines with their ends, the sentences of longer lines, and stretches of longer sentences."""
     pieces: list[str] = []
     for line in text.splitlines(keepends=True):
         for sentence in [line] if len(line) <= most else re.split(r"(?<=[。！？])|(?<=[.!?] )", line):

@@ -1,15 +1,15 @@
 """GSM-Hard: the test problems of GSM8K with large numbers in them, answered with a program (PAL).
 
-Gao et al. 2023, "PAL: Program-aided Language Models", arXiv:2211.10435. Apache-2.0 (its problems are GSM8K's, MIT).
-Data: math_en/gsm_hard_test, in the data folder only. There is nothing to train on here: a model that has learnt
-mathematics (`gsm8k`) and programs (`mbpp`, `thealgorithms`) is asked for both at once (LoRA Soups, arXiv:2410.13025).
+Gao et al. 2023, "PAL: Program-aided Language Models", arXiv:2211.10435. Apache-2.0 (its problems are GSM8K's, MIT). Data:
+math_en/gsm_hard_test, in the data folder only. There is nothing to train on: a model that has learnt mathematics (`gsm8k`)
+and programs (`mbpp`, `thealgorithms`) is asked for both at once (LoRA Soups, arXiv:2410.13025).
 
-The model writes a Python function `solution`; the sandbox runs it, and the number it returns is compared with the gold
-one: right within 1e-3, as in PAL, or within 1e-12 of it where it is so large that sums of floats differ by more. PAL's
-relative kin (1e-3 of the number) would forgive forgetting three eggs of five million. A number without a program is
-not an answer here. `gsm_hard/few_shot` shows four worked examples first, for models that have not learnt the form.
+The model writes a Python function `solution`; the sandbox runs it, and the number that it returns is compared with the gold
+one. It is right within 1e-3, as in PAL, or within 1e-12 of gold where gold is so large that sums of floats differ by more.
+(PAL's own second rule, 1e-3 of gold, would forgive forgetting three eggs of five million.) A number without a program is no
+answer. `gsm_hard/few_shot` shows four worked examples first, for models that have not learnt the form.
 
-Some gold numbers are absurd (negative eggs) and 329 of the 1,319 questions are GSM8K's, word for word: upstream is so.
+Some gold numbers are absurd (negative eggs), and 329 of the 1,319 questions are GSM8K's, word for word: upstream is so.
 The base `house` has read none of it.
 """
 
@@ -17,49 +17,46 @@ from collections.abc import Sequence
 from math import inf, isfinite
 
 from yosegi.errors import UnknownName
-from yosegi.tasks import Example, Score, Task
+from yosegi.tasks import Example, Score
 from yosegi.tasks.readers import data
-from yosegi.tasks.readers.programs import CLOSE, OPEN, bare, outcomes
+from yosegi.tasks.readers.programs import CLOSE, OPEN, Programs, bare, outcomes
 
 FIELDS = ("id", "question", "answer", "code")
-WORDS = "Write a Python function solution() that returns the answer."
-NEAR, FLOATS = 1e-3, 1e-12
+INSTRUCTION = "Write a Python function solution() that returns the answer."
+TOLERANCE, RELATIVE = 1e-3, 1e-12
 
 
-class GsmHard(Task):
+class GsmHard(Programs):
     """Args:
     part: "" or "few_shot".
     """
 
     metric = "solved"
-    max_new_tokens = 400
     stop = (CLOSE, "\nQuestion:")
 
     def __init__(self, part: str = ""):
         if part not in ("", *self.parts()):
             raise UnknownName.among("part of gsm_hard", part, self.parts())
         self.name = f"gsm_hard/{part}" if part else "gsm_hard"
-        self.head = "".join(f"{_prompt(ask)}\n{code}{CLOSE}\n\n" for ask, code in SHOTS) if part else ""
+        self.head = "".join(f"{_prompt(question)}\n{code}{CLOSE}\n\n" for question, code in SHOTS) if part else ""
 
     @classmethod
     def parts(cls) -> list[str]:
-        """The one with worked examples."""
+        """Returns the part with worked examples."""
         return ["few_shot"]
 
     def examples(self, split: str) -> list[Example]:
-        """The problems, in the order of GSM8K's test set. There is only a test split."""
+        """Returns the problems, in the order of GSM8K's test set. There is only a test split."""
         data.known(split, ("test",))
         rows = data.rows("math_en/gsm_hard_test", None, "GSM-Hard", FIELDS)
         return [self._example(row) for row in rows]
 
-    def score(self, example: Example, prediction: str) -> Score:
-        """1 if the program returns the right number."""
-        return self.scores([example], [prediction])[0]
-
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
-        """All programs are run side by side."""
-        found = outcomes(predictions, [""] * len(predictions), "solution()")
-        return [_score(example, outcome.value) for example, outcome in zip(examples, found, strict=True)]
+        """Returns 1 where the program returns the right number."""
+        results = outcomes(predictions, [""] * len(predictions), "solution()")
+        return [
+            _score(float(example.meta["answer"]), one.value) for example, one in zip(examples, results, strict=True)
+        ]
 
     def _example(self, row: data.Row) -> Example:
         code = bare(row["code"])
@@ -67,19 +64,18 @@ class GsmHard(Task):
 
 
 def _prompt(question: str) -> str:
-    return f"Question: {question}\n{WORDS}{OPEN}"
+    return f"Question: {question}\n{INSTRUCTION}{OPEN}"
 
 
-def _score(example: Example, value: object) -> Score:
+def _score(gold: float, value: object) -> Score:
     number = _number(value)
     if not isfinite(number):
         return Score(0.0)
-    gold = float(example.meta["answer"])
-    return Score(float(abs(number - gold) <= max(NEAR, FLOATS * abs(gold))), str(value))
+    return Score(float(abs(number - gold) <= max(TOLERANCE, RELATIVE * abs(gold))), str(value))
 
 
 def _number(value: object) -> float:
-    """What a program returned, as a number; infinite if it is none. A text counts if it is nothing but a number."""
+    """Returns what a program returned as a number; infinity if it is none. A text counts if it is nothing but a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return inf
     try:
@@ -121,4 +117,4 @@ SHOTS = (
     return share - 10""",
     ),
 )
-"""Written for this file; none of them is in GSM8K."""
+"""Worked examples, written for this file; none of them is in GSM8K."""

@@ -2,32 +2,39 @@
 
 Koncel-Kedziorski et al. 2016, "MAWPS: A Math Word Problem Repository", doi:10.18653/v1/N16-1136. MIT licence.
 Data: math_en/mawps_test in the data folder (1,981 problems of four collections, each question once), else the test split of
-MU-NLPC/Calc-mawps on the Hub, which says nothing of collections. There is only a test split.
+MU-NLPC/Calc-mawps on the Hub, which does not name the collections. There is only a test split.
 
-Parts: `addsub`, `singleeq`, `singleop`, `multiarith` (the collections), `ja` (told in Japanese), `Kshot`: up to four worked
-examples, written for this file. Decimals that upstream cut after six places count as the fraction they stand for.
+Parts: `addsub`, `singleeq`, `singleop`, `multiarith` (the collections), `ja` (instruction in Japanese), `Kshot` (up to four
+worked examples, written for this file). A gold decimal that upstream cut after six places counts as the fraction it stands
+for.
 """
 
-from yosegi.tasks.readers import data
-from yosegi.tasks.readers.data import Hub, Row
-from yosegi.tasks.readers.numbers import Numbers
+from yosegi.tasks.readers.data import Hub, Row, Source
+from yosegi.tasks.readers.numbers import INSTRUCTION, Numbers
 
-FIELDS = ("id", "question", "answer")
+
+def _from_hub(row: Row) -> Row:
+    return {"question": row["question"], "answer": str(row["result"]).replace("_", "")}
+
+
+HUB = Hub("MU-NLPC/Calc-mawps", "38c10053efeafd20ab6ff4e08c3ec17de26c19b7", _from_hub, "test", ids="mawps/test")
 
 
 class Mawps(Numbers):
     """Scored by the final number alone."""
 
     kind = "mawps"
-    subsets = ("addsub", "singleeq", "singleop", "multiarith")
+    source = Source("MAWPS", {"test": "math_en/mawps_test"}, ("id", "question", "answer"), {"test": HUB})
+    instruction = INSTRUCTION
     most_shots = 4
 
-    def rows(self) -> list[Row]:
-        """The problems."""
-        return data.rows("math_en/mawps_test", HUB, "MAWPS", FIELDS)
+    @classmethod
+    def subsets(cls) -> list[str] | None:
+        """Returns the collections."""
+        return ["addsub", "singleeq", "singleop", "multiarith"]
 
     def shots(self) -> list[Row]:
-        """Four problems that are in no collection."""
+        """Returns four problems that are in no collection."""
         return [
             {"id": f"shot/{number}", "question": question, "solution": solution, "answer": solution.split()[-1][:-1]}
             for number, (question, solution) in enumerate(SHOTS)
@@ -52,11 +59,3 @@ SHOTS = (
         "Each desk gets 63 / 9 = 7 pencils. The answer is 7.",
     ),
 )
-"""Written for this file."""
-
-
-def _from_hub(number: int, raw: Row) -> Row:
-    return {"id": f"mawps/test/{number}", "question": raw["question"], "answer": str(raw["result"]).replace("_", "")}
-
-
-HUB = Hub("MU-NLPC/Calc-mawps", "38c10053efeafd20ab6ff4e08c3ec17de26c19b7", _from_hub, "test")

@@ -2,15 +2,15 @@
 
 Mishra et al. 2022, "Cross-Task Generalization via Natural Language Crowdsourcing Instructions", arXiv:2104.08773 (v1,
 subtaskNNN_…), and Wang et al. 2022, "Super-NaturalInstructions", arXiv:2204.07705 (v2, taskNNN_…). Apache-2.0.
-Data: instruct/{ni_v1,sni_v2}_{tasks,train,test}; else a file of its own, instruct/NAME (rows of id, definition, input,
+Data: instruct/{ni_v1,sni_v2}_{tasks,train,test}; else a file for each task, instruct/NAME (rows of id, definition, input,
 outputs); else Muennighoff/natural-instructions on the Hub. Of these last two a tenth, by hash, is the test split.
 
 A name is `natural_instructions/task073_commonsenseqa_answer_generation`. A tenth of the training rows, by hash, is the
-validation split. A model learns the first accepted output; the score takes the best of all of them.
+validation split. A model learns the first accepted output; the score is the best over all of them.
 
-With "/FORMAT" after the name the same examples are asked in other words (`formats.py`): definition (as without one),
-instruction and chat are for training; question, brackets, exercise and plain share no label with those, and are for
-asking whether an expert has learnt the task or its form. The base `house` has read its half of the tasks in the first.
+"/FORMAT" after the name asks the same examples in another prompt format (formats.py): definition (the default), instruction
+and chat are for training; question, brackets, exercise and plain share no label with those and test whether an expert has
+learnt the task or only its form. The base `house` has read its half of the tasks in the format definition.
 """
 
 import re
@@ -23,11 +23,13 @@ from yosegi.tasks.readers.data import Hub, Row
 from yosegi.tasks.readers.formats import FORMATS
 
 FIELDS = ("id", "input", "outputs")
-DEFINITION = 2000  # characters; a longer definition is cut there (of the 47 in the data folder none is)
+DEFINITION = 2000  # characters; a longer definition is cut (none of the 47 in the data folder is)
 
 
 class NaturalInstructions(Task):
-    """`part` is the name of the task, or that and "/FORMAT"."""
+    """Args:
+    part: the name of the task, to which "/FORMAT" may be added.
+    """
 
     metric = "rougeL"
     max_new_tokens = 200
@@ -39,27 +41,27 @@ class NaturalInstructions(Task):
             raise UnknownName.among("prompt format", form, FORMATS)
         self.format = FORMATS[form or "definition"]
         self.stop = self.format.stop
-        here = _tasks()
+        known = _tasks()
         try:
-            self.version, self.definition = here.get(self.part) or ("", self._alone()[0]["definition"])
+            self.version, self.definition = known.get(self.part) or ("", self._file()[0]["definition"])
         except NoData as error:
-            if not here:
+            if not known:
                 raise
-            raise UnknownName.among("Natural Instructions task", self.part, here) from error
+            raise UnknownName.among("Natural Instructions task", self.part, known) from error
 
     @classmethod
     def parts(cls) -> list[str]:
-        """The tasks in the data folder; none without one, though the Hub has 876."""
+        """Returns the tasks in the data folder. The Hub has 876 more, which are not listed."""
         return sorted(_tasks())
 
     def examples(self, split: str) -> list[Example]:
-        """The instances of a split, in upstream order."""
+        """Returns the instances of a split, in upstream order."""
         test = data.known(split) == "test"
         if self.version:
             file = f"instruct/{self.version}_{'test' if test else 'train'}"
             rows = [row for row in data.rows(file, fields=(*FIELDS, "task")) if row["task"] == self.part]
         else:
-            rows = self._alone()
+            rows = self._file()
             rows = data.carve(rows, len(rows) // 10)[test]
         if not test:
             rows = data.carve(rows, len(rows) // 10)[split == "validation"]
@@ -68,7 +70,7 @@ class NaturalInstructions(Task):
         return [self._example(row) for row in rows]
 
     def score(self, example: Example, prediction: str) -> Score:
-        """Rouge-L F1 against the nearest accepted output."""
+        """Returns the best Rouge-L F1 against an accepted output."""
         return rouge.score(prediction, example.answers)
 
     def _example(self, row: Row) -> Example:
@@ -76,26 +78,26 @@ class NaturalInstructions(Task):
         prompt = self.format.template.format(definition=definition, input=row["input"])
         return Example(row["id"], prompt, f"{self.format.gap}{row['outputs'][0].strip()}", tuple(row["outputs"]))
 
-    def _alone(self) -> list[Row]:
+    def _file(self) -> list[Row]:
         # on the Hub a task is train/NAME_train.jsonl or test/NAME_test.jsonl, with a row for each output of an input
         revision, files = "a29a9757125f4bb1c26445ad0d2ef7d9b2cc9c4c", f"t*/{self.part}_t[er][as][it]*.jsonl"
         hub = Hub("Muennighoff/natural-instructions", revision, _from_hub, files=files)
         hub = hub if re.fullmatch(r"task\w+", self.part) else None
-        found: dict[str, Row] = {}
+        by_input: dict[str, Row] = {}
         for row in data.rows(f"instruct/{self.part}", hub, self.name, (*FIELDS, "definition")):
-            found.setdefault(row["input"], row | {"outputs": []})["outputs"] += row["outputs"]
-        return list(found.values())
+            by_input.setdefault(row["input"], row | {"outputs": []})["outputs"] += row["outputs"]
+        return list(by_input.values())
 
 
 def _tasks() -> dict[str, tuple[str, str]]:
     data.folder()  # a folder that was asked for and is not there is an error, not an empty list
-    found = {}
+    definitions = {}
     for version in ("ni_v1", "sni_v2"):
         with suppress(NoData):
             rows = data.rows(f"instruct/{version}_tasks", fields=("task", "definition"))
-            found |= {row["task"]: (version, row["definition"]) for row in rows}
-    return found
+            definitions |= {row["task"]: (version, row["definition"]) for row in rows}
+    return definitions
 
 
-def _from_hub(number: int, raw: Row) -> Row:
-    return {"id": raw["id"], "definition": raw["definition"], "input": raw["inputs"], "outputs": [raw["targets"]]}
+def _from_hub(row: Row) -> Row:
+    return {"id": row["id"], "definition": row["definition"], "input": row["inputs"], "outputs": [row["targets"]]}

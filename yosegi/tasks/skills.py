@@ -1,7 +1,7 @@
-"""Twenty short skills in English and Japanese, made on the spot: what the base `nano` does well, or not yet well.
+"""Twenty short generated skills in English and Japanese, some of which the base `nano` does well and others not.
 
-`skills/reverse` is one skill; `skills/reverse+upper` is a composition of two, which nobody trains on. A prompt belongs
-to one split for ever, by its hash. Tables (capitals, units …) are knowledge: the same items in every split.
+`skills/reverse` is one skill; `skills/reverse+upper` is a composition of two, on which no base is trained. The hash of a prompt
+decides its split. Tables (capitals, units …) are knowledge: each split has the same items.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ class Skills(Task):
 
     @classmethod
     def parts(cls) -> list[str]:
-        """Every skill, then every composition."""
+        """Returns every skill, then every composition."""
         return sorted(TABLES | SKILLS) + sorted(COMPOSITIONS)
 
     def examples(self, split: str) -> list[Example]:
-        """Distinct prompts, up to `SIZES` of them; "rl" is one more split, for prompts that only a reward has seen."""
+        """Returns up to `SIZES` distinct prompts. There is a fourth split, "rl", whose prompts only GRPO uses."""
         if split not in SIZES:
             raise Invalid(f"No split {split!r}; there are: {', '.join(SIZES)}.")
         if self.part in TABLES:
@@ -53,7 +53,7 @@ class Skills(Task):
         ]
 
     def draw(self, split: str, random: Random) -> Iterator[Pair]:
-        """Prompts and targets of one split without end, with repetition: what a base is trained on."""
+        """Yields prompts and targets of one split without end, with repetition: what a base is trained on."""
         if self.part in TABLES:
             table = list(TABLES[self.part].items())
             while True:
@@ -65,7 +65,7 @@ class Skills(Task):
                 yield pair
 
     def score(self, example: Example, prediction: str) -> Score:
-        """The last number after an "=" where the target shows its steps, the whole text otherwise."""
+        """Compares the last number after an "=" where the target shows its steps, the whole text otherwise."""
         answer = prediction.strip()
         if "=" in example.target:
             answer = answer.rpartition("=")[2]

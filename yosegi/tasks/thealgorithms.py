@@ -4,55 +4,46 @@ https://github.com/TheAlgorithms/Python, MIT licence: self-contained functions w
 Data: code/thealgorithms_py, in the data folder only.
 
 The model sees signature and docstring and writes the function, without the docstring, in the fenced form of `mbpp` and
-`gsm_hard`; the examples in the docstring judge it, in the sandbox. A tenth of the files, by hash, is the validation split:
-functions of one file are often alike and stay together. One whose examples need numpy is left out, since
-the sandbox has none. There is no test split: the base `house` has read all of these
-functions, and so has any base trained on public code. Programs are measured on `mbpp` and `gsm_hard`.
+`gsm_hard`; the sandbox runs the examples of the docstring. A tenth of the files, by hash, is the validation split: functions
+of one file are often alike and stay together. Functions whose examples need numpy are left out, since the sandbox has none.
+There is no test split: the base `house` has read all of these functions, and so has any base trained on public code. `mbpp`
+and `gsm_hard` are the measures of programs.
 """
 
 import ast
-from collections.abc import Sequence
 
-from yosegi.tasks import Example, Score, Task
+from yosegi.tasks import Example
 from yosegi.tasks.readers import data
-from yosegi.tasks.readers.programs import CLOSE, OPEN, bare, passed
+from yosegi.tasks.readers.programs import CLOSE, OPEN, Programs, bare
 
 FIELDS = ("id", "prompt", "solution", "entry_point", "raw")
 
 CHECK = """
 import doctest
 _test = doctest.DocTestParser().get_doctest({doc!r}, globals(), {name!r}, None, 0)
-_told = []
-_result = doctest.DocTestRunner(verbose=False).run(_test, out=_told.append, clear_globs=False)
-assert _result.attempted and not _result.failed, "".join(_told).strip()[-200:]
+_output = []
+_result = doctest.DocTestRunner(verbose=False).run(_test, out=_output.append, clear_globs=False)
+assert _result.attempted and not _result.failed, "".join(_output).strip()[-200:]
 assert callable({name})
 """
 
 
-class Thealgorithms(Task):
+class Thealgorithms(Programs):
     """Scored by the doctests of the docstring."""
 
     name = "thealgorithms"
-    metric = "passed"
-    max_new_tokens = 400
-    stop = (CLOSE,)
 
     def examples(self, split: str) -> list[Example]:
-        """The functions of a split, in upstream order."""
+        """Returns the functions of a split, in upstream order."""
         data.known(split, ("train", "validation"))
         rows = data.rows("code/thealgorithms_py", None, "TheAlgorithms", FIELDS)
         rows = [row for row in rows if "import numpy" not in row["prompt"]]
-        held = {path for path in (row["raw"]["path"] for row in rows) if data.hashed(path) % 10 == 0}
-        return [_example(row) for row in rows if (row["raw"]["path"] in held) == (split == "validation")]
+        held_out = {path for path in (row["raw"]["path"] for row in rows) if data.hashed(path) % 10 == 0}
+        return [_example(row) for row in rows if (row["raw"]["path"] in held_out) == (split == "validation")]
 
-    def score(self, example: Example, prediction: str) -> Score:
-        """1 if every example of the docstring comes out as it says."""
-        return self.scores([example], [prediction])[0]
-
-    def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
-        """All programs are run side by side."""
-        checks = [CHECK.format(doc=example.meta["doctest"], name=example.meta["name"]) for example in examples]
-        return passed(predictions, checks)
+    def checks(self, example: Example) -> str:
+        """Returns code that raises unless every example of the docstring comes out as it says."""
+        return CHECK.format(doc=example.meta["doctest"], name=example.meta["name"])
 
 
 def _example(row: data.Row) -> Example:

@@ -42,7 +42,7 @@ class Local(Teacher):
             prompts = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
         else:
             prompts = ["\n\n".join(turn["content"] for turn in c) + "\n\n" for c in chats]
-        return generate(self.base, prompts, max_new_tokens=self.max_tokens)
+        return [answer.text for answer in generate(self.base, prompts, max_new_tokens=self.max_tokens)]
 
     def about(self) -> dict[str, object]:
         """The model by its hash."""

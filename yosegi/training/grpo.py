@@ -27,8 +27,9 @@ from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
-from yosegi.engine.generate import Draw, cut, rooms, sample
-from yosegi.engine.rows import Row, encode_prompts, order, to_batch
+from yosegi.engine.generate import rooms, sample, tokens
+from yosegi.engine.request import cut, stop_ids
+from yosegi.engine.rows import Row, order, to_batch
 from yosegi.errors import Diverged, Invalid
 from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
@@ -232,13 +233,17 @@ def draw(
 ) -> Answers:
     """Every learner's answers to its questions, their rewards, and by how much each beats the others of its group."""
     K, M = settings.num_generations, settings.per_device_train_batch_size
-    asked = [(g, question) for g, own in chosen.items() for question in own for _ in range(K)]
+    each = [(g, m, question) for g, own in chosen.items() for m, question in enumerate(own)]
+    asked = [(g, question) for g, _, question in each for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
-    prompts = encode_prompts(base, [question.example.prompt for _, question in asked], room)
-    draws = [Draw(seed, K * len(own)) for own in chosen.values()]
-    known = {"experts": [banks.names[g] for g, _ in asked]}
-    new = sample(base, prompts, draws, max_new_tokens=limit, temperature=settings.temperature, banks=banks, known=known)
+    prompts = tokens(base, [question.example.prompt for *_, question in each], room)
+    seeds = [f"{seed}/{m}" for _, m, _ in each]  # whoever else learns beside it
+    known = {"experts": [banks.names[g] for g, *_ in each]}
+    new = sample(
+        base, prompts, seeds, n=K, max_new_tokens=limit, temperature=settings.temperature, banks=banks, known=known
+    )
+    prompts = [prompt for prompt in prompts for _ in range(K)]
     texts = base.tokenizer.batch_decode(new, skip_special_tokens=True)
     reward_N = [_rewards(question, text, settings) for (_, question), text in zip(asked, texts, strict=True)]
     total_MK = torch.tensor([sum(settings.rewards[k] * v for k, v in r.items()) for r in reward_N]).view(-1, K)
@@ -253,7 +258,7 @@ def draw(
             {"input_ids": prompt + ids, "labels": [IGNORED] * len(prompt) + ids}
             for prompt, ids in zip(prompts, new, strict=True)
         ]
-    divisors, columns, end = list[float](), [], base.tokenizer.eos_token_id
+    divisors, columns, ends = list[float](), [], stop_ids(base)
     for n in range(len(chosen)):
         own, groups = slice(n * K * M, (n + 1) * K * M), slice(n * M, (n + 1) * M)
         lengths = [len(ids) for ids in new[own]]
@@ -262,7 +267,7 @@ def draw(
         columns.append(
             {"reward": float(total_MK[groups].mean()), "reward_std": float(spread_M[groups].mean())}
             | {f"reward_{name}": fmean(r[name] for r in reward_N[own]) for name in settings.rewards}
-            | {"length": fmean(lengths), "truncated": fmean(ids[-1] != end for ids in new[own])}
+            | {"length": fmean(lengths), "truncated": fmean(ids[-1] not in ends for ids in new[own])}
             | {"no_variance": float((spread_M[groups] < 1e-6).float().mean())}
         )
     return Answers(rows, [g for g, _ in asked], advantage_MK.flatten().tolist(), divisors, columns)

@@ -11,5 +11,5 @@ def wants_bf16(base: Base, precision: str) -> bool:
         return precision == "bf16"
     if base.model.device.type == "cuda":  # type: ignore[union-attr]
         return torch.cuda.is_bf16_supported()
-    wide = base.model.config.hidden_size >= 512  # type: ignore[union-attr]
+    wide = base.model.config.get_text_config().hidden_size >= 512  # type: ignore[union-attr]
     return bool(wide and torch.cpu._is_amx_tile_supported())

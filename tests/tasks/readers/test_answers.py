@@ -1,7 +1,6 @@
 import time
 
-import pytest
-
+from tests.conftest import each
 from yosegi.tasks.readers.answers import last_number, same_number
 
 READ = [
@@ -128,7 +127,7 @@ READ = [
 ]
 
 
-@pytest.mark.parametrize(("text", "number"), READ)
+@each("text, number", READ)
 def test_the_final_number_is_read(text, number):
     assert last_number(text) == number
 
@@ -137,7 +136,7 @@ def test_the_table_is_long():
     assert len(READ) >= 100
 
 
-@pytest.mark.parametrize(("text", "number"), [row for row in READ if row[1]])
+@each("text, number", [row for row in READ if row[1]])
 def test_what_was_read_reads_the_same_again(text, number):
     assert last_number(number) == number
 
@@ -145,12 +144,12 @@ def test_what_was_read_reads_the_same_again(text, number):
 SAME = [("3.0", "3"), ("1,234", "1234"), ("４２", "42"), ("1/2", "0.5"), ("2/6", "1/3"), ("1e3", "1,000"), ("-0", "0")]
 
 
-@pytest.mark.parametrize(("a", "b"), SAME)
+@each("a, b", SAME)
 def test_equal_numbers_are_the_same(a, b):
     assert same_number(a, b) and same_number(b, a)
 
 
-@pytest.mark.parametrize(("a", "b"), [("3", "-3"), ("1/3", "0.33"), ("", ""), ("none", "none"), ("", "0"), ("3", "30")])
+@each("a, b", [("3", "-3"), ("1/3", "0.33"), ("", ""), ("none", "none"), ("", "0"), ("3", "30")])
 def test_other_numbers_and_no_numbers_are_not(a, b):
     assert not same_number(a, b)
 
@@ -174,13 +173,13 @@ BABBLE = [
 ]
 
 
-@pytest.mark.parametrize("babble", BABBLE)
+@each("babble", BABBLE)
 def test_a_babbling_model_is_not_slow_to_score(babble):
     begun = time.perf_counter()
     last_number(babble * 20_000)
     assert time.perf_counter() - begun < 2
 
 
-@pytest.mark.parametrize("text", ["9" * 7000, "1" + "0" * 6000 + "分の1", "1e99999999", "九" * 7000, "9" * 4299 + "兆"])
+@each("text", ["9" * 7000, "1" + "0" * 6000 + "分の1", "1e99999999", "九" * 7000, "9" * 4299 + "兆"])
 def test_a_number_too_long_to_mean_anything_does_no_harm(text):
     last_number(text)

@@ -1,7 +1,6 @@
 from math import log
 
-import pytest
-
+from tests.conftest import each
 from yosegi.tasks import LogProb, Score
 from yosegi.tasks.readers.choices import Choices
 
@@ -97,8 +96,8 @@ def test_a_faulty_question_has_no_twin():
     assert set(judged.metrics) == {"letter", "likelihood"}
 
 
-@pytest.mark.parametrize(
-    ("prediction", "value", "parsed"),
+@each(
+    "prediction, value, parsed",
     [(" D", 1.0, True), ("Madrid", 1.0, True), (" A", 0.0, True), ("Lisbon", 0.0, False), ("", 0.0, False)],
 )
 def test_the_letter_is_scored(prediction, value, parsed):

@@ -13,11 +13,11 @@ from yosegi.tasks.readers import data
 from yosegi.tasks.readers.data import Hub
 
 
-def upper(number, raw):
-    return {"id": f"x/{number}", "text": raw["text"].upper()}
+def upper(row):
+    return {"text": row["text"].upper()}
 
 
-HUB = Hub("someone/something", "0" * 40, upper, "test", "main")
+HUB = Hub("someone/something", "0" * 40, upper, "test", "main", ids="x")
 
 
 def test_a_file_is_found_plain_or_zipped_under_either_name(write, tmp_path, monkeypatch):
@@ -123,7 +123,7 @@ def test_a_row_without_a_wanted_field_is_named(write, tmp_path, monkeypatch):
 
 def test_without_a_folder_one_line_says_what_to_fetch(nowhere):
     with pytest.raises(NoData) as caught:
-        data.rows("math_en/x_test.jsonl", what="The X test split")
+        data.rows("math_en/x_test.jsonl", title="The X test split")
     assert str(caught.value) == (
         "The X test split is not here: set YOSEGI_DATA or --data to a folder with math_en/x_test.jsonl."
     )
@@ -145,7 +145,7 @@ def test_offline_the_hub_is_one_line_too(nowhere):
 
 def test_the_hub_is_asked_for_the_pinned_revision_and_its_rows_become_ours(hub):
     asked = hub([{"text": "a"}, {"text": "b"}])
-    fresh = Hub("someone/pinned", "1" * 40, upper, "test", "main")
+    fresh = Hub("someone/pinned", "1" * 40, upper, "test", "main", ids="x")
     assert data.rows("x", fresh) == [{"id": "x/0", "text": "A"}, {"id": "x/1", "text": "B"}]
     assert data.rows("x", fresh) and len(asked) == 1
     assert asked == [(("someone/pinned", "main"), {"split": "test", "revision": "1" * 40})]

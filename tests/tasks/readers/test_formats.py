@@ -1,5 +1,6 @@
 import pytest
 
+from tests.conftest import each
 from yosegi import tasks
 from yosegi.errors import UnknownName
 from yosegi.tasks.readers.formats import FAMILIAR, FORMATS, UNSEEN
@@ -39,7 +40,7 @@ def test_unseen_formats_have_nothing_of_the_familiar_ones():
     assert all(any(label in form.template for label in labels) for form in FAMILIAR.values())
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@each("form", FORMATS)
 def test_a_format_can_be_asked_in(form):
     template, gap, stop = FORMATS[form]
     assert "{definition}" in template and "{input}" in template and not template.endswith((" ", "\n"))

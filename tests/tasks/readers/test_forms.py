@@ -1,8 +1,7 @@
 import pytest
 
 from yosegi.errors import Invalid, UnknownName
-from yosegi.tasks import Example
-from yosegi.tasks.readers.forms import Form, after, ranked, read, shown
+from yosegi.tasks.readers.forms import Form, Questions, ranked, read, shown
 
 
 def test_words_come_in_any_order():
@@ -44,7 +43,23 @@ def test_a_question_is_never_its_own_worked_example():
     assert shown(pool, 3, pool[1]["id"]) == [pool[0], pool[2], pool[3]]
 
 
-def test_after():
-    shots = [Example("a", "Q1 A:", " 1"), Example("b", "Q2 A:", " 2")]
-    assert after("Solve.", shots, "Q3 A:") == "Solve.\n\nQ1 A: 1\n\nQ2 A: 2\n\nQ3 A:"
-    assert after("", [], "Q3 A:") == "Q3 A:"
+class Sums(Questions):
+    kind, most_shots = "sums", 2
+    instruction = {"en": "Solve.", "ja": ""}
+
+    def rows(self, split):
+        return [
+            {"id": f"{split}/{i}", "question": f" {i}+1? ", "answer": f"{i + 1}", "solution": f"{i + 1}."}
+            for i in range(3)
+        ]
+
+
+def test_instruction_worked_examples_and_question():
+    example = Sums("2shot").examples("test")[0]
+    head, first, second, asked = example.prompt.split("\n\n")
+    assert head == "Solve." and asked == "Question: 0+1?\nAnswer:"
+    assert first != second and all(
+        shot in {f"Question: {i}+1?\nAnswer: {i + 1}." for i in range(3)} for shot in (first, second)
+    )
+    assert Sums("ja").examples("test")[0].prompt == "問題：0+1?\n答え："
+    assert (example.target, example.answers) == (" 1.", ("1",))

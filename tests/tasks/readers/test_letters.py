@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from tests.conftest import each
 from yosegi import tasks
 from yosegi.tasks.readers import data
 from yosegi.tasks.readers.letters import last_letter
@@ -98,7 +99,7 @@ READ = [
 ]
 
 
-@pytest.mark.parametrize(("text", "letter"), READ)
+@each("text, letter", READ)
 def test_the_chosen_letter_is_read(text, letter):
     assert last_letter(text, CITIES) == letter
 
@@ -117,9 +118,7 @@ def test_a_text_that_two_choices_share_names_neither():
     assert last_letter("other", ["same", "same", "other"]) == "C"
 
 
-@pytest.mark.parametrize(
-    "babble", ["Answer: ", "((((", "Answer (", "A ", r"\boxed{", "答え：「", "\n", "the answer is the "]
-)
+@each("babble", ["Answer: ", "((((", "Answer (", "A ", r"\boxed{", "答え：「", "\n", "the answer is the "])
 def test_a_babbling_model_is_not_slow_to_score(babble):
     begun = time.perf_counter()
     last_letter(babble * 20_000, CITIES)

@@ -1,14 +1,14 @@
-import pytest
-
+from tests.conftest import each
 from yosegi.tasks.readers.answers import near
-from yosegi.tasks.readers.numbers import Numbers
+from yosegi.tasks.readers.numbers import INSTRUCTION, Numbers
 
 
 class Sums(Numbers):
     kind = "sums"
     most_shots = 2
+    instruction = INSTRUCTION
 
-    def rows(self):
+    def rows(self, split):
         return [{"id": "0", "question": "1/3?", "answer": "0.333333"}, {"id": "1", "question": "2+2?", "answer": "4.0"}]
 
     def shots(self):
@@ -29,8 +29,8 @@ def test_prompt_and_target():
     assert not Sums().score(third, "no idea").parsed
 
 
-@pytest.mark.parametrize(
-    ("answer", "gold", "right"),
+@each(
+    "answer, gold, right",
     [
         ("1/3", "0.333333", True),
         ("0.33", "0.333333", True),

@@ -1,5 +1,4 @@
-import pytest
-
+from tests.conftest import each
 from yosegi.sandbox import Outcome
 from yosegi.tasks import Score
 from yosegi.tasks.readers import programs
@@ -7,7 +6,7 @@ from yosegi.tasks.readers import programs
 CODE = "def solution():\n    return 3"
 
 
-@pytest.mark.parametrize(
+@each(
     "prediction",
     [
         CODE,

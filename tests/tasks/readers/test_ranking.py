@@ -5,11 +5,12 @@ import math
 
 import pytest
 
+from tests.conftest import each
 from yosegi.tasks import LogProb
 from yosegi.tasks.readers.ranking import candidates, chance, rank, scores
 
 
-@pytest.mark.parametrize(("c", "printed"), [(1, "1.000"), (2, "0.750"), (7, "0.370"), (8, "0.340")])
+@each("c, printed", [(1, "1.000"), (2, "0.750"), (7, "0.370"), (8, "0.340")])
 def test_chance_is_the_mean_over_every_order(c, printed):
     worth = [1 / rank(order) for order in itertools.permutations(range(min(c, 6)))]
     assert sum(worth) / len(worth) == pytest.approx(chance(min(c, 6)))
@@ -17,8 +18,8 @@ def test_chance_is_the_mean_over_every_order(c, printed):
     assert chance(c) == pytest.approx(sum(1 / r for r in range(1, c + 1)) / c)
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
+@each(
+    "values, expected",
     [
         ([3.0, 2.0, 1.0], 1.0),
         ([1.0, 2.0, 3.0], 3.0),

@@ -2,6 +2,7 @@ import builtins
 
 import pytest
 
+from tests.conftest import each
 from yosegi.tasks.readers.rouge import score, tokens, words
 
 ENGLISH = [
@@ -12,7 +13,7 @@ ENGLISH = [
 ]
 
 
-@pytest.mark.parametrize(("prediction", "reference"), ENGLISH)
+@each("prediction, reference", ENGLISH)
 def test_english_is_scored_as_the_package_does(prediction, reference):
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -20,9 +21,7 @@ def test_english_is_scored_as_the_package_does(prediction, reference):
     assert score(prediction, [reference]).value == pytest.approx(theirs)
 
 
-@pytest.mark.parametrize(
-    "text", ["東京は日本の首都です。", "サーバー", "한국어 문장", "ภาษาไทย", "Привет, мир", "😀", "{}?", "—"]
-)
+@each("text", ["東京は日本の首都です。", "サーバー", "한국어 문장", "ภาษาไทย", "Привет, мир", "😀", "{}?", "—"])
 def test_identical_texts_score_one_in_any_script(text):
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -40,7 +39,7 @@ def test_the_best_reference_counts():
     assert score("alpha beta", ["x", "alpha gamma"]).value == 0.5
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "\u3000"])
+@each("text", ["", "  \n", "\u3000"])
 def test_an_empty_prediction_answers_nothing(text):
     got = score(text, ["x"])
     assert (got.value, got.parsed) == (0.0, False)

@@ -1,11 +1,12 @@
 import pytest
 
+from tests.conftest import each
 from yosegi.tasks import Score
 from yosegi.tasks.readers import spans
 
 
-@pytest.mark.parametrize(
-    ("text", "same"),
+@each(
+    "text, same",
     [
         ("踏切", "踏切"),
         (" 踏切。", "踏切"),

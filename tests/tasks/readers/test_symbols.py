@@ -1,12 +1,11 @@
 r"""Signs, words and looks, each by itself."""
 
-import pytest
-
+from tests.conftest import each
 from yosegi.tasks.readers.symbols import fold, in_symbols, is_math, spelt
 
 
-@pytest.mark.parametrize(
-    ("text", "folded"),
+@each(
+    "text, folded",
     [
         ("√3", r"\sqrt{3}"),
         ("2√(x+1)", r"2\sqrt{x+1}"),
@@ -22,8 +21,8 @@ def test_signs(text, folded):
     assert fold(text) == folded
 
 
-@pytest.mark.parametrize(
-    ("text", "symbols"),
+@each(
+    "text, symbols",
     [
         ("3または5個", "3, 5"),
         ("マイナス5", "-5"),

@@ -1,6 +1,6 @@
-r"""Reading the final number out of an answer, in English or Japanese.
+r"""Reads the final number out of an answer, in English or Japanese.
 
-A number that is announced wins over one that is not, and the last of its kind over those before it:
+An announced number wins over one that is not, and the last of its kind over earlier ones:
 
     \boxed{42}    >    #### 42    >    The answer is 42. / 答えは42です。    >    the last number in the text
 
@@ -8,8 +8,8 @@ It is returned in one spelling, so that equal numbers are equal strings: １，�
 ¾, 3/4, 4分の3 and \frac{3}{4} are "0.75"; 3万5千 is "35000"; $-5, -$5 and −5 are "-5". Units, % and $ are dropped.
 
 Two rules keep false friends out. A minus needs a space, an "=" or the like before it: 2-3 is a range or a difference.
-Kanji numerals count only where an answer is announced or stands alone: words are full of them (一番, 十分).
-Text is read, never evaluated, so this needs no computer algebra, and a babbling model cannot make it slow.
+Kanji numerals count only where an answer is announced or stands alone, since many words contain them (一番, 十分).
+Text is read, never evaluated: no computer algebra is needed, and no output of a model can make this slow.
 """
 
 import re
@@ -60,14 +60,14 @@ AFTER = (
     (re.compile(r"\^ ?(?:\{[^{}]*\}|-?\d+|\\circ)"), ""),
     (
         re.compile(rf"({NUMERAL}|\d{{1,40}})分の({NUMERAL}|\d{{1,40}})"),
-        lambda found: f"{_sum(found[2])}/{_sum(found[1])}",
+        lambda match: f"{_sum(match[2])}/{_sum(match[1])}",
     ),
     (re.compile(r"\b(?:USD|JPY|EUR|GBP|Rs\.?)(?=\s?-?\d)"), "$"),
 )
 
 
 def last_number(text: str) -> str | None:
-    """The number a text ends up with, in one spelling, or None. Only its last 8000 characters are read."""
+    """Returns the number that a text ends up with, in one spelling, or None. Only the last 8000 characters are read."""
     text = _tidy(text[-8000:])
     for announced in (boxed, hashes, _phrases):
         for segment in announced(text):
@@ -80,7 +80,7 @@ def last_number(text: str) -> str | None:
 
 
 def same_number(a: str, b: str) -> bool:
-    """Whether two texts end up with the same number."""
+    """Returns whether two texts end up with the same number."""
     number = last_number(a)
     return number is not None and number == last_number(b)
 
@@ -95,34 +95,34 @@ def _tidy(text: str) -> str:
 
 
 def boxed(text: str) -> list[str]:
-    r"""What stands in each \boxed{…}, the last one first, with its inner braces balanced."""
-    found = []
+    r"""Returns what stands in each \boxed{…}, the last one first, with its inner braces balanced."""
+    contents = []
     for start in list(re.finditer(r"\\boxed ?\{", text))[-20:]:
         depth, end = 1, start.end()
         while end < len(text) and depth:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
-        found.append(text[start.end() : end - (not depth)])
-    return found[::-1]
+        contents.append(text[start.end() : end - (not depth)])
+    return contents[::-1]
 
 
 def hashes(text: str) -> list[str]:
-    """What follows each ####, the last one first; "#### 1. First step" is a heading."""
-    return [found for found in HASHES.findall(text)[::-1] if not re.match(r"\d+[.)]\s+\S", found)]
+    """Returns what follows each ####, the last one first; "#### 1. First step" is a heading."""
+    return [answer for answer in HASHES.findall(text)[::-1] if not re.match(r"\d+[.)]\s+\S", answer)]
 
 
 def _phrases(text: str) -> list[str]:
-    """The sentence that follows each announcement, the last one first, or all that follows if it has no number."""
-    found = []
+    """Returns the sentence after each announcement, the last one first, or all that follows if it has no number."""
+    answers = []
     for phrase in list(ANNOUNCED.finditer(text))[-20:]:
         rest = text[phrase.end() :].lstrip()
         sentence = re.split(r"[。\n]|[.!?](?=\s|$)", rest, maxsplit=1)[0]
-        found.append(sentence if _first(sentence) else rest)
-    return found[::-1]
+        answers.append(sentence if _first(sentence) else rest)
+    return answers[::-1]
 
 
 def _first(segment: str) -> str | None:
-    """The first number of an announced answer; of "3 * 4 = 12" or "x = 12", what it comes to."""
+    """Returns the first number of an announced answer; of "3 * 4 = 12" or "x = 12" the result."""
     head, _, tail = segment.rpartition("=")
     if not _numbers(head) or re.search(r"[+*/×÷]|\d\s?[-x]\s?\d", head):
         segment = tail if _numbers(tail) else segment
@@ -157,7 +157,7 @@ def _read(match: re.Match[str]) -> str | None:
 
 
 def _sum(numeral: str) -> Fraction:
-    """A numeral in kanji, in digits or in both: 十二, 二〇二五, 3万5千."""
+    """Returns the value of a numeral in kanji, in digits or in both: 十二, 二〇二五, 3万5千."""
     total, section, digits = Fraction(0), Fraction(0), None
     for token in re.findall(r"\d+(?:\.\d+)?|.", numeral):
         if token in LARGE:
@@ -170,20 +170,20 @@ def _sum(numeral: str) -> Fraction:
 
 
 def _spell(value: Fraction) -> str:
-    """One spelling for each number: 12, 0.75, or a fraction in lowest terms where decimals never end."""
+    """Returns the one spelling of a number: 12, 0.75, or a fraction in lowest terms if its decimals never end."""
     with localcontext(prec=50) as context:
         decimal = context.divide(value.numerator, value.denominator)
         return str(value) if value.denominator == 1 or context.flags[Inexact] else f"{decimal:f}"
 
 
 def near(answer: str, gold: str) -> bool:
-    """Whether two numbers in their one spelling are the same, where gold may be a decimal that was cut (0.333333).
+    """Returns whether two numbers in their one spelling are equal, where gold may be a decimal that was cut (0.333333).
 
-    Such a gold number has six decimals or more; then 1/3 is right, and so is 0.33, which is gold as far as it goes.
+    Such a gold number has six decimals or more; then 1/3 is right, and so is 0.33, which equals gold rounded to two places.
     """
     a, b = Fraction(answer), Fraction(gold)
-    decimals, said = (len(text.partition(".")[2]) for text in (gold, answer))
+    decimals, given = (len(text.partition(".")[2]) for text in (gold, answer))
     if a == b or decimals < 6:
         return a == b
-    places = min(said, decimals) if said >= 2 else decimals
+    places = min(given, decimals) if given >= 2 else decimals
     return abs(a - b) <= Fraction(1, 2 * 10**places) + Fraction(1, 10**decimals)

@@ -1,7 +1,7 @@
-"""Where rows come from: a local folder first, then the Hugging Face Hub, else one line that says what to fetch.
+"""Where a task's rows come from: the data folder, else the Hugging Face Hub, else one line that says what to fetch.
 
-The folder is `--data DIR`, `$YOSEGI_DATA` or `../shared/data`, whichever comes first; it holds JSON Lines, plain or
-gzipped, and its README has the schema. A `Hub` says where the same rows lie online and how one there becomes one here.
+The data folder is `--data DIR`, `$YOSEGI_DATA` or `../shared/data`, whichever comes first. It holds JSON Lines, plain or gzipped;
+its README documents the schema. A `Hub` names the data set with the same rows online and converts its rows to that schema.
 """
 
 import gzip
@@ -12,8 +12,8 @@ import socket
 import urllib.request
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -26,26 +26,63 @@ Row = dict[str, Any]
 
 NEIGHBOUR = Path("..") / "shared" / "data"
 HUB = "https://huggingface.co"
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A data set on the Hub, pinned, and the small function that turns its n-th row into ours.
+    """A data set on the Hub at a pinned revision.
 
-    Without `files` the repository is loaded the usual way (`config`, `split`). With it, only the files of that name or
-    pattern are fetched: a .jsonl gives its fields, anything else a row {"text": …} a line.
+    Args:
+        repo: the repository, "openai/gsm8k".
+        revision: the commit that is read.
+        convert: turns an upstream row into one of ours.
+        split: upstream's split.
+        config: upstream's configuration.
+        ids: a row without an id gets "IDS/NUMBER", counted from 0.
+        files: reads only the files of this name or pattern: a .jsonl gives its fields, any other file {"text": line}.
     """
 
     repo: str
     revision: str
-    row: Callable[[int, Row], Row]
+    convert: Callable[[Row], Row]
     split: str = "train"
     config: str | None = None
+    ids: str = ""
     files: str | None = None
 
 
+@dataclass(frozen=True)
+class Source:
+    """The rows of a task, split by split.
+
+    Args:
+        title: the name of the data in messages.
+        files: the file of each split in the data folder, without its ending.
+        fields: what each row must have.
+        hub: for each split the same rows online; several data sets are read one after another.
+        held_out: how many training rows, drawn by the hash of their ids, are the validation split (at most a fifth).
+    """
+
+    title: str
+    files: Mapping[str, str]
+    fields: Sequence[str]
+    hub: Mapping[str, Hub | Sequence[Hub]] = field(default_factory=dict)
+    held_out: int = 0
+
+    def rows(self, split: str) -> list[Row]:
+        """Returns the rows of a split in upstream order."""
+        file = known(split, [name for name in SPLITS if name in self.files or (name == "validation" and self.held_out)])
+        if self.held_out and split != "test":
+            return carve(self._read("train"), self.held_out)[split == "validation"]
+        return self._read(file)
+
+    def _read(self, split: str) -> list[Row]:
+        return rows(self.files[split], self.hub.get(split), f"{self.title} ({split})", self.fields)
+
+
 def folder() -> Path | None:
-    """The data folder of this process, or None. One that was asked for by name has to be there."""
+    """Returns the data folder of this process, or None. One that was asked for by name must exist."""
     given = os.environ.get("YOSEGI_DATA")
     if given:
         return _existing(Path(given).expanduser())
@@ -53,46 +90,46 @@ def folder() -> Path | None:
 
 
 def set_folder(path: str | Path) -> None:
-    """Make `path` the data folder of this process and of those it starts (the `--data DIR` option)."""
+    """Makes `path` the data folder of this process and of those it starts (the option `--data DIR`)."""
     os.environ["YOSEGI_DATA"] = str(_existing(Path(path).expanduser()).resolve())
 
 
-def rows(name: str, hub: Hub | None = None, what: str = "", fields: Iterable[str] = ()) -> list[Row]:
-    """The rows of `name`, a path inside the folder: `math_en/gsm8k_test` or with .jsonl or .jsonl.gz, all the same.
+def rows(name: str, hub: Hub | Sequence[Hub] | None = None, title: str = "", fields: Iterable[str] = ()) -> list[Row]:
+    """Returns the rows of one file of the data folder ("math_en/gsm8k_test", with or without .jsonl or .jsonl.gz), or of the Hub.
 
-    Rows are read once and shared by all who ask, so they are for reading. `what` names the data in messages; every
-    row of a file has to have the `fields`.
+    Rows are read once and shared between callers, who must not change them. `title` names the data in messages; each row of a
+    file must have the `fields`.
     """
     stem = name.removesuffix(".gz").removesuffix(".jsonl")
-    here = folder()
-    for path in [here / f"{stem}{end}" for end in (".jsonl", ".jsonl.gz")] if here else []:
+    here, title = folder(), title or stem
+    for path in [here / f"{stem}{ending}" for ending in (".jsonl", ".jsonl.gz")] if here else []:
         if path.is_file():
-            found = list(_read(path.resolve(), path.stat().st_mtime_ns))
-            for field in fields:
-                if number := next((i for i, row in enumerate(found, 1) if field not in row), 0):
-                    raise Invalid(f"{path}: row {number} has no {field!r}.")
-            return found
-    what = what or stem
+            read = list(_read(path.resolve(), path.stat().st_mtime_ns))
+            for wanted in fields:
+                if number := next((i for i, row in enumerate(read, 1) if wanted not in row), 0):
+                    raise Invalid(f"{path}: row {number} has no {wanted!r}.")
+            return read
     if hub is None:
-        raise NoData(f"{what} is not here: {_wanted(stem, here)}.")
+        raise NoData(f"{title} is not here: {_wanted(stem, here)}.")
+    hubs = [hub] if isinstance(hub, Hub) else hub
     try:
-        return list(_fetch(hub))
+        return [row for one in hubs for row in _fetch(one)]
     except Exception as error:  # offline, no route, gated, moved, not in the cache: the Hub has a class for each
         raise NoData(
-            f"{what} is not here and {hub.repo} could not be read from the Hugging Face Hub ({_short(error)}): "
+            f"{title} is not here and {hubs[0].repo} could not be read from the Hugging Face Hub ({_short(error)}): "
             f"{_wanted(stem, here)}, or go online."
         ) from error
 
 
-def known(split: str, splits: Iterable[str] = ("train", "validation", "test")) -> str:
-    """The name of a split, if there is such a one."""
+def known(split: str, splits: Iterable[str] = SPLITS) -> str:
+    """Returns the name of a split, or refuses it."""
     if split not in splits:
         raise Invalid(f"No split {split!r}; there are: {', '.join(splits)}.")
     return split
 
 
 def lines(path: Path) -> Iterator[tuple[int, Row]]:
-    """Each row of a JSON Lines file with its line number. A damaged file is named, with the line."""
+    """Yields each row of a JSON Lines file with its line number. The error for a damaged file names the line."""
     row, number, opened = None, 0, gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8-sig") as file:
@@ -113,53 +150,53 @@ def lines(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def paragraphs(path: Path) -> Iterator[tuple[int, Row]]:
-    """Each paragraph of a text file as a row {"text": …}, with the number of its first line."""
+    """Yields each paragraph of a text file as a row {"text": …}, with the number of its first line."""
     try:
-        found = path.read_text(encoding="utf-8-sig").split("\n")
+        text_lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise Corrupt(f"{path} is not UTF-8 text.") from error
-    for blank, block in groupby(enumerate(found, 1), key=lambda line: not line[1].strip()):
+    for blank, block in groupby(enumerate(text_lines, 1), key=lambda line: not line[1].strip()):
         if not blank:
             numbers, texts = zip(*block, strict=True)
             yield numbers[0], {"text": "\n".join(texts)}
-    if not any(map(str.strip, found)):
+    if not any(map(str.strip, text_lines)):
         raise Invalid(f"{path} is empty.")
 
 
 def hashed(text: str) -> int:
-    """A number that is the same on every machine and in every process, unlike `hash`."""
+    """Returns a hash that is the same on every machine and in every process, unlike Python's `hash`."""
     return int.from_bytes(hashlib.sha1(text.encode(errors="surrogatepass"), usedforsecurity=False).digest()[:8], "big")
 
 
-def carve(found: list[Row], count: int) -> tuple[list[Row], list[Row]]:
-    """Cut a validation set out of rows: the `count` (at most a fifth) whose ids hash highest. Both keep their order."""
-    ranked = sorted((row["id"] for row in found), key=hashed)
-    held = set(ranked[len(ranked) - min(count, len(ranked) // 5) :])
-    return [row for row in found if row["id"] not in held], [row for row in found if row["id"] in held]
+def carve(rows: list[Row], count: int) -> tuple[list[Row], list[Row]]:
+    """Returns (training rows, validation rows): the `count` rows (at most a fifth) whose ids hash highest are validation."""
+    ranked = sorted((row["id"] for row in rows), key=hashed)
+    held_out = set(ranked[len(ranked) - min(count, len(ranked) // 5) :])
+    return [row for row in rows if row["id"] not in held_out], [row for row in rows if row["id"] in held_out]
 
 
-def in_turn(found: list[Row], field: str) -> list[Row]:
-    """One row of each value of a field, then another of each …, by the hash of their ids: any beginning is a fair sample."""
+def in_turn(rows: list[Row], field: str) -> list[Row]:
+    """Returns the rows in rounds: each value of `field` once, then each once more. So every beginning is a fair sample."""
     seen: Counter[Any] = Counter()
-    turns: list[tuple[int, Row]] = []
-    for row in sorted(found, key=lambda row: hashed(row["id"])):
-        turns.append((seen[row[field]], row))
+    rounds: list[tuple[int, Row]] = []
+    for row in sorted(rows, key=lambda row: hashed(row["id"])):
+        rounds.append((seen[row[field]], row))
         seen[row[field]] += 1
-    return [row for _, row in sorted(turns, key=lambda pair: pair[0])]  # sorted is stable
+    return [row for _, row in sorted(rounds, key=lambda pair: pair[0])]  # sorted is stable
 
 
 def deal(keys: list[tuple[str, str]]) -> list[str]:
-    """A split for each (key, the split it asks for or ""). The same key is always dealt to the same split.
+    """Returns a split for each (key, the split that it names, or ""). Equal keys get the same split.
 
-    Of the keys that ask for nothing, the twentieth that hash lowest are test, the next twentieth validation (at least
-    one each, if there are three), the rest train.
+    Of the keys that name none, the twentieth with the lowest hashes is the test split, the next twentieth validation (at
+    least one key each, if there are three), and the rest is for training.
     """
-    asked = {key: split for key, split in keys if split}
-    loose = sorted({key for key, _ in keys} - set(asked), key=hashed)
-    share = max(1, len(loose) // 20) if len(loose) > 2 else 0
-    place = dict.fromkeys(loose, "train") | dict.fromkeys(loose[:share], "test")
-    place |= dict.fromkeys(loose[share : 2 * share], "validation") | asked
-    return [split or place[key] for key, split in keys]
+    named = {key: split for key, split in keys if split}
+    others = sorted({key for key, _ in keys} - set(named), key=hashed)
+    share = max(1, len(others) // 20) if len(others) > 2 else 0
+    places = dict.fromkeys(others, "train") | dict.fromkeys(others[:share], "test")
+    places |= dict.fromkeys(others[share : 2 * share], "validation") | named
+    return [split or places[key] for key, split in keys]
 
 
 @lru_cache(maxsize=64)
@@ -171,22 +208,22 @@ def _read(path: Path, modified: int) -> tuple[Row, ...]:
 def _fetch(hub: Hub) -> tuple[Row, ...]:
     from datasets import config, load_dataset  # two seconds and a network stack: only for those who need the Hub
 
-    asked = config.HF_HUB_OFFLINE
-    config.HF_HUB_OFFLINE = asked or not _reachable()
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = before or not _reachable()
     try:
         if hub.files:
             kind = "json" if hub.files.endswith(".jsonl") else "text"
             url = f"hf://datasets/{hub.repo}@{hub.revision}/{hub.files}"
-            found = load_dataset(kind, data_files={hub.split: url}, split=hub.split)
+            upstream = load_dataset(kind, data_files={hub.split: url}, split=hub.split)
         else:
-            found = load_dataset(hub.repo, hub.config, split=hub.split, revision=hub.revision)
+            upstream = load_dataset(hub.repo, hub.config, split=hub.split, revision=hub.revision)
     finally:
-        config.HF_HUB_OFFLINE = asked
-    return tuple(hub.row(number, dict(raw)) for number, raw in enumerate(found))
+        config.HF_HUB_OFFLINE = before
+    return tuple({"id": f"{hub.ids}/{number}"} | hub.convert(dict(row)) for number, row in enumerate(upstream))
 
 
 def _reachable() -> bool:
-    """Whether there is a network at all. Without asking, six retries would take half a minute to say there is none."""
+    """Returns whether there is a network at all: without this, six retries would take half a minute to find out."""
     if urllib.request.getproxies():  # behind a proxy names need not resolve here
         return True
     try:

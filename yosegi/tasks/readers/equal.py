@@ -1,10 +1,11 @@
 r"""Are two mathematical answers the same? \frac12 and 0.5, (1, 2) and \left( 1,2 \right), x+1 and 1+x.
 
-They are if they are spelt the same (symbols.py), or if math-verify (https://github.com/huggingface/Math-Verify) can show it. It
-builds symbolic expressions, and a model can write one that takes for ever (2003^{2002^{2001}}), where no signal is heard. So it
-runs in a process of its own, one for each process that asks, started when first needed, with a limit on time and memory; what
-it cannot show within the limit is not the same. It forgives a base that is not written (52 for 52_8), since the question names
-it, but not another one; and it would take a word for a product of its letters, so words are only compared as they are spelt.
+They are if they have the same spelling (symbols.py), or if math-verify (https://github.com/huggingface/Math-Verify) can show
+it. math-verify builds symbolic expressions, and some that a model can write take for ever (2003^{2002^{2001}}) in code that
+no signal interrupts. So it runs in a process of its own, started when first needed, with a limit on time and memory; what it
+cannot show within the limit is not the same. A base that is not written is forgiven (52 for 52_8), since the question names
+it, but another base is not. math-verify would read a word as a product of its letters, so words are only compared by their
+spelling.
 """
 
 import atexit
@@ -16,50 +17,45 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from yosegi.tasks.readers.symbols import AWAY, JAPANESE, PLAIN, fold, spelt
+from yosegi.tasks.readers.symbols import JAPANESE, LOOKS, PLAIN, fold, spelt
 
 SECONDS = 5
-"""For one pair, before the process is given up."""
+"""The time for one pair; after it the process is killed."""
 START = 60
-"""For the first pair of a process: computer algebra is slow to import."""
+"""The time for the first pair of a process: computer algebra is slow to import."""
 MEMORY = 4 << 30
-"""Address space of the process, in bytes."""
+"""The address space of the process, in bytes."""
 LONGEST = 400
-"""Characters of an answer. What is longer is a text, and only the same if it is spelt the same."""
+"""Answers of more characters are texts, which are only compared by their spelling."""
 
 WORD = re.compile(r"[^\w\\]*[a-z]{4,}[^\w\\]*")
 BASE = re.compile(r"(?<=\d)_\{?(\d+)\}?$")
 
 
-def same(pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Whether each of these answers is the same as the one beside it."""
-    return [_same(*pair) for pair in pairs]
-
-
-def _same(answer: str, gold: str) -> bool:
+def same(answer: str, gold: str) -> bool:
+    """Returns whether two answers are equal as mathematics."""
     answer, gold = fold(answer), fold(gold)
     a, b = spelt(answer), spelt(gold)
     if a == b or PLAIN.fullmatch(a) and PLAIN.fullmatch(b):
         return a == b or float(a.replace(",", "")) == float(b.replace(",", ""))
     if any(JAPANESE.search(one) or WORD.fullmatch(one) for one in (a, b)):
         return False
-    bases = [found[1] for one in (a, b) if (found := BASE.search(one))]
+    bases = [match[1] for one in (a, b) if (match := BASE.search(one))]
     return len(set(bases)) < 2 and max(len(a), len(b)) <= LONGEST and ALGEBRA.same(answer, gold)
 
 
 class Algebra:
-    """The process that knows computer algebra. It is asked by one thread at a time, and started again when it dies."""
+    """The process that runs math-verify. Threads take turns with it, and it is started again when it dies."""
 
     def __init__(self) -> None:
         self.lock, self.process, self.owner = threading.Lock(), None, 0
         self.restarts = 0
 
     def same(self, answer: str, gold: str) -> bool:
-        """Whether it could show that two answers are the same."""
+        """Returns whether math-verify could show that two answers are the same."""
         with self.lock:
             verdict = None
             for _ in range(2):  # once more if it died of something else than this pair
@@ -74,7 +70,7 @@ class Algebra:
             return bool(verdict)
 
     def close(self) -> None:
-        """End the process, if it is ours: after a fork it is another's."""
+        """Ends the process, if this process started it: after a fork it belongs to the parent."""
         if self.process is not None and self.owner == os.getpid():
             self.process.kill()
             self.process.wait()
@@ -101,7 +97,7 @@ class Algebra:
         self.restarts += 1
 
     def _ask(self, answer: str, gold: str, seconds: float) -> bool | None:
-        """What it says of a pair, or None if it died of it."""
+        """Returns the verdict on a pair, or None if the process died or took too long."""
         process = self.process
         assert process is not None and process.stdin is not None and process.stdout is not None
         clock = threading.Timer(seconds, process.kill)
@@ -109,18 +105,18 @@ class Algebra:
         try:
             process.stdin.write(json.dumps([answer, gold]) + "\n")
             process.stdin.flush()
-            if said := process.stdout.readline():
-                return json.loads(said)
+            if line := process.stdout.readline():
+                return json.loads(line)
         except (OSError, ValueError):
             pass
         finally:
             clock.cancel()
         process.kill()
-        process.wait()  # else it might still look alive to the next who asks
+        process.wait()  # otherwise it might still look alive to the next caller
         return None
 
     def reset(self) -> None:
-        """In a child that was forked: the process is the parent's, and the lock may never be opened again."""
+        """Starts afresh in a forked child: the process is the parent's, and the lock may be held for ever."""
         self.lock, self.process = threading.Lock(), None
 
 
@@ -130,8 +126,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=ALGEBRA.reset)
 
 
-def serve(asked: IO[str] = sys.stdin, told: IO[str] = sys.stdout) -> None:
-    """The other side: a pair of answers a line, true or false a line."""
+def serve(pairs: IO[str] = sys.stdin, verdicts: IO[str] = sys.stdout) -> None:
+    """Runs in the process: reads one pair of answers per line and writes true or false per line."""
     try:
         import resource
 
@@ -141,13 +137,13 @@ def serve(asked: IO[str] = sys.stdin, told: IO[str] = sys.stdout) -> None:
     import logging
 
     logging.disable(logging.CRITICAL)
-    for line in asked:
+    for line in pairs:
         try:
             verdict = _shown(*json.loads(line))
-        except Exception:  # what math-verify or sympy stumbles over is not shown to be the same
+        except Exception:  # math-verify or sympy failed: nothing has been shown
             verdict = False
-        told.write(json.dumps(verdict) + "\n")
-        told.flush()
+        verdicts.write(json.dumps(verdict) + "\n")
+        verdicts.flush()
 
 
 def _shown(answer: str, gold: str) -> bool:
@@ -159,6 +155,6 @@ def _shown(answer: str, gold: str) -> bool:
 def _parsed(answer: str) -> list[Any]:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
-    for pattern, instead in AWAY[:5]:
+    for pattern, instead in LOOKS[:5]:
         answer = pattern.sub(instead, answer)
     return parse(f"${answer.strip()}$", [LatexExtractionConfig(), ExprExtractionConfig()], parsing_timeout=0)

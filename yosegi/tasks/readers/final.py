@@ -1,8 +1,8 @@
-r"""The final answer of a derivation, in English or Japanese. What is announced wins over what is not (answers.py):
+r"""Reads the final answer of a derivation, in English or Japanese. An announced answer wins over one that is not (answers.py):
 
     \boxed{…}   >   #### …   >   The answer is … / 答えは…です。   >   the last $…$   >   the last number
 
-It is returned as it is written there, but for its words: 3または5です is 3, 5 (symbols.py).
+It is returned as it is written, except for words that have symbols: 3または5です is 3, 5 (symbols.py).
 """
 
 import re
@@ -21,7 +21,7 @@ ASIDE = re.compile(r",?\s+(?:which|because|since|where|so|as)\b.*", re.DOTALL)
 
 
 def final(text: str) -> str | None:
-    """The answer a text ends up with, as it is written there; None where none can be found."""
+    """Returns the answer that a text ends up with, as it is written; None if there is none."""
     text = fold(text[-READ:])
     for announced in (boxed, _hashes, _phrases):
         for segment in announced(text):
@@ -34,39 +34,39 @@ def final(text: str) -> str | None:
 
 
 def _hashes(text: str) -> list[str]:
-    found = re.findall(r"^\s*#### *(\S.*)$", text, re.MULTILINE)
-    return [line for line in found[::-1] if not re.match(r"\d+[.)]\s+\S|[A-Za-z]+\s+\d+", line)]
+    lines = re.findall(r"^\s*#### *(\S.*)$", text, re.MULTILINE)
+    return [line for line in lines[::-1] if not re.match(r"\d+[.)]\s+\S|[A-Za-z]+\s+\d+", line)]
 
 
 def _phrases(text: str) -> list[str]:
-    """What stands between an announcement and the end of its sentence; only where that can be mathematics."""
-    found = []
+    """Returns what stands between an announcement and the end of its sentence, if that can be mathematics."""
+    answers = []
     for phrase in list(ANNOUNCED.finditer(text))[-20:]:
-        said = re.split(r"。|\n|\.(?=\s|$)", text[phrase.end() :].lstrip(" :=\n"), maxsplit=1)[0]
-        if re.search(r"[\d\\$]", said) or last_number(f"答えは{said}") or re.fullmatch(r"\W*\w+\W*", said):
-            found.append(said)
-    return found[::-1]
+        rest = re.split(r"。|\n|\.(?=\s|$)", text[phrase.end() :].lstrip(" :=\n"), maxsplit=1)[0]
+        if re.search(r"[\d\\$]", rest) or last_number(f"答えは{rest}") or re.fullmatch(r"\W*\w+\W*", rest):
+            answers.append(rest)
+    return answers[::-1]
 
 
 def _bare(segment: str) -> str:
-    """An answer without what stands around it: $…$, 個です, apples, **."""
+    """Strips what stands around an answer: $…$, 個です, apples, **."""
     segment = re.sub(r"\*\*|`", "", _marked(segment.strip())).strip(" 。、,:").rstrip(".")
     segment = in_symbols(ASIDE.sub("", segment)[:READ]) if len(segment) <= LONGEST else segment
-    if found := re.fullmatch(
+    if match := re.fullmatch(
         rf"(?:approximately|about|\\approx|=)?\s*([$¥€£]?{PLAIN.pattern})(?:\s+[A-Za-z ]+)?", segment
     ):
-        return found[1].lstrip("¥€£")
+        return match[1].lstrip("¥€£")
     return segment
 
 
 def _marked(segment: str) -> str:
-    """What stands between dollars: of several the list ($3$ or $5$) or equation ($x$ is $5$) that they make, else the first."""
-    found = list(MATH.finditer(segment))
-    if not found or segment.startswith("\\$"):
+    """Returns what stands between dollars: a list ($3$ or $5$) or equation ($x$ is $5$) that several make, else the first."""
+    formulas = list(MATH.finditer(segment))
+    if not formulas or segment.startswith("\\$"):
         return segment
-    parts = ["-" * bool(re.search(r"(?:-|マイナス)\s*$", segment[: found[0].start()])), _inside(found[0])]
-    last = found[0]
-    for one in found[1:]:
+    last = formulas[0]
+    parts = ["-" * bool(re.search(r"(?:-|マイナス)\s*$", segment[: last.start()])), _inside(last)]
+    for one in formulas[1:]:
         gap = segment[last.end() : one.start()]
         if not (AND.fullmatch(gap) or EQUALS.fullmatch(gap)):
             break

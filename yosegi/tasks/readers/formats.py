@@ -1,17 +1,15 @@
-"""Wordings of one prompt: the same instruction and input, asked in another form. Does an expert know the task or the form?
+"""Prompt formats: the same instruction and input, asked in other words. Does an expert know the task, or only its form?
 
-After the use-case "prompt robustness" of LoRA Soups (Prabhakar et al. 2024, arXiv:2410.13025): skills are trained in some
-formats of one task and composed, then asked in formats that no one has seen.
-
-A format is a template with {definition} and {input}, what a target begins with, and the strings that end an answer.
-FAMILIAR ones are for training, UNSEEN ones for asking: they share no label with the familiar.
+After the use case "prompt robustness" of LoRA Soups (Prabhakar et al. 2024, arXiv:2410.13025): skills are trained in some
+formats of one task and composed, then evaluated in formats that none of them has seen. FAMILIAR formats are for training,
+UNSEEN ones for evaluation; the two share no label.
 """
 
 from typing import NamedTuple
 
 
 class Format(NamedTuple):
-    """How to ask, how the answer begins, and what shows that the model has gone on to another question."""
+    """A template with {definition} and {input}, what the answer begins with, and the strings that end it."""
 
     template: str
     gap: str

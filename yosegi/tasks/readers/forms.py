@@ -1,75 +1,164 @@
-"""How a question is put, chosen by the name of the task: `math/level5/ja/4shot` is level 5, told in Japanese, four shown first.
+"""Tasks that put a question between labels, after an instruction and worked examples (few-shot). The name chooses the form.
 
-The words of a part come in any order: one subset of the questions, the language of the instruction and its labels (`en` or
-`ja`; the question itself is never translated), and `Kshot`, so many worked examples before each question.
+`math/level5/ja/4shot` asks the problems of level 5 with a Japanese instruction, after four worked examples. The words of a
+part may come in any order: a subset of the questions; the language of the instruction and the labels (`en` or `ja`; the
+question itself is never translated); and `Kshot`, the number of worked examples. A task of this kind declares its source, its
+instruction and how a row becomes question, target and answers; the rest is here.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from yosegi.errors import Invalid, UnknownName
-from yosegi.tasks import Example
-from yosegi.tasks.readers import data
+from yosegi.tasks import Example, Task
+from yosegi.tasks.readers.data import Row, Source, hashed
 
 LABELS = {"en": ("Question: ", "\nAnswer:", " "), "ja": ("問題：", "\n答え：", "")}
-"""Before a question, after it, and what its answer begins with."""
+"""For each language what stands before a question, what stands after it, and what its answer begins with."""
 NEXT = ("\nQuestion:", "\n問題：")
-"""A model that writes one of these has gone on to the next question."""
+"""A model that writes one of these has answered and gone on to a next question."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """A part, taken apart."""
+    """The part of a task's name, parsed."""
 
     subset: str
     language: str
     shots: int
 
     def render(self, question: str) -> str:
-        """The question between its labels."""
+        """Returns the question between its labels."""
         before, after, _ = LABELS[self.language]
         return f"{before}{question}{after}"
 
     def answer(self, text: str) -> str:
-        """What follows a question that was put."""
+        """Returns an answer as it follows a rendered question."""
         return LABELS[self.language][2] + text
 
 
 def read(kind: str, part: str, subsets: Sequence[str] | None, language: str, most_shots: int = 0) -> Form:
-    """Take the part of a task's name apart. Where the subsets are not known (None: no data), any other word is taken for one."""
-    subset, shots = "", 0
-    given: list[str] = []
+    """Parses the part of a task's name. If the subsets are not known (None: there is no data), any other word is one."""
+    chosen: dict[str, Any] = {}
     for word in part.split("/") if part else []:
         if word in LABELS:
-            language, what = word, "language"
-        elif found := re.fullmatch(r"(\d{1,3})shot", word):
-            shots, what = int(found[1]), "number of shots"
-            if shots > most_shots:
+            option, value = "language", word
+        elif match := re.fullmatch(r"(\d{1,3})shot", word):
+            option, value = "number of shots", int(match[1])
+            if value > most_shots:
                 have = f"has {most_shots} worked examples to show" if most_shots else "has no worked examples to show"
                 raise Invalid(f"The task {kind!r} {have}, so there is no {word!r}.")
         elif word and (subsets is None or word in subsets):
-            subset, what = word, "subset"
+            option, value = "subset", word
         else:
-            raise UnknownName.among(
-                f"part of {kind}", word, [*(subsets or []), *LABELS, *(["1shot"] if most_shots else [])]
+            known = [*(subsets or []), *LABELS, *(["1shot"] if most_shots else [])]
+            raise UnknownName.among(f"part of {kind}", word, known)
+        if option in chosen:
+            raise Invalid(f"{kind}/{part} names more than one {option}.")
+        chosen[option] = value
+    return Form(chosen.get("subset", ""), chosen.get("language", language), chosen.get("number of shots", 0))
+
+
+class Questions(Task):
+    """The base class of these tasks. A row has an id, a question and whatever `target` and `answers` read.
+
+    Args:
+        part: a subset, `en` or `ja`, `Kshot`, or several of them with "/" between.
+
+    Attributes:
+        kind: the name of the task without its part.
+        source: where the rows come from.
+        language: `en` or `ja`, unless the part names one.
+        instruction: for each language what stands before everything else; "" for nothing.
+        most_shots: the largest K of `Kshot`.
+    """
+
+    kind: str
+    source: Source
+    language = "en"
+    instruction: Mapping[str, str] = dict.fromkeys(LABELS, "")
+    most_shots = 0
+    stop = NEXT
+
+    def __init__(self, part: str = ""):
+        self.form = read(self.kind, part, self.subsets(), self.language, self.most_shots)
+        self.name = f"{self.kind}/{part}" if part else self.kind
+        self._pool: list[Row] | None = None
+
+    @classmethod
+    def subsets(cls) -> list[str] | None:
+        """Returns the names of the subsets; None where only the data could tell, and it is not here."""
+        return []
+
+    @classmethod
+    def parts(cls) -> list[str]:
+        """Returns the subsets, the languages, and up to five worked examples."""
+        shots = min(5, cls.most_shots)
+        return [*(cls.subsets() or []), *LABELS, *([f"{shots}shot"] if shots else [])]
+
+    def subsets_of(self, row: Row) -> Sequence[str | None]:
+        """Returns the subsets to which a row belongs."""
+        return (row.get("subset"),)
+
+    def rows(self, split: str) -> list[Row]:
+        """Returns the rows of a split that belong to the subset, in upstream order."""
+        return [row for row in self.source.rows(split) if self.form.subset in ("", *self.subsets_of(row))]
+
+    def shots(self) -> list[Row]:
+        """Returns the worked examples, the first ones first: by default the training rows in the order of their hashes."""
+        return ranked(self.rows("train"))
+
+    def question(self, row: Row) -> str:
+        """Returns the question as it stands in the prompt."""
+        return row["question"].strip()
+
+    def target(self, row: Row) -> str:
+        """Returns what a model learns to write."""
+        return row["solution"].strip()
+
+    def answers(self, row: Row) -> tuple[str, ...]:
+        """Returns the accepted answers."""
+        return (row["answer"],)
+
+    def meta(self, row: Row) -> dict[str, Any]:
+        """Returns what scoring or a report needs besides."""
+        return {}
+
+    def examples(self, split: str) -> list[Example]:
+        """Returns the examples of a split, in the order of the rows."""
+        return [
+            Example(
+                row["id"],
+                self.prompt(row["id"], self.question(row), self.instruction[self.form.language], self._worked),
+                self.form.answer(self.target(row)),
+                self.answers(row),
+                self.meta(row),
             )
-        if what in given:
-            raise Invalid(f"{kind}/{part} names more than one {what}.")
-        given.append(what)
-    return Form(subset, language, shots)
+            for row in self.rows(split)
+        ]
+
+    def prompt(self, id: str, question: str, instruction: str, worked: Callable[[Row], tuple[str, str]]) -> str:
+        """Returns instruction, worked examples and question, with an empty line between them.
+
+        `worked` turns a row into the question and answer of a worked example; a question is never its own example.
+        """
+        if self._pool is None and self.form.shots:
+            self._pool = self.shots()
+        pairs = map(worked, shown(self._pool or [], self.form.shots, id))
+        shots = [self.form.render(asked) + self.form.answer(answer) for asked, answer in pairs]
+        return "\n\n".join([*([instruction] if instruction else []), *shots, self.form.render(question)])
+
+    def _worked(self, row: Row) -> tuple[str, str]:
+        return self.question(row), self.target(row)
 
 
-def ranked(rows: Sequence[data.Row]) -> list[data.Row]:
-    """What worked examples are taken from, those first whose ids hash lowest."""
-    return sorted(rows, key=lambda row: data.hashed(row["id"]))
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows in the order of the hashes of their ids."""
+    return sorted(rows, key=lambda row: hashed(row["id"]))
 
 
-def shown(pool: Sequence[data.Row], count: int, without: str) -> list[data.Row]:
-    """The first worked examples of a pool, and never the question itself."""
+def shown(pool: Sequence[Row], count: int, without: str) -> list[Row]:
+    """Returns the first `count` rows of a pool, passing over the one whose id is `without`."""
     return [row for row in pool[: count + 1] if row["id"] != without][:count]
-
-
-def after(head: str, examples: Sequence[Example], prompt: str) -> str:
-    """An instruction, worked examples and the question, with an empty line between them."""
-    return "\n\n".join([*([head] if head else []), *(e.prompt + e.target for e in examples), prompt])

@@ -1,13 +1,13 @@
-r"""Reading the chosen letter out of an answer, in English or Japanese.
+r"""Reads the chosen letter out of an answer, in English or Japanese.
 
-A letter that is announced wins over one that only stands alone, and the last announcement over those before it:
+An announced letter wins over one that stands alone, and the last announcement over earlier ones:
 
     \boxed{B}   >   The answer is (B). / Answer - B / 答えはBです。 / 正解：Ｂ / Bが正解   >   the text is B / (B) because …
     >   the last line is "B" or "B is correct"   >   the last (B)   >   the text is one of the choices, word for word
 
 False friends: "A triangle" begins with an article, "I" is a pronoun, and a lower-case letter counts only in brackets or in a
-box. Who names several (答え: A, B) has chosen none. A text that names no letter and no choice has no answer, and nothing is
-guessed from it.
+box. An answer that names several letters (答え: A, B) has chosen none. A text that names no letter and no choice has no
+answer.
 """
 
 import re
@@ -36,10 +36,10 @@ SENTENCE = re.compile(r"\s+(?!because\b|since\b|as\b|and\b|with\b|is\b|for\b|whi
 
 
 def last_letter(text: str, choices: Sequence[str]) -> str | None:
-    """The letter a text ends up with, one of as many as there are choices, or None."""
+    """Returns the letter that a text ends up with, or None."""
     text = unicodedata.normalize("NFKC", text[-READ:]).replace("**", "").replace("__", "").strip()
-    for found in (_boxed, _announced, _alone, _bracketed):
-        if letter := found(text, LETTERS[: len(choices)]):
+    for rule in (_boxed, _announced, _alone, _bracketed):
+        if letter := rule(text, LETTERS[: len(choices)]):
             return letter
     return _spelt_out(text, choices)
 
@@ -54,9 +54,9 @@ def _boxed(text: str, letters: str) -> str | None:
 
 def _announced(text: str, letters: str) -> str | None:
     pattern = rf"{ANNOUNCED}{OPEN}(?:(?<=[(\[])([{letters}{letters.lower()}])(?=[)\]])|([{letters}]){AFTER})"
-    for found in list(re.finditer(pattern, text))[::-1]:
-        if found[1] or not _is_word(found[2], text[found.end() :]):
-            return (found[1] or found[2]).upper()
+    for match in list(re.finditer(pattern, text))[::-1]:
+        if match[1] or not _is_word(match[2], text[match.end() :]):
+            return (match[1] or match[2]).upper()
     claimed = re.findall(CLAIMED.replace("{letters}", letters), text)
     return claimed[-1] if claimed else None
 
@@ -68,22 +68,22 @@ def _alone(text: str, letters: str) -> str | None:
         return None
     opened = rf"[「『(\[【\"'“]([{letters}{letters.lower()}])[」』)\]】\"'”]\s*(?![=+/^<>-])"
     for line in [lines[0], lines[-1]] if lines else []:
-        if found := re.match(rf"{opened}|([{letters}])(?:[)\]]\s*(?![=+/^<>-])|{SEVERAL}{FOLLOWS})", line):
-            return (found[1] or found[2]).upper()
+        if match := re.match(rf"{opened}|([{letters}])(?:[)\]]\s*(?![=+/^<>-])|{SEVERAL}{FOLLOWS})", line):
+            return (match[1] or match[2]).upper()
     return None
 
 
 def _bracketed(text: str, letters: str) -> str | None:
-    found = re.findall(rf"(?<![A-Za-z0-9])\(([{letters}])\)", text)
-    return found[-1] if found else None
+    bracketed = re.findall(rf"(?<![A-Za-z0-9])\(([{letters}])\)", text)
+    return bracketed[-1] if bracketed else None
 
 
 def _spelt_out(text: str, choices: Sequence[str]) -> str | None:
-    said = normalise(text).casefold() if text else ""
-    same = [letter for letter, choice in zip(LETTERS, choices, strict=False) if normalise(choice).casefold() == said]
-    return same[0] if said and len(same) == 1 else None
+    answer = normalise(text).casefold() if text else ""
+    same = [letter for letter, choice in zip(LETTERS, choices, strict=False) if normalise(choice).casefold() == answer]
+    return same[0] if answer and len(same) == 1 else None
 
 
 def _is_word(letter: str, after: str) -> bool:
-    """Whether an A or an I that is followed by this is the word and not the letter."""
+    """Returns whether an A or an I that is followed by this text is the word and not the letter."""
     return letter in "AI" and bool(SENTENCE.match(after))

@@ -1,11 +1,11 @@
-"""Rouge-L: how much of a reference a text has, in order. The best of several references counts.
+"""Rouge-L: how much of a reference a text contains, in order. The best of several references counts.
 
-Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"; the arithmetic is the package rouge-score's.
+Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", computed by the package rouge-score.
 F1 = 2PR / (P + R), with P and R the longest common subsequence over the length of the prediction and of the reference.
 
-The package's own tokenizer drops everything but a-z and 0-9, so it scores identical Japanese texts 0. Ours is the same
-for English (lower case, words, Porter's stemmer, as Super-NaturalInstructions is scored) and takes scripts that are
-written without spaces one character at a time. It never asks what is installed: a score is the same everywhere.
+The package's own tokenizer drops everything but a-z and 0-9, so it scores identical Japanese texts 0. Ours is equal to it in
+English (lower case, words, Porter's stemmer, as Super-NaturalInstructions is scored) and splits scripts that are written
+without spaces into characters. It does not depend on what is installed.
 """
 
 import re
@@ -22,7 +22,7 @@ TOKEN = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 
 
 def score(prediction: str, references: Iterable[str]) -> Score:
-    """The best Rouge-L F1 of a prediction. An empty one answers nothing."""
+    """Returns the best Rouge-L F1 of a prediction. An empty prediction is no answer."""
     prediction = fold(prediction)
     if not prediction:
         return Score(0.0)
@@ -34,22 +34,22 @@ def score(prediction: str, references: Iterable[str]) -> Score:
 
 
 def fold(text: str) -> str:
-    """A text without the differences that do not count: full-width forms, spaces around it."""
+    """Returns a text in NFKC, without the spaces around it."""
     return unicodedata.normalize("NFKC", text).strip()
 
 
 def tokens(text: str) -> list[str]:
-    """Words, and single characters where words are not spaced apart; punctuation is left out."""
+    """Returns words, and single characters of scripts without spaces; punctuation is left out."""
     return TOKEN.findall(fold(text).lower())
 
 
 def words(text: str) -> float:
-    """How long a text is. Two characters of Japanese make a word."""
+    """Returns the length of a text in words; two characters of Japanese count as one."""
     return sum(0.5 if re.match(f"[{UNSPACED}]", token) else 1 for token in tokens(text))
 
 
 class Tokenizer:
-    """What rouge-score asks for: an object with `tokenize`."""
+    """The tokenizer that rouge-score uses."""
 
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer
@@ -57,7 +57,7 @@ class Tokenizer:
         self.stemmer = PorterStemmer()
 
     def tokenize(self, text: str) -> list[str]:
-        """Tokens with English words of more than three letters cut to their stems."""
+        """Returns the tokens, with English words of more than three letters cut to their stems."""
         return [self.stemmer.stem(token) if token.isascii() and len(token) > 3 else token for token in tokens(text)]
 
 

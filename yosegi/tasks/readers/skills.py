@@ -1,7 +1,7 @@
-"""The generators behind `skills`: every skill is a table (finite: knowledge) or a function of a random generator.
+"""The generators of `skills`: a skill is a table (finite: knowledge) or a function of a random generator.
 
-A prompt always ends in ":", "=", ")" or "?", and a target never begins with a space: the border between the two is
-the border of a token in any sane tokenizer. String skills are functions, so that compositions are only names.
+A prompt always ends in ":", "=", ")" or "?", and a target never begins with a space, so that in any common tokenizer a token ends
+where the prompt ends. Skills on strings are functions, so that a composition needs only its name.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ TABLES: dict[str, dict[str, str]] = {
     "capital": {f"capital of {country}:": city for country, city in (pair.split() for pair in CAPITALS.split(","))},
     "unit": {f"{n} {big} in {small}:": str(n * times) for big, small, times in UNITS for n in range(1, 31)},
 } | {name: {ask.format(n): read(n) for n in range(100)} for name, (ask, read) in READ.items()}
-"""Finite skills, whole. Nothing can be held out of a table: it is knowledge, and what forgetting is measured on."""
+"""Finite skills. Nothing can be held out of a table: it is knowledge, and forgetting is measured on it."""
 
 STRINGS: dict[str, tuple[str, Callable[[str], str]]] = {
     "copy": ("copy", lambda s: s),
@@ -170,11 +170,11 @@ def story_ja(random: Random) -> Pair:
 
 SKILLS: dict[str, Callable[[Random], Pair]] = {name: strings(name) for name in STRINGS}
 SKILLS |= {f.__name__: f for f in (add, sub, succ, chain, wp_en, wp_ja)} | {"max": largest}
-"""Skills without end: a share of their prompts is held out."""
+"""Skills with unlimited prompts, of which each split has its share."""
 
 OF_STRINGS = "reverse+upper upper+shift upper+last upper+double reverse+double reverse+shift shift+last double+shift"
 OF_DIGITS = "reverse+sort sort+double last+sort"
 COMPOSITIONS = {name: strings(*name.split("+")) for name in f"{OF_STRINGS} {OF_DIGITS}".split()}
 COMPOSITIONS |= {f"{name}+add": sums(name) for name in READ}
 COMPOSITIONS |= {"chain+wp_en": story_en, "chain+wp_ja": story_ja}
-"""Two skills at once, outer first. No base trains on them: routing and merging are measured here."""
+"""Two skills at once, the outer one first. No base is trained on them: they measure routing and merging."""

@@ -1,47 +1,61 @@
-"""Short answers in words, Japanese or not: how two of them are compared, and the forms in which they are asked for.
+"""Short answers in words, in Japanese or English: their prompts and how two of them are compared.
 
-Exact match: equal after `normalise`, which is part of the result and therefore written down and numbered. F1: characters
-in common, as JGLUE measures JSQuAD (Kurihara et al. 2022): Japanese has no spaces to count words by.
+Exact match means equal after `normalise`. The normaliser is part of the result, so it has a number. F1 counts characters in
+common, as JGLUE measures JSQuAD (Kurihara et al. 2022): Japanese has no spaces between words.
 """
 
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-from yosegi.tasks import Score
+from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers.data import Row
 
 NORMALISER = 1
-"""Raised whenever `normalise` changes: scores of different numbers are not compared."""
+"""Raised whenever `normalise` changes: scores under different numbers are not compared."""
+RULE = f"normaliser {NORMALISER}"
 
 EDGES = " \t\u3000.,;:!?\"'`()[]{}<>*。、，．・；：！？「」『』（）〔〕［］｛｝〈〉《》【】“”‘’…"
+LABELS = {"ja": ("質問:", "回答:"), "en": ("Question: ", "Answer:")}
 
 
-RULE = f"normaliser {NORMALISER}"
-"""What a task that compares so says of its scores."""
+class Spans(Task):
+    """A task whose answers are short spans of text: exact match, with F1 as a further metric."""
 
-FORMS = {"ja": ("質問:", "回答:"), "en": ("Question: ", "Answer:")}
+    metric = "exact_match"
+    stop = ("\n",)
+
+    def score(self, example: Example, prediction: str) -> Score:
+        """Returns the exact match, and F1."""
+        matched = exact(prediction, example.answers)
+        return Score(matched.value, matched.answer, {"f1": f1(prediction, example.answers)})
+
+
+def example(row: Row, before: str = "") -> Example:
+    """Returns a row of id, question and answers as an example; `before` stands before the question."""
+    return Example(row["id"], prompt(row["question"], before), row["answers"][0], tuple(row["answers"]))
 
 
 def prompt(question: str, before: str = "", lang: str = "ja") -> str:
-    """質問:…, then 回答: for the model to go on from; Question: …, Answer: in English."""
-    ask, answer = FORMS[lang]
+    """Returns 質問:… and 回答: for the model to go on from; in English Question: … and Answer:."""
+    ask, answer = LABELS[lang]
     return f"{before}{ask}{question}\n{answer}"
 
 
 def normalise(text: str) -> str:
-    """The first line of a text in Unicode's NFKC, without punctuation and quotes around it. Case is kept."""
+    """Returns the first line of a text in Unicode's NFKC, without punctuation and quotes around it. Case is kept."""
     lines = unicodedata.normalize("NFKC", text).strip().split("\n")
     return lines[0].strip(EDGES) or lines[0].strip()
 
 
 def exact(prediction: str, answers: Iterable[str]) -> Score:
-    """1 if the prediction is one of the accepted answers."""
-    said = normalise(prediction)
-    return Score(float(bool(said) and said in map(normalise, answers)), said or None)
+    """Returns 1 if the prediction is one of the accepted answers."""
+    answer = normalise(prediction)
+    return Score(float(bool(answer) and answer in map(normalise, answers)), answer or None)
 
 
 def f1(prediction: str, answers: Iterable[str]) -> float:
-    """The best F1 of a prediction's characters against an accepted answer's, spaces left out."""
+    """Returns the best F1 of the prediction's characters against an accepted answer's, spaces left out."""
     return max((_f1(_characters(prediction), _characters(answer)) for answer in answers), default=0.0)
 
 
@@ -49,6 +63,6 @@ def _characters(text: str) -> Counter[str]:
     return Counter("".join(normalise(text).split()))
 
 
-def _f1(said: Counter[str], gold: Counter[str]) -> float:
-    common = (said & gold).total()
-    return 2 * common / (said.total() + gold.total()) if common else 0.0
+def _f1(predicted: Counter[str], gold: Counter[str]) -> float:
+    shared = (predicted & gold).total()
+    return 2 * shared / (predicted.total() + gold.total()) if shared else 0.0

@@ -1,11 +1,11 @@
-r"""One spelling for mathematics: what people write with √, ½ and ∞, or in words, as LaTeX writes it.
+r"""One spelling for mathematics: what people write with √, ½ and ∞, or in words, is written as LaTeX.
 
     fold         signs:  √3, ∛(x+1), ∞, ≤, −, 1 4/5, ５    →    \sqrt{3}, \sqrt[3]{x+1}, \infty, \le, -, 1\frac{4}{5}, 5
     in_symbols   words:  3または5個, マイナス5, 2と3分の1, 3対2, x = 1 or x = -2    →    3, 5 and -5 and 2\frac{1}{3}, 3:2, 1, -2
     spelt        looks:  \left( 1,\! 2 \right), 12 \text{ cm}, 30^\circ, x = 5    →    (1,2), 12, 30, 5
 
-A word that cannot be put into symbols stays: 3以上 is not 3, and 2時間30分 is neither 230 nor 30. So what is left in Japanese is
-a text and no mathematics.
+A word without a symbol stays: 3以上 is not 3, and 2時間30分 is neither 230 nor 30. So what is left in Japanese is text and no
+mathematics.
 """
 
 import re
@@ -29,7 +29,7 @@ MIXED = re.compile(r"(?<![\d}/^_])(\d+) +(\d+)/(\d+)(?!\d)")
 OR_JA = "または|又は|あるいは|もしくは|および|及び|と|や|か|、"
 OR = rf"{OR_JA}|or|and"
 JOINED = re.compile(rf"\s*(?:{OR_JA}|,?\s*\b(?:or|and)\b)\s*")
-SAID = (  # words of mathematics, and the symbols for them
+SPOKEN = (  # words of mathematics, and the symbols for them
     (re.compile(rf"{TEXT}\{{\s*((?:{OR})|[^{{}}A-Za-z\d]*)\s*\}}"), r" \1 "),
     (re.compile(r"(?:マイナス|負の)\s*(?=[\d\\.($A-Za-z〇一二三四五六七八九十百千])"), "-"),
     (re.compile(r"プラス\s*(?=[\d\\.($A-Za-z])"), "+"),
@@ -49,7 +49,7 @@ IN_KANJI = re.compile(
     rf"-?(?:{NUMERAL}(?:分の{NUMERAL}|{COUNTER})?|(?=\d[^a-zA-Z]*[十百千万億兆])[\d,.十百千万億兆]+(?!.*(?:{NO_UNIT})){UNIT}?)"
 )
 
-AWAY = (  # what does not tell two answers apart, and what stands instead
+LOOKS = (  # what does not tell two answers apart, and what replaces it
     (re.compile(r"(?<!\\)\\(?:(?:left|right|displaystyle|[bB]ig[lr]?)(?![a-z])|[!,;: ])"), ""),
     (re.compile(r"\\[dt]frac"), r"\\frac"),
     (re.compile(r"\^ ?\{? ?\\circ ?\}?|°"), ""),
@@ -63,54 +63,54 @@ AWAY = (  # what does not tell two answers apart, and what stands instead
 
 
 def fold(text: str) -> str:
-    """One character for each sign, and LaTeX for the signs that it has a command for."""
+    """Returns the text with one character for each sign, and with LaTeX commands for the signs that have one."""
     for pattern, instead in BEFORE:
         text = pattern.sub(instead, text)
     text = unicodedata.normalize("NFKC", text).translate(SIGNS).replace("{\\,}", "")
     text = ROOT.sub(
-        lambda found: rf"\sqrt{'[3]' * (found[1] == '∛')}{{{found[2] or found[3] or found[4] or ''}}}", text
+        lambda match: rf"\sqrt{'[3]' * (match[1] == '∛')}{{{match[2] or match[3] or match[4] or ''}}}", text
     )
     return MIXED.sub(r"\1\\frac{\2}{\3}", text)
 
 
 def in_symbols(segment: str) -> str:
-    """An answer with its words as symbols, and without the units of its numbers; as it is where that cannot be done."""
+    """Returns an answer with words as symbols and without the units of its numbers, as far as that is possible."""
     japanese = bool(JAPANESE.search(segment))
-    told = COPULA.split(segment, maxsplit=1)[0] if japanese else segment
-    for pattern, instead in SAID:
-        told = pattern.sub(instead, told)
-    pieces = [_measured(piece) if japanese else piece for piece in JOINED.split(told.strip())]
+    answer = COPULA.split(segment, maxsplit=1)[0] if japanese else segment
+    for pattern, instead in SPOKEN:
+        answer = pattern.sub(instead, answer)
+    pieces = [_unitless(piece) if japanese else piece for piece in JOINED.split(answer.strip())]
     if len(pieces) == 1 or not all(map(is_math, pieces)):
-        pieces = [_measured(told.strip()) if japanese else told.strip()]
+        pieces = [_unitless(answer.strip()) if japanese else answer.strip()]
     return _of_one_letter(", ".join(pieces))
 
 
 def spelt(answer: str) -> str:
-    """One spelling for answers that differ in nothing but looks."""
-    for pattern, instead in AWAY:
+    """Returns one spelling for answers that differ only in looks."""
+    for pattern, instead in LOOKS:
         answer = pattern.sub(instead, answer)
     answer = re.sub(r"\s+", "", answer).rstrip(".").casefold()
     return re.sub(r"^[a-z]=(?=[^=]+$)", "", answer)
 
 
 def is_math(text: str) -> bool:
-    """Whether a line is mathematics: no words in it but LaTeX's own and those in \\text{}."""
-    told = LATEX.sub(" 0 ", text)
-    return not re.search(r"\n|[^\W\d_]{3}|[\u3040-\u9fff]", told) and bool(re.search(r"\w", told))
+    """Returns whether a line is mathematics: it has no words but LaTeX's own and those in \\text{}."""
+    rest = LATEX.sub(" 0 ", text)
+    return not re.search(r"\n|[^\W\d_]{3}|[\u3040-\u9fff]", rest) and bool(re.search(r"\w", rest))
 
 
-def _measured(piece: str) -> str:
-    """12個 and 面積は12平方センチ without what is measured; 十二個 and 3万5千円 as 12 and 35000."""
+def _unitless(piece: str) -> str:
+    """Returns 12個 and 面積は12平方センチ as 12, 十二個 as 12 and 3万5千円 as 35000."""
     if IN_KANJI.fullmatch(piece) and (number := last_number(f"答えは{piece}")):
         return number
     bare = re.sub(rf"^{JAPANESE.pattern}\s*(?=[-+.\d\\(\[{{A-Za-z$])", "", MEASURED.sub("", piece))
     return piece if JAPANESE.search(bare) else bare
 
 
-def _of_one_letter(told: str) -> str:
-    """x = 1, x = -2 as 1, -2."""
-    named = [re.fullmatch(r"\s*([A-Za-z])\s*=\s*([^=]+?)\s*", piece) for piece in told.split(",")]
-    letters = {found and found[1] for found in named}
+def _of_one_letter(answer: str) -> str:
+    """Returns x = 1, x = -2 as 1, -2."""
+    named = [re.fullmatch(r"\s*([A-Za-z])\s*=\s*([^=]+?)\s*", piece) for piece in answer.split(",")]
+    letters = {match and match[1] for match in named}
     if len(named) < 2 or len(letters) > 1 or None in letters:
-        return told
-    return ", ".join(found[2] for found in named if found)
+        return answer
+    return ", ".join(match[2] for match in named if match)

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from yosegi.errors import Corrupt
+from yosegi.reporting.context import Context
+from yosegi.reporting.read import read
+from yosegi.reporting.sections import routing
+from yosegi.reporting.sections.routing import COLUMNS, FRAME
+
+
+@pytest.fixture
+def routers(tmp_path):
+    def write(tasks, experts=("a", "b"), many=1, **more):
+        router = {"layers": ["l.0", "l.1"], "tasks": tasks, **more}
+        written = {"experts": list(experts), "routers": {f"arrow{i or ''}": router for i in range(many)}}
+        (tmp_path / "routing.json").write_text(json.dumps(written))
+        return routing.section(Context(read([tmp_path])))["routers"]
+
+    return write
+
+
+def test_the_table_is_the_mean_over_layers(routers):
+    (one,) = routers({"t": [[1.0, 0.0], [0.5, 0.5]]}, entropy={"t": [0.0, 0.7]})
+    assert one["tasks"] == {"t": ([0.75, 0.25], 0.35)} and one["top"] == 1
+
+
+def test_the_grid_holds_every_number(routers):
+    (one,) = routers({"t": [[1.0, 0.0], [0.5, 0.25]]})
+    ((task, grid),) = one["grids"]
+    assert task == "t" and grid.paths == [(5, "M1 1.5h1"), (10, "M0 1.5h1"), (20, "M0 0.5h1")]
+    assert json.loads(grid.data) == {"rows": ["l.0", "l.1"], "columns": ["a", "b"], "values": [[1, 0], [0.5, 0.25]]}
+
+
+def test_grids_stop_where_the_page_would_grow_too_large(routers, monkeypatch):
+    monkeypatch.setattr(routing, "BYTES", FRAME + 6000)
+    (one,) = routers({str(i): [[1.0, 0.0]] * 2 for i in range(5)})
+    assert len(one["grids"]) + one["left_out"] == 5 and one["left_out"]
+
+
+def test_every_router_has_its_share_of_the_page(routers, monkeypatch):
+    monkeypatch.setattr(routing, "BYTES", 3 * (FRAME + 8000))
+    drawn = [len(one["grids"]) for one in routers({str(i): [[1.0, 0.0]] * 2 for i in range(9)}, many=3)]
+    assert 1 <= drawn[0] < 9 and drawn == sorted(drawn), "the last have what the first did not need"
+
+
+def test_many_experts_have_no_columns_but_a_grid(routers):
+    names = [f"e{i}" for i in range(COLUMNS + 1)]
+    (one,) = routers({t: [[1 / len(names)] * len(names)] for t in "ab"}, names)
+    assert one["overview"].rows == ["a", "b"] and one["overview"].columns == names
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"tasks": {"t": [[1.0]]}},
+        {"tasks": {"t": [[1.0, 0.0]]}, "active": {"t": [[1.0]]}, "cv": {"t": [0.0]}},
+        {"tasks": {}, "tokens": [{"task": "t", "text": ["a"], "chosen": ["2"]}]},
+    ],
+)
+def test_what_does_not_have_the_shape_is_named(routers, row):
+    with pytest.raises(Corrupt, match=r"routing\.json: router 'arrow'"):
+        routers(**row)
+
+
+def test_a_file_that_is_no_object_is_named(tmp_path):
+    (tmp_path / "routing.json").write_text("[1]")
+    with pytest.raises(Corrupt, match=r"routing\.json is not an object"):
+        read([tmp_path])

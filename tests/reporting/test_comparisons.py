@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from yosegi.reporting.boards import boards
+from yosegi.reporting.comparisons import comparisons, holm, low_is_good
+from yosegi.reporting.context import Context
+from yosegi.reporting.read import read
+from yosegi.reporting.sections.comparisons import section
+
+
+@pytest.fixture
+def found(tmp_path):
+    def write(*rows):
+        defaults = {"split": "test", "base": "nano", "seed": 0, "n": 100}
+        lines = [json.dumps(defaults | row) for row in rows]
+        (tmp_path / "results.jsonl").write_text("".join(line + "\n" for line in lines))
+        return read([tmp_path])
+
+    return write
+
+
+def one(model, task, value, metric="accuracy", **more):
+    return {"model": model, "task": task, "metric": metric, "value": value, **more}
+
+
+def compare(model, diff, p, **more):
+    return one(model, "a", diff, "accuracy_diff", against="base", diff=diff, diff_low=diff - 0.1, diff_high=diff + 0.1,
+               gained=5, lost=2, p_value=p, **more)  # fmt: skip
+
+
+def test_a_difference_in_the_noise_is_called_that(found):
+    here = found(
+        one("base", "a", 0.5), one("x", "a", 0.6), one("y", "a", 0.2), one("z", "a", 0.9),
+        compare("x", 0.1, 0.3), compare("y", -0.3, 0.01), compare("z", 0.4, 0.001),
+    )  # fmt: skip
+    rows = comparisons(here, ["base", "z", "y", "x"])
+    assert [(row.model, row.verdict) for row in rows] == [("z", "better"), ("y", "worse"), ("x", "noise")]
+    noise = {line.model: line.scores[0].noise for line in boards(here)[0].lines}
+    assert noise == {"base": False, "z": False, "x": True, "y": False}
+    assert holm(row.p for row in rows) == 2
+
+
+def test_holm_is_stricter_than_each_alone(found):
+    rows = comparisons(found(*[compare(f"m{i}", 0.1, 0.03) for i in range(5)]), [])
+    assert all(row.verdict == "better" for row in rows) and holm(row.p for row in rows) == 0
+
+
+def test_of_a_loss_a_negative_difference_is_better(found):
+    row = compare("x", -0.3, 0.001) | {"metric": "perplexity_diff"}
+    assert comparisons(found(row), [])[0].verdict == "better"
+
+
+def test_of_which_metrics_less_is_better():
+    assert low_is_good("eval_loss") and not low_is_good("logp") and not low_is_good("accuracy")
+
+
+def test_all_are_drawn_on_one_axis(found):
+    context = Context(found(one("base", "a", 0.5), compare("z", 0.4, 0.001), compare("y", -0.3, 0.01)))
+    axes = [axis for _, axis in section(context)["listed"]]
+    assert [axis.bar for axis in axes] == [(80, 20), (10, 20)] and axes[0].mark == 90

@@ -1,0 +1,227 @@
+import pytest
+
+from yosegi import tasks
+from yosegi.errors import Corrupt, Invalid, NoData, UnknownName
+from yosegi.tasks.file import File
+
+
+def pairs(count):
+    return [{"prompt": f"{i} plus one?", "completion": str(i + 1)} for i in range(count)]
+
+
+def test_a_number_may_be_wanted(write):
+    path = write("sums.jsonl", [{"prompt": "6*7?", "completion": "6*7=42, so 42"}])
+    task = tasks.load(f"file{{path={path},metric=number}}")
+    (example,) = task.examples("train")
+    assert [task.score(example, text).value for text in ("It is 42.0", "答えは４２です", "41", "")] == [1, 1, 0, 0]
+    assert tasks.load(task.name).name == task.name and task.metric == "number", "its name can be read again"
+
+
+def test_a_file_is_a_task(write, check, monkeypatch, tmp_path):
+    write("mine/sums.jsonl", pairs(100))
+    monkeypatch.chdir(tmp_path)
+    task = tasks.load("file/mine/sums.jsonl")
+    assert task.name == "file/mine/sums.jsonl"
+    check(task, {"train": 90, "validation": 5, "test": 5})
+    example = task.examples("train")[0]
+    assert example.target == str(int(example.prompt.split()[0]) + 1)
+
+
+def test_an_absolute_path_and_a_zipped_file_will_do(write, check):
+    path = write("sums.jsonl.gz", pairs(20))
+    check(tasks.load(f"file/{path}"), {"train": 18, "validation": 1, "test": 1})
+
+
+def test_chats_become_text(write):
+    system, user = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}
+    answer = {"role": "assistant", "content": "Hello"}
+    rows = [{"messages": [system, user, answer]}, {"prompt": [system, user], "completion": [answer]}]
+    task = File(str(write("chat.jsonl", rows)))
+    first, second = task.examples("train")
+    assert first.prompt == second.prompt == "System: Be brief.\n\nUser: Hi\n\nAssistant:"
+    assert first.target == second.target == " Hello"
+    assert task.score(first, "Hello").value == 1.0
+
+
+def test_only_the_last_answer_of_a_chat_is_learnt(write):
+    turns = [
+        {"role": role, "content": text}
+        for role, text in [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    ]
+    (example,) = File(str(write("chat.jsonl", [{"messages": turns}]))).examples("train")
+    assert (example.prompt, example.target) == ("User: a\n\nAssistant: b\n\nUser: c\n\nAssistant:", " d")
+
+
+def test_texts_and_paragraphs_have_no_prompt(write, check):
+    text = write("book.txt", "\ufeffOne.\nStill one.\n\n  \n\nTwo.\r\n\r\nThree.\n")
+    rows = [example for split in ("train", "validation", "test") for example in File(str(text)).examples(split)]
+    assert sorted((example.id, example.prompt, example.target) for example in rows) == [
+        ("1", "", "One.\nStill one."),
+        ("6", "", "Two."),
+        ("8", "", "Three."),
+    ]
+    (example,) = File(str(write("x.jsonl", [{"text": "吾輩は猫である。"}]))).examples("train")
+    assert (example.prompt, example.target) == ("", "吾輩は猫である。")
+
+
+def test_ids_are_the_rows_own_or_line_numbers(write):
+    rows = '{"id": "a", "prompt": "1", "completion": "2"}\n\n{"prompt": "2", "completion": "3"}\n'
+    examples = File(str(write("x.jsonl", rows))).examples("train")
+    assert [example.id for example in examples] == ["a", "3"]
+
+
+def test_rows_may_say_their_split(write):
+    rows = [row | {"split": split} for row, split in zip(pairs(4), ["train", "dev", "test", "rare"], strict=True)]
+    task = File(str(write("x.jsonl", rows)))
+    for split in ("train", "validation", "test", "rare"):
+        assert len(task.examples(split)) == 1
+
+
+def test_a_prompt_that_was_given_a_split_takes_its_copies_along(write):
+    rows = [{"prompt": "same", "completion": "1", "split": "test"}, {"prompt": "same", "completion": "2"}, *pairs(2)]
+    task = File(str(write("x.jsonl", rows)))
+    assert [example.prompt for example in task.examples("test")] == ["same", "same"]
+
+
+def test_copies_of_a_prompt_never_lie_on_both_sides(write):
+    rows = [{"prompt": f"q{i % 30}", "completion": f"a{i}"} for i in range(300)]
+    task = File(str(write("x.jsonl", rows)))
+    sides = [{example.prompt for example in task.examples(split)} for split in ("train", "validation", "test")]
+    assert sum(map(len, sides)) == len(set().union(*sides)) == 30
+
+
+def test_three_rows_are_enough_for_every_split_and_two_are_not(write):
+    three, two = File(str(write("3.jsonl", pairs(3)))), File(str(write("2.jsonl", pairs(2))))
+    assert [len(three.examples(split)) for split in ("train", "validation", "test")] == [1, 1, 1]
+    assert len(two.examples("train")) == 2
+    with pytest.raises(
+        Invalid, match=r'2\.jsonl has no rows for test, only: train \(2\)\. Add rows, or give rows a "split"'
+    ):
+        two.examples("test")
+
+
+def test_the_metric_follows_the_length_of_the_answers(write):
+    long = [{"prompt": str(i), "completion": "a much longer answer than five words are"} for i in range(3)]
+    japanese = [{"prompt": str(i), "completion": "吾輩は猫である名前はまだ無い"} for i in range(3)]
+    assert File(str(write("a.jsonl", pairs(3)))).metric == "exact_match"
+    assert File(str(write("b.jsonl", long))).metric == "rougeL"
+    assert File(str(write("c.jsonl", japanese))).metric == "rougeL"
+    assert File(str(write("d.jsonl", long)), metric="exact_match").metric == "exact_match"
+    with pytest.raises(UnknownName, match="Did you mean 'rougeL'"):
+        File(str(write("e.jsonl", long)), metric="rouge")
+
+
+def test_exact_match_sees_past_width_and_spaces_only(write):
+    task = File(str(write("x.jsonl", [{"prompt": "?", "completion": " Tokyo 1\n"}])))
+    (example,) = task.examples("train")
+    assert [task.score(example, text).value for text in ("Tokyo 1", "\nＴｏｋｙｏ　１ ", "tokyo 1", "Tokyo", "")] == [
+        1,
+        1,
+        0,
+        0,
+        0,
+    ]
+    assert [task.score(example, text).parsed for text in ("x", " ")] == [True, False]
+
+
+def test_rouge_gives_part_marks(write):
+    task = File(str(write("x.jsonl", [{"prompt": "?", "completion": "one two"}])), metric="rougeL")
+    assert task.score(task.examples("train")[0], "one three").value == 0.5
+
+
+def test_generation_ends_where_the_answers_do(write):
+    short = File(str(write("a.jsonl", pairs(3))))
+    long = File(str(write("b.jsonl", [{"prompt": "?", "completion": "line\n" * 500}])))
+    assert (short.max_new_tokens, short.stop) == (17, ("\n",))
+    assert (long.max_new_tokens, long.stop) == (1024, ("\n\nUser:",))
+    bytes_ = File(str(write("d.jsonl", [{"prompt": "?", "completion": "鬱😀" * 9}])))
+    assert bytes_.max_new_tokens == 9 * 7 + 16, "a tokenizer that knows neither spells them in bytes"
+    led = File(str(write("c.jsonl", [{"prompt": "?", "completion": "\nParis"}])))
+    assert "\n" not in led.stop
+
+
+NO_SHAPE = [
+    {"question": "?", "answer": "!"},
+    {"prompt": "?"},
+    {"prompt": "?", "completion": ["!"]},
+    {"messages": []},
+    {"messages": [{"role": "user", "content": "?"}]},
+    {"messages": [{"role": "user"}, {"role": "assistant", "content": "!"}]},
+    {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": None}]},
+    {"messages": "hello"},
+    {"messages": ["hello"]},
+]
+
+
+@pytest.mark.parametrize("row", NO_SHAPE)
+def test_a_row_of_no_known_shape_is_named(write, row):
+    path = write("x.jsonl", [*pairs(1), row])
+    with pytest.raises(Invalid, match=r'x\.jsonl, line 2, has none of the accepted shapes: \{"prompt", "completion"\}'):
+        File(str(path))
+
+
+@pytest.mark.parametrize("row", [{"prompt": "?", "completion": " "}, {"text": ""}])
+def test_an_empty_answer_is_named(write, row):
+    with pytest.raises(Invalid, match=r"x\.jsonl, line 2: the answer is empty"):
+        File(str(write("x.jsonl", [*pairs(1), row])))
+
+
+def test_what_a_row_has_instead_is_said(write):
+    with pytest.raises(Invalid, match=r"It has prompt \(str\), completion \(int\)\."):
+        File(str(write("x.jsonl", [{"prompt": "?", "completion": 3}])))
+
+
+def test_a_turn_may_come_in_parts(write):
+    parts = [{"type": "text", "text": "Hello"}, {"type": "text", "text": " there"}]
+    rows = [{"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": [parts[0]]}]}]
+    (example,) = File(str(write("x.jsonl", rows))).examples("train")
+    assert (example.prompt, example.target) == ("User: Hello there\n\nAssistant:", " Hello")
+
+
+def test_splits_may_be_written_large_and_what_is_held_out_is_said(write):
+    rows = [{**pair, "split": split} for pair, split in zip(pairs(4), ("Train", "TEST", "Dev", "train"), strict=True)]
+    task = File(str(write("x.jsonl", rows)))
+    assert {name: len(some) for name, some in task.splits.items()} == {"train": 2, "test": 1, "validation": 1}
+    assert task.note("train").startswith("2 rows to learn from; held out are 1 for test and 1 for validation")
+    assert task.note("test") is None and File(str(write("y.jsonl", pairs(2)))).note("train") is None
+
+
+def test_what_cannot_be_read_is_named(write, tmp_path):
+    with pytest.raises(NoData, match=r"There is no file '/.*/absent\.jsonl'"):
+        File("absent.jsonl")
+    with pytest.raises(NoData, match="There is no file"):
+        tmp_path.joinpath("folder.jsonl").mkdir()
+        File(str(tmp_path / "folder.jsonl"))
+    with pytest.raises(Invalid, match=r"from a \.jsonl, \.jsonl\.gz or \.txt file, not from 'x\.parquet'"):
+        File("x.parquet")
+    for name in ("empty.jsonl", "empty.txt"):
+        with pytest.raises(Invalid, match=f"{name} is empty"):
+            File(str(write(name, "\n\n")))
+    with pytest.raises(Corrupt, match=r"bad\.jsonl, line 2"):
+        File(str(write("bad.jsonl", '{"text": "a"}\n{"text": \n')))
+    tmp_path.joinpath("sjis.txt").write_bytes("答え".encode("shift_jis"))
+    with pytest.raises(Corrupt, match=r"sjis\.txt is not UTF-8"):
+        File(str(tmp_path / "sjis.txt"))
+
+
+def test_an_id_can_be_taken_only_once(write):
+    with pytest.raises(Invalid, match=r"x\.jsonl, line 2: the id '7' is taken"):
+        File(str(write("x.jsonl", [row | {"id": 7} for row in pairs(2)])))
+
+
+def test_no_path_says_that_one_is_needed():
+    with pytest.raises(Invalid, match="needs a part"):
+        tasks.load("file")
+
+
+@pytest.mark.data
+def test_real(write, check):
+    from yosegi.tasks.readers import data
+
+    questions = [
+        {"id": r["id"], "prompt": r["question"], "completion": r["answer"]} for r in data.rows("math_ja/mawps_ja_test")
+    ]
+    check(File(str(write("mawps.jsonl", questions))), {"train": 890, "validation": 45, "test": 45})
+    texts = [{"text": row["text"], "split": row["split"]} for row in data.rows("corpus/ja_general")]
+    corpus = File(str(write("corpus.jsonl", texts)), metric="exact_match")
+    assert (len(corpus.examples("train")), len(corpus.examples("validation"))) == (25, 2)

@@ -1,0 +1,190 @@
+"""One prompt that is being answered, whichever loop runs it: its limit, what ends it, and how its tokens are chosen.
+
+A token is the largest logit, or a draw from softmax(logit / temperature): the largest logit plus Gumbel noise (Gumbel 1954).
+Every answer has noise of its own, so it does not depend on who else is in the batch. Of a checkpoint's generation settings
+nothing is read but the tokens that end a text.
+
+Shapes: B answers, V vocabulary.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yosegi.bases import Base
+from yosegi.errors import Corrupt
+
+MARGIN = 1e-4
+"""Two largest scores as near as this may change places when the batch around them changes; such steps are counted."""
+
+
+def stop_ids(base: Base) -> frozenset[int]:
+    """The tokens that end a text of this base."""
+    model: Any = base.model
+    return ending(base.tokenizer, model.config, model.generation_config)
+
+
+def ending(tokenizer: Any, config: Any, generation_config: Any = None) -> frozenset[int]:
+    """The tokens that end a text: those of the tokenizer and of the checkpoint's two configurations together."""
+    sources = (tokenizer, config.get_text_config(), generation_config)
+    ids = [getattr(source, "eos_token_id", None) for source in sources]
+    return frozenset(i for given in ids if given is not None for i in (given if isinstance(given, list) else [given]))
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text before the first stop string."""
+    for string in stop:
+        text = text.split(string, 1)[0]
+    return text
+
+
+class Stop:
+    """What ends an answer: a token that ends a text, or one of some strings.
+
+    Args:
+        base: whose tokens they are.
+        strings: the strings.
+    """
+
+    def __init__(self, base: Base, strings: Sequence[str] = ()):
+        self.ids, self.strings, self.decode = stop_ids(base), tuple(strings), base.tokenizer.decode
+        self._suspects: dict[int, bool] = {}
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of an answer, up to the first stop string."""
+        return cut(self.decode(ids, skip_special_tokens=True), self.strings)
+
+    def ends(self, ids: Sequence[int]) -> bool:
+        """Whether an answer ends with its last token. All of it is decoded only where that token may complete a string."""
+        if ids[-1] in self.ids:
+            return True
+        if not self.strings or not self._may_complete(ids[-1]):
+            return False
+        text = self.decode(ids, skip_special_tokens=True)
+        return any(string in text for string in self.strings)
+
+    def _may_complete(self, token: int) -> bool:
+        if token not in self._suspects:
+            piece = self.decode([token])  # half a letter and a space that the decoder takes off may be the last as well
+            self._suspects[token] = "�" in piece or any(s[-1] in piece or s[-1].isspace() for s in self.strings)
+        return self._suspects[token]
+
+
+@dataclass(eq=False)
+class Request:
+    """A prompt and how it is to be answered.
+
+    Args:
+        ids: the prompt's tokens, at least one.
+        stop: what ends an answer.
+        max_new_tokens: the limit.
+        temperature: 0 takes the likeliest token; above, a draw.
+        top_p: of a draw, the likeliest tokens that together have this much probability.
+        top_k: of a draw, so many of the likeliest tokens; 0 for all.
+        seed: of the draws.
+        n: answers; they share the reading of the prompt.
+        number: its place among the requests of one call.
+        arm: who answers, where arms differ (switch.py).
+        listen: called with each answer whenever it has a new token.
+    """
+
+    ids: list[int]
+    stop: Stop
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | str = 0
+    n: int = 1
+    number: int = 0
+    arm: Any = None
+    listen: Callable[["Completion"], None] | None = None
+    completions: list["Completion"] = field(init=False)
+
+    def __post_init__(self):
+        self.completions = [Completion(self, k) for k in range(self.n)]
+
+    def __deepcopy__(self, memo: Any) -> "Request":
+        return self
+
+    @property
+    def done(self) -> bool:
+        """Whether all its answers have ended."""
+        return all(completion.reason for completion in self.completions)
+
+
+class Completion:
+    """One answer to a request, token by token. The token that ends a text is its last."""
+
+    def __init__(self, request: Request, k: int):
+        self.request, self.k, self.ids, self.reason, self.close_calls = request, k, [], "", 0
+        self._noise: torch.Generator | None = None
+
+    @property
+    def text(self) -> str:
+        """What it says, up to the first stop string."""
+        return self.request.stop.text(self.ids)
+
+    def push(self, token: int) -> bool:
+        """Take in one more token. Returns whether the answer ends with it, and why is then in `reason`."""
+        self.ids.append(token)
+        if self.request.stop.ends(self.ids):
+            self.reason = "stop"
+        elif len(self.ids) >= self.request.max_new_tokens:
+            self.reason = "length"
+        if self.request.listen:
+            self.request.listen(self)
+        return bool(self.reason)
+
+    def exponential(self, out_V: Tensor) -> None:
+        """Fill a row with the next of its own exponential noise."""
+        if self._noise is None:
+            name = hashlib.blake2b(f"{self.request.seed}/{self.k}".encode(), digest_size=4).digest()
+            self._noise = torch.Generator(out_V.device).manual_seed(int.from_bytes(name, "little"))
+        out_V.exponential_(generator=self._noise)
+
+
+SetBatch = Callable[[Sequence[Request], Tensor | None, Tensor | None], None]
+"""Tells the routers of a batch before it runs: its requests, a row each, and row_X (the row of each token) or mask_BT."""
+
+
+def scores(logits_BV: Tensor, completions: Sequence[Completion]) -> Tensor:
+    """What the next tokens are the largest of, a row for each answer: logits, with noise for those that draw.
+
+    Raises:
+        Corrupt: a logit is not a number.
+    """
+    score_BV = logits_BV.float()
+    rows = [b for b, completion in enumerate(completions) if completion.request.temperature > 0]
+    if rows:
+        drawing = [completions[b].request for b in rows]
+        drawn_BV = score_BV[rows] / score_BV.new_tensor([request.temperature for request in drawing])[:, None]
+        if any(request.top_k or request.top_p < 1 for request in drawing):
+            drawn_BV = _likeliest(drawn_BV, drawing)
+        noise_BV = torch.empty_like(drawn_BV)
+        for noise_V, b in zip(noise_BV, rows, strict=True):
+            completions[b].exponential(noise_V)
+        score_BV = score_BV.index_copy(0, torch.tensor(rows, device=score_BV.device), drawn_BV - noise_BV.log())
+    best_B2 = score_BV.topk(2).values
+    if not best_B2[:, 0].isfinite().all():
+        raise Corrupt("The model's logits are not finite: its weights, or those of an expert, are damaged.")
+    for completion, margin in zip(completions, (best_B2[:, 0] - best_B2[:, 1]).tolist(), strict=True):
+        completion.close_calls += margin < MARGIN
+    return score_BV
+
+
+def _likeliest(logit_BV: Tensor, requests: Sequence[Request]) -> Tensor:
+    """-∞ for tokens outside top_k and top_p. The likeliest token always stays."""
+    V = logit_BV.shape[1]
+    sorted_BV, order_BV = logit_BV.sort(-1, descending=True)
+    k_B = torch.tensor([request.top_k or V for request in requests], device=logit_BV.device)
+    p_B = torch.tensor([request.top_p for request in requests], device=logit_BV.device)
+    sorted_BV = sorted_BV.masked_fill(torch.arange(V, device=logit_BV.device) >= k_B[:, None], -torch.inf)
+    share_BV = sorted_BV.softmax(-1)
+    before_BV = share_BV.cumsum(-1) - share_BV
+    sorted_BV = sorted_BV.masked_fill((before_BV >= p_B[:, None]) & (p_B < 1)[:, None], -torch.inf)
+    return torch.empty_like(logit_BV).scatter(-1, order_BV, sorted_BV)

@@ -1,0 +1,32 @@
+"""What every section of the page gets: the results, and what several sections work out of them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from yosegi.reporting.boards import Board, boards
+from yosegi.reporting.comparisons import Comparison, comparisons
+from yosegi.reporting.read import Results
+
+
+@dataclass
+class Context:
+    """One page. `digests` has what each section kept of each task's answers, by the name of the section."""
+
+    results: Results
+    digests: dict[str, list[Any]] = field(default_factory=dict)
+
+    @cached_property
+    def boards(self) -> list[Board]:
+        """The tables of the leaderboard."""
+        return boards(self.results)
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The models in the order of the page, best first below the base."""
+        return list(dict.fromkeys(line.model for board in self.boards for line in board.lines))
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """The paired comparisons."""
+        return comparisons(self.results, self.models)

@@ -1,0 +1,73 @@
+"""What stands in a table beside text: numbers with their interval, drawn on a little axis that a whole column shares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from yosegi.findings import Cell, Estimate, Table
+from yosegi.reporting.draw.scale import Scale
+from yosegi.reporting.format import between, number
+
+
+@dataclass(frozen=True)
+class Axis:
+    """In per cent: where the interval begins and how wide it is, the value, the base, the seeds."""
+
+    bar: tuple[float, float] | None
+    mark: float | None
+    base: float | None = None
+    seeds: tuple[float, ...] = ()
+
+    @classmethod
+    def between(
+        cls,
+        ends: tuple[float, float],
+        value: float | None,
+        low: float | None,
+        high: float | None,
+        base: float | None = None,
+        seeds: Sequence[float] = (),
+    ) -> "Axis":
+        """Returns the axis from one number to another with what lies on it."""
+
+        def place(number: float) -> float:
+            return round(100 * (number - ends[0]) / (ends[1] - ends[0]), 2) if ends[1] > ends[0] else 50.0
+
+        bar = None if low is None or high is None else (place(low), round(place(high) - place(low), 2))
+        mark, at_base = (None if number is None else place(number) for number in (value, base))
+        return cls(bar, mark, at_base, tuple(map(place, seeds)))
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A cell: what stands in it, the number behind it, and its interval in words and on the axis."""
+
+    text: str
+    value: float | None = None
+    best: bool = False
+    interval: str = ""
+    axis: Axis | None = None
+
+
+def print_table(table: Table, most: int = 200) -> tuple[list[bool], list[list[Printed]]]:
+    """Returns which columns hold numbers, and the first rows."""
+    columns = [[row[i] for row in table.rows] for i in range(len(table.columns))]
+    numeric = [any(not isinstance(cell, str) for cell in column) for column in columns]
+    scales = [_scale([cell for cell in column if isinstance(cell, Estimate)]) for column in columns]
+    return numeric, [[_print(cell, s) for cell, s in zip(row, scales, strict=True)] for row in table.rows[:most]]
+
+
+def _scale(cells: Sequence[Estimate]) -> Scale | None:
+    if not any(cell.low is not None and cell.high is not None for cell in cells):
+        return None
+    return Scale(value for cell in cells for value in (cell.value, cell.low, cell.high))
+
+
+def _print(cell: Cell, scale: Scale | None) -> Printed:
+    if isinstance(cell, str):
+        return Printed(cell)
+    if not isinstance(cell, Estimate):
+        return Printed(number(cell), cell)
+    axis = None
+    if scale is not None and cell.value is not None:
+        axis = Axis.between((scale.low, scale.high), cell.value, cell.low, cell.high)
+    return Printed(number(cell.value), cell.value, cell.best, between(cell.low, cell.high), axis)

@@ -1,0 +1,94 @@
+"""The top of the page: what was run, on what, and what came of it in a few sentences."""
+
+from typing import Any
+
+from yosegi.reporting.comparisons import holm
+from yosegi.reporting.context import Context
+from yosegi.reporting.read import Run
+
+TITLE = ""
+LINK = ""
+
+
+def section(context: Context) -> dict[str, Any]:
+    """Everything above the navigation."""
+    results, rows = context.results, context.comparisons
+    runs = results.runs
+    verdicts = {kind: sum(row.verdict == kind for row in rows) for kind in ("better", "worse", "noise")}
+    with_base = all(row.against in results.bases.values() for row in rows)
+    return {
+        "title": runs[0].name if len(runs) == 1 else f"{len(runs)} runs: {', '.join(run.name for run in runs)}",
+        "models": len(results.models),
+        "tasks": len(results.tasks),
+        "questions": sorted({m.n for m in results.scores if m.n is not None}),
+        "runs": [_facts(run, len(runs) > 1) for run in runs],
+        "best": _best(context),
+        "verdicts": verdicts | {"all": len(rows), "with_base": with_base, "holm": holm(row.p for row in rows)},
+        "loss": _loss(context),
+    }
+
+
+def _facts(run: Run, several: bool) -> dict[str, str]:
+    env, config = (value if isinstance(value, dict) else {} for value in (run.env, run.config))
+    versions, recipe = env.get("versions"), config.get("recipe") or config.get("command")
+    hashes: dict[str, set[str]] = {}
+    for row in (*run.rows, *(card for card, _ in run.experts)):
+        if row.get("base"):
+            hashes.setdefault(str(row["base"]), set()).add(str(row.get("base_hash") or "")[:8])
+    bases = [
+        f"{name}@{of}" if of else name for name, of_name in hashes.items() for of in sorted(of_name - {""}) or [""]
+    ]
+    facts = {
+        "run": run.name if several else "",
+        "recipe": recipe if isinstance(recipe, str) else "",
+        "base": ", ".join(bases) or str(config.get("base") or ""),
+        "when": run.when or "",
+        "device": str(env.get("device") or ""),
+        "yosegi": str(versions.get("yosegi") or "") if isinstance(versions, dict) else "",
+        "commit": str(env.get("git") or "")[:8],
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _best(context: Context) -> dict[str, Any] | None:
+    """The best mean, and whether it can be told from the next. An oracle is told the task, so it does not win."""
+    if not context.boards:
+        return None
+    board, results = context.boards[0], context.results
+    oracles = {m.model for m in results.scores if m.row.get("router") == "oracle"}
+    sign = 1 if board.low_is_good else -1
+    ranked = [line for line in board.lines if line.mean.value is not None]
+    free = sorted(
+        (line for line in ranked if line.model not in oracles), key=lambda line: sign * (line.mean.value or 0)
+    )
+    if len(ranked) < 2 or not free:
+        return None
+    first, second = free[0].model, next((line.model for line in free[1:]), "")
+    pairs = [
+        row for task in context.digests.get("pairs", []) for row in task["rows"] if {row.a, row.b} == {first, second}
+    ]
+    return {
+        "board": board,
+        "model": first,
+        "mean": free[0].mean,
+        "noise": {row.verdict for row in context.comparisons if row.model == first} == {"noise"},
+        "tied": second if pairs and all(row.noise for row in pairs) else "",
+        "oracles": [line for line in ranked if line.model in oracles],
+    }
+
+
+def _loss(context: Context) -> dict[str, Any] | None:
+    """The task that some model forgot most; only where the base is known."""
+    scores = [
+        (score.tint, score.change, line.model, task)
+        for board in context.boards[:1]
+        for line in board.lines
+        for score, task in zip(line.scores, board.tasks, strict=True)
+        if score.change is not None
+    ]
+    if not scores:
+        return None
+    tint, change, model, task = min(scores, key=lambda score: score[0])
+    measured = (model, task, context.boards[0].metric[task])
+    p = next((row.p for row in context.comparisons if (row.model, row.task, row.metric) == measured), None)
+    return {"change": change if tint < 0 else None, "model": model, "task": task, "p": p}
