@@ -45,6 +45,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no GPU on this machine"))
 
 
+def seed_all():
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
 def each(names, rows):
     """Like `pytest.mark.parametrize`, but ONE test: it goes through all rows of the table and lists those that fail."""
     names, rows = [name.strip() for name in names.split(",")], list(rows)
@@ -56,6 +62,7 @@ def each(names, rows):
             failed = []
             for row in rows:
                 values = dict(zip(names, row if len(names) > 1 else [row], strict=True))
+                seed_all()
                 try:
                     test(**values, **fixtures)
                 except Exception as error:
@@ -73,9 +80,7 @@ def each(names, rows):
 @pytest.fixture(autouse=True)
 def seeded():
     """Every test begins with the same random numbers, whatever ran before it."""
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
+    seed_all()
 
 
 @pytest.fixture(autouse=True)

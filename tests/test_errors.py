@@ -3,10 +3,20 @@
 import inspect
 import pickle
 
-import pytest
-
+from tests.conftest import each
 from yosegi import errors
-from yosegi.errors import Corrupt, Diverged, Invalid, MissingExtra, NoData, Refused, UnknownName, WrongBase, YosegiError
+from yosegi.errors import (
+    Corrupt,
+    Diverged,
+    Invalid,
+    MissingExtra,
+    NoData,
+    NotFinite,
+    Refused,
+    UnknownName,
+    WrongBase,
+    YosegiError,
+)
 
 STANDARD = {
     UnknownName: LookupError,
@@ -14,13 +24,14 @@ STANDARD = {
     WrongBase: Invalid,
     Corrupt: Invalid,
     Refused: Invalid,
+    NotFinite: Invalid,
     Diverged: Invalid,
     NoData: FileNotFoundError,
     MissingExtra: ImportError,
 }
 
 
-@pytest.mark.parametrize("kind", STANDARD)
+@each("kind", STANDARD)
 def test_each_is_also_the_error_a_caller_expects(kind):
     assert issubclass(kind, YosegiError) and issubclass(kind, STANDARD[kind])
 
@@ -31,7 +42,7 @@ def test_the_tree_in_the_docstring_is_the_tree():
     assert all(c.__name__ in errors.__doc__ for c in classes)
 
 
-@pytest.mark.parametrize("kind", [*STANDARD, YosegiError])
+@each("kind", [*STANDARD, YosegiError])
 def test_the_message_is_the_message(kind):
     assert str(kind("no 'x' here")) == "no 'x' here"  # LookupError would put it in quotes
     assert str(kind()) == kind.__name__

@@ -54,7 +54,18 @@ ON_DISK = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 CALLS = {"torch.load", "torch.save", "yaml.load", "yaml.unsafe_load"}
 UNSAFE = {"trust_remote_code", "allow_pickle"}
 
-PLAIN_ROOMS = {"findings", "reporting", "tasks"}
+PLAIN_ROOMS = {
+    "evaluation",
+    "findings",
+    "inits",
+    "masks",
+    "merges",
+    "objectives",
+    "reporting",
+    "rewards",
+    "routers",
+    "tasks",
+}
 """Rooms whose words have been checked against the table of architecture §3 (DIALECT)."""
 
 DIALECT = re.compile(

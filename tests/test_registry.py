@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from tests.conftest import each
 from yosegi import registry
 from yosegi.errors import Invalid, UnknownName
 
@@ -22,7 +23,7 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("kind", KNOWN)
+@each("kind", KNOWN)
 def test_names_are_the_files_of_the_folder(kind):
     names = registry.names(kind)
     assert set(names) >= KNOWN[kind] and names == sorted(set(names))
@@ -49,19 +50,19 @@ def test_find_reaches_outside():
     assert registry.find("routers", "collections:OrderedDict") is OrderedDict
 
 
-@pytest.mark.parametrize("name", ["no_such_package:X", "collections:NoSuch", ":X", "collections:", ".core:X", ":"])
+@each("name", ["no_such_package:X", "collections:NoSuch", ":X", "collections:", ".core:X", ":"])
 def test_outside_names_that_lead_nowhere(name):
     with pytest.raises(Invalid, match=r"Cannot reach .* The form is 'package.module:Object'"):
         registry.find("routers", name)
 
 
-@pytest.mark.parametrize("look", [registry.find, registry.load, registry.about])
+@each("look", [registry.find, registry.load, registry.about])
 def test_unknown_names_say_what_is_near_and_what_there_is(look):
     with pytest.raises(UnknownName, match="No router is called 'arow'. Did you mean 'arrow'[?] There are: arrow, "):
         look("routers", "arow")
 
 
-@pytest.mark.parametrize("name", ["", "_learnt", "__init__", "../routers/arrow", "arrow.py", "os"])
+@each("name", ["", "_learnt", "__init__", "../routers/arrow", "arrow.py", "os"])
 def test_only_methods_have_names(name):
     with pytest.raises(UnknownName):
         registry.find("routers", name)
@@ -87,8 +88,8 @@ def plugin(monkeypatch):
     registry._plugins.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "arguments"),
+@each(
+    "kind, name, arguments",
     [
         ("merges", "svd", "A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor, rank: int | str | None=None"),  # a function's
         ("routers", "arrow", "top_k: int=3, temperature: float=1.0"),  # a class's are those of its constructor

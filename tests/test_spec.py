@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from tests.conftest import each
 from yosegi.errors import Invalid, UnknownName
 from yosegi.spec import (
     Quoted,
@@ -36,7 +37,7 @@ def values(text):
     return typed(name, options, arguments_of(method))
 
 
-@pytest.mark.parametrize(("text", "wanted"), [
+@each("text, wanted", [
     ("m", {}), ("m{}", {}), (" m { count = 3 } ", {"count": 3}), ("m{count=1e3}", {"count": 1000}), ("m{count=-2,}", {"count": -2}),
     ("m{share=.25}", {"share": 0.25}), ("m{share=1}", {"share": 1.0}), ("m{flag=true}", {"flag": True}),
     ("m{text=7}", {"text": "7"}), ("m{text=true}", {"text": "true"}), ("m{text=null}", {"text": "null"}), ('m{text=""}', {"text": ""}),
@@ -64,7 +65,7 @@ def test_values_of_a_yaml_file_are_checked_alike():
             typed("m", {key: value}, known)
 
 
-@pytest.mark.parametrize(("text", "said"), [
+@each("text, said", [
     ("", "a name is expected"), ("{a=1}", "a name is expected"), ("m{count}", "'=' is expected before '}'"),
     ("m{count=1", "'}' is expected at its end"), ("m{count=}", "a value is expected"), ("m{count=1}}", "nothing more is expected"),
     ("m{count=1,count=2}", "count is given twice"), ("m{names=[a", "']' is expected at its end"), ('m{text="a}', "a closing quote"),

@@ -41,6 +41,10 @@ def folder_of(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def texts_of(data: Path) -> list[str]:
+    return [document.text for document in house.documents(data)]
+
+
 def row(source: str, word: str, **changes) -> dict:
     named = {key: word for key in ("text", "question", "instruction", "input", "sentence1", "prompt")}
     return ROW | named | {"task": OPEN_TASK, "label": LABELS.get(source)} | changes
@@ -62,7 +66,7 @@ def test_no_source_is_kept_out():
 
 
 def test_every_source_is_read_and_nothing_else(tmp_path):
-    texts = list(house.texts(folder_of(tmp_path)))
+    texts = texts_of(folder_of(tmp_path))
     assert len(texts) == len(house.SOURCES)
     for source in house.SOURCES:
         assert any(source.replace("/", " ") in text for text in texts), source
@@ -71,7 +75,7 @@ def test_every_source_is_read_and_nothing_else(tmp_path):
 
 def test_the_list_rules_over_the_sources(tmp_path, monkeypatch):
     monkeypatch.setitem(house.SOURCES, "math_en/gsm8k_train", "{question}")
-    assert not any("SECRET" in text for text in house.texts(folder_of(tmp_path)))
+    assert not any("SECRET" in text for text in texts_of(folder_of(tmp_path)))
 
 
 @pytest.mark.parametrize("split", ["test", "valid", "validation", "dev", "val", "fewshot", None])
@@ -79,14 +83,14 @@ def test_only_training_splits_are_read(tmp_path, split):
     data = folder_of(tmp_path)
     for source in house.SOURCES:
         write(data, source, row(source, "SECRET", split=split))
-    assert list(house.texts(data)) == []
+    assert list(texts_of(data)) == []
 
 
 def test_held_out_tasks_are_not_read(tmp_path):
     data = folder_of(tmp_path)
     for source in ("instruct/ni_v1_train", "instruct/sni_v2_train"):
         write(data, source, row(source, "SECRET", task=HELD_TASK), row(source, f"kept {source}"))
-    texts = list(house.texts(data))
+    texts = list(texts_of(data))
     assert not any("SECRET" in text for text in texts)
     assert "Definition: Do it.\n\nInput: kept instruct/ni_v1_train\n\nOutput: O" in texts
 
@@ -107,7 +111,7 @@ def test_which_tasks_are_held_out_never_changes():
     assert 450 < held < 550
 
 
-def test_repeated_contexts_and_texts_are_told_once(tmp_path):
+def test_repeated_contexts_and_texts_come_once(tmp_path):
     data = folder_of(tmp_path)
     source = "knowledge_ja/jaquad_train"
     write(data, source, *(row(source, q, lang="ja", context="同じ話") for q in ("一", "二", "二")))
@@ -138,7 +142,7 @@ def test_a_missing_base_says_how_to_make_it(tmp_path, monkeypatch):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(NoData, match="en_general_wiki.jsonl"):
-        list(house.texts(tmp_path))
+        list(texts_of(tmp_path))
 
 
 @pytest.mark.data

@@ -183,7 +183,7 @@ def test_an_adapter_and_other_files_in_the_folder_change_nothing(folder):
             "is no index of weights",
         ),
         (lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": {}}'), "is no index of weights"),
-        (lambda f: (f / "model.safetensors.index.json").unlink(), "nothing is read"),
+        (lambda f: (f / "model.safetensors.index.json").unlink(), "is not read"),
         (lambda f: (f / "part-2.safetensors").write_bytes(b""), "cannot be loaded"),
         (lambda f: (f / "part-2.safetensors").write_bytes(b"\xff" * 64), "cannot be loaded"),
     ],
@@ -201,7 +201,7 @@ def test_a_broken_set_of_shards_is_one_line(folder, spoil, words):
 def test_a_folder_of_an_adapter_alone_is_no_base(folder):
     (folder / "model.safetensors").unlink()
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(NANO)}))
-    with pytest.raises(Corrupt, match="holds a PEFT adapter, not a model: yosegi library import"):
+    with pytest.raises(Corrupt, match="holds a PEFT adapter, not a model"):
         bases.load(str(folder))
 
 
@@ -249,7 +249,9 @@ def test_a_base_of_the_hub_is_read_from_its_cache_and_only_what_is_needed(hub, f
 
 def test_half_a_base_of_the_hub_says_how_to_fetch_the_rest(hub, folder):
     hub("some/half", folder, "config.json", "tokenizer.json", "tokenizer_config.json")
-    with pytest.raises(NoData, match=r"'some/half' .* \(hf download some/half\): .* has no model.safetensors") as error:
+    with pytest.raises(
+        NoData, match=r"'some/half' .* \(hf download 'some/half'\): .* has no model.safetensors"
+    ) as error:
         bases.load("some/half")
     assert "\n" not in str(error.value)
 

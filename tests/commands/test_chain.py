@@ -76,4 +76,4 @@ def test_what_is_exported_comes_back_knowing_its_base_and_nothing_else_is_overwr
     assert "finite" in refused("merge", "--library", "shelf", "--weights", "nan,1")
     assert "cannot be called 'all'" in refused(*TRAIN, "--task", "skills/sort", "--name", "all")
     code, out, _ = yosegi("doctor")
-    assert "extra [serve]" in out
+    assert "extra [quant]" in out

@@ -118,7 +118,7 @@ def tokens(folder, **changes):
 
 def test_a_tokenizer_without_an_end_is_refused_in_one_line(copied):
     tokens(copied, eos_token=None)
-    with pytest.raises(Corrupt, match="has no end-of-text token: set eos_token in its tokenizer_config.json") as error:
+    with pytest.raises(Corrupt, match="has no end-of-text token: set eos_token in tokenizer_config.json") as error:
         bases.load(str(copied))
     assert "\n" not in str(error.value)
 
@@ -141,7 +141,7 @@ def test_a_token_to_pad_with_outside_the_embedding_is_replaced_and_said(copied, 
 
 def test_an_end_outside_the_embedding_is_refused(copied):
     tokens(copied, eos_token="[END]")
-    with pytest.raises(Corrupt, match=r"does not fit the model: '\[END\]' is outside its 287 embeddings"):
+    with pytest.raises(Corrupt, match=r"does not fit: '\[END\]' is outside the 287 embeddings"):
         bases.load(str(copied))
 
 
@@ -149,7 +149,7 @@ def test_the_tokenizer_of_another_model_is_refused(copied):
     content = json.loads((copied / "tokenizer.json").read_text())
     content["model"]["vocab"]["strange"] = 287
     (copied / "tokenizer.json").write_text(json.dumps(content))
-    with pytest.raises(Corrupt, match="does not fit the model: 'strange' is outside its 287 embeddings"):
+    with pytest.raises(Corrupt, match="does not fit: 'strange' is outside the 287 embeddings"):
         bases.load(str(copied))
 
 

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.expert import Factors
 from yosegi.errors import Invalid
@@ -92,9 +93,7 @@ def test_a_narrower_stack_is_refused(given):
         Bank("abc", [(), (), ()], given, (O, I), rank=2)
 
 
-@pytest.mark.parametrize(
-    "bad", [Factors(torch.zeros(2, I + 1), torch.zeros(O, 2)), Factors(torch.zeros(2, I), torch.zeros(O, 3))]
-)
+@each("bad", [Factors(torch.zeros(2, I + 1), torch.zeros(O, 2)), Factors(torch.zeros(2, I), torch.zeros(O, 3))])
 def test_factors_that_do_not_fit(bad):
     with pytest.raises(Invalid, match="Expert 'b': .* do not fit a linear of 5 inputs and 6 outputs"):
         Bank("ab", [(), ()], [factors(2), bad], (O, I))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core import layer as layers
 from yosegi.core.dispatch import cheapest, gathered, grouped
 from yosegi.core.expert import Expert, Factors
@@ -26,8 +27,8 @@ def many(bias=True):
     return model, experts
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("R", [1, 3, 4])
+@each("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@each("R", [1, 3, 4])
 def test_grouped_is_the_loop(dtype, R):
     A, B, w = torch.randn(E, R, I), torch.randn(E, R, O).mT, torch.zeros(2, 5, 1, E)
     w[0, 0, 0, 3], w[0, 0, 0, 90], w[0, 2, 0, 3], w[1, 4, 0, 0] = 0.5, -2.0, 1.0, 0.25
@@ -107,7 +108,7 @@ class Fixed(Router):
         return torch.eye(E)[torch.arange(x.shape[-2]) % E][:, None]
 
 
-@pytest.mark.parametrize("router, asked", [(Fixed(), None), (ByRequest(), [str(b) for b in range(8)])])
+@each("router, asked", [(Fixed(), None), (ByRequest(), [str(b) for b in range(8)])])
 def test_autocast(router, asked):
     x, said = torch.randn(8, 64, I), []
     for autocast in (False, True):
@@ -144,7 +145,7 @@ def test_what_was_counted():
         assert cheapest(wide.expand(64, 9, -1), one_hot, (64, 1024, 8), run_K) == "gathered", "for nine"
 
 
-@pytest.mark.parametrize("asked", [["3", "3", "9", "9"], ["3", None, "3", "0"], ["5"], list(map(str, range(E)))])
+@each("asked", [["3", "3", "9", "9"], ["3", None, "3", "0"], ["5"], list(map(str, range(E)))])
 def test_each_sequence_with_its_own_expert(asked):
     model, experts = many()
     banks = attach(model, experts, ByRequest())

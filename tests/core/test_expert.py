@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName
 
@@ -21,7 +22,7 @@ def dense(expert, layer):
     return sum(s * torch.outer(B[:, r].double(), A[r].double()) for r in range(len(A)))
 
 
-@pytest.mark.parametrize("layer", SHAPES)
+@each("layer", SHAPES)
 def test_delta(layer):
     expert = make()
     assert expert.delta(layer).shape == SHAPES[layer]
@@ -63,7 +64,7 @@ def test_pad_levels_layers_of_different_rank():
     assert [f.rank for f in expert.pad(4).factors.values()] == [4, 4]
 
 
-@pytest.mark.parametrize("by", [0.0, -1.0, 2.5])
+@each("by", [0.0, -1.0, 2.5])
 def test_scale(by):
     expert = make()
     for layer in SHAPES:
@@ -79,7 +80,7 @@ def test_operations_leave_the_expert_as_it_was():
         torch.testing.assert_close(dense(expert, layer), before[layer], atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("rank", [1, 3, 4, 50])
+@each("rank", [1, 3, 4, 50])
 def test_from_delta_is_the_truncated_svd(rank):
     deltas = {layer: torch.randn(shape) for layer, shape in SHAPES.items()}
     expert = Expert.from_delta("e", deltas, rank, {"task": "t"})
@@ -103,14 +104,14 @@ def test_from_delta_of_nothing_loses_nothing():
     assert not expert.delta("q").any()
 
 
-@pytest.mark.parametrize("rank", [0, -1])
+@each("rank", [0, -1])
 def test_from_delta_needs_a_rank(rank):
     with pytest.raises(Invalid, match=f"rank={rank}"):
         Expert.from_delta("e", {"q": torch.randn(7, 5)}, rank)
 
 
-@pytest.mark.parametrize(
-    ("card", "tasks"),
+@each(
+    "card, tasks",
     [({}, ()), ({"task": None}, ()), ({"task": "gsm8k"}, ("gsm8k",)), ({"task": ["a", "b"]}, ("a", "b"))],
 )
 def test_tasks(card, tasks):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -90,15 +91,15 @@ def same(got, want):
     torch.testing.assert_close(got, want, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("ranks", [(3, 3, 3, 3), (1, 3, 2, 4), (2, None, 3, None)])
+@each("shape", SHAPES)
+@each("ranks", [(3, 3, 3, 3), (1, 3, 2, 4), (2, None, 3, None)])
 def test_outputs_is_the_loop(shape, ranks):
     w, x_I = weights(*shape), x()
     layer = make(Fixed(w), ranks)
     same(layer(x_I), loop(layer, x_I, w))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@each("shape", SHAPES)
 def test_factors_is_merge_first(shape):
     w, x_I = weights(*shape), x()
     layer = make(Fixed(w), mix=factors)
@@ -125,8 +126,8 @@ def test_outputs_does_not_see_how_a_delta_is_factored_and_factors_does():
         assert torch.allclose(layer(x_I), before, atol=1e-10) == invariant
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
-@pytest.mark.parametrize("e", range(E))
+@each("mix", [outputs, factors])
+@each("e", range(E))
 def test_one_hot_weights_are_that_expert_alone(mix, e):
     x_I = x()
     layer = make(Fixed(torch.eye(E, dtype=torch.float64)[e][None]), mix=mix)
@@ -134,7 +135,7 @@ def test_one_hot_weights_are_that_expert_alone(mix, e):
     same(layer(x_I), layer.base(x_I) + x_I @ delta.T)
 
 
-@pytest.mark.parametrize("shape", [(4, E), (B, 1, 4, E), (B, T, 4, E)])
+@each("shape", [(4, E), (B, 1, 4, E), (B, T, 4, E)])
 def test_mhr_is_merge_first_in_every_head(shape):
     H, w, x_I = 4, weights(*shape), x()
     layer = make(Fixed(w), mix=factors, heads=H)
@@ -163,7 +164,7 @@ def test_outputs_with_heads_weighs_slices_of_each_answer():
     same(layer(x_I), want)
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
+@each("mix", [outputs, factors])
 def test_heads_that_agree_are_one_head(mix):
     w, x_I = weights(B, T, 1, E), x()
     layer = make(Fixed(w), mix=mix)
@@ -174,7 +175,7 @@ def test_heads_that_agree_are_one_head(mix):
     same(layer(x_I), whole)
 
 
-@pytest.mark.parametrize("shape", [(), (7,), (2, 3, 5), (0, 5)])
+@each("shape", [(), (7,), (2, 3, 5), (0, 5)])
 def test_any_leading_axes(shape):
     x_I = torch.randn(*shape, I, dtype=torch.float64)
     layer = make(Fixed(weights(1, E)))
@@ -191,7 +192,7 @@ def test_a_fresh_expert_says_nothing():
     assert torch.equal(layer(x_I), layer.base(x_I))
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
+@each("mix", [outputs, factors])
 def test_padding_stays_zero_under_adamw_with_decay(mix):
     ranks = (3, 3, 3, 3) if mix is factors else (1, 3, 2, None)
     layer = make(Learnt(), ranks, rank=5, mix=mix).train()
@@ -250,7 +251,7 @@ def test_routing_is_recorded_under_the_layers_name():
     assert layer.context.weights is None
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
+@each("mix", [outputs, factors])
 def test_checkpointing_gives_the_same_gradients_and_one_record(mix):
     layer, x_I = make(Learnt(), mix=mix), x().requires_grad_()
 
@@ -284,8 +285,8 @@ def test_gradients_are_those_of_the_loop():
         same(g, h)
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
-@pytest.mark.parametrize("heads", [1, 4])
+@each("mix", [outputs, factors])
+@each("heads", [1, 4])
 def test_bf16(mix, heads):
     layer, x_I = make(Learnt(), mix=mix, heads=heads), x()
     want = layer(x_I)
@@ -295,8 +296,8 @@ def test_bf16(mix, heads):
     assert (y - want).norm() < 0.05 * want.norm()
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
-@pytest.mark.parametrize("heads", [1, 4])
+@each("mix", [outputs, factors])
+@each("heads", [1, 4])
 def test_fp32_experts_beside_a_bf16_base(mix, heads):
     layer, x_I = make(Learnt(), mix=mix, heads=heads).float(), x().float()
     want = layer(x_I)
@@ -309,8 +310,8 @@ def test_fp32_experts_beside_a_bf16_base(mix, heads):
     assert layer.bank.A_ERI.grad.dtype == torch.float32 and layer.bank.A_ERI.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
-@pytest.mark.parametrize("heads", [1, 4])
+@each("mix", [outputs, factors])
+@each("heads", [1, 4])
 def test_autocast(mix, heads):
     layer, x_I = make(Learnt(), mix=mix, heads=heads).float(), x().float()
     want = layer(x_I)
@@ -329,7 +330,7 @@ def test_factors_refuses_mixed_ranks():
     make(Fixed(weights(1, 3)), (2, None, 2), mix=factors)  # an absent expert has no rank
 
 
-@pytest.mark.parametrize(("heads", "what"), [(5, "in_features=12"), (3, "out_features=8")])
+@each("heads, what", [(5, "in_features=12"), (3, "out_features=8")])
 def test_heads_must_divide(heads, what):
     with pytest.raises(Invalid, match=f"heads={heads} must divide .*{what}"):
         make(Fixed(weights(1, E)), heads=heads)

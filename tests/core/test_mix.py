@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.core.mix import MIXES, factors, named, outputs
 from yosegi.errors import UnknownName
 
@@ -13,8 +14,8 @@ def draw(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("leading", [(), (B, 1), (B, T)])
-@pytest.mark.parametrize("heads", [1, H])
+@each("leading", [(), (B, 1), (B, T)])
+@each("heads", [1, H])
 def test_outputs_weighs_each_expert_alone(leading, heads):
     z, w = draw(B, T, heads, E, R), draw(*leading, heads, E)
     full = w.expand(B, T, heads, E)
@@ -26,8 +27,8 @@ def test_outputs_weighs_each_expert_alone(leading, heads):
     torch.testing.assert_close(outputs(z, w), want, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("leading", [(), (B, 1), (B, T)])
-@pytest.mark.parametrize("heads", [1, H])
+@each("leading", [(), (B, 1), (B, T)])
+@each("heads", [1, H])
 def test_factors_weighs_on_the_way_in_and_on_the_way_out(leading, heads):
     z, w = draw(B, T, heads, E, R), draw(*leading, heads, E)
     full = w.expand(B, T, heads, E)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.expert import Expert
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.mix import factors
@@ -420,7 +421,7 @@ def test_one_decision_a_block_is_saved_once_and_comes_back(llama, experts):
         other.load_router_state(learnt)
 
 
-@pytest.mark.parametrize("bias", [True, False])
+@each("bias", [True, False])
 def test_of_a_packed_linear_the_weight_is_what_it_computes_with(bias):
     bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
     whole = nn.Linear(64, 48, bias=bias)

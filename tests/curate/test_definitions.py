@@ -2,14 +2,15 @@
 
 import pytest
 
+from tests.conftest import each
 from yosegi.curate import definitions
 from yosegi.curate.definitions import definition, drafts, sentences
 from yosegi.curate.definitions import definitions as found
 from yosegi.tasks.readers import data
 
 
-@pytest.mark.parametrize(
-    ("sentence", "word", "text"),
+@each(
+    "sentence, word, text",
     [
         (
             "この法律において「索道」とは、空中に張つた索条に搬器をつるす設備をいう",
@@ -33,7 +34,7 @@ def test_a_definition_is_read(sentence, word, text):
     assert definition(sentence)[:2] == (word, text)
 
 
-@pytest.mark.parametrize(
+@each(
     "sentence",
     [
         "これは索道とは関係がないという話をいう",

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from tests.conftest import each
 from yosegi.curate import duplicates
 from yosegi.curate.duplicates import Duplicates, plain, rows_of
 from yosegi.errors import Invalid
@@ -25,7 +26,7 @@ def jaccard(a, b):
     return len(grams(a) & grams(b)) / len(grams(a) | grams(b))
 
 
-@pytest.mark.parametrize("shared", [0, 1200, 1700, 1900, 2000])
+@each("shared", [0, 1200, 1700, 1900, 2000])
 def test_the_share_of_equal_numbers_is_the_similarity(shared):
     seen = Duplicates(0.8)
     errors = []
@@ -36,7 +37,7 @@ def test_the_share_of_equal_numbers_is_the_similarity(shared):
     assert abs(np.mean(errors)) < 0.04 and np.max(np.abs(errors)) < 0.15
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
+@each("threshold", [0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
 def test_a_pair_at_the_threshold_shares_a_band(threshold):
     rows = rows_of(threshold)
     found = 1 - (1 - threshold**rows) ** (duplicates.NUMBERS // rows)

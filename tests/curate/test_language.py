@@ -1,7 +1,6 @@
 """Languages by real sentences; and what letters alone cannot tell is not told."""
 
-import pytest
-
+from tests.conftest import each
 from yosegi.curate.language import COMMON, KNOWN, LOOKED_AT, language
 
 SENTENCES = {
@@ -24,7 +23,7 @@ SENTENCES = {
 }
 
 
-@pytest.mark.parametrize(("code", "text"), SENTENCES.items())
+@each("code, text", SENTENCES.items())
 def test_a_sentence_of_each(code, text):
     assert language(text) == code and code in KNOWN
 

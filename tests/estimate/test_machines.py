@@ -2,11 +2,12 @@
 
 import pytest
 
+from tests.conftest import each
 from yosegi.errors import Invalid, UnknownName
 from yosegi.estimate.machines import PUBLISHED, given, here, published
 
 
-@pytest.mark.parametrize("name", ["a6000", "A6000", "RTX A6000", "NVIDIA RTX A6000", "rtx_a6000"])
+@each("name", ["a6000", "A6000", "RTX A6000", "NVIDIA RTX A6000", "rtx_a6000"])
 def test_a_gpu_has_several_names(name):
     found = published(name.replace("NVIDIA RTX", "RTX"), count=3)
     assert (found.name, found.memory, found.count) == ("a6000", 48 * 2**30, 3)

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.conftest import each
 from tests.estimate.conftest import config, kept
 from yosegi.errors import Invalid, UnknownName
 from yosegi.estimate.memory import COPIES, Job, activations, held, moving, moving_params, nf4, predict
@@ -132,8 +133,8 @@ def test_passes_bound_what_a_fleet_keeps():
     assert few.activations == many.activations and many.weights > few.weights
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"),
+@each(
+    "wrong, error",
     [
         ({"method": "lorra"}, UnknownName),
         ({"dtype": "8bit"}, UnknownName),

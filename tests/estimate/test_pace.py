@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.conftest import each
 from tests.estimate.conftest import config, model_of
 from yosegi.errors import Invalid
 from yosegi.estimate.machines import Machine, published
@@ -16,10 +17,9 @@ from yosegi.objectives.lm import lm
 TINY = {"rank": 4, "batch": 4, "length": 48}
 
 
-@pytest.mark.parametrize(
+@each(
     "job",
     [Job("full", **TINY), Job("lora", **TINY), Job("loramoe", experts=5, **TINY), Job("fleet", experts=4, **TINY)],
-    ids=lambda job: job.method,
 )
 def test_flops_are_those_that_torch_counts(job):
     """Within 3 %: the first block of three needs no gradient of its input. Torch does not count its fused attention on CPUs."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import each
 from tests.estimate.conftest import config
 from yosegi.bases import locate
 from yosegi.core.model import linears
@@ -26,7 +27,7 @@ def test_there_are_seven_and_their_sizes_are_known():
         assert preset(name.upper()).params == pytest.approx(params, rel=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{}, {"num_key_value_heads": 4}, {"tie_word_embeddings": True}, {"head_dim": 32}])
+@each("changes", [{}, {"num_key_value_heads": 4}, {"tie_word_embeddings": True}, {"head_dim": 32}])
 def test_a_llama_is_pictured_whole(changes):
     from transformers import LlamaForCausalLM
 

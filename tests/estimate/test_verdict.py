@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.conftest import each
 from yosegi.estimate.machines import published
 from yosegi.estimate.memory import Job
 from yosegi.estimate.shapes import preset
@@ -49,7 +50,7 @@ def test_between_yes_and_no_it_is_tight():
     assert needed(0, "cuda") == 2**30
 
 
-@pytest.mark.parametrize("said", [{"tokens": 1e6}, {"steps": 1000}])
+@each("said", [{"tokens": 1e6}, {"steps": 1000}])
 def test_how_long_it_takes(said):
     job = Job("lora", dtype="bf16", **GPU)
     found = judge(preset("7b"), job, published("a100-80gb", count=2), **said)

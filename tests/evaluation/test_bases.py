@@ -91,10 +91,10 @@ def test_one_that_fails_is_said_and_the_rest_go_on(two, tmp_path):
 
 def test_one_that_does_not_fit_is_not_loaded(two, loaded, tmp_path, monkeypatch):
     weights = size("nano")
-    monkeypatch.setattr(bases, "free_memory", lambda device: weights + bases.BESIDE)
+    monkeypatch.setattr(bases, "free_memory", lambda device: weights + bases.SPARE)
     found = evaluate_bases(["nano"], [load("skills/copy")], Run(tmp_path / "r"), limit=2)
     assert loaded == [] and "GiB of memory" in found.failed["nano"] and found.rows == []
-    monkeypatch.setattr(bases, "free_memory", lambda device: 2 * weights + bases.BESIDE)
+    monkeypatch.setattr(bases, "free_memory", lambda device: 2 * weights + bases.SPARE)
     assert not evaluate_bases(["nano"], [load("skills/copy")], Run(tmp_path / "r"), limit=2).failed
 
 

@@ -6,16 +6,18 @@ import math
 import pytest
 import torch
 
+from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.model import attach, linears, shape
 from yosegi.core.router import Router
 from yosegi.engine.arm import Arm
 from yosegi.evaluation import routing
-from yosegi.evaluation.routing import trace
+from yosegi.evaluation.routing import in_turn, trace, trace_groups
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.oracle import Oracle
 from yosegi.routers.uniform import Uniform
+from yosegi.run import Run
 from yosegi.tasks import Example, load
 
 FOUR_DIGITS = 6e-5
@@ -38,7 +40,7 @@ def test_weights_sum_to_one_and_padding_has_no_say(nano, pair):
             for e in range(2)
         ]
         assert found[key][task.name][0] == pytest.approx(mean, abs=2 * FOUR_DIGITS)
-    assert found["active"] == found["tasks"], "one expert a token: who is heard has all the weight"
+    assert found["active"] == found["tasks"], "one expert per token: the active one has all the weight"
     assert all(entropy == pytest.approx(0, abs=1e-6) for entropy in found["entropy"][task.name])
     (token,) = found["tokens"]
     assert "".join(token["text"]).startswith(examples[0].prompt) and len(token["weights"]) == len(token["text"])
@@ -95,7 +97,7 @@ def test_one_weight_for_all_tokens_for_each_sequence_and_for_each_token(nano, pa
     assert each["tokens"][0]["chosen"][0] == " ".join(["0", "1", *["-1"] * (n - 2)])
 
 
-def test_of_several_heads_one_is_enough_to_be_heard(nano, pair, monkeypatch):
+def test_one_of_several_heads_is_enough_to_be_active(nano, pair, monkeypatch):
     found = traced(nano, pair, torch.tensor([[1.0, 0.0], [0.5, 0.5]]), SHORT, monkeypatch, heads=2)
     assert found["tasks"]["t"][0] == [0.75, 0.25] and found["active"]["t"][0] == [1, 1]
     assert found["entropy"]["t"][0] == pytest.approx(math.log(2) / 2, abs=FOUR_DIGITS), (
@@ -103,14 +105,14 @@ def test_of_several_heads_one_is_enough_to_be_heard(nano, pair, monkeypatch):
     )
 
 
-def test_nobody_is_chosen_where_all_are_heard_alike(nano, pair):
+def test_no_expert_is_chosen_where_all_weights_are_equal(nano, pair):
     with Arm("a", pair).attached(nano) as banks:
         found = trace(nano, banks, {"t": SHORT})
     assert set(found["tokens"][0]["chosen"]) == {"-1"} and set(found["balance"]) == {0.0}
 
 
 @pytest.mark.parametrize("router", [Uniform(), Arrow(), Oracle()])
-def test_an_expert_is_not_heard_in_a_layer_it_does_not_have(nano, pair, router):
+def test_an_expert_is_not_active_in_a_layer_it_does_not_have(nano, pair, router):
     first, second = pair
     some = {name: f for name, f in second.factors.items() if "mlp" in name}
     banks = attach(nano.model, [first, Expert("part", some, {"task": ["t"]})], router)
@@ -118,10 +120,10 @@ def test_an_expert_is_not_heard_in_a_layer_it_does_not_have(nano, pair, router):
         found = trace(nano, banks, {"t": SHORT}, {"t": {"tasks": ["t"]}} if router.needs else None)
     finally:
         banks.detach()
-    for name, mean, heard, cv in zip(
+    for name, mean, active, cv in zip(
         found["layers"], found["tasks"]["t"], found["active"]["t"], found["cv"]["t"], strict=True
     ):
-        assert (heard[1] > 0) == (mean[1] > 0) == ("mlp" in name)
+        assert (active[1] > 0) == (mean[1] > 0) == ("mlp" in name)
         assert cv == 0 if "mlp" not in name else cv >= 0, "among one expert there is nothing to share"
 
 
@@ -155,7 +157,8 @@ def test_many_tasks_experts_and_tokens_stay_a_small_file(nano, pair, monkeypatch
     assert json.loads(json.dumps(whole)) == whole
 
 
-def test_a_decoder_beside_an_encoder_reads_tokens_of_its_own(nano, t5):
+def test_a_decoder_beside_an_encoder_reads_tokens_of_its_own(nano, t5, monkeypatch):
+    monkeypatch.setattr(routing, "ROWS", 48)  # one for each linear
     torch.manual_seed(0)
     everywhere = {}
     for name in linears(t5):
@@ -192,3 +195,37 @@ def test_a_decoder_beside_an_encoder_reads_tokens_of_its_own(nano, t5):
             if not r
         }
         assert steps <= {0.0, 1.0}, "shares of the answer's own tokens"
+
+
+ADD, REVERSE = (load(f"skills/{name}").examples("test")[:4] for name in ("add", "reverse"))
+
+
+def test_groups_stand_beside_the_tasks(nano, pair, tmp_path):
+    run, arm = Run(tmp_path), Arm("a", pair, "arrow", {"top_k": 1})
+    files.write_json(tmp_path / "routing.json", {"experts": ["adder", "turner"], "routers": {"a": {}}})
+    found = trace_groups(nano, arm, {"short": {"skills/add": ADD[:2]}, "long": {"skills/reverse": REVERSE}}, run)
+    kept = files.read_json(tmp_path / "routing.json")["routers"]
+    assert list(kept) == ["a", "a by type"] and kept["a by type"] == found and list(found["tasks"]) == ["short", "long"]
+    with arm.attached(nano) as banks:
+        assert found["tasks"]["short"] == trace(nano, banks, {"t": ADD[:2]})["tasks"]["t"]
+
+
+def test_each_example_is_known_by_its_task(nano, pair, tmp_path):
+    """The oracle hears the task: half of a group of two tasks hears the one expert, half the other."""
+    groups = {"both": {"skills/add": ADD[:2], "skills/reverse": REVERSE[:2]}, "one": {"skills/add": ADD[:2]}}
+    found = trace_groups(nano, Arm("o", pair, "oracle"), groups, Run(tmp_path), name="mine")
+    assert found["tasks"]["one"][0] == [1.0, 0.0] and 0 < found["tasks"]["both"][0][0] < 1
+    assert list(files.read_json(tmp_path / "routing.json")["routers"]) == ["mine"]
+
+
+def test_the_base_alone_has_nobody_to_hear(nano, tmp_path):
+    assert trace_groups(nano, Arm("base"), {"g": {"skills/add": ADD}}, Run(tmp_path)) == {}
+    assert not (tmp_path / "routing.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("most", "found"), [(1, ["a0"]), (3, ["a0", "a1", "b0"]), (4, ["a0", "a1", "a2", "b0"]), (9, None)]
+)
+def test_tasks_take_turns(most, found):
+    tasks = {"a": ["a0", "a1", "a2"], "b": ["b0"]}
+    assert [example for _, example in in_turn(tasks, most)] == (found or ["a0", "a1", "a2", "b0"])

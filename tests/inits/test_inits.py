@@ -80,11 +80,11 @@ def test_nothing_changes_at_step_0_and_an_ordinary_expert_comes_out(any_model, i
     ("arguments", "message"),
     [
         ({"rank": 0}, "rank=0"),
-        ({"rank": 33}, r"rank=33 is more than layer .*k_proj of 32 x 64 can have"),
+        ({"rank": 33}, r"rank=33 is too large for layer .*k_proj, which is 32 x 64"),
         ({"alpha": 0}, "alpha=0"),
         ({"alpha": -1}, "alpha=-1"),
         ({"alpha": float("nan")}, "alpha=nan"),
-        ({"targets": []}, r"targets=\[\] leaves no linear"),
+        ({"targets": []}, r"targets=\[\] selects no linear"),
         ({"init": "pissa", "power_steps": 0}, "power_steps=0"),
     ],
 )

@@ -1,13 +1,13 @@
 """Both factors small: no entry starts where its gradient is zero."""
 
-import pytest
 import torch
 from torch import Generator
 
+from tests.conftest import each
 from yosegi.inits.normal import normal
 
 
-@pytest.mark.parametrize("std", [0.01, 0.3])
+@each("std", [0.01, 0.3])
 def test_both_factors_are_small(std):
     A, B = normal(torch.zeros(4000, 5000), 8, 2.0, Generator().manual_seed(0), std)
     assert A.shape == (8, 5000) and B.shape == (4000, 8)

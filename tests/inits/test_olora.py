@@ -1,13 +1,13 @@
 """OLoRA: the first columns of Q and rows of R."""
 
-import pytest
 import torch
 from torch import Generator
 
+from tests.conftest import each
 from yosegi.inits.olora import olora
 
 
-@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (25, 25)])
+@each("shape", [(30, 20), (20, 30), (25, 25)])
 def test_is_the_head_of_the_qr(shape):
     W, rank = torch.randn(shape), 4
     A, B = olora(W, rank, 2.0, Generator())

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library import similarity as room
@@ -43,7 +44,7 @@ def plain(experts, vector):
     return found
 
 
-@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 1e-6)])
+@each("dtype, within", [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 1e-6)])
 def test_delta_is_the_cosine_of_the_dense_deltas(dtype, within):
     experts = [expert("p", 2, dtype=dtype), expert("q", 3, dtype=dtype), expert("r", 1, dtype=dtype)]
     experts += [expert("s", 2, {"a": LAYERS["a"]}, dtype), expert("t", 2, {"b": LAYERS["b"]}, dtype)]

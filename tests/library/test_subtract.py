@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.library.store import Library
@@ -21,7 +22,7 @@ def expert(name, rank=2, scale=0.5, layers=LAYERS, dtype=torch.float32, **card):
     return Expert(name, factors, known | {"sha256": "s", "metrics": {"loss": 1.0}, "data_hash": "d"} | card)
 
 
-@pytest.mark.parametrize(("ranks", "scales"), [((2, 2), (0.5, 0.5)), ((3, 1), (2.0, 0.7)), ((1, 4), (-1.0, 0.0))])
+@each("ranks, scales", [((2, 2), (0.5, 0.5)), ((3, 1), (2.0, 0.7)), ((1, 4), (-1.0, 0.0))])
 def test_delta_is_the_difference_of_deltas(ranks, scales):
     t, g = expert("t", ranks[0], scales[0]), expert("g", ranks[1], scales[1])
     found = subtract(t, g)

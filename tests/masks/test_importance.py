@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.errors import Invalid
 from yosegi.masks.importance import importance, regions, share_of
 
@@ -35,7 +36,7 @@ def test_the_regions_and_their_jaccard():
     assert 1 / (1 - a) + 1 / (1 - b) - 1 == pytest.approx(1 / found.jaccard)
 
 
-@pytest.mark.parametrize(("alpha", "beta"), [(0.0, 1.0), (0.5, 0.25), (1.0, 0.0)])
+@each("alpha, beta", [(0.0, 1.0), (0.5, 0.25), (1.0, 0.0)])
 def test_a_part_of_the_shared_moves(alpha, beta):
     one, two = scores(1), scores(2)
     found = regions(one, two, 0.8, alpha, beta)
@@ -49,7 +50,7 @@ def test_a_part_of_the_shared_moves(alpha, beta):
 
 def test_what_cannot_be_ranked():
     one = scores()
-    with pytest.raises(Invalid, match="every importance is 0, as it is while B = 0"):
+    with pytest.raises(Invalid, match="Every importance is 0, as it is while B = 0"):
         importance(one, {name: torch.zeros_like(score) for name, score in one.items()})
     with pytest.raises(Invalid, match="needs scores"):
         importance(one)

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.errors import Invalid
 from yosegi.masks.random import random
 
 ENTRIES = {"a": torch.zeros(10, 30), "b": torch.zeros(40)}
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@each("share", [0.0, 0.3, 1.0])
 def test_exactly_so_many(share):
     mask = random(ENTRIES, share)
     assert sum(int(m.sum()) for m in mask.values()) == int(share * 340)

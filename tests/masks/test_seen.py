@@ -1,9 +1,9 @@
 """What the optimizer sees: packed entries take the very steps they would take among all, and nothing else moves."""
 
-import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.masks import Seen, hold
 from yosegi.optimizers.adamw import adamw
 
@@ -17,7 +17,7 @@ def start():
     return nn.Parameter(torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(1)).mT)
 
 
-@pytest.mark.parametrize("part", [None, (1, 3)])
+@each("part", [None, (1, 3)])
 def test_packed_is_held(part):
     moves = torch.rand(4, 5, 6, generator=torch.Generator().manual_seed(2)) < 0.4
     held, packed = start(), start()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.errors import Invalid
 from yosegi.masks._select import prefix, top
 
@@ -14,8 +15,8 @@ def sorted_prefix(score_J, share):
     return taken_J
 
 
-@pytest.mark.parametrize("size", [1, 2, 10, 1000, 600_000])
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999])
+@each("size", [1, 2, 10, 1000, 600_000])
+@each("share", [0.01, 0.3, 0.9, 0.999])
 def test_the_prefix_is_that_of_a_sort(size, share):
     score_J = torch.randn(size).abs() ** 3
     assert torch.equal(prefix(score_J, share), sorted_prefix(score_J, share))
@@ -29,7 +30,7 @@ def test_of_equals_the_first_are_taken():
     assert top(torch.tensor([1.0, 2, 2, 2]), 2).tolist() == [False, True, True, False]
 
 
-@pytest.mark.parametrize("size", [1e-42, 1e-30, 1.0, 1e30])
+@each("size", [1e-42, 1e-30, 1.0, 1e30])
 def test_however_large_or_small(size):
     score_J = torch.rand(500) * size
     assert torch.equal(prefix(score_J, 0.7), sorted_prefix(score_J, 0.7))
@@ -52,7 +53,7 @@ def test_among_some():
     assert torch.equal(prefix(score_J, 0.6, among_J), only.bool())
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0])
+@each("bad", [float("nan"), float("inf"), -1.0])
 def test_what_is_no_score(bad):
     score_J = torch.rand(10)
     score_J[3] = bad

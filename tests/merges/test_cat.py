@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.library.interchange import read_peft
 from yosegi.merges import merge
 from yosegi.merges.cat import cat
@@ -10,7 +11,7 @@ from yosegi.merges.cat import cat
 E, R, I, O = 3, 2, 7, 5
 
 
-@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [0.2, 0.5, 0.3], [-1.5, 0.0, 2.0]])
+@each("weights", [[1.0, 1.0, 1.0], [0.2, 0.5, 0.3], [-1.5, 0.0, 2.0]])
 def test_is_the_weighted_sum(weights):
     A, B, w = torch.randn(E, R, I).double(), torch.randn(E, O, R).double(), torch.tensor(weights).double()
     got_A, got_B = cat(A, B, w)

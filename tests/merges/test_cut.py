@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.errors import Invalid
 from yosegi.merges._cut import cut_dense, cut_factors, width
 
@@ -12,7 +13,7 @@ def best(D, rank):
     return float(S[rank:].square().sum()), float(S.square().sum())
 
 
-@pytest.mark.parametrize("rank", [1, 2, 5, 8])
+@each("rank", [1, 2, 5, 8])
 def test_factors_are_cut_as_the_dense_svd_cuts(rank):
     A, B = torch.randn(8, 11).double(), torch.randn(9, 8).double()
     cut = cut_factors(A, B, rank)
@@ -21,9 +22,9 @@ def test_factors_are_cut_as_the_dense_svd_cuts(rank):
     assert (cut.lost, cut.total) == pytest.approx(best(B @ A, rank), abs=1e-11)
 
 
-@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (300, 200), (150, 400)])
-@pytest.mark.parametrize("rank", [1, 4, 20])
-@pytest.mark.parametrize("spectrum", ["noise", "sparse", "low rank"])
+@each("shape", [(30, 20), (20, 30), (300, 200), (150, 400)])
+@each("rank", [1, 4, 20])
+@each("spectrum", ["noise", "sparse", "low rank"])
 def test_a_dense_delta_is_cut_nearly_as_well_as_can_be(shape, rank, spectrum):
     D = torch.randn(shape)
     if spectrum == "sparse":
@@ -38,7 +39,7 @@ def test_a_dense_delta_is_cut_nearly_as_well_as_can_be(shape, rank, spectrum):
     assert lost * (1 - 1e-5) - 1e-9 * total <= really <= 1.01 * lost + 1e-9 * total
 
 
-@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (7, 7)])
+@each("shape", [(6, 9), (9, 6), (7, 7)])
 def test_the_full_rank_is_the_delta_itself(shape):
     D = torch.randn(shape)
     cut = cut_dense(D, 50)

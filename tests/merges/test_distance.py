@@ -3,18 +3,19 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.merges import _distance
 from yosegi.merges._distance import apart, norm
 
 
-@pytest.mark.parametrize("shape", [(2, 9, 7), (12, 9, 7)])
+@each("shape", [(2, 9, 7), (12, 9, 7)])
 def test_norm_is_that_of_the_product(shape):
     R, O, I = shape
     A, B = torch.randn(R, I), torch.randn(O, R)
     assert norm(A, B) == pytest.approx(float((B.double() @ A.double()).norm()), rel=1e-12)
 
 
-@pytest.mark.parametrize("shift", [1.0, 1e-1, 1e-2, 1e-3, 1e-5, 0.0])
+@each("shift", [1.0, 1e-1, 1e-2, 1e-3, 1e-5, 0.0])
 def test_apart_is_that_of_the_dense_deltas(shift):
     A, B = torch.randn(6, 40), torch.randn(30, 6)
     A_R, B_R = A + shift * torch.randn(6, 40), B.clone()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid
 from yosegi.merges import _entries, merge
@@ -49,7 +50,7 @@ def test_a_trim_looks_at_all_layers_and_only_a_trim_does(make):
         assert layers._begun == passes
 
 
-@pytest.mark.parametrize(("argument", "wrong"), [("density", 0), ("drop", 1.0), ("seed", "x"), ("rank", -3)])
+@each("argument, wrong", [("density", 0), ("drop", 1.0), ("seed", "x"), ("rank", -3)])
 def test_what_cannot_be_is_refused_before_any_work(argument, wrong):
     with pytest.raises(Invalid, match=f"{argument}={wrong!r}"):
         Entries(**{argument: wrong})

@@ -103,5 +103,5 @@ def test_experts_that_are_still_zero():
 def test_what_cannot_be(make):
     with pytest.raises(UnknownName, match="Did you mean 'ties'"):
         merge([make("a")], "knots", by="tise")
-    with pytest.raises(Invalid, match="density means nothing to knots by dare"):
+    with pytest.raises(Invalid, match="knots by dare has no density"):
         merge([make("a")], "knots", by="dare", density=0.5)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi import spec
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.model import attach
@@ -32,8 +33,8 @@ def relative_error(expert, want):
     return float((lost / sum(delta.square().sum() for delta in want.values())).sqrt())
 
 
-@pytest.mark.parametrize("weights", [None, [0.2, 0.5, 0.3], [1.0, -2.0, 0.0]])
-@pytest.mark.parametrize("ranks", [(2, 2, 2), (1, 3, 2)])
+@each("weights", [None, [0.2, 0.5, 0.3], [1.0, -2.0, 0.0]])
+@each("ranks", [(2, 2, 2), (1, 3, 2)])
 def test_cat_and_wide_svd_are_the_weighted_sum(weights, ranks):
     experts = [make(name, rank, scale=0.5 + rank) for name, rank in zip("abc", ranks, strict=True)]
     want = summed(experts, weights or [1 / 3] * 3)
@@ -44,7 +45,7 @@ def test_cat_and_wide_svd_are_the_weighted_sum(weights, ranks):
         assert merged.card["relative_error"] < 1e-5
 
 
-@pytest.mark.parametrize("method", ["cat", "svd", "linear", "task_arithmetic"])
+@each("method", ["cat", "svd", "linear", "task_arithmetic"])
 def test_the_card_tells_the_error_of_the_dense_computation(method):
     experts, weights = [make("a"), make("b"), make("c")], [0.2, 0.5, 0.3]
     merged = merge(experts, method, weights)
@@ -52,7 +53,7 @@ def test_the_card_tells_the_error_of_the_dense_computation(method):
     assert merged.card["relative_error"] == pytest.approx(want, abs=1e-5)
 
 
-@pytest.mark.parametrize("rank", [1, 2, 4])
+@each("rank", [1, 2, 4])
 def test_the_error_of_svd_is_the_spectrum_that_was_cut(rank):
     experts = [make("a"), make("b"), make("c")]
     spectra = [torch.linalg.svdvals(delta) for delta in summed(experts, [1 / 3] * 3).values()]
@@ -71,7 +72,7 @@ def test_layers_that_some_lack():
     assert merged.factors["q"].rank == 4 and merged.factors["v"].rank == 5
 
 
-@pytest.mark.parametrize("method", ["cat", "svd", "linear", "task_arithmetic"])
+@each("method", ["cat", "svd", "linear", "task_arithmetic"])
 def test_the_order_of_experts_does_not_matter(method):
     experts, weights = [make("a"), make("b"), make("c")], [0.2, 0.5, 0.3]
     one = merge(experts, method, weights)
@@ -107,8 +108,8 @@ def test_a_merged_expert_answers_as_its_parents_together(llama, experts):
     torch.testing.assert_close(llama(ids).logits, want, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("experts", "arguments", "error", "message"),
+@each(
+    "experts, arguments, error, message",
     [
         (lambda: [], {}, Invalid, "nothing to merge"),
         (lambda: [make("a")], {"weights": [1, 2]}, Invalid, "1 experts need 1 weights; 2 were given"),
@@ -175,7 +176,7 @@ def test_a_method_from_outside(monkeypatch):
     assert merged.card["relative_error"] == pytest.approx(2, abs=1e-4)
 
 
-@pytest.mark.parametrize("method", ["cat", "svd", "ties"])
+@each("method", ["cat", "svd", "ties"])
 def test_weights_by_layer(method):
     """Every layer by its own weights; an expert of weight 0 is not in a layer, and no layer is merged that is not named."""
     experts = [make("a"), make("b", rank=3), make("c")]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.errors import Invalid
 from yosegi.merges import merge
 from yosegi.merges.svd import svd
@@ -16,8 +17,8 @@ def draw(O, I, weights=(0.2, -0.5, 1.3)):
     return A, B, w, sum(w[e] * B[e] @ A[e] for e in range(E))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("rank", [1, 2, 3, 6, 50])
+@each("shape", SHAPES)
+@each("rank", [1, 2, 3, 6, 50])
 def test_is_the_truncated_dense_svd(shape, rank):
     A, B, w, dense = draw(*shape)
     got_A, got_B, lost, total = svd(A, B, w, rank)
@@ -43,7 +44,7 @@ def test_the_default_rank_is_that_of_the_widest():
     assert len(svd(A, B, w)[0]) == R
 
 
-@pytest.mark.parametrize("rank", [0, -1])
+@each("rank", [0, -1])
 def test_it_needs_a_rank(rank):
     with pytest.raises(Invalid, match=f"rank={rank}"):
         svd(*draw(9, 8)[:3], rank)

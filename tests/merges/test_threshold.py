@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.merges import _threshold
 from yosegi.merges._threshold import kth_largest
 
@@ -30,7 +31,7 @@ def test_equal_entries_and_zeros():
         assert kth_largest(stream([v]), 1, (k + 0.5) / 85 if k < 85 else 1.0) == want
 
 
-@pytest.mark.parametrize(("vectors", "passes"), [(1, 2), (8, 2), (256, 3)])
+@each("vectors, passes", [(1, 2), (8, 2), (256, 3)])
 def test_a_few_passes_are_enough(vectors, passes):
     seen = 0
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from tests.objectives.test_objectives import ROWS, TOKENS, labelled
 from yosegi.core.model import attach
 from yosegi.errors import Invalid, UnknownName
-from yosegi.objectives.balance import Constraint, balance, listening, totals, unevenness
+from yosegi.objectives.balance import Constraint, balance, recorded_routing, totals, unevenness
 from yosegi.objectives.sft import sft
 from yosegi.routers.softmax import Softmax
 from yosegi.routers.uniform import Uniform
@@ -34,7 +35,7 @@ def routed(model, experts, n=4, scope="projection", targets=MLP, size=1.0):
 
 def loop(model, batch, how):
     """Σ_layers σ²/μ² (or σ²/μ), as the paper says it: sequence by sequence, token by token, expert by expert."""
-    with listening(model) as (layers, weights):
+    with recorded_routing(model) as (layers, weights):
         sft(model, batch, 1)
     total = []
     for layer in layers:
@@ -91,8 +92,8 @@ def test_nothing_to_say(llama, experts):
     torch.testing.assert_close(one, sft(llama, batch_of(llama), TOKENS), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("match", ["paper", "attract"])
-@pytest.mark.parametrize(("lbc", "expert_types"), [("cv2", [0, 0, 0, 1, 1, 1]), ("dispersion", [0, 0, 1, 1, 2, 2])])
+@each("match", ["paper", "attract"])
+@each("lbc, expert_types", [("cv2", [0, 0, 0, 1, 1, 1]), ("dispersion", [0, 0, 1, 1, 2, 2])])
 def test_the_equilibrium(match, lbc, expert_types):
     """Free logits for each type: where the constraint is at rest, ω_match / ω_mismatch is (1 - δ) / (1 + δ)."""
     torch.manual_seed(0)
@@ -234,13 +235,13 @@ def test_sequences_without_a_token_to_count_are_left_out(llama, experts):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [{"beta": -1}, {"delta": 1.5}])
+@each("wrong", [{"beta": -1}, {"delta": 1.5}])
 def test_wrong_numbers(wrong):
     with pytest.raises(Invalid):
         Constraint(**wrong)
 
 
-@pytest.mark.parametrize("wrong", ["lbc", "counted", "match", "reduce"])
+@each("wrong", ["lbc", "counted", "match", "reduce"])
 def test_wrong_names(wrong):
     with pytest.raises(UnknownName):
         Constraint(**{wrong: "attrackt"})
@@ -248,5 +249,5 @@ def test_wrong_names(wrong):
 
 def test_types_of_other_experts(llama, experts):
     routed(llama, experts)
-    with pytest.raises(Invalid, match="type of 3 experts; .* has 4"):
+    with pytest.raises(Invalid, match="expert_types has 3 types; .* has 4 experts"):
         balance(llama, batch_of(llama), TOKENS, Constraint(expert_types=[0, 1, 1]))

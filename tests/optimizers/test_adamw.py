@@ -1,10 +1,10 @@
 """AdamW against its own formula, and against memory that lies in another order."""
 
-import pytest
 import torch
 from safetensors.torch import load, save
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.expert import Factors
 from yosegi.optimizers.adamw import adamw
@@ -30,7 +30,7 @@ def step(optimizer, parameters, gradient):
     optimizer.step()
 
 
-@pytest.mark.parametrize("experts", [1, 4])
+@each("experts", [1, 4])
 def test_is_the_formula(experts):
     parameters = list(bank(experts).parameters())
     want = [p.detach().double() for p in parameters]
@@ -73,7 +73,7 @@ def through_safetensors(optimizer):
     return {"state": memory, "param_groups": state["param_groups"]}
 
 
-@pytest.mark.parametrize("experts", [1, 4])
+@each("experts", [1, 4])
 def test_a_resumed_training_ends_with_the_same_bits(experts):
     """B is a transposed view: moments that come back contiguous must not be given to the wrong entries."""
     parameters = list(bank(experts).parameters())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.errors import Invalid, UnknownName
 from yosegi.optimizers.apollo import apollo
 
@@ -34,9 +35,9 @@ def plain(W, grads, P_of, lr, scale, growth, decay, by):
     return W.float()
 
 
-@pytest.mark.parametrize("by", ["channel", "tensor"])
-@pytest.mark.parametrize("shape", [(6, 10), (10, 6)])
-@pytest.mark.parametrize("growth", [1.01, None])
+@each("by", ["channel", "tensor"])
+@each("shape", [(6, 10), (10, 6)])
+@each("growth", [1.01, None])
 def test_it_is_the_papers_algorithm(shape, by, growth):
     W, grads = nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(1))), gradients(shape, 7)
     start, seen = W.detach().clone(), []
@@ -114,8 +115,8 @@ def test_two_processes_draw_alike_and_two_weights_do_not():
     assert not torch.equal(low(0, 0), low(0, 1)) and not torch.equal(low(0, 0), low(1, 0))
 
 
-@pytest.mark.parametrize(
-    ("how", "said"),
+@each(
+    "how, said",
     [
         ({"lr": -1.0}, "neither can be negative"), ({"rank": 0}, "rank=0 has to be"), ({"update_gap": 1.5}, "update_gap=1.5"),
         ({"growth": 0.9}, "growth=0.9 would end with no steps"), ({"growth": "much"}, "growth=much"), ({"scale": "1e-1"}, "scale='1e-1' is"),
@@ -134,7 +135,7 @@ def test_names_and_shapes():
         apollo([nn.Parameter(torch.ones(2))], lr=0.1)
 
 
-@pytest.mark.parametrize("much", [1e-19, 1e-21, 1e-24, 1e-30])
+@each("much", [1e-19, 1e-21, 1e-24, 1e-30])
 def test_a_column_that_goes_dead_is_not_thrown_about(much):
     W = nn.Parameter(torch.zeros(64, 256))
     optimizer = apollo([W], lr=1e-3, rank=16)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
+from tests.conftest import each
 from yosegi.errors import Invalid, UnknownName
 from yosegi.optimizers._projection import KINDS, best_energy
 from yosegi.optimizers.galore import GaLore, galore
@@ -82,7 +83,7 @@ def reference(kind, scale):
     return ps
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_is_the_papers_algorithm(kind):
     ps = weights()
     train(ps, galore(groups(ps), **HYPER, projection=kind, scale=0.5))
@@ -105,8 +106,8 @@ def test_at_full_rank_it_is_adam_in_a_turned_basis():
     assert (W - plain).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("inner", ["adamw", "sgd", "adafactor", "rmsprop", torch.optim.Adagrad])
-@pytest.mark.parametrize("at", [1, 4, 6])
+@each("inner", ["adamw", "sgd", "adafactor", "rmsprop", torch.optim.Adagrad])
+@each("at", [1, 4, 6])
 def test_a_resumed_training_ends_with_the_same_bits(inner, at):
     how = {"lr": 0.05, "rank": 3, "update_gap": 4, "inner": inner, "refresh": "subspace", "weight_decay": 0.1}
     if inner == "sgd":
@@ -161,8 +162,8 @@ def test_nothing_is_full_rank_unless_it_is_said():
     assert [("left" in m or "right" in m) for m in optimizer.state_dict()["state"].values()] == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    ("how", "says"),
+@each(
+    "how, says",
     [
         ({"projection": "stdd"}, "No projection is called 'stdd'. Did you mean 'std'"),
         ({"refresh": "sdv"}, "Did you mean 'svd'"),
@@ -230,7 +231,7 @@ def test_micro_batches_make_the_same_step():
     assert same(ps, qs)
 
 
-@pytest.mark.parametrize("inner", ["adamw", "sgd"])
+@each("inner", ["adamw", "sgd"])
 def test_layer_by_layer_is_the_same_and_leaves_no_gradients(inner):
     how = {**HYPER, "inner": inner, "rotate_state": True}
     if inner == "sgd":

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.optimizers._projection import KINDS, REFRESHES, Projection, best_energy, energy, find, sides
 
 TALL, WIDE, SQUARE = (12, 7), (7, 12), (9, 9)
@@ -19,8 +20,8 @@ def truncated(G, rank):
     return (U[..., :rank] * S[..., None, :rank]) @ V[..., :rank, :]
 
 
-@pytest.mark.parametrize(
-    ("kind", "shape", "low"),
+@each(
+    "kind, shape, low",
     [
         ("std", TALL, (12, 3)), ("std", WIDE, (3, 12)), ("std", SQUARE, (9, 3)),
         ("reverse_std", TALL, (3, 7)), ("reverse_std", WIDE, (7, 3)), ("reverse_std", SQUARE, (3, 9)),
@@ -34,11 +35,9 @@ def test_which_side_is_reduced(kind, shape, low):
     assert sides(kind, *shape) == (low[0] == 3, low[1] == 3)
 
 
-@pytest.mark.parametrize("shape", [TALL, WIDE, SQUARE])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "rank", [1, 3, 7, 50]
-)  # reverse_std of a wide matrix at full rank is where the reference crashes
+@each("shape", [TALL, WIDE, SQUARE])
+@each("kind", KINDS)
+@each("rank", [1, 3, 7, 50])  # reverse_std of a wide matrix at full rank is where the reference crashes
 def test_there_and_back_is_the_best_approximation_of_that_rank(kind, shape, rank):
     G = gradient(shape)
     found = find(G, rank, kind)
@@ -48,8 +47,8 @@ def test_there_and_back_is_the_best_approximation_of_that_rank(kind, shape, rank
         torch.testing.assert_close(side.mT @ side, torch.eye(side.shape[-1]), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [TALL, WIDE])
-@pytest.mark.parametrize("kind", KINDS)
+@each("shape", [TALL, WIDE])
+@each("kind", KINDS)
 def test_iteration_ends_where_the_svd_is(kind, shape):
     G = gradient(shape)
     found = find(G, 3, kind, "subspace", steps=20)
@@ -68,7 +67,7 @@ def test_a_step_from_where_it_was_gets_closer_and_costs_no_svd(monkeypatch):
     assert shares == sorted(shares) and shares[0] < 0.5 * best and 0.99 * best < shares[-1] <= best + 1e-6
 
 
-@pytest.mark.parametrize("refresh", REFRESHES)
+@each("refresh", REFRESHES)
 def test_a_direction_keeps_its_sign(refresh):
     G = gradient(WIDE)
     before = find(G, 3)
@@ -77,8 +76,8 @@ def test_a_direction_keeps_its_sign(refresh):
         assert bool(((after.left_MR * before.left_MR).sum(0) >= 0).all())
 
 
-@pytest.mark.parametrize("refresh", REFRESHES)
-@pytest.mark.parametrize("kind", KINDS)
+@each("refresh", REFRESHES)
+@each("kind", KINDS)
 def test_a_stack_is_its_matrices(refresh, kind):
     G = torch.stack([gradient(WIDE) for _ in range(3)])
     found = find(G, 3, kind, refresh, steps=20)
@@ -87,8 +86,8 @@ def test_a_stack_is_its_matrices(refresh, kind):
         torch.testing.assert_close(found.lift(found.project(G))[e], one.lift(one.project(G[e])), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(2, *TALL), TALL, WIDE])
-@pytest.mark.parametrize("kind", KINDS)
+@each("shape", [(2, *TALL), TALL, WIDE])
+@each("kind", KINDS)
 def test_adding_in_one_pass(shape, kind):
     G, W = torch.randn(shape), torch.randn(shape)
     found = find(G, 3, kind)
@@ -117,7 +116,7 @@ def test_squares_turn_as_the_squares_of_independent_numbers_do():
     torch.testing.assert_close(new.turned(old, variance, squares=True), seen, rtol=0.02, atol=0.005)
 
 
-@pytest.mark.parametrize("refresh", REFRESHES)
+@each("refresh", REFRESHES)
 def test_a_gradient_of_zeros_has_directions_too(refresh):
     G = torch.zeros(5, 8)
     found = find(G, 3, refresh=refresh)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.library.similarity import similarity
@@ -43,7 +44,7 @@ def true_labels(found):
     return [int(name.split()[1].split(".")[0]) for name in found["experts"]]
 
 
-@pytest.mark.parametrize("space", ["factors", "delta"])
+@each("space", ["factors", "delta"])
 def test_planted_groups_are_found_and_numbered_by_size(space):
     experts = planted([3, 7, 5])
     found = by_cluster(data_of(experts), experts, 3, space=space)
@@ -163,7 +164,7 @@ def test_a_task_has_one_expert():
         by_cluster(data, [*experts, twin], 2)
 
 
-@pytest.mark.parametrize("k", [0, 6])
+@each("k", [0, 6])
 def test_too_many_clusters_are_told_what_is_possible(k):
     experts = planted([3, 2])
     for call in (lambda: by_cluster(data_of(experts), experts, k), lambda: sweep(experts, [2, k])):

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from tests.conftest import each
 from yosegi import files, tasks
 from yosegi.errors import Corrupt, Invalid, NoData
 from yosegi.partitions import by_system as room
@@ -42,8 +43,8 @@ def data(*sizes):
     return {f"t{t}": [Example(str(n), f"t{t} q{n}", f"a{n}") for n in range(size)] for t, size in enumerate(sizes)}
 
 
-@pytest.mark.parametrize(
-    ("votes", "k", "system", "how"),
+@each(
+    "votes, k, system, how",
     [
         ([0], 2, 0, "unanimous"),
         ([0, 0, 1], 2, 0, "majority"),
@@ -126,8 +127,8 @@ def test_more_systems_with_names_of_their_own():
     }
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
+@each(
+    "arguments, says",
     [
         ({"k": 1}, "2 to 9 systems"),
         ({"systems": [System("a", "x")]}, "at least two"),

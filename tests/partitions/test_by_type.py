@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import each
 from yosegi.errors import Invalid
 from yosegi.partitions.by_type import by_type, number, rule
 from yosegi.tasks import Example
@@ -44,8 +45,8 @@ def test_the_first_that_speaks():
     assert everything.evidence["summary"]["empty"] == ["task"]
 
 
-@pytest.mark.parametrize(
-    ("text", "holds"),
+@each(
+    "text, holds",
     [
         ("t: level == Level 2", {2}),
         ("t: level != 2", {1, 3, 4, 5}),
@@ -62,14 +63,12 @@ def test_operators(text, holds):
     assert {int(id[1:]) for id in found.get("t", [])} == holds
 
 
-@pytest.mark.parametrize(
-    ("said", "value"), [("Level 2", 2), ("-1.5", -1.5), (3, 3), (True, None), ("Level ?", None), (None, None)]
-)
+@each("said, value", [("Level 2", 2), ("-1.5", -1.5), (3, 3), (True, None), ("Level ?", None), (None, None)])
 def test_numbers(said, value):
     assert number(said) == value
 
 
-@pytest.mark.parametrize("text", ["", "easy: level", "easy: level ~ 2", "easy: level <= few", "a b"])
+@each("text", ["", "easy: level", "easy: level ~ 2", "easy: level <= few", "a b"])
 def test_what_is_not_a_rule(text):
     with pytest.raises(Invalid):
         rule(text)
@@ -80,13 +79,13 @@ def test_nobody_is_left_without_a_type():
         by_type(DATA, rules=["easy: level <= 2", "hard: level > 2"])
 
 
-@pytest.mark.parametrize("place", ["maths", ("qa", "q3"), ("maths", "m1")])
+@each("place", ["maths", ("qa", "q3"), ("maths", "m1")])
 def test_labels_of_what_is_not_there(place):
     with pytest.raises(Invalid, match="does not have"):
         by_type(DATA, {"math": "a", "qa": "b", place: "c"})
 
 
-@pytest.mark.parametrize(
+@each(
     "text, said, holds",
     [
         ("a: task == gsm8k", "gsm8k", True), ("a: task == gsm8k", "gsm8k/ja", False), ("a: task != gsm8k", "gsm8k/ja", True),
@@ -98,8 +97,8 @@ def test_names_with_numbers_in_them_are_names(text, said, holds):
     assert rule(text).holds(said) is holds
 
 
-@pytest.mark.parametrize(
-    ("said", "value"),
+@each(
+    "said, value",
     [("1,000", 1000), ("Level-2", 2), ("grade-3", 3), ("10-20", 20), ("-3", -3), ("from -3", -3), ("1,2", 2)],
 )
 def test_thousands_and_hyphens(said, value):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid
 from yosegi.partitions._embedding import cosines
@@ -42,14 +43,14 @@ def authors(experts, sparsity, components, algorithm="randomized"):
     return torch.from_numpy(U_TC @ U_TC.T)
 
 
-@pytest.mark.parametrize("sparsity", [0.2, 0.5, 0.8])
+@each("sparsity", [0.2, 0.5, 0.8])
 def test_it_is_the_authors_embedding(sparsity):
     """Four ways are four large singular values: there the randomised SVD has converged."""
     experts = planted(4, 6, noise=0.3)
     torch.testing.assert_close(cosines(experts, sparsity, 4), authors(experts, sparsity, 4), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("components", [1, 7, 23])
+@each("components", [1, 7, 23])
 def test_it_is_the_exact_svd_where_the_randomised_one_wanders(components):
     """Beyond the planted ways the spectrum is flat. ARPACK is exact there, and so are we."""
     experts = planted(4, 6)
@@ -65,7 +66,7 @@ def test_as_many_components_as_experts_truncate_nothing():
     assert (cosines(experts, 0.5, 5) - whole).abs().max() > 1e-3, "five truncate"
 
 
-@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-12), (torch.bfloat16, 1e-6)])
+@each("dtype, within", [(torch.float64, 1e-12), (torch.bfloat16, 1e-6)])
 def test_nothing_silenced_and_nothing_cut_is_the_plain_cosine(dtype, within):
     experts = planted(2, 4, dtype=dtype)
     X_TP = matrix(experts)

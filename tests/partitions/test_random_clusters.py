@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import each
 from yosegi.errors import Invalid
 from yosegi.partitions.random_clusters import random_clusters
 
@@ -23,7 +24,7 @@ def test_the_seed_decides_and_the_order_of_the_data_does_not():
     assert sum(found.tasks.values(), ()) != tuple(sorted(DATA)), "it is shuffled"
 
 
-@pytest.mark.parametrize("k", [0, 12])
+@each("k", [0, 12])
 def test_what_is_possible_is_said(k):
     with pytest.raises(Invalid, match=rf"k={k}: 11 tasks can be 1 to 11 groups"):
         random_clusters(DATA, k)

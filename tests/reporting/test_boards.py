@@ -89,3 +89,8 @@ def test_seeds_become_a_mean_and_a_spread(found):
     assert cell.value == pytest.approx(0.5) and cell.spread == pytest.approx(0.1)
     assert cell.axis.bar == (40, 20) and cell.axis.seeds == (40, 50, 60) and board.has_seeds
     assert [m.value for m in cell.rows] == [0.4, 0.5, 0.6]
+
+
+def test_where_all_have_the_same_none_is_the_best(found):
+    board = boards(found(one("base", "a", 0.5), one("x", "a", 0.5), one("x", "b", 0.5)))[0]
+    assert [[score.best for score in line.scores] for line in board.lines] == [[False, False], [False, True]]

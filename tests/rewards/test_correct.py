@@ -1,7 +1,6 @@
 """The task decides."""
 
-import pytest
-
+from tests.conftest import each
 from yosegi.rewards.correct import correct
 from yosegi.tasks import Example, Score
 
@@ -9,6 +8,6 @@ Q = Example("1", "q", "42", ("42",))
 GOOD = "<reasoning>\n6*7=42\n</reasoning>\n<answer>\n42\n</answer>\n"
 
 
-@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+@each("value", [0.0, 0.5, 1.0])
 def test_it_is_the_score(value):
     assert correct(Q, GOOD, Score(value, "42")) == value

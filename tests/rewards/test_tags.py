@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import each
 from yosegi.rewards.tags import tags
 from yosegi.tasks import Example, Score
 
@@ -9,7 +10,7 @@ Q = Example("1", "q", "42", ("42",))
 GOOD = "<reasoning>\n6*7=42\n</reasoning>\n<answer>\n42\n</answer>\n"
 
 
-@pytest.mark.parametrize(("text", "want"), [
+@each("text, want", [
     (GOOD, 1), ("<reasoning>x</reasoning>", 0.5), ("<answer>", 0.25), ("<answer><answer>", 0), (GOOD + "x" * 10, 0.98),
     (GOOD + "x" * 900, 0), ("", 0),
 ])  # fmt: skip

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -33,7 +34,7 @@ def top_direction(f):
     return torch.linalg.svd(f.B_OR.double() @ f.A_RI.double()).Vh[0]
 
 
-@pytest.mark.parametrize("ranks", [(R,) * E, (1, 4, 2, 8), (10, 12, 1, 1)])
+@each("ranks", [(R,) * E, (1, 4, 2, 8), (10, 12, 1, 1)])
 def test_the_prototype_is_the_top_right_singular_vector(ranks):
     experts = given(ranks)
     router = bound(experts)
@@ -68,7 +69,7 @@ def test_nor_on_the_sign_of_a_factor_or_the_size_of_the_delta():
     torch.testing.assert_close(bound(experts)(x, Context()), bound(flipped)(x, Context()), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("small", [1e-3, 1e-6, 0.0])
+@each("small", [1e-3, 1e-6, 0.0])
 def test_a_nearly_rank_deficient_expert(small):
     A = torch.randn(R, I)
     A[1] = A[0] + small * torch.randn(I)
@@ -81,8 +82,8 @@ def test_a_nearly_rank_deficient_expert(small):
     )
 
 
-@pytest.mark.parametrize("top_k", [1, 2, 3, 4, 9])
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
+@each("top_k", [1, 2, 3, 4, 9])
+@each("temperature", [0.3, 1.0, 5.0])
 def test_is_the_loop_over_tokens(top_k, temperature):
     experts, x = given(), torch.randn(2, 5, I)
     w = bound(experts, top_k=top_k, temperature=temperature)(x, Context())
@@ -106,7 +107,7 @@ def test_temperature_spreads_and_sharpens():
     assert 0.25 < largest(100) < 0.27 < largest(1) < 0.99 < largest(0.001)
 
 
-@pytest.mark.parametrize("top_k", [1, 3, 4])
+@each("top_k", [1, 3, 4])
 def test_an_absent_expert_is_never_chosen(top_k):
     ranks, x = (R, None, R, None), 100 * torch.randn(2, 50, I)
     w = bound(given(ranks), top_k=top_k)(x, Context())
@@ -115,7 +116,7 @@ def test_an_absent_expert_is_never_chosen(top_k):
     assert int((w > 0).sum(-1).max()) == min(top_k, 2)
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
+@each("mix", [outputs, factors])
 def test_in_a_layer(mix):
     experts, x = given(), torch.randn(2, 5, I)
     layer = ExpertLinear(nn.Linear(I, O), bank_of(experts), Arrow(top_k=2), mix)
@@ -151,7 +152,7 @@ def test_it_reads_the_delta_from_the_origin_and_not_the_raw_factors():
     assert (raw @ router.prototype_EI[0]).abs() < 0.99
 
 
-@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": -1}, {"temperature": 0.0}, {"temperature": -1.0}])
+@each("options", [{"top_k": 0}, {"top_k": -1}, {"temperature": 0.0}, {"temperature": -1.0}])
 def test_what_cannot_be(options):
     with pytest.raises(Invalid, match="top_k >= 1 and temperature > 0"):
         Arrow(**options)

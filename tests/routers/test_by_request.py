@@ -43,5 +43,5 @@ def test_each_sequence_is_answered_as_if_alone(bank, mix):
 def test_it_has_to_hear_the_request(bank):
     router = ByRequest()
     router.bind(bank)
-    with pytest.raises(Invalid, match="by_request needs to hear which expert"):
+    with pytest.raises(Invalid, match="by_request needs the expert of each"):
         router(torch.zeros(1, 1, I), Context(task_B=torch.tensor([0])))

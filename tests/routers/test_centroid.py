@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -22,12 +23,13 @@ def bound(present=(1,) * E, **options):
     return router
 
 
-@pytest.mark.parametrize("top_k", [None, 1, 2, 9])
-@pytest.mark.parametrize("temperature", [None, 0.1, 1.0])
-@pytest.mark.parametrize("present", [(1, 1, 1, 1), (0, 1, 0, 1)])
-def test_is_the_loop_over_tokens(present, temperature, top_k):
+@each("top_k", [None, 1, 2, 9])
+@each("temperature", [None, 0.1, 1.0])
+@each("present", [(1, 1, 1, 1), (0, 1, 0, 1)])
+@each("input_norm", ["id", "unit"])
+def test_is_the_loop_over_tokens(present, temperature, top_k, input_norm):
     router, mean, x = (
-        bound(present, top_k=top_k, temperature=temperature),
+        bound(present, top_k=top_k, temperature=temperature, input_norm=input_norm),
         3 * torch.randn(E, I),
         torch.randn(2, 5, I),
     )
@@ -37,7 +39,8 @@ def test_is_the_loop_over_tokens(present, temperature, top_k):
     for b in range(2):
         for t in range(5):
             score = {
-                e: float(x[b, t] @ mean[e] / x[b, t].norm() / mean[e].norm()) / (temperature or math.sqrt(I))
+                e: float(x[b, t] @ mean[e] / (x[b, t].norm() if input_norm == "unit" else 1) / mean[e].norm())
+                / (temperature or math.sqrt(I))
                 for e in range(E)
                 if present[e]
             }
@@ -47,18 +50,21 @@ def test_is_the_loop_over_tokens(present, temperature, top_k):
             assert w[b, t, 0].tolist() == pytest.approx(want, abs=1e-5)
 
 
-def test_the_default_temperature_is_nearly_even_and_a_small_one_chooses():
+def test_with_unit_inputs_the_default_temperature_is_nearly_even_and_a_small_one_chooses():
     x, mean = torch.randn(1, 30, I), torch.randn(E, I)
-    found = {}
-    for temperature in (None, 0.01):
-        router = bound(temperature=temperature)
+    largest = {}
+    for norm, temperature in (("unit", None), ("unit", 0.01), ("id", None)):
+        router = bound(temperature=temperature, input_norm=norm)
         router.fit(mean)
-        found[temperature] = router(x, Context()).amax(-1).mean()
-    assert found[None] < 0.3 and found[0.01] > 0.9
+        largest[norm, temperature] = router(x, Context()).amax(-1).mean()
+    assert largest["unit", None] < 0.3 and largest["unit", 0.01] > 0.9
+    assert largest["unit", None] < largest["id", None] < largest["unit", 0.01]
+    with pytest.raises(UnknownName, match="input_norm of centroid"):
+        bound(input_norm="none")
 
 
-@pytest.mark.parametrize("over", ["last", "mean"])
-@pytest.mark.parametrize("side", ["left", "right"])
+@each("over", ["last", "mean"])
+@each("side", ["left", "right"])
 def test_padding_on_either_side_is_not_read(over, side):
     router, lengths = bound(over=over), (3, 6, 1)
     rows = [torch.randn(n, I) for n in lengths]
@@ -80,7 +86,7 @@ def test_prototypes_are_unit():
 
 
 def test_a_size_means_nothing():
-    router, x, mean = bound(), torch.randn(2, 5, I), torch.randn(E, I)
+    router, x, mean = bound(input_norm="unit"), torch.randn(2, 5, I), torch.randn(E, I)
     router.fit(mean)
     w = router(x, Context())
     router.fit(mean * torch.tensor([1.0, 9, 0.1, 3])[:, None])

@@ -33,7 +33,7 @@ def test_every_task_has_someone(router):
 
 
 def test_it_has_to_hear_the_task(router):
-    with pytest.raises(Invalid, match="oracle needs to hear the task"):
+    with pytest.raises(Invalid, match="oracle needs the task"):
         router(torch.zeros(1, 1, I), Context(expert_B=torch.tensor([0])))
 
 

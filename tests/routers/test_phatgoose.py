@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -34,8 +35,8 @@ def standard(v):
     return (v - v.mean()) / (v.var(unbiased=False) + 1e-5).sqrt()
 
 
-@pytest.mark.parametrize("top_k", [1, 2, 9])
-@pytest.mark.parametrize("ranks", [(2, 2, 2, 2), (1, None, 3, None)])
+@each("top_k", [1, 2, 9])
+@each("ranks", [(2, 2, 2, 2), (1, None, 3, None)])
 def test_routing_is_the_loop_over_tokens(ranks, top_k):
     router, gate, x = Phatgoose(top_k), torch.randn(E, I), 3 * torch.randn(2, 5, I) + 1
     router.bind(bank_of(ranks))
@@ -51,8 +52,8 @@ def test_routing_is_the_loop_over_tokens(ranks, top_k):
             assert w[b, t, 0].tolist() == pytest.approx(want, abs=1e-5)
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
-@pytest.mark.parametrize("runs", [False, True])
+@each("mix", [outputs, factors])
+@each("runs", [False, True])
 def test_while_it_learns_a_sequence_hears_its_expert_through_its_gate(mix, runs):
     asked = torch.tensor([1, 1, 3, 3])
     context = Context(expert_B=asked, run_K=asked[::2] if runs else None)
@@ -87,7 +88,7 @@ def test_it_has_to_hear_whose_gate_learns():
     router = Phatgoose()
     router.bind(bank_of())
     router.begin()
-    with pytest.raises(Invalid, match="which expert each sequence asks for while it learns"):
+    with pytest.raises(Invalid, match="needs the expert of each sequence while it is trained"):
         router(torch.randn(2, 3, I), Context())
 
 

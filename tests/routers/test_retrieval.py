@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -29,9 +30,9 @@ def ask(router, features):
     return router(torch.randn(len(features), 3, I), Context(features_BF=features))[:, 0, 0]
 
 
-@pytest.mark.parametrize("top_k", [1, 2, 9])
-@pytest.mark.parametrize("temperature", [0.05, 1.0])
-@pytest.mark.parametrize("absent", [(), (1,)])
+@each("top_k", [1, 2, 9])
+@each("temperature", [0.05, 1.0])
+@each("absent", [(), (1,)])
 def test_is_the_loop_over_experts(absent, temperature, top_k):
     router, known, x = bound(absent, top_k=top_k, temperature=temperature), torch.randn(8, F), torch.randn(7, F)
     router.fit(known, TASKS)
@@ -70,10 +71,10 @@ def test_all_layers_share_what_was_learnt(llama, experts):
 
 def test_what_cannot_be():
     router = bound()
-    with pytest.raises(Invalid, match=r"no prompts for expert 'c', which learnt \['food'\]"):
+    with pytest.raises(Invalid, match=r"no prompts for expert 'c', trained on \['food'\]"):
         router.fit(torch.randn(2, F), ["math", "law"])
     router.fit(torch.randn(8, F), TASKS)
-    with pytest.raises(Invalid, match="needs to hear the features"):
+    with pytest.raises(Invalid, match="needs the features"):
         router(torch.randn(1, 2, I), Context())
     for options in ({"top_k": 0}, {"temperature": 0.0}):
         with pytest.raises(Invalid, match="top_k >= 1 and temperature > 0"):

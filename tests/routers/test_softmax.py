@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from tests.routers.test_uniform import make
 from yosegi.core.context import Context
 from yosegi.errors import Invalid, UnknownName
@@ -21,7 +22,14 @@ def test_it_begins_even():
     torch.testing.assert_close(w, torch.tensor([0.5, 0, 0.5]).expand_as(w))
 
 
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_it_may_begin_at_random_as_the_authors_do():
+    row_EI = bound(start="random").row_EI
+    assert row_EI.abs().max() <= row_EI.shape[1] ** -0.5 and row_EI.std() > 0.1
+    with pytest.raises(UnknownName, match="start of softmax"):
+        bound(start="one")
+
+
+@each("temperature", [0.5, 2.0])
 def test_token_by_token(temperature):
     router, x = bound(temperature=temperature), torch.randn(2, 5, 6)
     with torch.no_grad():
@@ -40,7 +48,7 @@ def test_the_best_share_w():
     assert bound(top_k=9)(x, Context()).shape == (2, 5, 1, 3)
 
 
-@pytest.mark.parametrize("wrong", [{"top_k": 0}, {"temperature": 0.0}])
+@each("wrong", [{"top_k": 0}, {"temperature": 0.0}])
 def test_wrong_arguments(wrong):
     with pytest.raises(Invalid):
         Softmax(**wrong)

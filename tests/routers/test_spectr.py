@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -39,9 +40,9 @@ def score(f, x, weighted):
     return float((V[:rank] @ x.double()).norm()) / rank**0.5
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("top_k", [1, 2, 4, 9])
-@pytest.mark.parametrize("ranks", [(R,) * 5, (1, 4, 2, 8, 3), (3, None, 1, None, 2)])
+@each("weighted", [False, True])
+@each("top_k", [1, 2, 4, 9])
+@each("ranks", [(R,) * 5, (1, 4, 2, 8, 3), (3, None, 1, None, 2)])
 def test_is_the_loop_over_tokens(ranks, top_k, weighted):
     experts, x = given(ranks), torch.randn(2, 6, I)
     w = bound(experts, top_k=top_k, weighted=weighted)(x, Context())
@@ -89,7 +90,7 @@ def test_it_does_not_depend_on_how_a_delta_is_factored():
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
+@each("mix", [outputs, factors])
 def test_in_a_layer(mix):
     experts, x = given((R,) * 4), torch.randn(2, 5, I)
     layer = ExpertLinear(nn.Linear(I, O), bank_of(experts), Spectr(top_k=2), mix)

@@ -1,8 +1,8 @@
 """Singular values and directions, held against the SVD of each dense delta in fp64."""
 
-import pytest
 import torch
 
+from tests.conftest import each
 from yosegi.routers._spectra import by_gram, by_qr, spectra
 
 E, R, I, O = 6, 5, 40, 30
@@ -102,8 +102,8 @@ def degrees(v_EI, w_EI):
     return torch.rad2deg(2 * torch.asin((off_E / 2).clamp(max=1)))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-@pytest.mark.parametrize("seed", range(3))
+@each("case", CASES)
+@each("seed", range(3))
 def test_it_is_the_svd_of_the_dense_delta(case, seed):
     torch.manual_seed(seed)
     A_ERI, B_EOR = case()

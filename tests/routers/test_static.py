@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.conftest import each
 from tests.routers.test_uniform import make
 from yosegi.core.context import Context
 from yosegi.errors import Invalid, UnknownName
@@ -16,7 +17,7 @@ def weights(router, present=(1, 1, 0, 1)):
     return router(X, Context())
 
 
-@pytest.mark.parametrize("constraint", ["softmax", "free", "sigmoid", "nonneg"])
+@each("constraint", ["softmax", "free", "sigmoid", "nonneg"])
 def test_it_begins_even_and_the_absent_are_not_counted(constraint):
     w = weights(Static(constraint))
     assert w.shape == (1, 4)
@@ -28,12 +29,12 @@ def test_a_lone_expert_is_heard():
     assert weights(Static("sigmoid"), [1]).item() == pytest.approx(0.95)
 
 
-@pytest.mark.parametrize("constraint", ["free", "nonneg"])
+@each("constraint", ["free", "nonneg"])
 def test_all_may_begin_fully_heard(constraint):
     torch.testing.assert_close(weights(Static(constraint, "one"))[0], torch.tensor([1.0, 1, 0, 1]))
 
 
-@pytest.mark.parametrize(("constraint", "low", "high", "total"), [
+@each("constraint, low, high, total", [
     ("softmax", 0, 1, 1), ("free", -9, 9, None), ("sigmoid", 0, 1, None), ("nonneg", 0, 9, None)
 ])  # fmt: skip
 def test_what_it_may_become(constraint, low, high, total):
@@ -66,13 +67,13 @@ def test_what_it_learnt_stays_when_it_is_attached_again():
     assert torch.equal(router(X, Context()), before)
 
 
-@pytest.mark.parametrize("wrong", [{"constraint": "soft"}, {"start": "zero"}])
+@each("wrong", [{"constraint": "soft"}, {"start": "zero"}])
 def test_unknown_names(wrong):
     with pytest.raises(UnknownName):
         Static(**wrong)
 
 
-@pytest.mark.parametrize("pair", [("softmax", "one"), ("sigmoid", "one"), ("free", "random")])
+@each("pair", [("softmax", "one"), ("sigmoid", "one"), ("free", "random")])
 def test_starts_that_cannot_be(pair):
     with pytest.raises(Invalid, match="cannot start at"):
         Static(*pair)

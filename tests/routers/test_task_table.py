@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Expert, Factors
@@ -27,7 +28,7 @@ def bank(tasks=TASKS):
     return Bank("abc", [tasks] * E, given, (O, I))
 
 
-@pytest.mark.parametrize("heads", [1, 2, 4])
+@each("heads", [1, 2, 4])
 def test_it_is_poly_and_mhr(heads):
     """Σ_s w_s A_s and Σ_s w_s B_s, slice by slice of the input and the output, then an ordinary expert."""
     model = nn.ModuleDict({"q": nn.Linear(I, O)})
@@ -107,5 +108,5 @@ def test_errors():
         TaskTable(heads=0)
     router = TaskTable()
     router.bind(bank())
-    with pytest.raises(Invalid, match="needs to hear the task"):
+    with pytest.raises(Invalid, match="needs the task"):
         router(torch.randn(1, 2, I), Context())

@@ -1,9 +1,9 @@
 """Everyone who is there, equally loud."""
 
-import pytest
 import torch
 from torch import nn
 
+from tests.conftest import each
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Factors
@@ -19,7 +19,7 @@ def make(present):
     return Bank([str(e) for e in range(len(present))], [()] * len(present), given, (O, I))
 
 
-@pytest.mark.parametrize("present", [[1], [1, 1, 1], [1, 0, 1, 0], [0, 1]])
+@each("present", [[1], [1, 1, 1], [1, 0, 1, 0], [0, 1]])
 def test_shared_among_those_that_have_the_layer(present):
     router = Uniform()
     router.bind(make(present))
@@ -28,7 +28,7 @@ def test_shared_among_those_that_have_the_layer(present):
     torch.testing.assert_close(w[0], torch.tensor(present) / sum(present))
 
 
-@pytest.mark.parametrize("mix", [outputs, factors])
+@each("mix", [outputs, factors])
 def test_is_the_average(mix):
     bank = make([1, 0, 1])
     layer = ExpertLinear(nn.Linear(I, O), bank, Uniform(), mix)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import each
 from yosegi import sandbox
 from yosegi.errors import Invalid
 from yosegi.sandbox import Job, Limits, Outcome, Sandbox, jail
@@ -237,7 +238,7 @@ def test_a_forged_answer_is_not_believed(attack, forged):
     assert outcome.value in (None, 1), outcome
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",

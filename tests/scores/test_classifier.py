@@ -85,6 +85,16 @@ def test_what_is_no_classifier(make, tmp_path):
         Classifier(str(tmp_path / "empty"))
 
 
+def test_a_head_that_is_missing_is_not_made_up(make, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder, _, _ = make()
+    file = tmp_path / "bert" / "model.safetensors"
+    save_file({name: value for name, value in load_file(file).items() if "classifier" not in name}, file)
+    with pytest.raises(Corrupt, match="its weights lack classifier.bias, classifier.weight"):
+        Classifier(folder)
+
+
 def test_pickled_weights_are_never_read(make, tmp_path):
     folder, model, _ = make()
     (tmp_path / "bert" / "model.safetensors").unlink()

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tests.conftest import each
 from yosegi.errors import Corrupt, Invalid
 from yosegi.scores.keywords import Keywords
 
@@ -16,8 +17,8 @@ def test_the_longest_word_of_a_place_counts_once():
     assert score.of(["鉄道事業法" + "あ" * 5]) == [100.0]
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
+@each(
+    "text, found",
     [
         ("rail", 1), ("RAIL!", 1), ("ｒａｉｌ", 1), ("trail", 0), ("rails", 0), ("rail2", 0), ("鉄道railとrail", 2),
         ("mono-rail", 1), ("a rail.", 1),

@@ -1,5 +1,6 @@
 import pytest
 
+from tests.conftest import each
 from yosegi import tasks
 from yosegi.bases import house
 from yosegi.errors import Invalid, NoData, UnknownName
@@ -40,7 +41,7 @@ def test_documents_are_the_whole_texts(data):
     )
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "一行。\n" * 300,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import each
 from yosegi import tasks
 from yosegi.errors import Invalid, UnknownName
 from yosegi.tasks.readers.skills import COMPOSITIONS, SKILLS, TABLES
@@ -14,7 +15,7 @@ def test_there_are_twenty_skills_and_a_dozen_compositions():
     assert len(set(Skills.parts())) == len(TABLES) + len(SKILLS) + len(COMPOSITIONS)
 
 
-@pytest.mark.parametrize("part", Skills.parts())
+@each("part", Skills.parts())
 def test_contract(part):
     task = tasks.load(f"skills/{part}")
     assert task.name == f"skills/{part}"
@@ -28,7 +29,7 @@ def test_contract(part):
         assert (silent.value, silent.parsed) == (0.0, False)
 
 
-@pytest.mark.parametrize("part", sorted(SKILLS) + ["reverse+upper", "chain+wp_ja"])
+@each("part", sorted(SKILLS) + ["reverse+upper", "chain+wp_ja"])
 def test_splits_share_no_prompt(part):
     splits = {split: Skills(part).examples(split) for split in SIZES}
     prompts = [example.prompt for examples in splits.values() for example in examples]
@@ -37,14 +38,14 @@ def test_splits_share_no_prompt(part):
         assert len(examples) == SIZES[split] or split == "rl" and len(examples) > SIZES[split] / 2
 
 
-@pytest.mark.parametrize("part", TABLES)
+@each("part", TABLES)
 def test_a_table_is_whole_in_every_split(part):
     tables = [[(e.prompt, e.target) for e in Skills(part).examples(split)] for split in SIZES]
     assert all(table == list(TABLES[part].items()) for table in tables)
 
 
-@pytest.mark.parametrize(
-    ("part", "prediction", "value", "answer"),
+@each(
+    "part, prediction, value, answer",
     [
         ("chain", "1+1=2,2*{}={}", 1.0, "{}"),  # the steps may be wrong, the answer counts
         ("wp_ja", "{}", 1.0, "{}"),
@@ -60,8 +61,8 @@ def test_what_is_read_as_the_answer(part, prediction, value, answer):
     assert (score.value, score.answer) == (value, answer and answer.format(gold))
 
 
-@pytest.mark.parametrize(
-    ("part", "prompt", "target"),
+@each(
+    "part, prompt, target",
     [
         ("janum", "42を読む:", "四十二"),
         ("janum", "10を読む:", "十"),

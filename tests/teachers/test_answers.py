@@ -1,7 +1,6 @@
 """What is asked, and how free text becomes a vote or none."""
 
-import pytest
-
+from tests.conftest import each
 from yosegi.tasks import Example
 from yosegi.teachers import Question, System, scale
 from yosegi.teachers._answers import chat, read
@@ -35,8 +34,8 @@ def test_what_is_asked_can_be_answered_in_that_form():
         assert read(f'{{"system": {k}, "because": "x"}}', k).system == k - 1
 
 
-@pytest.mark.parametrize(
-    ("raw", "system", "rationale"),
+@each(
+    "raw, system, rationale",
     [
         ('{"system": 1, "because": "recalled"}', 0, "recalled"),
         ('  {"system": 2}\n', 1, ""),
@@ -64,7 +63,7 @@ def test_read(raw, system, rationale):
     assert (vote.lost == "") == (system is not None)
 
 
-@pytest.mark.parametrize(
+@each(
     "raw",
     [
         "",
@@ -92,7 +91,6 @@ def test_read(raw, system, rationale):
         "[" * 100_000,
         '{"a":' * 20_000,
     ],
-    ids=lambda raw: raw[:24],
 )
 def test_unparsable(raw):
     vote = read(raw, 2)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import each
 from yosegi.errors import Invalid, NoData
 from yosegi.tasks import Example
 from yosegi.teachers import Question, load
@@ -301,7 +302,7 @@ def test_read_spec():
             read_spec(spec)
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [{"concurrency": 0}, {"attempts": 0}, {"timeout": 0}, {"backoff": -1}, {"price_in": -1.0}, {"max_tokens": 0}],
 )

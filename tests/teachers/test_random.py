@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import each
 from yosegi.errors import Invalid
 from yosegi.tasks import Example
 from yosegi.teachers import Question, scale
@@ -14,7 +15,7 @@ def lot(teacher, examples=ROWS, k=2):
     return {e.id: v.system for e, v in zip(examples, teacher.label(examples, Question(scale(k))), strict=True)}
 
 
-@pytest.mark.parametrize(("shares", "sizes"), [((), [100, 100]), ((0.3, 0.7), [60, 140]), ((5, 0), [200, 0])])
+@each("shares, sizes", [((), [100, 100]), ((0.3, 0.7), [60, 140]), ((5, 0), [200, 0])])
 def test_sizes_are_exact(shares, sizes):
     found = list(lot(Random(1, shares)).values())
     assert [found.count(0), found.count(1)] == sizes
@@ -36,7 +37,7 @@ def test_it_does_not_look_at_the_answer():
     assert lot(Random()) == lot(Random(), other)
 
 
-@pytest.mark.parametrize("shares", [(0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1)])
+@each("shares", [(0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1)])
 def test_wrong_shares(shares):
     with pytest.raises(Invalid, match="shares"):
         Random(0, shares)

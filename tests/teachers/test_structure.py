@@ -4,6 +4,7 @@ from itertools import combinations
 
 import pytest
 
+from tests.conftest import each
 from yosegi import tasks
 from yosegi.errors import Invalid
 from yosegi.tasks import Example
@@ -11,8 +12,8 @@ from yosegi.teachers import Question, scale
 from yosegi.teachers.structure import Structure, count, shares
 
 
-@pytest.mark.parametrize(
-    ("target", "steps"),
+@each(
+    "target, steps",
     [
         ("42", 1),
         ("forty two", 1),
@@ -42,7 +43,7 @@ def test_generated_skills_of_one_and_two_steps():
         assert {count(example.target) for example in tasks.load(f"skills/{name}").examples("test")} == {steps}, name
 
 
-@pytest.mark.parametrize("k", [2, 3, 4])
+@each("k", [2, 3, 4])
 def test_thresholds_are_nearest_to_equal_shares(k):
     counts = [1] * 3 + [2] * 10 + [3] * 9 + [4] * 7 + [5] * 3 + [9]
 
@@ -53,7 +54,7 @@ def test_thresholds_are_nearest_to_equal_shares(k):
     assert shares(counts, k) == best
 
 
-@pytest.mark.parametrize(("counts", "k"), [([1, 1, 1, 1, 2, 3], 3), ([5, 6, 9, 9, 9, 9, 9], 3), ([1, 2, 3, 4], 4)])
+@each("counts, k", [([1, 1, 1, 1, 2, 3], 3), ([5, 6, 9, 9, 9, 9, 9], 3), ([1, 2, 3, 4], 4)])
 def test_no_system_is_left_empty(counts, k):
     steps = shares(counts, k)
     systems = [sum(n > most for most in steps) for n in counts]
@@ -74,7 +75,7 @@ def test_given_thresholds_do_not_look_at_the_other_rows():
     assert [vote.rationale[:7] for vote in teacher.label(examples[:2], question)] == ["1 step ", "2 steps"]
 
 
-@pytest.mark.parametrize("steps", [(2, 2), (3, 1), (-1,)])
+@each("steps", [(2, 2), (3, 1), (-1,)])
 def test_thresholds_rise(steps):
     with pytest.raises(Invalid, match="thresholds rise"):
         Structure(steps)

@@ -5,6 +5,7 @@ other causal or sequence-to-sequence model is named by its folder or its Hugging
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +17,12 @@ from torch import nn
 from yosegi import registry
 from yosegi.bases._weights import hub_folder, read_model, weight_files, weights_hash
 from yosegi.core.model import left_out
-from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName, YosegiError
+from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 
-__all__ = ["DTYPES", "Base", "hub_folder", "load", "locate", "weight_files", "weights_hash"]
+__all__ = ["DTYPES", "Base", "hub_folder", "load", "locate", "read", "weight_files", "weights_hash"]
+
+SEQ2SEQ = ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",)
+CAUSAL = ("MODEL_FOR_CAUSAL_LM_MAPPING", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -70,28 +74,9 @@ def load(name: str, dtype: str = "fp32", load_in_4bit: bool = False, device: str
         raise UnknownName.among("dtype", dtype, DTYPES)
     if load_in_4bit and find_spec("bitsandbytes") is None:
         raise MissingExtra.named("bitsandbytes", "quant")
-    from transformers import AutoConfig, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    place, device = locate(name), device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        folder = Path(place) if Path(place).is_dir() else hub_folder(place)
-    except (OSError, ValueError) as error:
-        hint = f"is no folder and could not be fetched from the Hub (hf download {name})"
-        raise NoData(f"The base {name!r} {hint}: {_line(error)}") from error
-    try:
-        config = AutoConfig.from_pretrained(folder)
-        pack = load_in_4bit and not hasattr(config, "quantization_config")  # else it is packed already
-        model = read_model(folder, config, **_nf4(dtype, device) if pack else {"dtype": DTYPES[dtype]})
-        if not any(folder.glob("*token*")):
-            raise Corrupt(f"The base in {folder} has no tokenizer: save one beside it (tokenizer.save_pretrained).")
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except YosegiError:
-        raise
-    except Exception as error:  # whatever a damaged file makes of the libraries that read it
-        raise Corrupt(f"The base in {folder} cannot be loaded: {_line(error)}") from error
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    options: dict[str, Any] = _nf4(dtype, device) if load_in_4bit else {"dtype": DTYPES[dtype]}
+    model, tokenizer, folder = read(locate(name), **options)
     _check_tokenizer(tokenizer, model, folder)
     if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
         torch.set_num_threads(1)
@@ -101,6 +86,41 @@ def load(name: str, dtype: str = "fp32", load_in_4bit: bool = False, device: str
     model.to(device).eval()  # type: ignore[arg-type]
     dtype = "4bit" if getattr(model, "is_loaded_in_4bit", False) else dtype
     return Base(name, weights_hash(folder), model, tokenizer, dtype)
+
+
+def read(
+    place: str, what: str = "base", kinds: Sequence[str] = (), unused: str = r"\b\B", **options: Any
+) -> tuple[Any, Any, Path]:
+    """Returns a model with its tokenizer and its folder. It is loaded whole, or refused in one line.
+
+    Args:
+        place: a folder, or a Hub id.
+        what: the word for it in errors.
+        kinds: transformers' tables of architectures to look in; by default those that write text.
+        unused: a pattern of tensors that may be missing or left over.
+        options: more for `from_pretrained`.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        folder = Path(place) if Path(place).is_dir() else hub_folder(place)
+    except (OSError, ValueError) as error:
+        hint = f"is no folder and could not be fetched from the Hub (hf download {place!r})"
+        raise NoData(f"The {what} {place!r} {hint}: {_line(error)}") from error
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        if hasattr(config, "quantization_config"):  # it is packed already, however that was
+            options = {"dtype": options.get("dtype", torch.float32)}
+        kinds = kinds or (SEQ2SEQ if config.is_encoder_decoder else CAUSAL)
+        model = read_model(folder, config, kinds, unused, **options)
+        if not any(folder.glob("*token*")):
+            raise Corrupt("it has no tokenizer: save one beside it (tokenizer.save_pretrained).")
+        return model, AutoTokenizer.from_pretrained(folder), folder
+    except Exception as error:  # whatever a damaged file makes of the libraries that read it
+        raise Corrupt(f"The {what} in {folder} cannot be loaded: {_line(error)}") from error
 
 
 def locate(name: str) -> str:
@@ -120,21 +140,12 @@ def _check_tokenizer(tokenizer: Any, model: Any, folder: Path) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
     outside = {word for word, token in tokenizer.get_vocab().items() if token >= rows}
     if tokenizer.eos_token_id is None:
-        raise Corrupt(
-            f"The tokenizer in {folder} has no end-of-text token: set eos_token in its tokenizer_config.json."
-        )
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values()} - {
-        tokenizer.bos_token,
-        tokenizer.eos_token,
-    }
-    if strange := sorted(outside - added):
-        raise Corrupt(
-            f"The tokenizer in {folder} does not fit the model: {strange[0]!r} is outside its {rows} embeddings."
-        )
-    if tokenizer.pad_token in outside:
-        print(
-            f"Warning: {tokenizer.pad_token} is outside the {rows} embeddings; padding with the end.", file=sys.stderr
-        )
+        raise Corrupt(f"The tokenizer in {folder} has no end-of-text token: set eos_token in tokenizer_config.json.")
+    extra = {str(token) for token in tokenizer.added_tokens_decoder.values()}  # that no text of ours contains
+    if strange := sorted(outside - extra | outside & {tokenizer.bos_token, tokenizer.eos_token}):
+        raise Corrupt(f"The tokenizer in {folder} does not fit: {strange[0]!r} is outside the {rows} embeddings.")
+    if (pad := tokenizer.pad_token) in outside:
+        print(f"Warning: {pad} is outside the {rows} embeddings; padding with the end.", file=sys.stderr)
     if tokenizer.pad_token is None or tokenizer.pad_token in outside:
         tokenizer.pad_token = tokenizer.eos_token
 
@@ -163,5 +174,5 @@ def _keep_trainable(model: nn.Module) -> None:
 
 
 def _line(error: Exception) -> str:
-    words = " ".join(str(error).split())[:300]
+    words = str(error) if isinstance(error, Corrupt) else " ".join(str(error).split())[:300]
     return words if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {words}"

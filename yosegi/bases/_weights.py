@@ -1,4 +1,5 @@
-"""The weight files of a base: which they are, their hash, and the model they make.
+"""The weight files of a model: which they are, their hash, and the model they make. Errors here are the second half of a sentence
+("…cannot be loaded: it has no model.safetensors"); `bases.read` says of which folder.
 
 The hash is one of tensors, not of files: sha256 over the sorted names, types, shapes and contents. However the weights are cut
 into files, and whatever else lies in the folder (adapters, other formats), it stays the same.
@@ -7,8 +8,9 @@ into files, and whatever else lies in the folder (adapters, other formats), it s
 import hashlib
 import json
 import mmap
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
@@ -21,27 +23,24 @@ from torch import nn
 from yosegi.errors import Corrupt
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
-"""What a base has beside its weights, as the Hub is asked for it."""
+SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # what a model of the Hub has beside its weights
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError)  # what JSON of an unexpected form ends in
 
 WRAPPERS = {
-    "_orig_mod.": "it was saved from inside torch.compile, so save model._orig_mod instead",
-    "base_model.model.": "it was saved from inside PEFT, so save model.merge_and_unload() instead",
-    "module.": "it was saved from inside DataParallel, so save model.module instead",
+    r"_orig_mod\.": "; it was saved from inside torch.compile, so save model._orig_mod instead",
+    r"base_model\.model\.|.*\.base_layer\.": "; it was saved from inside PEFT, so save model.merge_and_unload() instead",
+    r"module\.": "; it was saved from inside DataParallel, so save model.module instead",
 }
-"""Beginnings that a wrapper puts before the names of the tensors, and what to do about them."""
+"""How a wrapper changes the names of the tensors, and what to do about it."""
 
 
 def hub_folder(name: str, local: bool = False) -> Path:
-    """Returns the local folder of a model on the Hub. Of its weights only those that are loaded are fetched.
-
-    Args:
-        name: the Hub id.
-        local: look in the cache only.
-    """
+    """Returns the local folder of a model on the Hub, given its id; with `local`, from the cache only. Of its weights only those
+    that are loaded are fetched."""
     from huggingface_hub import snapshot_download
 
-    folder = Path(snapshot_download(name, allow_patterns=list(SMALL_FILES), local_files_only=local))
+    folder = Path(snapshot_download(name, allow_patterns=SMALL_FILES, local_files_only=local))
     weights = _indexed(folder) if (folder / INDEX).is_file() else [SINGLE]
     folder = Path(snapshot_download(name, allow_patterns=weights, local_files_only=local))
     weight_files(folder)
@@ -49,22 +48,17 @@ def hub_folder(name: str, local: bool = False) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Returns the files that make the model: model.safetensors, or else those that its index names.
-
-    Raises:
-        Corrupt: there is neither, or a file of the index is missing.
-    """
+    """Returns the files that make the model: model.safetensors, or else those that its index names."""
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if not (folder / INDEX).is_file():
         if (folder / "adapter_config.json").is_file():
-            raise Corrupt(f"{folder} holds a PEFT adapter, not a model: yosegi library import {folder}")
+            raise Corrupt("it holds a PEFT adapter, not a model (yosegi library import).")
         other = sorted(file.name for ending in ("*.safetensors", "*.bin", "*.gguf") for file in folder.glob(ending))
-        there = f" Of {', '.join(other[:3])} nothing is read." if other else ""
-        raise Corrupt(f"The base in {folder} cannot be loaded: it has no {SINGLE}, nor {INDEX}.{there}")
+        raise Corrupt(f"it has no {SINGLE}, nor {INDEX}.{f' {other[0]} is not read.' if other else ''}")
     names = _indexed(folder)
     if missing := [name for name in names if not (folder / name).is_file()]:
-        raise Corrupt(f"The base in {folder} cannot be loaded: {_listed(missing)} of its {INDEX} is not there.")
+        raise Corrupt(f"{_listed(missing)} of its {INDEX} is not there.")
     return [folder / name for name in names]
 
 
@@ -93,65 +87,63 @@ def _digests(file: Path, _size: int, _time: int) -> list[tuple[str, ...]]:
                     with view[start + first : start + last] as data:
                         return hashlib.sha256(data).hexdigest()
 
-                found = zip(head.items(), pool.map(digest, head.values()), strict=True)
-                return [(name, entry["dtype"], str(entry["shape"]), hashed) for (name, entry), hashed in found]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+                hashes = pool.map(digest, head.values())
+                return [
+                    (name, e["dtype"], str(e["shape"]), hashed)
+                    for (name, e), hashed in zip(head.items(), hashes, strict=True)
+                ]
+    except DAMAGED as error:
         raise Corrupt(f"{file} is no safetensors file, or damaged: {error}") from error
 
 
-def read_model(folder: Path, config: Any, **options: Any) -> nn.Module:
+def read_model(folder: Path, config: Any, kinds: Sequence[str], unused: str = r"\b\B", **options: Any) -> nn.Module:
     """Returns the model of a folder, every weight of which comes from its files.
 
     transformers is given the tensors, not the folder: there it would also load an adapter that lies beside them.
 
-    Raises:
-        Corrupt: tensors are missing, have another shape or hold numbers that are not finite.
+    Args:
+        folder: holds config and weights.
+        config: as AutoConfig reads it.
+        kinds: transformers' tables of architectures; the first that knows the config decides.
+        unused: a pattern of tensors that may be missing or left over.
+        options: more for `from_pretrained`.
     """
+    import transformers
     from safetensors import safe_open
 
-    make = _architecture(config)
+    tables = [getattr(transformers, kind) for kind in kinds]
+    if (make := next((table[type(config)] for table in tables if type(config) in table), None)) is None:
+        raise Corrupt(f"{config.model_type!r} is another kind of model.")
     with ExitStack() as opened:
         shards = [opened.enter_context(safe_open(file, "pt")) for file in weight_files(folder)]
-        tensors = {name: shard.get_slice(name) for shard in shards for name in shard.keys()}  # noqa: SIM118 - no dict
+        places = {name: shard for shard in shards for name in shard.keys()}  # noqa: SIM118 - it is no dict
+        tensors = {name: shard.get_slice(name) for name, shard in places.items()}
         model, report = make.from_pretrained(
             None, config=config, state_dict=tensors, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
-        strange = sorted(report["unexpected_keys"])
-        known = model.state_dict().keys()  # the file may name some otherwise, and may hold masks with -inf
-        names = [(shard, name) for shard in shards for name in shard.keys() if name in known or name.endswith("weight")]  # noqa: SIM118
-        infinite = [name for shard, name in names if name not in strange and not _finite(shard.get_tensor(name))]
-    wrapped = next((why for start, why in WRAPPERS.items() if any(name.startswith(start) for name in strange)), "")
-    if any(".base_layer." in name for name in strange):
-        wrapped = WRAPPERS["base_model.model."]
-    if wrong := sorted(report["missing_keys"]):
-        why = f"; {wrapped}" if wrapped else ""
-        if wrong == ["lm_head.weight"]:
+        missing, strange = (
+            sorted(name for name in report[keys] if not re.match(unused, name))
+            for keys in ("missing_keys", "unexpected_keys")
+        )
+        known = {*model.state_dict(), *(name for name in places if name.endswith("weight"))} - {
+            *strange
+        }  # no causal masks
+        infinite = sorted(name for name in known & places.keys() if not _finite(places[name].get_tensor(name)))
+    if missing:
+        why = next((why for start, why in WRAPPERS.items() if any(re.match(start, name) for name in strange)), "")
+        if missing == ["lm_head.weight"]:
             why = '; if the head is the embedding, say "tie_word_embeddings": true in config.json'
-        raise Corrupt(f"The base in {folder} cannot be loaded: its weights lack {_listed(wrong)}{why}.")
+        raise Corrupt(f"its weights lack {_listed(missing)}{why}.")
     misfits = {*report["mismatched_keys"], *_packed_misfits(model)}
     if wrong := sorted(f"{name} {list(here)} instead of {list(due)}" for name, here, due in misfits):
-        raise Corrupt(f"The base in {folder} cannot be loaded: its config does not fit {_listed(wrong)}.")
+        raise Corrupt(f"its config does not fit {_listed(wrong)}.")
     if infinite:
-        raise Corrupt(f"The base in {folder} cannot be loaded: not every number of {_listed(infinite)} is finite.")
+        raise Corrupt(f"not every number of {_listed(infinite)} is finite.")
     if strange:
         print(f"Warning: {make.__name__} has no place for {_listed(strange)} of {folder}; left out.", file=sys.stderr)
     if (folder / "generation_config.json").is_file():
-        from transformers import GenerationConfig
-
-        model.generation_config = GenerationConfig.from_pretrained(folder)
+        model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
     return model
-
-
-def _architecture(config: Any) -> Any:
-    """The class that writes text with a model of this config: of a multimodal one, the whole model."""
-    import transformers
-
-    causal, images = transformers.MODEL_FOR_CAUSAL_LM_MAPPING, transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    kinds = (transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,) if config.is_encoder_decoder else (causal, images)
-    for kind in kinds:
-        if type(config) in kind:
-            return kind[type(config)]
-    raise ValueError(f"{config.model_type!r} is no model that writes text")
 
 
 def _packed_misfits(model: nn.Module) -> Iterator[tuple[str, tuple[int, ...], tuple[int, ...]]]:
@@ -164,9 +156,7 @@ def _packed_misfits(model: nn.Module) -> Iterator[tuple[str, tuple[int, ...], tu
 
 
 def _finite(tensor: torch.Tensor) -> bool:
-    if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64) or not tensor.numel():
-        return True
-    return all(extreme.isfinite() for extreme in tensor.aminmax())
+    return tensor.dtype not in FLOATS or not tensor.numel() or all(end.isfinite() for end in tensor.aminmax())
 
 
 def _indexed(folder: Path) -> list[str]:
@@ -175,8 +165,8 @@ def _indexed(folder: Path) -> list[str]:
         if not names or not all(isinstance(name, str) for name in names):
             raise ValueError("it names no files")
         return names
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Corrupt(f"The base in {folder} cannot be loaded: {INDEX} is no index of weights ({error}).") from error
+    except DAMAGED as error:
+        raise Corrupt(f"{INDEX} is no index of weights ({error}).") from error
 
 
 def _listed(names: list[str]) -> str:

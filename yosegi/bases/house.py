@@ -68,15 +68,9 @@ def kept_out(source: str) -> bool:
     return any(fnmatch(source, pattern) for pattern in HELD_OUT)
 
 
-def texts(data: Path) -> Iterator[str]:
-    """Yields the texts that the base is trained on, each once, out of a data folder."""
-    for document in documents(data):
-        yield document.text
-
-
 def documents(data: Path) -> Iterator[Document]:
-    """Yields `texts` with their sources and languages. A context that many questions share is in the first of them only; a text
-    with a question that also stands in a file that is kept out is left out."""
+    """Yields the texts that the base is trained on, each once, out of a data folder. A context that many questions share is in
+    the first of them only; a text with a question that also stands in a file that is kept out is left out."""
     contexts: set[str] = set()
     texts: set[str] = set()
     forbidden = set(_forbidden(data))

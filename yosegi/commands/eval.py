@@ -176,7 +176,7 @@ def eval_(
         rows += measure_forgetting(beside, arms, where, general, **how)
     for arm in arms if groups else ():
         if len(arm.experts) > 1 and not arm.merge and not arm.ablate and arm.router != "oracle":
-            from yosegi.evaluation.groups import trace_groups
+            from yosegi.evaluation.routing import trace_groups
 
             trace_groups(beside, arm, groups, where)
     if as_json:

@@ -6,7 +6,6 @@ Shapes: N texts, B of them at a time, T tokens, F features.
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +13,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
-from yosegi.bases import Base, locate
+from yosegi.bases import Base, locate, read
 from yosegi.core.model import Banks
 from yosegi.engine.rows import context_length, encode_prompts, pad_id, start_of_text
-from yosegi.errors import Corrupt, Invalid, NoData
+from yosegi.errors import Invalid
 
 
 @torch.no_grad()
@@ -63,15 +62,7 @@ def features(
 @lru_cache(maxsize=1)
 def _encoder(name: str, device: str) -> Base:
     """A sentence encoder, kept for the next call."""
-    from safetensors import SafetensorError
-    from transformers import AutoModel, AutoTokenizer
-
-    folder = locate(name)
-    try:
-        model = AutoModel.from_pretrained(folder, use_safetensors=True)
-        return Base(name, "", model.to(device).eval(), AutoTokenizer.from_pretrained(folder))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        message = str(error).strip().split("\n")[0][:300]
-        if Path(folder).is_dir():
-            raise Corrupt(f"The encoder in {folder} cannot be loaded: {message}") from error
-        raise NoData(f"The encoder {name!r} is no folder and could not be fetched from the Hub: {message}") from error
+    model, tokenizer, _ = read(
+        locate(name), "encoder", ["MODEL_MAPPING"], r"pooler\.|cls\.|lm_head\.", dtype=torch.float32
+    )
+    return Base(name, "", model.to(device).eval(), tokenizer)

@@ -24,10 +24,10 @@ from yosegi.progress import Bar, progress
 from yosegi.run import Run, free_memory
 from yosegi.tasks import Example, Task
 
-BESIDE = 256 * 2**20
-"""Bytes that have to be left beside the weights, for what is computed with them."""
-MORE = 1.1
-"""Of the size of the weights: what loading them takes."""
+SPARE = 256 * 2**20
+"""Bytes that have to be free besides the weights, for what is computed with them."""
+LOADING = 1.1
+"""Memory that loading takes, as a multiple of the size of the weights."""
 
 NOTE = (
     "Intervals are of one base alone; p is paired. Log p is a mean over tokens: of bases with different tokenizers it cannot be "
@@ -66,7 +66,7 @@ def evaluate_bases(
         limit: at most so many examples of each task.
         seed: written into the rows.
         batch_size: sequences at a time.
-        tell: is told in one line of each base that is not measured.
+        tell: called with one line for each base that is not measured.
 
     Raises:
         Invalid: a base twice, or a task without examples.
@@ -76,7 +76,7 @@ def evaluate_bases(
     asked = {task.name: task.examples(split)[:limit] for task in tasks}
     if empty := [name for name, examples in asked.items() if not examples]:
         raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
-    found, each = Bases(), sum(map(len, asked.values()))
+    results, each = Bases(), sum(map(len, asked.values()))
     with progress("evaluate", each * len(names)) as bar:
         for n, name in enumerate(names, 1):
             bar.advance(0, f"{n}/{len(names)} {name}")
@@ -85,48 +85,48 @@ def evaluate_bases(
                 known = _known(name, tasks, asked, run, split, seed)
                 if known is None:
                     known = _measure(name, tasks, run, bar, split=split, limit=limit, seed=seed, batch_size=batch_size)
-                found.rows += known
+                results.rows += known
             except Exception as error:  # any: a night of twenty bases does not end with the third
-                found.failed[name] = _words(error)
-                tell(f"{name} is left out: {found.failed[name]}")
+                results.failed[name] = _words(error)
+                tell(f"{name} is left out: {results.failed[name]}")
             finally:
                 gc.collect()
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
             bar.advance(each - (bar.done - done))
-    order = ranking(found.rows)
-    found.rows.sort(key=lambda row: order.index(row["model"]))
-    save(run.path, "Which base to begin with", findings(found, run))
-    return found
+    order = ranking(results.rows)
+    results.rows.sort(key=lambda row: order.index(row["model"]))
+    save(run.path, "Which base to begin with", findings(results, run))
+    return results
 
 
 def ranking(rows: Sequence[Row]) -> list[str]:
-    """The bases, the best first: by the mean over tasks of each task's own metric."""
-    own: dict[str, dict[str, float]] = {}
+    """Returns the bases, the best first: by the mean over tasks of each task's own metric."""
+    values: dict[str, dict[str, float]] = {}
     for row in rows:
-        own.setdefault(row["model"], {}).setdefault(row["task"], row["value"])
-    return sorted(own, key=lambda model: -sum(own[model].values()) / len(own[model]))
+        values.setdefault(row["model"], {}).setdefault(row["task"], row["value"])
+    return sorted(values, key=lambda model: -sum(values[model].values()) / len(values[model]))
 
 
 def against_best(rows: Sequence[Row], run: Run) -> dict[str, list[tuple[Row, Comparison | None]]]:
-    """Of each task its rows, the best first, and how every other compares with that one, question by question."""
-    own: dict[str, dict[str, Row]] = {}
+    """Returns the rows of each task, the best first, and how every other compares with that one, question by question."""
+    tasks: dict[str, dict[str, Row]] = {}
     for row in rows:
-        own.setdefault(row["task"], {}).setdefault(row["model"], row)
-    found = {}
-    for task, by_model in own.items():
+        tasks.setdefault(row["task"], {}).setdefault(row["model"], row)
+    lines = {}
+    for task, by_model in tasks.items():
         best, *others = sorted(by_model.values(), key=lambda row: -row["value"])
         scores = [_scores(run, row) for row in (best, *others)]
         ids = [key for key in scores[0] if all(key in of for of in scores)]
         pairs = [compare([of[key] for key in ids], [scores[0][key] for key in ids]) for of in scores[1:]]
-        found[task] = [(best, None), *zip(others, pairs, strict=True)]
-    return found
+        lines[task] = [(best, None), *zip(others, pairs, strict=True)]
+    return lines
 
 
-def findings(found: Bases, run: Run) -> list[Finding]:
+def findings(results: Bases, run: Run) -> list[Finding]:
     """Returns a table per task, sorted, and in words what these questions can tell apart."""
     listed = []
-    for task, lines in against_best(found.rows, run).items():
+    for task, lines in against_best(results.rows, run).items():
         best = lines[0][0]
         rows: list[list[Cell]] = [
             [row["model"], Estimate(row["value"], row["ci_low"], row["ci_high"], row is best),
@@ -136,45 +136,45 @@ def findings(found: Bases, run: Run) -> list[Finding]:
         columns = ["base", best["metric"], "against the best", "p", "gained, lost", "hash"]
         heading = f"{task}: {best['model']} is first of {len(lines)}"
         listed.append(Finding(heading, words(lines), Table(columns, rows, NOTE)))
-    if found.failed:
-        text = [f"{name}: {why}" for name, why in found.failed.items()]
-        listed.append(Finding(f"Not measured: {len(found.failed)}", text))
+    if results.failed:
+        text = [f"{name}: {why}" for name, why in results.failed.items()]
+        listed.append(Finding(f"Not measured: {len(results.failed)}", text))
     return listed
 
 
 def words(lines: Sequence[tuple[Row, Comparison | None]]) -> list[str]:
-    """What the differences from the best are worth."""
+    """Returns what the differences from the best are worth, in words."""
     best = lines[0][0]
-    said = [f"{best['model']}: {best['value']:.3f} ({best['ci_low']:.3f} to {best['ci_high']:.3f}), n = {best['n']}."]
+    text = [f"{best['model']}: {best['value']:.3f} ({best['ci_low']:.3f} to {best['ci_high']:.3f}), n = {best['n']}."]
     same = [f"{row['model']} (p {pair.p_value:.2g})" for row, pair in lines if pair and pair.inside_noise]
     worse = [f"{row['model']} (p {pair.p_value:.2g})" for row, pair in lines if pair and not pair.inside_noise]
     if same:
-        said.append(f"On these questions it cannot be told from {', '.join(same)}: that it stands first is no finding.")
+        text.append(f"On these questions it cannot be told from {', '.join(same)}: that it stands first is no finding.")
     if worse:
-        said.append(f"Worse, outside the noise: {', '.join(worse)}.")
+        text.append(f"Worse, outside the noise: {', '.join(worse)}.")
     guess = best.get("chance")
     if guess is not None:
         like = [row["model"] for row, _ in lines if row["ci_low"] <= guess <= row["ci_high"]]
-        said.append(
+        text.append(
             f"Guessing is worth {guess:.3f}" + (f"; inside the interval of {', '.join(like)}." if like else ".")
         )
-    return said
+    return text
 
 
 def _known(
     name: str, tasks: Sequence[Task], asked: dict[str, list[Example]], run: Run, split: str, seed: int
 ) -> list[Row] | None:
-    """The rows of a base that is measured already, without loading it."""
+    """Returns the rows of a base that is measured already, without loading it."""
     if not (before := [row for row in run.results() if row.get("model") == name and "against" not in row]):
         return None
     try:
         folder = locate(name)
-        own, ends = weights_hash(folder), _ending(folder)
+        weights, ends = weights_hash(folder), _ending(folder)
     except (YosegiError, OSError, ValueError):
         return None  # loading it will say why
     rows = []
     for task in tasks:
-        mark = fingerprint(Arm(name), own, task, asked[task.name], split, seed, ends)
+        mark = fingerprint(Arm(name), weights, task, asked[task.name], split, seed, ends)
         if not (new := [row for row in before if row.get("fingerprint") == mark]):
             return None
         rows += new
@@ -182,7 +182,7 @@ def _known(
 
 
 def _ending(folder: str) -> frozenset[int]:
-    """The tokens that end a text of a base, without its weights."""
+    """Returns the tokens that end a text of a base, without loading its weights."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     try:
@@ -192,17 +192,17 @@ def _ending(folder: str) -> frozenset[int]:
     return ending(AutoTokenizer.from_pretrained(folder), AutoConfig.from_pretrained(folder), generation)
 
 
-def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **how: Any) -> list[Row]:
+def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **settings: Any) -> list[Row]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     needs, free = size(name), free_memory(device)
-    if needs is not None and MORE * needs + BESIDE > free:
-        needed = (MORE * needs + BESIDE) / 2**30
+    if needs is not None and LOADING * needs + SPARE > free:
+        needed = (LOADING * needs + SPARE) / 2**30
         raise Invalid(f"it needs about {needed:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free.")
-    return evaluate(load(name), [Arm(name)], tasks, run, traced=0, bar=bar, **how)
+    return evaluate(load(name), [Arm(name)], tasks, run, traced=0, bar=bar, **settings)
 
 
 def size(name: str) -> int | None:
-    """Bytes of a base's weights in float32, read from the heads of its files; None where that cannot be known."""
+    """Returns the bytes of a base's weights in float32, read from the heads of its files; None where that cannot be known."""
     from huggingface_hub import get_safetensors_metadata
     from safetensors import safe_open
 

@@ -1,4 +1,4 @@
-"""What a model knew before: general tasks, asked of every arm as of the base, so that "it forgets nothing" is a number.
+"""Forgetting: general tasks, asked of every arm as of the base, so that "it forgets nothing" is a number.
 
 Knowledge in English and Japanese (MMLU, JMMLU, NIILC, JCommonsenseQA) and plain texts in both (bits per character of general
 prose and of Wikipedia, whole texts that no one trains on). The embedded base has its own general knowledge: the tables of
@@ -34,9 +34,9 @@ MOST = 300
 
 
 def probes(base: Base, arms: Sequence[Arm]) -> tuple[list[tuple[Task, str]], list[str]]:
-    """The general tasks that can be asked here, each with its split, and a line for each that cannot, which says why."""
+    """Returns the general tasks that can be asked here, each with its split, and a line for each that cannot, which says why."""
     learnt = {task for arm in arms for expert in arm.experts for task in expert.tasks}
-    found: list[tuple[Task, str]] = []
+    available: list[tuple[Task, str]] = []
     missing: list[str] = []
     for name, split in TABLES if base.name == "nano" else PROBES:
         if any(name in (one, one.split("/")[0]) for one in learnt):
@@ -45,28 +45,28 @@ def probes(base: Base, arms: Sequence[Arm]) -> tuple[list[tuple[Task, str]], lis
         try:
             task = tasks.load(name)
             task.examples(split)
-            found.append((task, split))
+            available.append((task, split))
         except (NoData, LookupError) as error:
             missing.append(f"{name} is left out: {error}")
-    if not found:
+    if not available:
         raise NoData(f"No general task can be asked here. {missing[0]}")
-    return found, missing
+    return available, missing
 
 
 def forgetting(
-    base: Base, arms: Sequence[Arm], run: Run, asked: Sequence[tuple[Task, str]], **how: Any
+    base: Base, arms: Sequence[Arm], run: Run, asked: Sequence[tuple[Task, str]], **settings: Any
 ) -> list[dict[str, Any]]:
-    """Every arm on every general task. The first arm is what the others are compared with.
+    """Measures every arm on every general task. The first arm is what the others are compared with.
 
     Args:
         base: loaded once.
         arms: as for `evaluate`.
         run: gets the rows and the items.
         asked: what `probes` found.
-        how: more arguments of `evaluate`: limit, seed, batch_size.
+        settings: more arguments of `evaluate`: limit, seed, batch_size.
     """
-    how = {**how, "limit": how.get("limit") or MOST}
+    settings = {**settings, "limit": settings.get("limit") or MOST}
     rows: list[dict[str, Any]] = []
-    for split, some in groupby(sorted(asked, key=lambda pair: pair[1]), key=lambda pair: pair[1]):
-        rows += evaluate(base, arms, [task for task, _ in some], run, split=split, general=True, traced=0, **how)
+    for split, pairs in groupby(sorted(asked, key=lambda pair: pair[1]), key=lambda pair: pair[1]):
+        rows += evaluate(base, arms, [task for task, _ in pairs], run, split=split, general=True, traced=0, **settings)
     return rows

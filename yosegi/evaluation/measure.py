@@ -3,13 +3,13 @@
 import hashlib
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 from yosegi import files
 from yosegi.bases import Base
-from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
 from yosegi.engine.generate import Answer, generate, settings
@@ -17,12 +17,14 @@ from yosegi.engine.request import stop_ids
 from yosegi.engine.rows import cut_words
 from yosegi.engine.score import score_candidates
 from yosegi.errors import Invalid
-from yosegi.evaluation.routing import trace
+from yosegi.evaluation.routing import keep_trace, trace
 from yosegi.evaluation.statistics import compare, interval
 from yosegi.library.similarity import similarity
 from yosegi.progress import Bar, progress
 from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example, Task
+
+Row = dict[str, Any]
 
 
 def evaluate(
@@ -38,11 +40,11 @@ def evaluate(
     traced: int = 8,
     general: bool = False,
     bar: Bar | None = None,
-) -> list[dict[str, Any]]:
-    """Every arm on every task: the task's own metric by greedy generation, and the log-likelihood of the gold answer.
+) -> list[Row]:
+    """Measures every arm on every task: the task's own metric by greedy generation, and the log-likelihood of the gold answer.
 
     Args:
-        base: loaded once; arms come and go beside it.
+        base: loaded once; the experts of the arms are attached and detached.
         arms: the first is what the others are compared with, item by item.
         tasks: what to ask.
         run: gets the rows, the items, and `routing.json`.
@@ -52,57 +54,73 @@ def evaluate(
         batch_size: sequences at a time.
         traced: examples of each task whose routing is kept; 0 for none.
         general: what is asked here is general knowledge, on which forgetting is measured; the rows say so.
-        bar: advanced by the questions that are done; without it there is one of its own.
+        bar: advanced by the questions that are done; by default there is one of its own.
 
-    Returns the rows: one a measurement and one a comparison.
+    Returns the rows: one for each measurement and one for each comparison.
     """
     if twice := {a.name for a in arms if sum(b.name == a.name for b in arms) > 1}:
         raise Invalid(f"Two arms of one evaluation are called {sorted(twice)[0]!r}.")
     asked = {task.name: task.examples(split)[:limit] for task in tasks}
-    for name, examples in asked.items():
-        if not examples:
-            raise Invalid(f"The task {name!r} has no {split} examples.")
-    known = {row["fingerprint"]: row for row in run.results() if "fingerprint" in row}
+    if empty := [name for name, examples in asked.items() if not examples]:
+        raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
+    base_mark, ends, before = base.hash + base.dtype.removeprefix("fp32"), stop_ids(base), run.results()
     scores: dict[tuple[str, str], list[float]] = {}
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     work = sum(len(e) for arm in arms for name, e in asked.items() if arm.can_answer(name))
     with nullcontext(bar) if bar else progress("evaluate", work) as bar:
         for arm in arms:
             with arm.attached(base) as banks:
-                for task in tasks:
+                for task in (task for task in tasks if arm.can_answer(task.name)):
                     examples = asked[task.name]
-                    if not arm.can_answer(task.name):
-                        continue
-                    held = base.hash + base.dtype.removeprefix("fp32")
-                    mark = fingerprint(arm, held, task, examples, split, seed, stop_ids(base))
-                    if mark in known:
+                    mark = fingerprint(arm, base_mark, task, examples, split, seed, ends)
+                    measured = [row for row in before if row.get("fingerprint") == mark]
+                    if measured:
                         bar.advance(len(examples))
-                        new = _again([row for row in run.results() if row.get("fingerprint") == mark], run, general)
+                        new = _again(measured, run, general)
                         items = files.read_jsonl(run.path / new[0]["items"])
                     else:
-                        new, items = _measure(base, arm, banks, task, examples, run, split, seed, batch_size, mark)
-                        for row in new:
-                            row.update({"fingerprint": mark, **({"general": True} if general else {})})
+                        started = time.monotonic()
+                        items, metrics, cut = _ask(base, arm, banks, task, examples, batch_size)
+                        name = task.name if split == "test" else f"{task.name}.{split}"
+                        shared = {
+                            "run": run.path.name,
+                            "base": base.name,
+                            "base_hash": base.hash,
+                            **({"dtype": base.dtype} if base.dtype != "fp32" else {}),
+                            "seed": seed,
+                            "items": run.items(name, f"{arm.name}-s{seed}-{mark}", items),
+                            "wall_s": round(time.monotonic() - started, 2),
+                            "peak_mem_mb": round(peak_memory()),
+                            "fingerprint": mark,
+                            **({"general": True} if general else {}),
+                        }
+                        new = [shared | row for row in _rows(arm, task, examples, split, items, metrics, cut)]
                         bar.advance(len(examples), f"{arm.name} · {task.name} {new[0]['value']:.3f}")
-                        if arm is arms[0] and "cut" in new[0]:
-                            print(f"Warning: {task.name}: {new[0]['cut']}.", file=sys.stderr)
+                        if arm is arms[0] and cut:
+                            print(f"Warning: {task.name}: {cut}.", file=sys.stderr)
                     scores[arm.name, task.name] = [item["score"] for item in items]
                     first = scores.get((arms[0].name, task.name))
-                    if mark not in known:
+                    if not measured:
                         if arm is not arms[0] and first is not None:
                             new.append(_comparison(new[0], arms[0].name, scores[arm.name, task.name], first))
                         run.result(*new)
                     rows += new
                 if traced and banks is not None and len(banks.names) > 1:
                     few = {name: e[:traced] for name, e in asked.items() if arm.can_answer(name)}
-                    _trace(base, arm, banks, few, run)
-    _similarity(max((arm.experts for arm in arms), key=len), run)
+                    known = {
+                        name: arm.known(base, banks, name, [e.prompt for e in subset]) for name, subset in few.items()
+                    }
+                    keep_trace(run, arm.name, banks, trace(base, banks, few, known))
+    experts = max((arm.experts for arm in arms), key=len)
+    if len(experts) > 1:
+        cosine_EE, names = similarity(experts, "delta").tolist(), [expert.name for expert in experts]
+        files.write_json(run.path / "similarity.json", {"experts": names, "cosine": cosine_EE, "space": "delta"})
     return rows
 
 
-def _again(rows: list[dict[str, Any]], run: Run, general: bool) -> list[dict[str, Any]]:
+def _again(rows: list[Row], run: Run, general: bool) -> list[Row]:
     """The rows of what was measured before. If it was not general knowledge then and is now, they are written once more, so that
-    who asks what was forgotten finds them."""
+    the measure of forgetting finds them."""
     if marked := [row for row in rows if bool(row.get("general")) == general]:
         return marked
     if general:
@@ -114,129 +132,90 @@ def _again(rows: list[dict[str, Any]], run: Run, general: bool) -> list[dict[str
 def fingerprint(
     arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int, stop_ids: Collection[int]
 ) -> str:
-    """What a measurement is known by, how its answers were decoded with it: the same one is not made again."""
+    """Returns what a measurement is known by, how its answers were decoded with it: the same one is not made again.
+
+    Another prompt under the same id is another question.
+    """
     decoding = settings(stop_ids) if task.generates else {}
-    asked = _digest(task, examples)
+    parts = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
+    parts += [task.rule] if task.rule else []
+    parts += [] if task.generates else [task.candidates(example) for example in examples]
+    asked = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     return arm.fingerprint(base=base, task=task.name, split=split, seed=seed, asked=asked, decoding=decoding)
 
 
-def _digest(task: Task, examples: Sequence[Example]) -> str:
-    """What is asked and how: another prompt under the same id is another question."""
-    said = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
-    said += [task.rule] if task.rule else []
-    said += [] if task.generates else [task.candidates(example) for example in examples]
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
-
-
-def _measure(
-    base: Base,
-    arm: Arm,
-    banks: Banks | None,
-    task: Task,
-    examples: Sequence[Example],
-    run: Run,
-    split: str,
-    seed: int,
-    batch_size: int,
-    mark: str,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """One arm on one task. The mark is part of the items' name: the same arm may be asked other questions of the task."""
-    started = time.monotonic()
+def _ask(
+    base: Base, arm: Arm, banks: Banks | None, task: Task, examples: Sequence[Example], batch_size: int
+) -> tuple[list[Row], Sequence[Mapping[str, float]], str]:
+    """An item for each example, the further metrics of each, and what was cut, in words."""
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
-    how: dict[str, Any] = {"banks": banks, "known": known, "batch_size": batch_size}
-    weighed, logprobs, logps, cut = score_candidates(base, task, examples, **how)
+    scored = score_candidates(base, task, examples, banks=banks, known=known, batch_size=batch_size)
     if task.generates:
         answers = generate(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
-        scored, kept = task.scores(examples, [written.text for written in answers]), [{} for _ in examples]
-        further = [
-            {**score.metrics, **(more.metrics if more else {})} for score, more in zip(scored, weighed, strict=True)
-        ]
+        scores = task.scores(examples, [answer.text for answer in answers])
+        metrics = [{**a.metrics, **(b.metrics if b else {})} for a, b in zip(scores, scored.scores, strict=True)]
     else:
-        scored, kept = [score for score in weighed if score is not None], [{"logprobs": own} for own in logprobs]
-        answers = [Answer(score.answer or "", False) for score in scored]
-        further = [score.metrics for score in scored]
+        scores = [score for score in scored.scores if score is not None]
+        answers, metrics = [Answer(score.answer or "", False) for score in scores], [score.metrics for score in scores]
     items = [
         {
             "id": example.id,
             "prompt": example.prompt,
             "target": example.target,
-            "prediction": written.text,
+            "prediction": answer.text,
             "score": score.value,
             "parsed": score.parsed,
-            "truncated": written.truncated,
+            "truncated": answer.truncated,
             "logp": logp,
-            **also,
             **more,
+            **({} if task.generates else {"logprobs": logprobs}),
             "meta": dict(example.meta),
         }
-        for example, written, score, logp, also, more in zip(
-            examples, answers, scored, logps, further, kept, strict=True
+        for example, answer, score, logp, more, logprobs in zip(
+            examples, answers, scores, scored.answers, metrics, scored.logprobs, strict=True
         )
     ]
+    return items, metrics, cut_words(scored.cut, len(examples))
+
+
+def _rows(
+    arm: Arm,
+    task: Task,
+    examples: Sequence[Example],
+    split: str,
+    items: Sequence[Row],
+    metrics: Sequence[Mapping[str, float]],
+    cut: str,
+) -> list[Row]:
+    """A row for the task's own metric, for each further one over the examples that have it, and for the log-likelihood."""
+    chances = [chance for example in examples if (chance := task.chance(example)) is not None]
+    notes = {"rule": task.rule, "cut": cut, "remark": " ".join(filter(None, [task.note(split), cut and f"{cut}."]))}
     shared = {
-        "run": run.path.name,
-        "base": base.name,
-        "base_hash": base.hash,
-        **({"dtype": base.dtype} if base.dtype != "fp32" else {}),
         **arm.describe(),
         "task": task.name,
         "split": split,
-        "n": len(items),
-        "seed": seed,
-        "items": run.items(
-            task.name if split == "test" else f"{task.name}.{split}", f"{arm.name}-s{seed}-{mark}", items
-        ),
-        "wall_s": round(time.monotonic() - started, 2),
-        "peak_mem_mb": round(peak_memory()),
         "parse_failures": sum(not item["parsed"] for item in items) / len(items),
         "truncated": sum(item["truncated"] for item in items) / len(items),
+        **{key: value for key, value in notes.items() if value},
     }
-    chances = [chance for example in examples if (chance := task.chance(example)) is not None]
     by_guessing = {"chance": sum(chances) / len(chances)} if chances else {}
-    words = cut_words(cut, len(examples))
-    remark = " ".join(filter(None, [task.note(split), words and f"{words}."]))
-    shared |= {key: value for key, value in {"rule": task.rule, "cut": words, "remark": remark}.items() if value}
-    names = dict.fromkeys(name for also in further for name in also)
-    measured = {name: [also[name] for also in further if name in also] for name in names}
+    values = {task.metric: [item["score"] for item in items]}
+    for name in dict.fromkeys(name for one in metrics for name in one):
+        values[name] = [one[name] for one in metrics if name in one]
+    values["logp"] = [item["logp"] for item in items]
     rows = []
-    for metric, values in {task.metric: [item["score"] for item in items], **measured, "logp": logps}.items():
-        (low, high), n = interval(values), len(values)
-        found = {"metric": metric, "value": sum(values) / n, "n": n, "ci_low": low, "ci_high": high}
-        rows.append({**shared, **found, **(by_guessing if metric != "logp" else {})})
-    return rows, items
+    for metric, several in values.items():
+        (low, high), n = interval(several), len(several)
+        row = {"metric": metric, "value": sum(several) / n, "n": n, "ci_low": low, "ci_high": high}
+        rows.append({**shared, **row, **(by_guessing if metric != "logp" else {})})
+    return rows
 
 
-def _comparison(row: dict[str, Any], against: str, after: Sequence[float], before: Sequence[float]) -> dict[str, Any]:
-    found = compare(after, before)
+def _comparison(row: Row, against: str, after: Sequence[float], before: Sequence[float]) -> Row:
+    result = compare(after, before)
+    interval = {"value": result.diff, "ci_low": result.diff_low, "ci_high": result.diff_high}
     return {
-        **row,
-        "metric": f"{row['metric']}_diff",
-        "value": found.diff,
-        "ci_low": found.diff_low,
-        "ci_high": found.diff_high,
-        "against": against,
-        "gained": found.gained,
-        "lost": found.lost,
-        "diff": found.diff,
-        "diff_low": found.diff_low,
-        "diff_high": found.diff_high,
-        "p_value": found.p_value,
-        "inside_noise": found.inside_noise,
-    }
-
-
-def _trace(base: Base, arm: Arm, banks: Banks, few: dict[str, list[Example]], run: Run) -> None:
-    path = run.path / "routing.json"
-    routing = files.read_json(path) if path.exists() else {"experts": list(banks.names), "routers": {}}
-    tell = {name: arm.known(base, banks, name, [e.prompt for e in some]) for name, some in few.items()}
-    routing["routers"][arm.name] = {"experts": list(banks.names), **trace(base, banks, few, tell)}
-    files.write_json(path, routing)
-
-
-def _similarity(experts: Sequence[Expert], run: Run) -> None:
-    """How alike the experts are, for the report."""
-    if len(experts) > 1:
-        cosine_EE = similarity(experts, "delta").tolist()
-        names = [expert.name for expert in experts]
-        files.write_json(run.path / "similarity.json", {"experts": names, "cosine": cosine_EE, "space": "delta"})
+        **row, "metric": f"{row['metric']}_diff", **interval, "against": against, **asdict(result),
+        "inside_noise": result.inside_noise,
+    }  # fmt: skip

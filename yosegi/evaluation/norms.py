@@ -54,21 +54,21 @@ def norm_ratios(
         return measure
 
     hooks = [module.register_forward_pre_hook(listen(layer)) for layer, module in banks.layers.items()]
-    found: dict[str, list[float]] = {"raw": [], "equal size": []}
+    values: dict[str, list[float]] = {"raw": [], "equal size": []}
     try:
         with banks.disabled(), progress("norms", len(examples)) as bar:
-            for own, several in enumerate(examples):
+            for task, several in enumerate(examples):
                 batch = to_batch(base, tokenise(base, several, max_length))
                 mask_BT = batch["attention_mask"]
                 base.model(**batch)
-                for what, ratios in found.items():
+                for what, ratios in values.items():
                     norms = [v / size[layer] if what == "equal size" else v for layer, v in moved.items()]
                     log_BE = torch.stack([norm.clamp(min=1e-12).log() for norm in norms]).mean(0)
-                    ratio_BE = (log_BE[:, own : own + 1] - log_BE).exp()
-                    ratios += ratio_BE[:, [e for e in range(len(experts)) if e != own]].flatten().tolist()
+                    ratio_BE = (log_BE[:, task : task + 1] - log_BE).exp()
+                    ratios += ratio_BE[:, [e for e in range(len(experts)) if e != task]].flatten().tolist()
                 bar.advance()
     finally:
         for hook in hooks:
             hook.remove()
         banks.detach()
-    return found
+    return values

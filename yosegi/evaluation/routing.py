@@ -1,4 +1,4 @@
-"""Who was heard where: the weights of a router over layers, experts, tasks and tokens, as a file for the report.
+"""Which experts are active where: the weights of a router over layers, experts, tasks and tokens, as a file for the report.
 
 Shapes: B sequences, T tokens, N real tokens, H heads, E experts, L layers.
 """
@@ -10,35 +10,38 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
+from yosegi.engine.arm import Arm
 from yosegi.engine.rows import to_batch, tokenise
 from yosegi.objectives import IGNORED
+from yosegi.run import Run
 from yosegi.tasks import Example
 
-ROWS = 48
-"""Layers told one by one; of more, those of a block of the model are averaged, then neighbouring blocks."""
+ROWS = 32
+"""Layers written one by one; with more, those of a block of the model are averaged, then neighbouring blocks."""
 NUMBERS = 6000
-"""Of one kind for one router. More tasks and experts leave room for fewer rows: forty routers have to stay one small file."""
+"""Numbers of one kind for one router. More tasks and experts leave fewer rows: forty routers have to stay one small file."""
 TOKENS = 64
-"""Of an example, its last; they have the end of the question and the answer in them."""
+"""The last tokens of an example are written; they have the end of the question and the answer in them."""
 EXAMPLES = 4
-"""Whose weights are told token by token; of the others only who was chosen."""
+"""Examples whose weights are written token by token; for the others only the strongest expert is."""
 
 
-class Heard(NamedTuple):
+class LayerTrace(NamedTuple):
     """What one layer did with the examples of one task."""
 
     mean_E: Tensor
     """Mean weight over real tokens and heads."""
-    present_E: Tensor
-    """Share of real tokens that hear an expert at all: w > 0 in some head."""
+    active_E: Tensor
+    """Share of real tokens for which an expert has a weight above 0 in some head."""
     entropy: Tensor
     """Mean over real tokens and heads, in nats, of the weights scaled to sum to one."""
     cv: Tensor
     """Standard deviation over mean of the load `mean_E`, among the experts that this layer has: 0 if all bear the same."""
     first_TE: Tensor | None
-    """The weights of the first example; None if the layer does not read its tokens (those of a decoder beside an encoder)."""
+    """The weights of the first example; None if the layer does not read its tokens (as in a decoder behind an encoder)."""
 
 
 @torch.no_grad()
@@ -49,66 +52,135 @@ def trace(
     known: Mapping[str, Mapping[str, Any]] | None = None,
     max_length: int = 256,
 ) -> dict[str, Any]:
-    """What the router of `banks` does on some examples of each task, prompt and gold answer together.
+    """Returns what the router of `banks` does on some examples of each task, prompt and gold answer together.
 
     Args:
-        base: the model, with the experts in it.
+        base: the model, with the experts attached.
         banks: theirs.
         examples: by task.
         known: what the router may know of them, by task (`Banks.set_batch`).
         max_length: in tokens.
 
-    Returns a dict for `routing.json`, four digits a number. A row is a layer, in the order they run, or the mean of several:
+    The dict is for `routing.json`, four digits a number. A row is a layer, in the order they run, or the mean of several:
         layers    what each row is called; `averaged`, if it is there, is how many layers there are
         tasks     by task, the mean weight [row][expert]: each expert's share of the load
         active    by task, the share of real tokens for which an expert has any weight [row][expert]
-        entropy   by task, over the experts a token hears [row]
+        entropy   by task, over the experts of a token [row]
         cv        by task, the load's coefficient of variation [row]; `balance` is that of all tasks together, each counted alike
         tokens    of each task its first example: the last tokens of its `text`, `left_out` before them, `chosen` with a line for
                   each row, the strongest expert of every token (-1 if none is) or of all tokens alike, and for a few examples
                   the `weights` [token][expert], averaged over the layers
     """
-    heard = {
-        task: _listen(base, banks, some, (known or {}).get(task, {}), max_length) for task, some in examples.items()
+    traces = {
+        task: _trace_batch(base, banks, subset, (known or {}).get(task, {}), max_length)
+        for task, subset in examples.items()
     }
-    if not heard:
+    if not traces:
         return {"layers": [], "tasks": {}, "active": {}, "entropy": {}, "cv": {}, "balance": [], "tokens": []}
-    layers = list(next(iter(heard.values())))
-    rows = _rows(layers, max(1, min(ROWS, NUMBERS // (len(heard) * len(banks.names)))))
+    layers = list(next(iter(traces.values())))
+    rows = _rows(layers, max(1, min(ROWS, NUMBERS // (len(traces) * len(banks.names)))))
 
-    def folded(parts: Sequence[Tensor]) -> Any:
+    def averaged(parts: Sequence[Tensor]) -> Any:
         return _digits(torch.stack([torch.stack([parts[layer] for layer in inside]).mean(0) for _, inside in rows]))
 
-    found: dict[str, Any] = {"layers": [name for name, _ in rows]}
-    if len(rows) < len(layers):
-        found["averaged"] = len(layers)
-    found["tasks"] = {task: folded([layer.mean_E for layer in h.values()]) for task, h in heard.items()}
-    found["active"] = {task: folded([layer.present_E for layer in h.values()]) for task, h in heard.items()}
-    found["entropy"] = {task: folded([layer.entropy for layer in h.values()]) for task, h in heard.items()}
-    found["cv"] = {task: folded([layer.cv for layer in h.values()]) for task, h in heard.items()}
-    load_LE = [torch.stack([_shares(h[layer].mean_E) for h in heard.values()]).mean(0) for layer in layers]
-    found["balance"] = folded(
-        [_cv(load_E, banks[name].present_E.cpu()) for name, load_E in zip(layers, load_LE, strict=True)]
-    )
+    def by_task(part: str) -> dict[str, Any]:
+        return {task: averaged([getattr(layer, part) for layer in layers.values()]) for task, layers in traces.items()}
 
-    told = min(EXAMPLES, max(1, NUMBERS // (TOKENS * len(banks.names))))
-    found["tokens"] = []
-    for task, some in examples.items():
-        ids = tokenise(base, some[:1], max_length)[0]["input_ids"]
-        first = [layer.first_TE for layer in heard[task].values()]
+    load_LE = [torch.stack([_shares(trace[layer].mean_E) for trace in traces.values()]).mean(0) for layer in layers]
+    balance_L = [_cv(load_E, banks[name].present_E.cpu()) for name, load_E in zip(layers, load_LE, strict=True)]
+    return {
+        "layers": [name for name, _ in rows],
+        **({"averaged": len(layers)} if len(rows) < len(layers) else {}),
+        "tasks": by_task("mean_E"),
+        "active": by_task("active_E"),
+        "entropy": by_task("entropy"),
+        "cv": by_task("cv"),
+        "balance": averaged(balance_L),
+        "tokens": _tokens(base, banks, examples, traces, rows, max_length),
+    }
+
+
+def _tokens(
+    base: Base,
+    banks: Banks,
+    examples: Mapping[str, Sequence[Example]],
+    traces: Mapping[str, Mapping[str, LayerTrace]],
+    rows: Sequence[tuple[str, list[int]]],
+    max_length: int,
+) -> list[dict[str, Any]]:
+    """The first example of each task, token by token."""
+    most, shown = min(EXAMPLES, max(1, NUMBERS // (TOKENS * len(banks.names)))), list[dict[str, Any]]()
+    for task, subset in examples.items():
+        ids = tokenise(base, subset[:1], max_length)[0]["input_ids"]
+        first = [layer.first_TE for layer in traces[task].values()]
         token: dict[str, Any] = {"task": task, "text": [base.tokenizer.decode([i]) for i in ids[-TOKENS:]]}
-        token |= {"left_out": max(0, len(ids) - TOKENS)} if len(ids) > TOKENS else {}
+        token |= {"left_out": len(ids) - TOKENS} if len(ids) > TOKENS else {}
         token["chosen"] = [_chosen([w for layer in inside if (w := first[layer]) is not None]) for _, inside in rows]
         reading = [w_TE for w_TE in first if w_TE is not None]
-        if len(found["tokens"]) < told and reading:
+        if reading and len(shown) < most:
             token["weights"] = _digits(torch.stack(reading).mean(0))
-        found["tokens"].append(token)
-    return found
+        shown.append(token)
+    return shown
 
 
-def _listen(
+def keep_trace(run: Run, name: str, banks: Banks, traced: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts what `trace` returned into the run's `routing.json`, under a name."""
+    path, router = run.path / "routing.json", {"experts": list(banks.names), **traced}
+    routing = files.read_json(path) if path.exists() else {"experts": list(banks.names), "routers": {}}
+    routing["routers"][name] = router
+    files.write_json(path, routing)
+    return router
+
+
+def trace_groups(
+    base: Base,
+    arm: Arm,
+    groups: Mapping[str, Mapping[str, Sequence[Example]]],
+    run: Run,
+    *,
+    each: int = 16,
+    name: str = "",
+) -> dict[str, Any]:
+    """Traces a router on groups of examples, such as easy and hard ones (partitions/by_type.py), as on tasks, and keeps it.
+
+    Args:
+        base: the model.
+        arm: experts under a router.
+        groups: group -> task -> examples.
+        run: gets the trace.
+        each: at most so many examples of a group, its tasks in turn.
+        name: what the report calls it; by default the arm's name and "by type".
+    """
+    chosen = {group: in_turn(tasks, each) for group, tasks in groups.items()}
+    with arm.attached(base) as banks:
+        if banks is None:
+            return {}
+        known = {group: _known(base, arm, banks, pairs) for group, pairs in chosen.items()}
+        examples = {group: [example for _, example in pairs] for group, pairs in chosen.items() if pairs}
+        return keep_trace(run, name or f"{arm.name} by type", banks, trace(base, banks, examples, known))
+
+
+def in_turn(tasks: Mapping[str, Sequence[Example]], most: int) -> list[tuple[str, Example]]:
+    """Returns the first of each task, then the second of each, …; those of one task together."""
+    ranked = [(place, task, example) for task, examples in tasks.items() for place, example in enumerate(examples)]
+    chosen = {(task, place) for place, task, _ in sorted(ranked, key=lambda one: one[0])[:most]}
+    return [(task, example) for place, task, example in ranked if (task, place) in chosen]
+
+
+def _known(base: Base, arm: Arm, banks: Banks, pairs: Sequence[tuple[str, Example]]) -> dict[str, Any]:
+    """What the router may know of examples of several tasks, by argument of `Banks.set_batch`."""
+    each = [arm.known(base, banks, task, [example.prompt]) for task, example in pairs]
+    return {
+        what: torch.cat([one[what] for one in each])
+        if isinstance(each[0][what], Tensor)
+        else [value for one in each for value in one[what]]
+        for what in (each[0] if each else ())
+    }
+
+
+def _trace_batch(
     base: Base, banks: Banks, examples: Sequence[Example], known: Mapping[str, Any], max_length: int
-) -> dict[str, Heard]:
+) -> dict[str, LayerTrace]:
     """One batch through the model, and what each layer recorded, in the order they ran."""
     batch = to_batch(base, tokenise(base, examples, max_length))
     if base.seq2seq and batch["labels"].shape[1] == batch["input_ids"].shape[1]:
@@ -121,35 +193,35 @@ def _listen(
     finally:
         banks.context.weights = None
     prompt_BT, answer_BT = batch["attention_mask"].bool(), batch["labels"] != IGNORED
-    found: dict[str, Heard] = {}
+    traces: dict[str, LayerTrace] = {}
     for name, w_HE in recorded.items():
         tokens = w_HE.shape[1] if w_HE.ndim == 4 else 1
         reads = tokens in (1, prompt_BT.shape[1])
-        found[name] = _heard(w_HE, prompt_BT if reads else answer_BT, banks[name].present_E, reads)
-    return found
+        traces[name] = _trace_layer(w_HE, prompt_BT if reads else answer_BT, banks[name].present_E, reads)
+    return traces
 
 
-def _heard(w_HE: Tensor, real_BT: Tensor, has_E: Tensor, reads: bool = True) -> Heard:
-    """Any w [..., H, E], over real tokens. A router may name an expert that this layer does not have: nobody hears it here."""
-    w_BTHE = (w_HE.float() * has_E).expand(*real_BT.shape, *w_HE.shape[-2:])
+def _trace_layer(w_HE: Tensor, real_BT: Tensor, present_E: Tensor, reads: bool = True) -> LayerTrace:
+    """Any w [..., H, E], over real tokens. A weight for an expert that this layer does not have does nothing here."""
+    w_BTHE = (w_HE.float() * present_E).expand(*real_BT.shape, *w_HE.shape[-2:])
     w_NHE = w_BTHE[real_BT]
     mean_E = w_NHE.mean((0, 1)).cpu()
-    return Heard(
+    return LayerTrace(
         mean_E=mean_E,
-        present_E=(w_NHE > 0).any(1).float().mean(0).cpu(),
+        active_E=(w_NHE > 0).any(1).float().mean(0).cpu(),
         entropy=torch.special.entr(_shares(w_NHE)).sum(-1).mean().cpu(),
-        cv=_cv(mean_E, has_E.cpu()),
+        cv=_cv(mean_E, present_E.cpu()),
         first_TE=w_BTHE[0, real_BT[0]][-TOKENS:].mean(1).cpu() if reads else None,
     )
 
 
 def _shares(w_E: Tensor) -> Tensor:
-    """Scaled to sum to one; silence stays silence."""
+    """Scaled to sum to one; zeros stay zeros."""
     return w_E / w_E.sum(-1, keepdim=True).clamp(min=1e-9)
 
 
-def _cv(load_E: Tensor, has_E: Tensor) -> Tensor:
-    load_E = load_E[has_E]
+def _cv(load_E: Tensor, present_E: Tensor) -> Tensor:
+    load_E = load_E[present_E]
     return load_E.std(correction=0) / load_E.mean().clamp(min=1e-9)
 
 
@@ -165,8 +237,8 @@ def _rows(layers: Sequence[str], most: int) -> list[tuple[str, list[int]]]:
     names, step = list(blocks), -(-len(blocks) // most)
     several = [names[i : i + step] for i in range(0, len(names), step)]
     return [
-        (some[0] + (" +" if len(some) > 1 else ""), [place for name in some for place in blocks[name]])
-        for some in several
+        (group[0] + (" +" if len(group) > 1 else ""), [place for name in group for place in blocks[name]])
+        for group in several
     ]
 
 

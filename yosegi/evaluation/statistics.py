@@ -100,7 +100,7 @@ def over_seeds(
     values_SN = np.asarray(after, float) - (0.0 if before is None else np.asarray(before, float))
     if tasks is not None and len(set(tasks)) > 1:
         places = [[n for n, task in enumerate(tasks) if task == one] for one in dict.fromkeys(tasks)]
-        values_SN = np.stack([values_SN[:, some].mean(1) for some in places], 1)
+        values_SN = np.stack([values_SN[:, place].mean(1) for place in places], 1)
     (S, N), mean = values_SN.shape, float(values_SN.mean())
     if N < 2:
         return mean, float("-inf"), float("inf")
@@ -129,7 +129,7 @@ def _unmoved(
 
     if before is None:
         return wilson(mean * N, N, float(norm.ppf(upper))) if 0 <= mean <= 1 else (mean, mean)
-    if not all(np.isin(np.asarray(some, float), (0, 1)).all() for some in (after, before)):
+    if not all(np.isin(np.asarray(scores, float), (0, 1)).all() for scores in (after, before)):
         half = abs(mean) * (1 + float(t.ppf(upper, N))) / (N + 1)  # as if nothing had changed on one question more
     else:
         half = wilson(0, N, float(norm.ppf(upper)))[1]

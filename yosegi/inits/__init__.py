@@ -1,7 +1,7 @@
 """Initialisers: (W, rank, scale, generator) -> A, B. The delta is zero at step 0, whatever they return.
 
-Where B ≠ 0 (normal, PiSSA, OLoRA) the starting product is kept as the bank's origin and subtracted (core/bank.py), so that
-the base stays pristine and the result is an ordinary expert, of rank 2R.
+Where B ≠ 0 (normal, PiSSA, OLoRA) the bank stores the initial product as its origin and subtracts it (core/bank.py), so that
+the base stays pristine and the result is an ordinary expert of rank 2R.
 """
 
 import hashlib
@@ -30,23 +30,23 @@ def fresh(
     task: str | Sequence[str] = (),
     **given: Any,
 ) -> Expert:
-    """A new expert for a model. Each layer's numbers depend on (seed, layer name) alone: experts with one seed share A.
+    """Returns a new expert for a model. The random numbers of a layer depend on (seed, layer name) alone: equal seeds, equal A.
 
     Args:
         model: the base, without experts.
-        name: of the expert.
-        rank: inner width.
+        name: the name of the expert.
+        rank: the rank R.
         alpha: the scale is alpha / rank.
-        targets: which linears (core/model.py).
+        targets: the linears (core/model.py).
         init: a method of this drawer.
-        seed: of the random numbers.
-        task: what it will learn.
-        given: more of the initialiser's own, such as `power_steps` of pissa.
+        seed: seed of the random numbers.
+        task: the task or tasks that it will learn.
+        given: arguments of the initialiser, such as `power_steps` of pissa.
     """
     if rank < 1:
-        raise Invalid(f"rank={rank}: an expert needs a rank of at least 1.")
+        raise Invalid(f"rank={rank}: the rank must be at least 1.")
     if not alpha > 0:
-        raise Invalid(f"alpha={alpha}: the scale alpha / rank has to be positive.")
+        raise Invalid(f"alpha={alpha}: the scale alpha / rank must be positive.")
     make = registry.find("inits", init)
     known = arguments("inits", init)
     for argument in given:
@@ -57,12 +57,12 @@ def fresh(
     for layer in linears(model, targets):
         W_OI = weight(modules[layer])
         if rank > min(W_OI.shape):
-            raise Invalid(f"rank={rank} is more than layer {layer} of {W_OI.shape[0]} x {W_OI.shape[1]} can have.")
+            raise Invalid(f"rank={rank} is too large for layer {layer}, which is {W_OI.shape[0]} x {W_OI.shape[1]}.")
         generator = torch.Generator().manual_seed(_seed(seed, layer))
         A_RI, B_OR = make(W_OI.cpu(), rank, alpha / rank, generator, **given)
         factors[layer] = Factors(A_RI, B_OR, alpha / rank)
     if not factors:
-        raise Invalid(f"targets={targets!r} leaves no linear for expert {name!r} to touch.")
+        raise Invalid(f"targets={targets!r} selects no linear for expert {name!r}.")
     return Expert(name, factors, {"task": [task] if isinstance(task, str) else list(task)})
 
 

@@ -1,7 +1,7 @@
-"""Both factors small and random, N(0, 0.01²): the start of LoRA-PAR's released code, where B = 0 would make importance vanish.
+"""Normal: A, B ~ N(0, 0.01²), as in LoRA-PAR's released code; with B = 0 every importance would be 0.
 
 Huang et al. 2025, "LoRA-PAR: A Flexible Dual-System LoRA Partitioning Approach", arXiv:2507.20999.
-The released code trains on from the moved base, W + s B₀ A₀. Here B₀ A₀ is subtracted, as for every start with B ≠ 0.
+The released code continues from the changed base W + s B₀ A₀. Here B₀ A₀ is subtracted, as for every initialiser with B ≠ 0.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 
 def normal(W_OI: Tensor, rank: int, scale: float, generator: Generator, std: float = 0.01) -> tuple[Tensor, Tensor]:
-    """One layer's W -> (A [R, I], B [O, R])."""
+    """Returns (A [R, I], B [O, R]) of one layer."""
     O, I = W_OI.shape
     A_RI = torch.empty(rank, I).normal_(0, std, generator=generator)
     return A_RI, torch.empty(O, rank).normal_(0, std, generator=generator)

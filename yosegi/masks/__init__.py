@@ -1,8 +1,9 @@
-"""Masks: which entries of the update survive. A mask acts on the update, not on the gradient: under AdamW, weight decay and
-stale momentum move entries whose gradient is zero.
+"""Masks: which entries are updated. A mask acts on the update, not on the gradient: under AdamW, weight decay and stale
+momentum change entries whose gradient is zero.
 
-A method is a function of the entries by name: mask(entries, **its own) -> {name: True where an entry may move}, or None for
-all. Two ways to keep to it: `hold` puts back what an optimizer moved; `Seen` shows the optimizer only what moves.
+A method is a function mask(entries by name, **its arguments) -> {name: True where an entry is updated}, or None for all.
+There are two ways to apply a mask: `hold` restores frozen entries after each step; `Seen` shows the optimizer only the
+entries that train.
 """
 
 from collections.abc import Mapping
@@ -13,19 +14,19 @@ from torch import Tensor, nn
 
 
 def hold(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], mask: Mapping[str, Tensor]) -> None:
-    """From now on every step of the optimizer leaves the entries where `mask` is False as they were, bit for bit."""
+    """Makes every step of the optimizer leave the entries where `mask` is False bit-identical."""
     before: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def remember(*_: Any) -> None:
+    def store(*_: Any) -> None:
         before.update({name: parameters[name].detach().clone() for name in mask})
 
     @torch.no_grad()
     def restore(*_: Any) -> None:
-        for name, moves in mask.items():
-            parameters[name].copy_(torch.where(moves, parameters[name], before[name]))
+        for name, trains in mask.items():
+            parameters[name].copy_(torch.where(trains, parameters[name], before[name]))
 
-    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_pre_hook(store)
     optimizer.register_step_post_hook(restore)
 
 

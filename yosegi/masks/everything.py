@@ -1,4 +1,4 @@
-"""Everything moves: plain LoRA (Hu et al. 2021, arXiv:2106.09685)."""
+"""Everything: all entries are updated, as in plain LoRA (Hu et al. 2021, arXiv:2106.09685)."""
 
 from collections.abc import Mapping
 
@@ -6,5 +6,5 @@ from torch import Tensor, nn
 
 
 def everything(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor] | None:
-    """Parameter name -> True where an entry may move; None when all may, which costs nothing."""
+    """Returns None: all entries are updated, and masking costs nothing."""
     return None

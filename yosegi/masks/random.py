@@ -1,6 +1,6 @@
-"""Random: as many entries move as somebody says, drawn by lot. The control of every mask that claims to know which.
+"""Random: a given share of the entries is updated, drawn at random. The control for every mask that chooses.
 
-Huang et al. 2025, "LoRA-PAR", arXiv:2507.20999, have it for some of their sizes.
+Huang et al. 2025, "LoRA-PAR", arXiv:2507.20999, report it for some of their sizes.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ from yosegi.errors import Invalid
 
 
 def random(entries: Mapping[str, Tensor], share: float = 0.4, seed: int = 0) -> dict[str, Tensor]:
-    """True where an entry may move: exactly ⌊share · entries⌋ of all of them, over all tensors at once.
+    """Returns True for exactly ⌊share · entries⌋ entries, drawn from all tensors at once.
 
     Args:
-        entries: what could move.
-        share: of them; 0.4 is what the importance of LoRA-PAR keeps at θ = 0.9.
-        seed: of the lot.
+        entries: the tensors.
+        share: the share of the entries; LoRA-PAR's importance keeps about 0.4 at θ = 0.9.
+        seed: seed of the draw.
     """
     if not 0 <= share <= 1:
         raise Invalid(f"share={share}: it is a share, between 0 and 1.")
     total = sum(tensor.numel() for tensor in entries.values())
-    places = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[: int(share * total)]
+    drawn = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[: int(share * total)]
     moves_J = torch.zeros(total, dtype=torch.bool)
-    moves_J[places] = True
+    moves_J[drawn] = True
     parts = moves_J.split([tensor.numel() for tensor in entries.values()])
     return {
         name: part.view(tensor.shape).to(tensor.device)

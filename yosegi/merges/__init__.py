@@ -1,16 +1,16 @@
-"""Merges: many experts -> one. `merge` walks the layers, and a method says what becomes of each.
+"""Merges: many experts -> one. `merge` goes through the layers, and a method merges each.
 
-A method is a function of one layer's (A [E, R, I], B [E, O, R], w [E], its own arguments) -> (A [R, I], B [O, R]).
-One that has to see all layers first, or has to know whose they are, is a class: its arguments go to the constructor,
-`look(layers)` streams over all layers, and then it is called with one Layer after another.
-What was cut to a rank comes back as a Cut, with what that lost. A method's module may also say `weights(experts)`, for when
-nobody does, and `EXACT = True` where its result, before any cut, is Σ w ΔW itself.
+A method is a function (A [E, R, I], B [E, O, R], w [E], its own arguments) -> (A [R, I], B [O, R]) of one layer. A method
+that has to read all layers first, or needs the names of the experts, is a class: its constructor takes the arguments,
+`look(layers)` reads all layers, and then it is called with one Layer after another. A result that was cut to a rank is a Cut,
+with what was lost. The module of a method may define `weights(experts)`, its default weights, and `EXACT = True` if its
+result before any cut is Σ w ΔW itself.
 
-Memory is bounded by one layer, whatever the number of experts. The card of the result says the recipe, the parents, and
+The memory is that of one layer, whatever the number of experts. The card of the result has the recipe, the parents, and
 
-    relative_error     ‖merged - Σ w ΔW‖ / ‖Σ w ΔW‖         how far it is from the weighted sum, all layers, Frobenius
-    truncation_error   ‖merged - whole‖ / ‖whole‖           what the cut to a rank lost of the method's own whole result;
-                                                            only where that whole is not Σ w ΔW
+    relative_error     ‖merged - Σ w ΔW‖ / ‖Σ w ΔW‖         the distance from the weighted sum over all layers, Frobenius
+    truncation_error   ‖merged - whole‖ / ‖whole‖           what the cut lost of the method's own uncut result; only where
+                                                            that is not Σ w ΔW
 """
 
 import inspect
@@ -42,43 +42,43 @@ def merge(
     measure: bool = True,
     **given: Any,
 ) -> Expert:
-    """One expert out of many.
+    """Returns one expert made of many.
 
     Args:
         experts: at least one, all of one base. A layer that some lack is merged from those that have it.
         method: a method of this drawer.
-        weights: one per expert; by default 1/E each, or what the method's own `weights(experts)` says. Or, by layer, one per
-            expert: an expert of weight 0 is then left out of the layer, and a layer that is not named is not merged.
-        name: of the result.
-        measure: put the errors into the card. Without, as a search over weights wants it, cheap methods are cheaper still.
-        given: more of the method's own, such as `rank` of svd.
+        weights: one per expert; by default 1/E each, or the method's own `weights(experts)`. Or, by layer, one per expert: an
+            expert of weight 0 is then left out of the layer, and a layer that is not named is not merged.
+        name: the name of the result.
+        measure: puts the errors into the card; a search over weights saves this time.
+        given: arguments of the method, such as `rank` of svd.
     """
     if not experts:
         raise Invalid("There is nothing to merge.")
-    found = registry.find("merges", method)
-    home: Any = inspect.getmodule(found)
+    implementation = registry.find("merges", method)
+    module: Any = inspect.getmodule(implementation)
     if not isinstance(weights, Mapping):
-        weights = list(getattr(home, "weights", _shares)(len(experts)) if weights is None else weights)
+        weights = list(getattr(module, "weights", _shares)(len(experts)) if weights is None else weights)
     for row in weights.values() if isinstance(weights, Mapping) else [weights]:
         if len(row) != len(experts):
             raise Invalid(f"{len(experts)} experts need {len(experts)} weights; {len(row)} were given.")
         if not all(math.isfinite(weight) for weight in row):
-            raise Invalid(f"Weights are finite numbers; {list(row)} were given.")
+            raise Invalid(f"Weights must be finite numbers; {list(row)} were given.")
     if isinstance(weights, Mapping):
         experts, weights = _by_layer(experts, weights)
     bases = {e.card.get("base_hash") for e in experts}
     if len(bases) > 1:
-        raise WrongBase(f"These experts stand beside different bases: {', '.join(sorted(map(str, bases)))}.")
+        raise WrongBase(f"These experts have different bases: {', '.join(sorted(map(str, bases)))}.")
 
     known = arguments("merges", method)
     for argument in given:
         if argument not in known:
             raise UnknownName.among(f"argument of {method}", argument, known)
     factors: dict[str, Factors] = {}
-    errors = _Errors(bool(getattr(home, "EXACT", False)))
+    errors = _Errors(bool(getattr(module, "EXACT", False)))
     with progress(f"{method} merge", 0) as bar:
         layers = Layers(experts, weights, bar)
-        blend = _blend(found, given, layers)
+        blend = _blend(implementation, given, layers)
         for layer in layers:
             result = blend(layer)
             factors[layer.name] = Factors(result[0].contiguous(), result[1].contiguous())
@@ -94,7 +94,7 @@ def merge(
             "task": sorted({task for expert in experts for task in expert.tasks}),
             "parents": [expert.name for expert in experts],
             "training": {"merge": method, "weights": weights, **_resolved(known, given)},
-            **(errors.told() if measure else {}),
+            **(errors.card() if measure else {}),
         },
     )
 
@@ -102,20 +102,20 @@ def merge(
 def _by_layer(
     experts: Sequence[Expert], weights: Mapping[str, Sequence[float]]
 ) -> tuple[list[Expert], dict[str, list[float]]]:
-    """The experts without the layers in which their weight is 0, and the weights of those that are left."""
-    own = [
+    """Returns the experts without the layers in which their weight is 0, and the weights of the remaining experts."""
+    kept = [
         {layer: f for layer, f in expert.factors.items() if layer in weights and weights[layer][e]}
         for e, expert in enumerate(experts)
     ]
-    left = [e for e, factors in enumerate(own) if factors]
+    left = [e for e, factors in enumerate(kept) if factors]
     if not left:
         raise Invalid("These weights are 0 in every layer of these experts: there is nothing to merge.")
     rows = {layer: [row[e] for e in left] for layer, row in weights.items()}
-    return [replace(experts[e], factors=own[e]) for e in left], rows
+    return [replace(experts[e], factors=kept[e]) for e in left], rows
 
 
 def _resolved(known: dict[str, inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:
-    """What the arguments were in the end: a recipe is to say the same when a default has changed."""
+    """Returns the arguments with defaults, so that the recipe stays valid when a default changes."""
     defaults = {name: p.default for name, p in known.items() if p.default not in (inspect.Parameter.empty, None)}
     return {**defaults, **arguments}
 
@@ -124,18 +124,18 @@ def _shares(experts: int) -> list[float]:
     return [1 / experts] * experts
 
 
-def _blend(found: Any, arguments: dict[str, Any], layers: Layers) -> Callable[[Layer], Any]:
-    """The method with its arguments, as a function of a layer."""
-    if not inspect.isclass(found):
-        return lambda layer: found(layer.A_ERI, layer.B_EOR, layer.w_E, **arguments)
-    made: Any = found(**arguments)
+def _blend(implementation: Any, arguments: dict[str, Any], layers: Layers) -> Callable[[Layer], Any]:
+    """Returns the method with its arguments as a function of a layer."""
+    if not inspect.isclass(implementation):
+        return lambda layer: implementation(layer.A_ERI, layer.B_EOR, layer.w_E, **arguments)
+    made: Any = implementation(**arguments)
     if hasattr(made, "look"):
         made.look(layers)
     return made
 
 
 class _Errors:
-    """Both errors, summed up layer by layer."""
+    """Both errors, summed over the layers."""
 
     def __init__(self, exact: bool):
         self.exact, self.cuts = exact, False
@@ -150,7 +150,7 @@ class _Errors:
             lost, total = apart(result[0], result[1], A_XI, B_OX, w_X)
             self.lost, self.total = self.lost + lost, self.total + total
 
-    def told(self) -> dict[str, float]:
+    def card(self) -> dict[str, float]:
         cut = _root(self.cut, self.whole)
         if self.exact:
             return {"relative_error": cut}

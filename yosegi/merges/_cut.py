@@ -1,9 +1,9 @@
-"""Cutting what a merge says to a rank, and telling what was lost by it.
+"""Cuts the result of a merge to a rank and measures what that loses.
 
-A wide pair of factors is cut exactly, through thin QRs (Eckart and Young 1936); the O x I delta is never built. A dense delta
-is cut by the randomised range finder with power steps (Halko et al. 2011, arXiv:0909.4061, Algorithm 4.4), or by a whole SVD
-where that costs no more; what is told to be lost is measured on the result either way.
-Shapes: I in, O out, K inner width before the cut, R after.
+A wide pair of factors is cut exactly, through thin QRs (Eckart and Young 1936), without building the O x I delta. A dense
+delta is cut by the randomised range finder with power steps (Halko et al. 2011, arXiv:0909.4061, Algorithm 4.4), or by a full
+SVD where that costs no more; in either case the loss is measured on the result. Shapes: I in, O out, K inner width before the
+cut, R after.
 """
 
 from typing import NamedTuple
@@ -14,15 +14,15 @@ from torch import Tensor
 from yosegi.errors import Invalid
 
 BLOCK = 2**17
-"""Numbers of a dense delta that are worked on at once: 0.5 MB, which stays in a core's cache."""
+"""How many numbers of a dense delta are processed at once: 0.5 MB, which stays in a core's cache."""
 
 STEPS, MORE = 6, 32
-"""Power steps of the randomised SVD, and directions that it follows beyond those asked for. A trimmed delta has the flat
-spectrum of noise; with these, the error is within 0.05 % of the best possible one there (8 experts of rank 16, d 2048)."""
+"""Power steps and additional directions of the randomised SVD. A trimmed delta has the flat spectrum of noise; there the error
+is within 0.05 % of the best possible one (8 experts of rank 16, d 2048)."""
 
 
 class Cut(NamedTuple):
-    """One layer's result, and the squared norms of what was cut away and of the whole."""
+    """The result for one layer, and the squared norms of what was cut away and of the whole."""
 
     A_RI: Tensor
     B_OR: Tensor
@@ -31,20 +31,20 @@ class Cut(NamedTuple):
 
 
 def width(rank: int | str | None, widest: int, whole: int) -> int:
-    """How many ranks to keep: `rank`, all of the `whole` for "full", and by default as many as the widest expert has."""
+    """Returns the rank to keep: `rank`, the `whole` for "full", and by default that of the widest expert."""
     if rank == "full":
         return whole
     if rank is None:
         return min(widest, whole)
     if isinstance(rank, bool) or not isinstance(rank, int):
-        raise Invalid(f"rank={rank!r}: it is a whole number or 'full'.")
+        raise Invalid(f"rank={rank!r}: the rank must be a whole number or 'full'.")
     if rank < 1:
-        raise Invalid(f"rank={rank}: an expert needs a rank of at least 1.")
+        raise Invalid(f"rank={rank}: the rank must be at least 1.")
     return min(rank, whole)
 
 
 def cut_factors(A_KI: Tensor, B_OK: Tensor, rank: int) -> Cut:
-    """B A cut to `rank`, exactly; singular values are shared evenly between the two."""
+    """Cuts B A to `rank` exactly; the singular values are shared evenly between A and B."""
     q_IX, a_XK = torch.linalg.qr(A_KI.mT)
     q_OY, b_YK = torch.linalg.qr(B_OK)
     U_YZ, S_Z, V_ZX = torch.linalg.svd(b_YK @ a_XK.mT, full_matrices=False)
@@ -54,7 +54,7 @@ def cut_factors(A_KI: Tensor, B_OK: Tensor, rank: int) -> Cut:
 
 
 def cut_dense(D_OI: Tensor, rank: int) -> Cut:
-    """A dense delta cut to `rank`; at its full rank it is kept as it is, beside the identity."""
+    """Cuts a dense delta to `rank`; at full rank the factors are the delta and the identity."""
     O, I = D_OI.shape
     if rank >= min(O, I):
         total = float(D_OI.double().square().sum())
@@ -63,7 +63,7 @@ def cut_dense(D_OI: Tensor, rank: int) -> Cut:
     if 4 * (rank + MORE) >= min(O, I):
         U_OK, S_K, V_KI = torch.linalg.svd(D_OI, full_matrices=False)
     else:
-        # The same directions for every layer and every run: a merge says the same twice.
+        # The same directions for every layer and every run: a merge is reproducible.
         start = torch.randn(I, rank + MORE, generator=torch.Generator().manual_seed(0))
         U_OK = torch.linalg.qr(D_OI @ start.to(D_OI)).Q
         for _ in range(STEPS):

@@ -1,36 +1,45 @@
-"""How far two low-rank deltas are apart, without building either. Frobenius norms; I in, O out, R, X and Y inner widths,
-w the weights of the experts, each as often as it is wide.
+"""The distance of two low-rank deltas in the Frobenius norm, without building either.
 
     ‖B A‖² = Σ (A Aᵀ) ∘ (Bᵀ B)
 
-Two Gram matrices are cheap, but a small difference of large deltas drowns in their rounding: there, thin QRs in fp64.
+Gram matrices are cheap, but rounding hides a small difference of large deltas: there, thin QRs in fp64.
+Shapes: I in, O out, R, X and Y inner widths; w_X the weights of the experts, repeated over their ranks.
 """
 
 import torch
 from torch import Tensor
 
-DROWNS = 1e-2
-"""Below this share of what is summed up, a Gram matrix in fp32 (rounding about 1e-7 of it) is not trusted."""
+GRAM = 2**22
+"""The most entries of a Gram matrix in memory: with many experts the whole would be larger than the delta."""
+ROUNDING = 1e-2
+"""A result below this share of the summed magnitudes is not trusted in fp32 (rounding is about 1e-7 of them)."""
 
 
 def norm(A_RI: Tensor, B_OR: Tensor) -> float:
-    """‖B A‖, Frobenius, without building it: only the two triangles of thin QRs are multiplied. fp64."""
+    """Returns ‖B A‖ in fp64: only the triangles of two thin QRs are multiplied."""
     a_KR = torch.linalg.qr(A_RI.double().mT, mode="r").R
     b_KR = torch.linalg.qr(B_OR.double(), mode="r").R
     return float(torch.linalg.matrix_norm(b_KR @ a_KR.mT))
 
 
 def apart(A_RI: Tensor, B_OR: Tensor, A_XI: Tensor, B_OX: Tensor, w_X: Tensor) -> tuple[float, float]:
-    """‖B_R A_R - B_X w A_X‖² and ‖B_X w A_X‖²: what the first misses of the second, and the second itself."""
-    own_RR = (A_RI @ A_RI.mT) * (B_OR.mT @ B_OR)
-    both_RX = (A_RI @ A_XI.mT) * (B_OR.mT @ B_OX) * w_X
-    sum_XX = (A_XI @ A_XI.mT) * (B_OX.mT @ B_OX) * (w_X[:, None] * w_X)
-    (own, size), (both, more), (total, most) = (
-        (float(gram.sum(dtype=torch.float64)), float(gram.abs().sum())) for gram in (own_RR, both_RX, sum_XX)
-    )
-    lost = own - 2 * both + total
-    if lost <= DROWNS * (size + 2 * more + most):
-        lost = norm(torch.cat([A_RI, A_XI]), torch.cat([B_OR, -w_X * B_OX], 1)) ** 2
-    if total <= DROWNS * most:
-        total = norm(A_XI, w_X * B_OX) ** 2
+    """Returns ‖B_R A_R - B_X w A_X‖² and ‖B_X w A_X‖²."""
+    B_OX = w_X * B_OX
+    first, size = _inner(A_RI, B_OR, A_RI, B_OR)
+    cross, more = _inner(A_RI, B_OR, A_XI, B_OX)
+    total, most = _inner(A_XI, B_OX, A_XI, B_OX)
+    lost = first - 2 * cross + total
+    if lost <= ROUNDING * (size + 2 * more + most):
+        lost = norm(torch.cat([A_RI, A_XI]), torch.cat([B_OR, -B_OX], 1)) ** 2
+    if total <= ROUNDING * most:
+        total = norm(A_XI, B_OX) ** 2
     return lost, total
+
+
+def _inner(A_XI: Tensor, B_OX: Tensor, A_YI: Tensor, B_OY: Tensor) -> tuple[float, float]:
+    """Returns <B_X A_X, B_Y A_Y> and the sum of the magnitudes that it adds up, in blocks of rows of the Gram matrices."""
+    inner, size, rows = 0.0, 0.0, max(1, GRAM // len(A_YI))
+    for A_NI, B_ON in zip(A_XI.split(rows), B_OX.split(rows, dim=1), strict=True):
+        gram_NY = (A_NI @ A_YI.mT) * (B_ON.mT @ B_OY)
+        inner, size = inner + float(gram_NY.sum(dtype=torch.float64)), size + float(gram_NY.abs().sum())
+    return inner, size

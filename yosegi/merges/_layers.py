@@ -1,4 +1,4 @@
-"""What a merge is given: the layers of the experts, stacked one at a time, as often as somebody asks.
+"""The input of a merge: the layers of the experts, stacked one at a time, as often as they are iterated.
 
 Shapes: E experts that have the layer, R rank of the widest of them, I in, O out.
 """
@@ -20,10 +20,10 @@ class Layer:
     """One layer of those experts that have it.
 
     Args:
-        name: as the base model names it.
-        experts: whose A and B these are. A second expert of the same name is called name#2: no two are one here.
-        A_ERI: shorter experts are padded with rows of zeros.
-        B_EOR: likewise, and with the scale.
+        name: the layer's name in the base model.
+        experts: the names of the experts; a second expert of the same name is called name#2.
+        A_ERI: their A, padded with rows of zeros to the largest rank.
+        B_EOR: their B, padded likewise and times the scale.
         w_E: the weights.
     """
 
@@ -35,12 +35,12 @@ class Layer:
 
 
 class Layers:
-    """A stream of layers that can be walked again; one of them is in memory at a time.
+    """An iterable of layers, one of which is in memory at a time.
 
     Args:
-        experts: their tensors may be mapped from disk, and are read when their layer's turn comes.
-        weights: one per expert, the same in every layer or by layer.
-        bar: told of each layer that is done.
+        experts: the experts; their tensors may be mapped from disk and are read when their layer is reached.
+        weights: one for each expert, the same in every layer or by layer.
+        bar: the progress bar.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class Layers:
                 self._bar.advance()
 
     def _stack(self, name: str) -> Layer:
-        here = [e for e, expert in enumerate(self._given) if name in expert.factors]
-        factors = [self._given[e].factors[name] for e in here]
+        having = [e for e, expert in enumerate(self._given) if name in expert.factors]
+        factors = [self._given[e].factors[name] for e in having]
         if len(shapes := {(len(f.B_OR), f.A_RI.shape[1]) for f in factors}) > 1:
-            raise WrongBase(f"These experts stand beside different bases: layer {name} is (O, I) in {sorted(shapes)}.")
+            raise WrongBase(f"These experts have different bases: layer {name} is (O, I) in {sorted(shapes)}.")
         (O, I), R = shapes.pop(), max(f.rank for f in factors)
         like, same = factors[0].A_RI.new_empty(0, dtype=torch.float32), all(f.rank == R for f in factors)
-        A_ERI = like.new_empty(len(here), R, I) if same else like.new_zeros(len(here), R, I)
-        # [O, E, R] in memory, so that laying the B side by side, as most merges do, copies nothing.
-        B_OER = like.new_empty(O, len(here), R) if same else like.new_zeros(O, len(here), R)
+        A_ERI = like.new_empty(len(having), R, I) if same else like.new_zeros(len(having), R, I)
+        # [O, E, R] in memory, so that putting the B side by side, as most merges do, copies nothing.
+        B_OER = like.new_empty(O, len(having), R) if same else like.new_zeros(O, len(having), R)
         for e, f in enumerate(factors):
             A_ERI[e, : f.rank] = f.A_RI
             torch.mul(f.B_OR.float(), f.scale, out=B_OER[:, e, : f.rank])
         weights = self._weights[name] if isinstance(self._weights, Mapping) else self._weights
-        w_E = like.new_tensor([weights[e] for e in here])
-        return Layer(name, tuple(self.experts[e] for e in here), A_ERI, B_OER.movedim(1, 0), w_E)
+        w_E = like.new_tensor([weights[e] for e in having])
+        return Layer(name, tuple(self.experts[e] for e in having), A_ERI, B_OER.movedim(1, 0), w_E)

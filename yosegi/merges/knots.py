@@ -1,11 +1,11 @@
-"""KnOTS: turn the experts into coordinates that they share, and merge them there, entry by entry.
+"""KnOTS: express the experts in shared coordinates, and merge them there entry by entry.
 
     [ΔW_1 | … | ΔW_E] = U Σ [V_1 | … | V_E]ᵀ,   T_e = Σ V_eᵀ = Uᵀ ΔW_e,   ΔW = U merge(T_1, …, T_E)
 
 Stoica et al. 2025, "Model merging with SVD to tie the KnOTS", arXiv:2410.19735. The concatenation is never built: B_1 … B_E
-laid side by side are Q [R_1 … R_E], and U and Σ are those of the small [R_1 a_1ᵀ … R_E a_Eᵀ] where A_eᵀ = q_e a_e. A plain
-sum is linear and so the same in any coordinates; what differs is what trims, drops or elects. T has at most E R rows, and the
-result at most that rank before it is cut. Weights are 1 each unless they are given.
+side by side are Q [R_1 … R_E], and U and Σ are those of the small [R_1 a_1ᵀ … R_E a_Eᵀ] where A_eᵀ = q_e a_e. A plain sum is
+linear and so the same in any coordinates; trimming, dropping and electing are not. T has at most E R rows, and the result at
+most that rank before it is cut. The default weights are 1 each.
 """
 
 import torch
@@ -21,19 +21,19 @@ BY = {
     "dare_ties": {"drop": 0.8, "elect": True},
     "task_arithmetic": {},
 }
-"""How to merge in the new coordinates, with the arguments that each takes. The paper's for LLMs: no trim; 0.8 dropped."""
+"""The merges in the new coordinates with their arguments. The defaults are the paper's for LLMs: no trim, 0.8 dropped."""
 
 NOTHING = 1e-9
-"""Of the largest singular value; what is smaller is rounding."""
+"""Singular values below this share of the largest are rounding."""
 
 
 class Knots(Entries):
     """Args:
     by: ties, dare, dare_ties or task_arithmetic.
-    density: share of each expert's coordinates that ties keeps (1).
-    drop: probability of a coordinate to fall with dare and dare_ties (0.8).
-    seed: of what falls.
-    rank: of the result; by default that of the widest expert; "full" for all of it.
+    density: the share of each expert's coordinates that ties keeps (1).
+    drop: the probability that dare and dare_ties drop a coordinate (0.8).
+    seed: seed of the dropped coordinates.
+    rank: the rank of the result; by default that of the widest expert; "full" for no cut.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Knots(Entries):
         given = {name: value for name, value in (("density", density), ("drop", drop)) if value is not None}
         for name in given:
             if name not in BY[by]:
-                raise Invalid(f"{name} means nothing to knots by {by}.")
+                raise Invalid(f"knots by {by} has no {name}.")
         super().__init__(**{**BY[by], **given}, seed=seed, rank=rank)
         self.by = by
 
     def coordinates(self, layer: Layer) -> tuple[Tensor, Tensor]:
-        """T_e = L_e A_e, and the delta is U T."""
+        """Returns L and U: T_e = L_e A_e, and the delta is U T."""
         q_OX, b_XY = torch.linalg.qr(layer.B_EOR.double().movedim(0, 1).flatten(1))
         b_EXR = b_XY.unflatten(1, (len(layer.experts), -1)).movedim(1, 0)
         a_EZR = torch.linalg.qr(layer.A_ERI.double().mT, mode="r").R

@@ -1,9 +1,10 @@
-"""SLERP, for two: walk from one delta to the other along the great circle between them, not along the straight line.
+"""SLERP, for two experts: interpolate along the great circle between the deltas instead of the straight line.
 
     (w_1 + w_2) (sin((1-t)θ) ΔW_1 + sin(tθ) ΔW_2) / sin θ,     t = w_2 / (w_1 + w_2),  cos θ = <ΔW_1, ΔW_2> / ‖ΔW_1‖ ‖ΔW_2‖
 
-Shoemake 1985, "Animating rotation with quaternion curves", doi.org/10.1145/325334.325242. One angle a layer, as mergekit has
-it. Two experts that point alike, or against each other, are blended linearly. Exact, no delta is built; the ranks add up.
+Shoemake 1985, "Animating rotation with quaternion curves", doi.org/10.1145/325334.325242. One angle per layer, as in
+mergekit. Two deltas with the same or opposite directions are interpolated linearly. Exact, without building a delta; the
+ranks add up.
 """
 
 import torch
@@ -12,15 +13,15 @@ from torch import Tensor
 from yosegi.errors import Invalid
 
 STRAIGHT = 0.9995
-"""A cosine beyond which there is no circle to speak of."""
+"""Beyond this cosine the interpolation is linear."""
 
 
 def slerp(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor) -> tuple[Tensor, Tensor]:
-    """One layer's two experts -> one wider expert. Where only one has the layer, the other says nothing there: w ΔW."""
+    """Returns one wider expert for a layer of two experts. Where only one of them has the layer, the result is w ΔW."""
     if len(w_E) > 2:
-        raise Invalid(f"slerp goes from one expert to one other, and {len(w_E)} were given: use svd or ties.")
+        raise Invalid(f"slerp merges two experts, and {len(w_E)} were given: use svd or ties.")
     if (w_E < 0).any():
-        raise Invalid("slerp stays between its two experts, so no weight is negative: use svd or cat.")
+        raise Invalid("slerp interpolates between its two experts, so no weight can be negative: use svd or cat.")
     if len(w_E) == 2 and w_E.sum() > 0:
         gram_EE = torch.einsum("arfs,arfs->af", *_grams(A_ERI.double(), B_EOR.double()))
         norm_E = gram_EE.diagonal().clamp(min=0).sqrt()
@@ -33,5 +34,5 @@ def slerp(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _grams(A_ERI: Tensor, B_EOR: Tensor) -> tuple[Tensor, Tensor]:
-    """A_a A_fᵀ and B_aᵀ B_f of all pairs; <ΔW_a, ΔW_f> is the sum of their products."""
+    """Returns A_a A_fᵀ and B_aᵀ B_f of all pairs; <ΔW_a, ΔW_f> is the sum of their products."""
     return torch.einsum("ari,fsi->arfs", A_ERI, A_ERI), torch.einsum("aor,fos->arfs", B_EOR, B_EOR)

@@ -1,4 +1,4 @@
-"""SVD: the weighted sum of the deltas, cut to the best expert of a given rank (Eckart and Young 1936).
+"""SVD: the best approximation of the weighted sum of the deltas at a given rank (Eckart and Young 1936).
 
     [w_1 B_1 … w_E B_E] = Q_b r_b,   [A_1; …; A_E]ᵀ = Q_a r_a,   SVD of the small core r_b r_aᵀ
 
@@ -10,17 +10,17 @@ from torch import Tensor
 from yosegi.merges._cut import Cut, cut_factors, width
 
 EXACT = True
-"""The whole of it is Σ w ΔW: what is cut away is all that is lost."""
+"""Before the cut the result is Σ w ΔW itself."""
 
 
 def svd(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor, rank: int | str | None = None) -> Cut:
-    """One layer's experts -> one expert.
+    """Returns one expert for a layer.
 
     Args:
-        A_ERI: the experts of the layer.
-        B_EOR: theirs, with their scales.
-        w_E: their weights.
-        rank: of the result; by default that of the widest expert; "full" for all of it.
+        A_ERI: the experts' A.
+        B_EOR: the experts' B with their scales.
+        w_E: the weights.
+        rank: the rank of the result; by default that of the widest expert; "full" for no cut.
     """
     A_XI, B_OX = A_ERI.flatten(0, 1), (w_E[:, None, None] * B_EOR).movedim(0, 1).flatten(1)
     return cut_factors(A_XI, B_OX, width(rank, A_ERI.shape[1], len(A_XI)))

@@ -1,10 +1,10 @@
-"""TIES: of each expert keep the largest entries, elect a sign for each entry, average the experts that agree with it.
+"""TIES: keep the largest entries of each expert, elect a sign for each entry, average the experts that agree with it.
 
 Yadav et al. 2023, "TIES-Merging: Resolving Interference When Merging Models", arXiv:2306.01708. As in the paper, an expert is
-one vector: the trim is over all its layers at once, not layer by layer, and it is over the deltas, not over A and B. A draw of
-the election goes to the sign that wins most entries. Weights enter before the election, so that a negative one votes against
-its expert, and at 1 each, their default, this is the paper's with λ = 1; λ each is its λ.
-The result is dense; it is cut to a rank, and the card says what that lost.
+one vector: the trim is over all its layers at once, and over the deltas, not over A and B. A tied election goes to the sign
+that wins most entries. Weights enter before the election, so that a negative weight votes against its expert; the default
+weights of 1 are the paper's λ = 1, and weights of λ each are its λ. The result is dense and is cut to a rank; the card has
+the error of the cut.
 """
 
 from yosegi.merges._entries import Entries, each
@@ -12,8 +12,8 @@ from yosegi.merges._entries import Entries, each
 
 class Ties(Entries):
     """Args:
-    density: share of each expert's entries that is kept.
-    rank: of the result; by default that of the widest expert; "full" for all of it.
+    density: the share of each expert's entries that is kept.
+    rank: the rank of the result; by default that of the widest expert; "full" for no cut.
     """
 
     def __init__(self, density: float = 0.2, rank: int | str | None = None):

@@ -1,9 +1,9 @@
-"""Objectives: what is minimised. (model, batch, tokens) -> a scalar.
+"""Objectives: the loss that is minimised, a function (model, batch, tokens) -> scalar.
 
 `tokens` is the number of target tokens in the whole optimiser step, over all its micro-batches and processes: dividing by it
-makes the loss independent of padding and of how the batch is cut. Where sequences belong to different learners `tokens` is
-[B], each sequence's own divisor, and the loss is [B] too. Logits are computed for the target tokens alone: with a large
-vocabulary the others would be most of the step. Rows of several documents (packing.py) have `position_ids`.
+makes the loss independent of padding and of gradient accumulation. Where sequences belong to different learners `tokens` is
+[B], the divisor of each sequence, and the loss is [B] too. Logits are computed for the target tokens only: with a large
+vocabulary the others would take most of the step. Rows of several documents (engine/packing.py) have `position_ids`.
 """
 
 from collections.abc import Generator, Mapping
@@ -19,7 +19,7 @@ IGNORED = -100
 
 
 def cross_entropy(model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor, tokens: Tensor | int) -> Tensor:
-    """Σ -log p(label) / tokens. Encoder-decoder models predict the label at its own place, decoders one place earlier."""
+    """Returns Σ -log p(label) / tokens. Encoder-decoders predict a label at its own position, decoders one position earlier."""
     logits_XV, next_X, place_X = _predicted(model, batch, labels_BT)
     if not isinstance(tokens, Tensor) or tokens.ndim == 0:
         return F.cross_entropy(logits_XV.float(), next_X, ignore_index=IGNORED, reduction="sum") / tokens
@@ -30,11 +30,11 @@ def cross_entropy(model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor,
 def log_probabilities(
     model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """log p(label) [B, T], at the label's own place, and 0 where there is none."""
+    """Returns log p(label) [B, T] at the label's own position, and 0 where there is no label."""
     logits_XV, next_X, place_X = _predicted(model, batch, labels_BT)
     logp_X = -F.cross_entropy(logits_XV.float() / temperature, next_X, ignore_index=IGNORED, reduction="none")
-    own_X = place_X if _config(model).is_encoder_decoder else place_X + 1
-    return logp_X.new_zeros(labels_BT.numel()).index_add(0, own_X, logp_X).view_as(labels_BT)
+    label_X = place_X if _config(model).is_encoder_decoder else place_X + 1
+    return logp_X.new_zeros(labels_BT.numel()).index_add(0, label_X, logp_X).view_as(labels_BT)
 
 
 def _config(model: Any) -> Any:
@@ -42,11 +42,11 @@ def _config(model: Any) -> Any:
 
 
 def _predicted(model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The logits that predict labels, these labels, and the places [B T] where they are predicted, row by row."""
+    """Returns the logits that predict labels, these labels, and their positions in the flattened batch."""
     inner: Any = model if hasattr(model, "config") else model.module
     key = (
         "position_ids" if "position_ids" in batch else "attention_mask"
-    )  # where documents begin is asked of no other mask
+    )  # position_ids alone say where documents begin
     inputs = {"input_ids": batch["input_ids"], key: batch[key]}
     if inner.config.is_encoder_decoder:
         logits_XV = model(**inputs, labels=labels_BT).logits.flatten(0, 1)
@@ -65,7 +65,7 @@ def logits_at(model: nn.Module, place_X: Tensor, **inputs: Any) -> Tensor:
 
 @contextmanager
 def _only(model: Any, place_X: Tensor) -> Generator[None]:
-    """The output head sees these places of the flattened batch and no others."""
+    """Restricts the output head to these positions of the flattened batch while the block lasts."""
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         yield

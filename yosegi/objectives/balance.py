@@ -1,18 +1,18 @@
-"""Balance: the answers' loss, and beside it how unevenly the experts are heard, each kind of sequence by itself. LoRAMoE.
+"""Balance: the loss of the answers plus a penalty on uneven routing, for each type of sequence by itself. LoRAMoE.
 
 Dou et al. 2024, "LoRAMoE: Alleviate World Knowledge Forgetting in Large Language Models via MoE-Style Plugin",
 arXiv:2312.09979, the localised balancing constraint.
 
-    Q_nm  mean weight of expert n over the tokens of sequence m (the paper sums them, and so counts length as imbalance)
-    Z_nm = Q_nm (1 + δ) where expert and sequence are of one type, Q_nm (1 - δ) where they are not
-    CE + β Σ_layers σ²(Z) / μ(Z)²       cv2, the authors' code; σ²/μ is the paper's (`dispersion`); over all n and m of a step
+    Q_nm  mean weight of expert n over the tokens of sequence m (the paper sums them, so that length counts as imbalance)
+    Z_nm = Q_nm (1 + δ) where expert and sequence have one type, Q_nm (1 - δ) where they differ
+    CE + β Σ_layers σ²(Z) / μ(Z)²       cv2, the authors' code; the paper has σ²/μ (`dispersion`); over all n and m of a step
 
-Both end where all Z are equal: there ω_match / ω_mismatch = (1 - δ) / (1 + δ), so it is the experts of the *other* type that
-are heard more, unlike what the paper says of it. With fresh experts that only names the groups the other way round; beside
-experts that have a type already take match="attract". σ² divides by n m, as for a population.
+Both are 0 where all Z are equal. There ω_match / ω_mismatch = (1 - δ) / (1 + δ): the experts of the *other* type get more weight,
+unlike what the paper says. With fresh experts this only swaps the names of the groups; with experts that already have a type use
+match="attract". σ² divides by n m, as for a population.
 
-σ and μ are of a whole step and not of the part of it that one pass reads. But they are functions of three sums over sequences
-(`totals`), so a step that was cut is looked at first and then learnt with the sums of the whole: the same loss and gradient.
+σ and μ belong to a whole step, not to one micro-batch. They are functions of three sums over sequences (`totals`), so a step
+in several micro-batches first adds up the sums, then trains with those of the whole step: the same loss and gradient.
 
 Shapes: L layers with a router, B sequences, T tokens, H heads, N experts.
 """
@@ -39,16 +39,16 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Constraint:
-    """How the constraint reads.
+    """The options of the constraint.
 
     Args:
-        beta: its weight beside the answers' loss.
-        delta: how far apart the types are to be; 0 for plain balance.
-        expert_types: of each expert; none for plain balance. Groups may be of any number and size.
-        lbc: cv2 or dispersion.
-        counted: real tokens; all, padding and prompt alike, as the authors' code does; or the tokens of the answer.
-        match: paper (1 + δ where the types match) or attract (1 - δ there: they come to be heard more).
-        reduce: sum over the layers, as in the paper, so that β is worth more in a deeper model; or their mean.
+        beta: the weight of the penalty.
+        delta: how far the types are pushed apart; 0 for plain balance.
+        expert_types: the type of each expert; none for plain balance. There may be any number of groups of any size.
+        lbc: the measure of unevenness, cv2 or dispersion.
+        counted: which tokens count: real ones; all, padding included, as in the authors' code; or those of the answer.
+        match: paper (1 + δ where the types match) or attract (1 - δ there, which raises the weight of matching experts).
+        reduce: sum over the layers, as in the paper, so that β counts more in a deeper model; or their mean.
     """
 
     beta: float = 0.1
@@ -70,47 +70,48 @@ class Constraint:
 PLAIN = Constraint()
 
 
-class Listened(NamedTuple):
-    """What one layer's router did with a batch."""
+class Routed(NamedTuple):
+    """The routing of one layer on a batch."""
 
     layer: str
     Q_BN: Tensor
-    """0 for an expert that the layer does not have."""
+    """The mean weights; 0 for an expert that the layer lacks."""
     entropy_B: Tensor
-    """In nats, mean over the tokens."""
-    there_B: Tensor
-    """1 for sequences that have a token to count."""
-    has_N: Tensor
+    """The entropy of the weights in nats, mean over the tokens."""
+    counted_B: Tensor
+    """1 for sequences that have a token that counts."""
+    present_N: Tensor
+    """Whether the layer has the expert."""
 
 
-Note = Callable[[Tensor, Sequence[Listened], Tensor, Mapping[str, Any]], None]
-"""Gets the answers' loss, what was heard, the `totals`, and the batch."""
+Note = Callable[[Tensor, Sequence[Routed], Tensor, Mapping[str, Any]], None]
+"""Gets the loss of the answers, the routing of each layer, the `totals`, and the batch."""
 
 
 def balance(
     model: nn.Module, batch: Mapping[str, Any], tokens: Tensor | int, constraint: Constraint = PLAIN,
     whole_L3: Tensor | None = None, note: Note | None = None,
 ) -> Tensor:  # fmt: skip
-    """The loss of `sft` plus β times the constraint; without a router in the model it is that of `sft`.
+    """Returns the loss of `sft` plus β times the constraint; without a router in the model, the loss of `sft`.
 
     Args:
-        model: with experts in it (core/model.py).
-        batch: besides ids, mask and labels `type_B`: the type of each sequence, -1 for none (it counts with coefficient 1).
-        tokens: as for `sft`. With [B] the constraint is shared out among the sequences.
-        constraint: how.
-        whole_L3: the `totals` of all batches of the step, added up, where this is one of several.
-        note: is told what was heard.
+        model: a model with experts (core/model.py).
+        batch: has, besides ids, mask and labels, `type_B`: the type of each sequence, -1 for none (its coefficient is 1).
+        tokens: as for `sft`. With [B] the constraint is divided among the sequences.
+        constraint: the options.
+        whole_L3: the sum of the `totals` of all batches of the step, if this is one of several.
+        note: is called with the routing.
 
     Raises:
-        Invalid: the layers' weights came without their gradient, as under reentrant activation checkpointing.
+        Invalid: the routing weights have no gradient, as under reentrant activation checkpointing.
     """
-    with listening(model) as (layers, weights):
+    with recorded_routing(model) as (layers, weights):
         loss = cross_entropy(model, batch, batch["labels"], tokens)
-    heard = _heard(model, layers, weights, batch, constraint)
-    sums_LB3 = _sums(heard, batch, constraint)
+    routed = _routed(model, layers, weights, batch, constraint)
+    sums_LB3 = _sums(routed, batch, constraint)
     if note is not None:
-        note(loss.detach(), heard, sums_LB3.detach().sum(1), batch)
-    if not constraint.beta or not heard:
+        note(loss.detach(), routed, sums_LB3.detach().sum(1), batch)
+    if not constraint.beta or not routed:
         return loss
     if torch.is_grad_enabled():
         for layer in (layer for layer in layers if layer.name in weights):
@@ -126,7 +127,7 @@ def balance(
         uneven_L = unevenness(leaf_L3, constraint.lbc)
         slope_L3 = torch.autograd.grad(uneven_L.sum(), leaf_L3)[0]
     share_LB = (sums_LB3[..., 0] / whole_L3[:, :1].clamp(min=1)).detach()
-    grow_LB = (slope_L3[:, None] * sums_LB3).sum(-1)  # its gradient is that of the whole; its value is not
+    grow_LB = (slope_L3[:, None] * sums_LB3).sum(-1)  # it has the gradient of the whole, but not its value
     term_LB = grow_LB - grow_LB.detach() + uneven_L.detach()[:, None] * share_LB
     term_B = constraint.beta * (term_LB.sum(0) if constraint.reduce == "sum" else term_LB.mean(0))
     return loss + (term_B if loss.ndim else term_B.sum())
@@ -134,15 +135,14 @@ def balance(
 
 @torch.no_grad()
 def totals(model: nn.Module, batch: Mapping[str, Any], constraint: Constraint = PLAIN) -> Tensor:
-    """[L, 3]: of each layer what σ and μ are made from. Those of all batches of a step add up to those of the step."""
-    with listening(model) as (layers, weights):
+    """Returns [L, 3]: for each layer the sums that give σ and μ. Those of all batches of a step add up to those of the step."""
+    with recorded_routing(model) as (layers, weights):
         cross_entropy(model, batch, batch["labels"], 1)
-    heard = _heard(model, layers, weights, batch, constraint)
-    return _sums(heard, batch, constraint).sum(1)
+    return _sums(_routed(model, layers, weights, batch, constraint), batch, constraint).sum(1)
 
 
 def unevenness(whole_L3: Tensor, lbc: str = "cv2") -> Tensor:
-    """[L]: σ²/μ² or σ²/μ of each layer, from its `totals`."""
+    """Returns [L]: σ²/μ² or σ²/μ of each layer, from its `totals`."""
     n_L, first_L, second_L = whole_L3.unbind(-1)
     mean_L = first_L / n_L.clamp(min=1)
     variance_L = (second_L / n_L.clamp(min=1) - mean_L.square()).clamp(min=0)
@@ -150,8 +150,8 @@ def unevenness(whole_L3: Tensor, lbc: str = "cv2") -> Tensor:
 
 
 @contextmanager
-def listening(model: nn.Module) -> Generator[tuple[list[ExpertLinear], dict[str, Tensor]]]:
-    """The layers of a model that decide who is heard, and what they decide while the block lasts, by name."""
+def recorded_routing(model: nn.Module) -> Generator[tuple[list[ExpertLinear], dict[str, Tensor]]]:
+    """Yields the layers of a model that route, and a dict that fills with their weights by layer name."""
     layers = [m for m in model.modules() if isinstance(m, ExpertLinear) and not m.router.follows]
     weights: dict[str, Tensor] = {}
     before = [layer.context.weights for layer in layers]
@@ -165,30 +165,30 @@ def listening(model: nn.Module) -> Generator[tuple[list[ExpertLinear], dict[str,
 
 
 def targets(prompt: list[int], answer: list[int]) -> list[int]:
-    """The labels of one example."""
+    """Returns the labels of one example."""
     return [IGNORED] * len(prompt) + answer
 
 
-def _heard(
+def _routed(
     model: Any, layers: Sequence[ExpertLinear], weights: Mapping[str, Tensor], batch: Mapping[str, Any], how: Constraint
-) -> list[Listened]:
-    """Of each layer that ran, means over the tokens that count, in fp32."""
+) -> list[Routed]:
+    """For each layer that ran the means over the tokens that count, in fp32."""
     seq2seq = (model if hasattr(model, "config") else model.module).config.is_encoder_decoder
-    found = []
+    routed = []
     for layer in (layer for layer in layers if layer.name in weights):
-        has_N, w_HN = layer.bank.present_E, weights[layer.name]
+        present_N, w_HN = layer.bank.present_E, weights[layer.name]
         counted_BT = _counted(layer.name, batch, how.counted, seq2seq)
-        w_BTHN = (w_HN.float() * has_N).expand(*counted_BT.shape, *w_HN.shape[-2:])
+        w_BTHN = (w_HN.float() * present_N).expand(*counted_BT.shape, *w_HN.shape[-2:])
         share_BT = counted_BT / counted_BT.sum(1, keepdim=True).clamp(min=1)
         Q_BN = (w_BTHN.mean(2) * share_BT[..., None]).sum(1)
         with torch.no_grad():
             entropy_B = (torch.special.entr(w_BTHN).sum(-1).mean(2) * share_BT).sum(1)
-        found.append(Listened(layer.name, Q_BN, entropy_B, counted_BT.any(1).float(), has_N))
-    return found
+        routed.append(Routed(layer.name, Q_BN, entropy_B, counted_BT.any(1).float(), present_N))
+    return routed
 
 
 def _counted(layer: str, batch: Mapping[str, Any], counted: str, seq2seq: bool) -> Tensor:
-    """[B, T] in fp32. Behind an encoder a decoder reads the answer, but for the keys and values of its cross-attention."""
+    """Returns [B, T]: 1 where a token counts. With an encoder the decoder reads the answer, except for cross-attention's k, v."""
     parts = layer.split(".")
     across = bool({"EncDecAttention", "encoder_attn"} & set(parts)) and parts[-1][0] in "kv"
     prompt_BT, answer_BT = batch["attention_mask"].bool(), batch["labels"] != IGNORED
@@ -198,23 +198,23 @@ def _counted(layer: str, batch: Mapping[str, Any], counted: str, seq2seq: bool) 
     return (answer_BT if counted == "answer" and not seq2seq else real_BT).float()
 
 
-def _sums(heard: Sequence[Listened], batch: Mapping[str, Any], constraint: Constraint) -> Tensor:
-    """[L, B, 3]: of each layer and sequence how many Z there are, their sum, and the sum of their squares."""
+def _sums(routed: Sequence[Routed], batch: Mapping[str, Any], constraint: Constraint) -> Tensor:
+    """Returns [L, B, 3]: for each layer and sequence the number of Z, their sum, and the sum of their squares."""
     rows = []
-    for one in heard:
-        there_BN = one.there_B[:, None] * one.has_N
-        Z_BN = (1 + constraint.delta * _sign(one, batch, constraint)) * one.Q_BN * there_BN
-        rows.append(torch.stack([there_BN.sum(1), Z_BN.sum(1), Z_BN.square().sum(1)], -1))
+    for one in routed:
+        counted_BN = one.counted_B[:, None] * one.present_N
+        Z_BN = (1 + constraint.delta * _sign(one, batch, constraint)) * one.Q_BN * counted_BN
+        rows.append(torch.stack([counted_BN.sum(1), Z_BN.sum(1), Z_BN.square().sum(1)], -1))
     return torch.stack(rows) if rows else torch.zeros(0, len(batch["labels"]), 3)
 
 
-def _sign(one: Listened, batch: Mapping[str, Any], constraint: Constraint) -> Tensor:
-    """1 where the types match, -1 where they do not, 0 where there is none; `attract` turns it round."""
+def _sign(one: Routed, batch: Mapping[str, Any], constraint: Constraint) -> Tensor:
+    """Returns 1 where the types match, -1 where they differ, 0 where there is none; `attract` changes the sign."""
     B, N = one.Q_BN.shape
     if not constraint.expert_types or "type_B" not in batch:
         return one.Q_BN.new_zeros(B, N)
     if len(constraint.expert_types) != N:
-        raise Invalid(f"expert_types says the type of {len(constraint.expert_types)} experts; {one.layer} has {N}.")
+        raise Invalid(f"expert_types has {len(constraint.expert_types)} types; {one.layer} has {N} experts.")
     type_N = torch.tensor(constraint.expert_types, device=one.Q_BN.device)
     type_B1 = batch["type_B"][:, None]
     sign_BN = ((type_B1 == type_N).float() * 2 - 1) * (type_B1 >= 0)

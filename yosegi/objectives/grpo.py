@@ -1,4 +1,4 @@
-"""GRPO: of several answers to one question those that did better than the others become likelier, close to where it began.
+"""GRPO: of several answers to one question, the better ones become more likely, within a clipped distance of the old policy.
 
 Shao et al. 2024, "DeepSeekMath", arXiv:2402.03300.     ρ = p / p_old,  A the advantage of the answer
 
@@ -17,19 +17,20 @@ def grpo(
     model: nn.Module, batch: Mapping[str, Any], tokens: Tensor | int, kl: float = 0.04, clip: float = 0.2,
     temperature: float = 1.0,
 ) -> Tensor:  # fmt: skip
-    """The sum over the answers' tokens (`batch["labels"]`), divided by `tokens`.
+    """Returns the sum over the answers' tokens (`batch["labels"]`), divided by `tokens`.
 
-    With `tokens` of the step it is the mean of all tokens ("bnpo" of TRL); with each sequence's own length times the number of
-    sequences, the mean of the sequences' means, as in the paper.
+    If `tokens` is the number of tokens in the step, this is the mean over all tokens (TRL's "bnpo"); if it is each sequence's
+    length times the number of sequences, it is the mean over sequences of their means, as in the paper.
 
     Args:
-        model: being trained.
-        batch: besides ids, mask and labels: `advantage_B`; and `old_BT` and `reference_BT`, log p of the labels when the
-            answers were drawn and where training began. Without the first p_old is p; without the second there is no kl.
-        tokens: what to divide by.
-        kl: weight of the distance from the reference.
+        model: the policy.
+        batch: has, besides ids, mask and labels, `advantage_B`, and may have `old_BT` and `reference_BT`: log p of the labels
+            when the answers were sampled, and under the reference. Without the first p_old is p; without the second there is
+            no kl.
+        tokens: the divisor.
+        kl: the weight of the divergence from the reference.
         clip: ε.
-        temperature: that the answers were drawn with.
+        temperature: the temperature at which the answers were sampled.
     """
     return clipped(log_probabilities(model, batch, batch["labels"], temperature), batch, tokens, kl, clip)
 
@@ -37,7 +38,7 @@ def grpo(
 def clipped(
     logp_BT: Tensor, batch: Mapping[str, Any], tokens: Tensor | int, kl: float = 0.04, clip: float = 0.2
 ) -> Tensor:
-    """The same, of log p that are known already."""
+    """Returns the same from log p that are already known."""
     real_BT, gain_B1 = batch["labels"] != IGNORED, batch["advantage_B"][:, None]
     ratio_BT = (logp_BT - batch.get("old_BT", logp_BT.detach())).exp()
     loss_BT = -(ratio_BT * gain_B1).minimum(ratio_BT.clamp(1 - clip, 1 + clip) * gain_B1)
@@ -48,11 +49,11 @@ def clipped(
 
 
 def divergence(logp_BT: Tensor, reference_BT: Tensor) -> Tensor:
-    """KL(p || p_ref), estimated at each token that p drew: never negative (Schulman 2020, "Approximating KL Divergence")."""
+    """Returns the k3 estimate of KL(p || p_ref) at each sampled token, never negative (Schulman 2020)."""
     apart_BT = reference_BT - logp_BT
     return apart_BT.exp() - apart_BT - 1
 
 
 def targets(prompt: list[int], answer: list[int]) -> list[int]:
-    """The labels of one answer."""
+    """Returns the labels of one answer."""
     return [IGNORED] * len(prompt) + answer

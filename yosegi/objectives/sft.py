@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: the answer is learnt, the prompt is only read.
+"""Supervised fine-tuning: the loss of the answer's tokens; the prompt is only read.
 
 Ouyang et al. 2022, "Training Language Models to Follow Instructions with Human Feedback", arXiv:2203.02155, stage 1.
 """
@@ -12,10 +12,10 @@ from yosegi.objectives import cross_entropy
 
 
 def sft(model: nn.Module, batch: Mapping[str, Any], tokens: Tensor | int) -> Tensor:
-    """Mean -log p of the answer's tokens (`batch["labels"]`, -100 on the prompt and the padding)."""
+    """Returns the mean -log p of the answer's tokens (`batch["labels"]`, -100 on the prompt and the padding)."""
     return cross_entropy(model, batch, batch["labels"], tokens)
 
 
 def targets(prompt: list[int], answer: list[int]) -> list[int]:
-    """The labels of one example."""
+    """Returns the labels of one example."""
     return [-100] * len(prompt) + answer

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from yosegi.reporting.comparisons import is_noise, low_is_good
-from yosegi.reporting.draw.table import Axis
+from yosegi.reporting.draw.marks import Axis, on_axis
 from yosegi.reporting.format import known, number
 from yosegi.reporting.read import Measurement, Results
 
@@ -66,10 +66,11 @@ class Board:
             if self.metric.get(m.task) == m.metric:
                 self.rows.setdefault((m.model, m.task), []).append(m)
         self.values = {key: _mean(m.value for m in rows) or 0.0 for key, rows in self.rows.items()}
-        self.best: dict[str, float] = {}
-        for (_, task), value in self.values.items():
-            better = min if low_is_good(self.metric[task]) else max
-            self.best[task] = better(value, self.best.get(task, value))
+        self.best: dict[str, float] = {}  # where all have the same, none is
+        for task in self.tasks:
+            values = [value for (_, t), value in self.values.items() if t == task]
+            if len(values) == 1 or len(set(values)) > 1:
+                self.best[task] = (min if low_is_good(self.metric[task]) else max)(values)
         bases = self.results.bases
         self.compared = {
             (c.model, c.task, c.metric): c
@@ -156,9 +157,9 @@ class Board:
             high,
             change,
             self._tint(change, name),
-            best=value == self.best[task],
+            best=value == self.best.get(task),
             spread=statistics.stdev(seeds) if len(seeds) > 1 else None,
-            axis=Axis.between(self.axis[name], value, low, high, base, seeds if len(seeds) > 1 else ()),
+            axis=on_axis(self.axis[name], value, low, high, base, seeds if len(seeds) > 1 else ()),
             rows=rows,
             compared=self.compared.get((model, task, name)) if len(rows) == 1 else None,
         )

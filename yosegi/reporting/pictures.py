@@ -3,9 +3,9 @@
 from yosegi.reporting.boards import Board, boards
 from yosegi.reporting.draw import png
 from yosegi.reporting.draw.figure import draw
-from yosegi.reporting.draw.marks import Row, Rows
+from yosegi.reporting.draw.marks import Axis, Row, Rows
 from yosegi.reporting.draw.scale import ticks
-from yosegi.reporting.format import between, number
+from yosegi.reporting.format import number
 from yosegi.reporting.read import Results
 from yosegi.reporting.sections import training, validation
 
@@ -36,10 +36,8 @@ def _column(board: Board, place: int) -> Rows:
     for line in board.lines:
         score = line.scores[place]
         colour = "ink" if line.is_base else "c0" if score.tint >= 0 else "c1"
-        bar = score.axis.bar if score.axis else None
-        interval = (bar[0], bar[0] + bar[1]) if bar else None
-        mark = score.axis.mark if score.axis else None
-        rows.rows.append(Row(line.model, colour, mark, interval, number(score.value), between(low, high)))
-        if line.is_base and mark is not None:
-            rows.reference = (mark, "")
+        axis = score.axis or Axis(None, None)
+        rows.rows.append(Row(line.model, colour, axis, number(score.value), ""))
+        if line.is_base and axis.mark is not None:
+            rows.reference = (axis.mark, "")
     return rows

@@ -1,6 +1,6 @@
-"""Rewards: how good an answer that a model drew is, from 0 to 1. Verified, not judged: a pure function of the text.
+"""Rewards: the value of a sampled answer for GRPO, from 0 to 1. A reward is a pure function of the text; no model judges it.
 
-    reward(example, text, score) -> float        `score` is what the task makes of the text (Task.score)
+    reward(example, text, score) -> float        `score` is the task's grade of the text (Task.score)
 
-The last four are those of LoRA-PAR's second stage, for answers between tags: <reasoning>…</reasoning><answer>…</answer>.
+All but `correct` are those of LoRA-PAR's second stage, for answers between tags: <reasoning>…</reasoning><answer>…</answer>.
 """

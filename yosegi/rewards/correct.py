@@ -1,8 +1,8 @@
-"""Correct: what the task itself gives for the answer."""
+"""Correct: the task's own score of the answer."""
 
 from yosegi.tasks import Example, Score
 
 
 def correct(example: Example, text: str, score: Score) -> float:
-    """The task's score, 0 to 1."""
+    """Returns the task's score."""
     return score.value

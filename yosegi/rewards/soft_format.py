@@ -1,12 +1,12 @@
-"""Soft format: the reasoning, then the answer, in their tags, however they are set."""
+"""Soft format: the reasoning and then the answer in their tags, with any layout."""
 
 import re
 
 from yosegi.tasks import Example, Score
 
-FORM = re.compile(r"\s*<reasoning>.*?</reasoning>\s*<answer>.*?</answer>", re.DOTALL)
+FORMAT = re.compile(r"\s*<reasoning>.*?</reasoning>\s*<answer>.*?</answer>", re.DOTALL)
 
 
 def soft_format(example: Example, text: str, score: Score) -> float:
-    """1 if the text begins with the form."""
-    return float(FORM.match(text) is not None)
+    """Returns 1 if the text begins with the format."""
+    return float(FORMAT.match(text) is not None)

@@ -1,1 +1,1 @@
-"""Routers: how much each expert is heard. Constructor = hyper-parameters; `attach(bank)` looks at the experts; `forward` -> w."""
+"""Routers: the weight of each expert. The constructor has the hyper-parameters, `bind` reads a bank, `forward` returns w."""

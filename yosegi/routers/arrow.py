@@ -1,9 +1,11 @@
-"""Arrow: send each token to the experts that would move it most. No training, no data.
+"""Arrow: each token goes to the experts whose delta would change it most. It needs no training and no data.
 
 Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157.
 
-An expert's prototype is the input direction its delta B A stretches most: the top right singular vector.
-The sign of a singular vector means nothing, hence the absolute value. Their code mixes factors, PEFT's mixes outputs.
+    p_e = the top right singular vector of ΔW_e = B_e A_e, the input direction that the delta stretches most
+    w   = softmax over the top_k of |⟨x, p_e⟩| / temperature
+
+The absolute value, because the sign of a singular vector means nothing. mttl mixes factors, PEFT's Arrow mixes outputs.
 """
 
 import torch
@@ -13,13 +15,14 @@ from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.router import Router
 from yosegi.errors import Invalid
+from yosegi.routers._choose import softmax_of_top
 from yosegi.routers._spectra import spectra
 
 
 class Arrow(Router):
     """Args:
-    top_k: experts kept per token; the rest are silent. More than there are means all.
-    temperature: above 1 spreads the weights, below 1 sharpens them.
+    top_k: experts per token, at most all of them.
+    temperature: above 1 the weights are more even, below 1 more peaked.
     """
 
     def __init__(self, top_k: int = 3, temperature: float = 1.0):
@@ -30,15 +33,13 @@ class Arrow(Router):
 
     @torch.no_grad()
     def bind(self, bank: Bank) -> None:
-        """Find the prototypes [E, I], exactly."""
+        """Computes the prototypes [E, I] exactly."""
         _, V_ERI = spectra(*bank.stacked(), top=1)
         self.register_buffer("prototype_EI", V_ERI[:, 0].contiguous(), persistent=False)
-        self.register_buffer("silent_E", ~bank.present_E, persistent=False)
+        self.register_buffer("absent_E", ~bank.present_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """[..., 1, E]: token by token."""
-        prototype_EI, silent_E = torch.as_tensor(self.prototype_EI), torch.as_tensor(self.silent_E)
-        score_E = ((x_I.float() @ prototype_EI.float().mT).abs() / self.temperature).masked_fill(silent_E, -torch.inf)
-        top = score_E.topk(min(self.top_k, score_E.shape[-1]), dim=-1)
-        w_E = torch.zeros_like(score_E).scatter(-1, top.indices, top.values.softmax(-1))
-        return w_E.unsqueeze(-2)
+        """Returns [..., 1, E]: weights for each token."""
+        prototype_EI = torch.as_tensor(self.prototype_EI).float()
+        score_E = (x_I.float() @ prototype_EI.mT).abs() / self.temperature
+        return softmax_of_top(score_E, self.top_k, torch.as_tensor(self.absent_E)).unsqueeze(-2)

@@ -1,4 +1,4 @@
-"""One expert a sequence, named by whoever asks: how S-LoRA, LoRAX and vLLM serve adapters.
+"""By request: each sequence names its expert, as S-LoRA, LoRAX and vLLM serve adapters.
 
 Sheng et al. 2023, "S-LoRA: Serving Thousands of Concurrent LoRA Adapters", arXiv:2311.03285.
 """
@@ -13,22 +13,22 @@ from yosegi.errors import Invalid
 
 
 class ByRequest(Router):
-    """w is one-hot at `context.expert_B`; a sequence that asks for nobody (-1) hears the base alone."""
+    """w is one-hot at `context.expert_B`; -1 is the base alone."""
 
     needs = "experts"
     one_each = True
 
     def bind(self, bank: Bank) -> None:
-        """One row an expert, and a last row of silence for -1."""
+        """Builds a one-hot row for each expert, and a last row of zeros for -1."""
         rows_EE = torch.eye(len(bank.names) + 1, len(bank.names), device=bank.A_ERI.device)
         self.register_buffer("rows_EE", rows_EE, persistent=False)
 
     def active(self, experts: int) -> int:
-        """The one that the request names."""
+        """Returns 1: the expert that the request names."""
         return 1
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """[B, 1, 1, E]: the same for every token of a sequence."""
+        """Returns [B, 1, 1, E]: the same for all tokens of a sequence."""
         if context.expert_B is None:
-            raise Invalid("The router by_request needs to hear which expert each sequence asks for.")
+            raise Invalid("The router by_request needs the expert of each sequence.")
         return torch.as_tensor(self.rows_EE)[context.expert_B][:, None, None]

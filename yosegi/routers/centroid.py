@@ -1,10 +1,10 @@
-"""Centroid: send each token to the experts whose own inputs look like it.
+"""Centroid: each token goes to the experts whose own training inputs it resembles.
 
 CM in Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157; before them
 Belofsky 2023, "Token-Level Adaptation of LoRA Adapters for Downstream Task Generalization", arXiv:2311.10847.
 
-    p_e = the mean, over a few examples of the expert's tasks read with that expert, of the layer's input at the last token
-    w   = softmax( cos(x, p_e) / temperature )
+    p_e = the unit vector of the mean layer input, at the last token of a few examples of the expert's tasks, read with it
+    w   = softmax( ⟨x, p_e⟩ / temperature )          input_norm=unit: cos(x, p_e) instead of the product
 """
 
 from math import sqrt
@@ -17,35 +17,41 @@ from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.router import Router
 from yosegi.errors import Invalid, UnknownName
+from yosegi.routers._choose import softmax_of_top
 from yosegi.routers._learnt import Learnt
 
 
 class Centroid(Router):
     """Args:
-    top_k: experts kept per token; None for all.
-    temperature: None is √I, as in their code, where all are heard almost evenly; 0.1 chooses.
-    over: what of an example is averaged: its "last" token, or all of them, "mean".
+    top_k: experts per token; None for all.
+    temperature: None is √I, as in mttl.
+    over: which tokens of an example count: the "last", or the "mean" of all.
+    input_norm: "id" leaves x as it is, as mttl does; "unit" normalises it, and then the weights at √I are almost uniform.
     """
 
     learns = "inputs"
 
-    def __init__(self, top_k: int | None = None, temperature: float | None = None, over: str = "last"):
+    def __init__(
+        self, top_k: int | None = None, temperature: float | None = None, over: str = "last", input_norm: str = "id"
+    ):
         super().__init__()
         if (top_k is not None and top_k < 1) or (temperature is not None and not temperature > 0):
             raise Invalid(f"centroid needs top_k >= 1 and temperature > 0, not {top_k} and {temperature}.")
         if over not in ("last", "mean"):
             raise UnknownName.among("part of an example", over, ("last", "mean"))
-        self.top_k, self.temperature, self.over = top_k, temperature, over
+        if input_norm not in ("id", "unit"):
+            raise UnknownName.among("input_norm of centroid", input_norm, ("id", "unit"))
+        self.top_k, self.temperature, self.over, self.input_norm = top_k, temperature, over, input_norm
         self.learnt = Learnt("centroid", "prototype_EI")
 
     def bind(self, bank: Bank) -> None:
-        """Make room for the prototypes."""
+        """Declares the prototypes."""
         E, I = len(bank.names), bank.A_ERI.shape[-1]
         self.learnt.belong(bank.names, bank.A_ERI.device, prototype_EI=(E, I))
-        self.register_buffer("silent_E", ~bank.present_E, persistent=False)
+        self.register_buffer("absent_E", ~bank.present_E, persistent=False)
 
     def read(self, x_BTI: Tensor, mask_BT: Tensor) -> Tensor:
-        """[B, I]: what is remembered of each sequence, wherever its padding is."""
+        """Returns [B, I]: the part of each sequence that enters the prototypes, wherever its padding is."""
         x_BTI, real_BT = x_BTI.float(), mask_BT.to(x_BTI.device).bool()
         if self.over == "mean":
             return (x_BTI * real_BT[..., None]).sum(1) / real_BT.sum(1, keepdim=True).clamp(min=1)
@@ -53,13 +59,11 @@ class Centroid(Router):
         return x_BTI[torch.arange(len(x_BTI), device=x_BTI.device), last_B]
 
     def fit(self, mean_EI: Tensor) -> None:
-        """Keep the experts' mean inputs."""
+        """Stores the experts' mean inputs."""
         self.learnt.set(prototype_EI=normalize(mean_EI.float(), dim=-1))
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """[..., 1, E]: token by token."""
-        prototype_EI, silent_E = self.learnt.get("prototype_EI").float(), torch.as_tensor(self.silent_E)
-        score_E = normalize(x_I.float(), dim=-1) @ prototype_EI.mT / (self.temperature or sqrt(x_I.shape[-1]))
-        score_E = score_E.masked_fill(silent_E, -torch.inf)
-        top = score_E.topk(min(self.top_k or score_E.shape[-1], score_E.shape[-1]), dim=-1)
-        return torch.zeros_like(score_E).scatter(-1, top.indices, top.values.softmax(-1)).unsqueeze(-2)
+        """Returns [..., 1, E]: weights for each token."""
+        x_I = x_I.float() if self.input_norm == "id" else normalize(x_I.float(), dim=-1)
+        score_E = x_I @ self.learnt.get("prototype_EI").float().mT / (self.temperature or sqrt(x_I.shape[-1]))
+        return softmax_of_top(score_E, self.top_k, torch.as_tensor(self.absent_E)).unsqueeze(-2)

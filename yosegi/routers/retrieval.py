@@ -1,13 +1,12 @@
-"""Retrieval: the experts whose prompts are nearest to this one.
+"""Retrieval: the experts whose training prompts are nearest to this prompt.
 
 Zhao et al. 2024, "LoraRetriever: Input-Aware LoRA Retrieval and Composition for Mixed Tasks in the Wild", arXiv:2402.09997;
 Jang et al. 2023, "Exploring the Benefits of Training Expert Language Models over Instruction Tuning", arXiv:2302.03202.
 
-    p_e = the mean of the unit features of prompts of the expert's tasks (sentences.py)
+    p_e = the mean of the unit features of prompts of the expert's tasks (engine/features.py)
     w   = softmax over the top_k of  cos(f, p_e) / temperature
 
-One decision a sequence, the same in all layers; where an expert lacks a layer its share is silence, as with the oracle.
-For a new task with a few examples, give every sequence the mean of their features: one choice of experts for the task.
+For a new task with a few examples, give every sequence the mean of their features: then the choice is one for the task.
 """
 
 from collections.abc import Sequence
@@ -17,22 +16,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from yosegi.core.bank import Bank
-from yosegi.core.context import Context
-from yosegi.core.router import Router
 from yosegi.errors import Invalid
-from yosegi.routers._learnt import Shared
+from yosegi.routers._choose import softmax_of_top
+from yosegi.routers._learnt import PromptRouter, Shared
 
 
-class Retrieval(Router):
+class Retrieval(PromptRouter):
     """Args:
-    top_k: experts kept per sequence; the rest are silent. More than there are means all.
-    temperature: at 1 those kept weigh nearly the same, as in LoraRetriever. Prompts of one form are alike to 0.97 and more,
-        and to part these it has to be as small as it is.
-    encoder: of the features; none for the base itself.
+    top_k: experts per sequence, at most all of them.
+    temperature: at 1 the chosen experts have nearly equal weights, as in LoraRetriever. Prompts of one form have cosines of
+        0.97 and more, and only a small temperature tells them apart.
+    encoder: the model that computes the features; by default the base itself.
     """
-
-    needs = "features"
-    learns = "prompts"
 
     def __init__(self, top_k: int = 3, temperature: float = 0.02, encoder: str = ""):
         super().__init__()
@@ -43,33 +38,24 @@ class Retrieval(Router):
         self.learnt = Shared("retrieval", "prototype_EF")
 
     def bind(self, bank: Bank) -> None:
-        """Who learnt what."""
+        """Records which expert was trained on which tasks."""
         self.tasks_E = bank.tasks_E
         self.learnt.belong(bank.names, bank.A_ERI.device, prototype_EF=(len(bank.names), None))
         self.register_buffer("present_E", bank.present_E.float(), persistent=False)
 
     def fit(self, features_NF: Tensor, tasks: Sequence[str]) -> None:
-        """Keep what the prompts of each expert have in common. `tasks` are those of the prompts."""
-        unit_NF, own = normalize(features_NF.detach().float(), dim=-1), list[Tensor]()
-        for name, learnt in zip(self.learnt.whose, self.tasks_E, strict=True):
-            mine = [n for n, task in enumerate(tasks) if task in learnt]
-            if not mine:
-                raise Invalid(f"The router retrieval has no prompts for expert {name!r}, which learnt {list(learnt)}.")
-            own.append(unit_NF[mine].mean(0))
-        self.learnt.set(prototype_EF=normalize(torch.stack(own), dim=-1))
-
-    def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """[B, 1, 1, E]: the same for every token of a sequence."""
-        w_BE = context.once.get(self.learnt)
-        if w_BE is None:
-            w_BE = context.once[self.learnt] = self._decide(context.features_BF)
-        return (w_BE * torch.as_tensor(self.present_E).float())[:, None, None]
+        """Stores the mean features of each expert's prompts; `tasks` names the task of each prompt."""
+        unit_NF, means = normalize(features_NF.detach().float(), dim=-1), list[Tensor]()
+        for name, trained in zip(self.learnt.owners, self.tasks_E, strict=True):
+            rows = [n for n, task in enumerate(tasks) if task in trained]
+            if not rows:
+                raise Invalid(f"The router retrieval has no prompts for expert {name!r}, trained on {list(trained)}.")
+            means.append(unit_NF[rows].mean(0))
+        self.learnt.set(prototype_EF=normalize(torch.stack(means), dim=-1))
 
     @torch.no_grad()
-    def _decide(self, features_BF: Tensor | None) -> Tensor:
+    def decide(self, features_BF: Tensor) -> Tensor:
+        """Returns the weights [B, E] for the features of the prompts."""
         prototype_EF = self.learnt.get("prototype_EF").float()
-        if features_BF is None:
-            raise Invalid("The router retrieval needs to hear the features of each prompt.")
-        score_BE = normalize(features_BF.float().to(prototype_EF.device), dim=-1) @ prototype_EF.mT / self.temperature
-        top = score_BE.topk(min(self.top_k, score_BE.shape[-1]), dim=-1)
-        return torch.zeros_like(score_BE).scatter(-1, top.indices, top.values.softmax(-1))
+        score_BE = normalize(features_BF.to(prototype_EF.device), dim=-1) @ prototype_EF.mT
+        return softmax_of_top(score_BE / self.temperature, self.top_k)

@@ -1,11 +1,12 @@
-"""Static: one learnt weight for each expert in each layer, the same for every input. The router of CAT.
+"""Static: one trained weight for each expert in each layer, the same for every input. The router of CAT.
 
 Prabhakar et al. 2024, "LoRA Soups: Merging LoRAs for Practical Skill Composition Tasks", arXiv:2410.13025.
 
-    w_e = α_e(a),   y = W x + Σ_e α_e s_e B_e A_e x        only a learns; afterwards it folds into one expert (engine/fold.py)
+    w_e = α_e(a),   y = W x + Σ_e α_e s_e B_e A_e x        only a is trained; the result folds into one expert (engine/fold.py)
 
-Their code draws a from N(0, 1) and takes the softmax over the experts, so that no two skills are ever fully heard at once, and
-trains it with steps so small that it stays where it began. Here a begins even, and the other constraints are at hand.
+The authors' code draws a from N(0, 1) and takes the softmax over the experts, so that two skills never both have weight 1,
+and trains it with steps so small that it stays where it started. Here the weights start even, and other constraints can be
+chosen.
 """
 
 import math
@@ -27,9 +28,9 @@ class Static(Router):
     """An expert that a layer lacks is not counted there.
 
     Args:
-        constraint: of α. softmax: a share, all together 1; free: any number; sigmoid: between 0 and 1; nonneg: 0 or more.
-        start: even: 1/k each, for the k experts of a layer; one: fully heard, each (free and nonneg); random: as the authors'
-            code begins (softmax), from torch's generator.
+        constraint: the range of α. softmax: shares that sum to 1; free: any number; sigmoid: from 0 to 1; nonneg: 0 or more.
+        start: even: 1/k each for the k experts of a layer; one: 1 each (free and nonneg); random: as in the authors' code
+            (softmax), from torch's generator.
     """
 
     learns = "answers"
@@ -45,7 +46,7 @@ class Static(Router):
         self.constraint, self.start = constraint, start
 
     def bind(self, bank: Bank) -> None:
-        """A number for each expert."""
+        """Makes a parameter for each expert."""
         self.register_buffer("present_E", bank.present_E, persistent=False)
         if getattr(self, "a_E", torch.empty(0)).shape == bank.present_E.shape:
             return
@@ -58,7 +59,7 @@ class Static(Router):
         self.a_E = nn.Parameter(a_E.to(bank.A_ERI.device))
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """[1, E]: α, the same for every token."""
+        """Returns [1, E]: α, the same for all tokens."""
         a_E, present_E = self.a_E.float(), torch.as_tensor(self.present_E)
         if self.constraint == "softmax":
             return a_E.masked_fill(~present_E, -torch.inf).softmax(-1)[None]
@@ -69,9 +70,9 @@ class Static(Router):
         return (a_E * present_E)[None]
 
     def _inverse(self, alpha: float) -> float:
-        """The a at which α is this."""
+        """Returns the a at which α has this value."""
         if self.constraint == "sigmoid":
-            alpha = min(alpha, 0.95)  # a lone expert: 1 is out of reach
+            alpha = min(alpha, 0.95)  # the sigmoid never reaches the 1 of a single expert
             return math.log(alpha / (1 - alpha))
         if self.constraint == "nonneg":
             return math.log(math.expm1(alpha))

@@ -1,8 +1,10 @@
-"""A table of tasks and experts: each task has learnt which of the shared experts it wants. The router of Poly and MHR.
+"""Task table: each task learns weights for a pool of shared experts. The router of Poly and MHR.
 
 Ponti et al. 2023, "Combining Parameter-efficient Modules for Task-level Generalisation", arXiv:2202.13914 (Poly, `heads=1`),
-and Caccia et al. 2023, "Multi-Head Adapter Routing for Cross-Task Generalization", arXiv:2211.03831 (MHR, `heads=H`: every
-slice of a layer's input and output has a row of the table of its own). Both mix factors.
+and Caccia et al. 2023, "Multi-Head Adapter Routing for Cross-Task Generalization", arXiv:2211.03831 (MHR, `heads=H`: each slice
+of a layer's input and output has its own row of the table). Both mix factors.
+
+    training    w ∝ a draw from RelaxedBernoulli(logits)        otherwise  w ∝ sigmoid(logits);  each row sums to 1
 """
 
 import torch
@@ -15,17 +17,16 @@ from yosegi.core.router import Router
 from yosegi.errors import Invalid
 
 START = 1e-3
-"""The logits begin uniform in ± this: all experts half chosen, and no two alike."""
+"""The logits start uniform in ± this: every expert is half chosen, and no two logits are equal."""
 EPS = 1e-12
 
 
 class TaskTable(Router):
-    """In training the choice is drawn (RelaxedBernoulli, reparametrised), afterwards it is the logits' sigmoid; each row is
-    divided by its sum. A task that is not in the table (-1) has the mean of its rows.
+    """A task that is not in the table (-1) gets the mean of its rows.
 
     Args:
-        heads: rows a task and layer; as many as the layer has (`attach(heads=…)`).
-        temperature: of the relaxed draw.
+        heads: rows per task and layer; as many as the layer has heads (`attach(heads=…)`).
+        temperature: the temperature of the relaxed draw.
     """
 
     needs = "tasks"
@@ -38,16 +39,16 @@ class TaskTable(Router):
         self.heads, self.temperature = heads, temperature
 
     def bind(self, bank: Bank) -> None:
-        """A logit for each task, head and expert."""
+        """Makes a logit for each task, head and expert."""
         shape = len(bank.tasks), self.heads, len(bank.names)
         if getattr(self, "logit_KHE", torch.empty(0)).shape != shape:
             self.logit_KHE = nn.Parameter(torch.empty(shape, device=bank.A_ERI.device).uniform_(-START, START))
         self.register_buffer("present_E", bank.present_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """[B, 1, H, E]: the same for every token of a sequence."""
+        """Returns [B, 1, H, E]: the same for all tokens of a sequence."""
         if context.task_B is None:
-            raise Invalid("The router task_table needs to hear the task of each sequence.")
+            raise Invalid("The router task_table needs the task of each sequence.")
         logit_KHE = torch.cat([self.logit_KHE, self.logit_KHE.mean(0, keepdim=True)]).float()
         logit_BHE = logit_KHE.index_select(0, context.task_B % len(logit_KHE))  # -1 is the last row, the mean
         if self.training:

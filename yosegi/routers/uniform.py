@@ -1,7 +1,7 @@
-"""Every expert, equally loud: the baseline each router has to beat. With one expert it is simply that expert.
+"""Uniform: all experts have the same weight, the baseline for every router. With one expert it is simply that expert.
 
 Called μ in Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157.
-Their code averages A and B (`mix=factors`); averaging what the experts say is `mix=outputs`.
+mttl averages A and B (`mix=factors`); `mix=outputs` averages the outputs of the experts.
 """
 
 import torch
@@ -13,13 +13,13 @@ from yosegi.core.router import Router
 
 
 class Uniform(Router):
-    """w = 1 / (the experts that have this layer)."""
+    """w is 1 over the number of experts that have this layer."""
 
     def bind(self, bank: Bank) -> None:
-        """Count the experts."""
+        """Counts the experts."""
         present_E = bank.present_E.float()
         self.register_buffer("w_HE", (present_E / present_E.sum().clamp(min=1))[None], persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """[1, E]: the same for every token."""
+        """Returns [1, E]: the same for all tokens."""
         return torch.as_tensor(self.w_HE)

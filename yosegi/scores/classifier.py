@@ -10,11 +10,10 @@ few of them, spread evenly, and its score is their mean, each weighing as many c
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from yosegi.bases import weights_hash
-from yosegi.errors import Corrupt, Invalid, NoData, UnknownName
+from yosegi.bases import read, weights_hash
+from yosegi.errors import Invalid, UnknownName
 from yosegi.scores import Score, Values
 
 BATCH = 16  # stretches at a time
@@ -32,22 +31,10 @@ class Classifier(Score):
 
     def __init__(self, model: str, label: str = "", stretch: int = 0, stretches: int = 8):
         import torch
-        from safetensors import SafetensorError
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-        from transformers.utils import logging
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            self._model: Any = AutoModelForSequenceClassification.from_pretrained(model, use_safetensors=True)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            said = str(error).strip().split("\n")[0][:300]
-            if Path(model).is_dir():
-                raise Corrupt(f"The classifier in {model} cannot be loaded: {said}") from error
-            raise NoData(
-                f"The classifier {model!r} is no folder and could not be fetched from the Hub: {said}"
-            ) from error
+        self._model, self._tokenizer, _ = read(
+            model, "classifier", ["MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING"], dtype=torch.float32
+        )
         self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         self.model, self.hash = model, weights_hash(model)
         config = self._model.config

@@ -32,10 +32,10 @@ from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.training import dense
 from yosegi.training.build import build, build_bank, take_up
-from yosegi.training.cat import begin
+from yosegi.training.cat import begin, moved
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
-from yosegi.training.routers import DEFAULTS, train_router
+from yosegi.training.routers import train_router
 from yosegi.training.settings import BUILDS, DenseSettings, GrpoSettings, RouterSettings, Settings
 from yosegi.training.validation import Validation
 
@@ -173,14 +173,15 @@ class Study:
         """
 
         learns = find("routers", router).learns
-        if learns not in DEFAULTS:
+        if learns in (None, "jointly"):
             return Arm(name, experts, router, args)
 
         def make(whole: str) -> Arm:
             torch.manual_seed(seed)  # a random start is drawn from torch's generator, and the training draws the same
-            if settings.get("learning_rate") == 0:
+            if learns == "answers" and settings.get("learning_rate") == 0:
                 start = begin(self.base, experts, find("routers", router)(**args))
-                return Arm(whole, experts, router, args, start, tasks=tuple(data), training={**settings, "moved": 0.0})
+                training = {**settings, "moved": moved(start, start)}
+                return Arm(whole, experts, router, args, start, tasks=tuple(data), training=training)
             options = {key: settings[key] for key in ("mix", "granularity") if key in settings}
             how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key not in options})
             return train_router(self.base, experts, router, args, data, self.run, how, name=whole, **options)
@@ -204,29 +205,30 @@ class Study:
             data: the examples of each task.
             settings: of every expert.
             name: of the library; by default the way.
-            more: arguments of the way (training/settings.py), and further ones of `training.build`.
+            more: arguments of the way (`training.settings`), and `brief_library` of `training.build`.
         """
         name, clusters = name or way, range(more.get("clusters", 0))
         groups = [*data, "shared", *(f"{kind}{k}" for kind in ("cluster", "random") for k in clusters)]
         names = {group: f"{name} {group.rpartition('/')[2]} s{seed}" for group in groups}
-        library, known = self.library(seed, name), BUILDS[way].model_fields
-        how = BUILDS[way](**{key: value for key, value in more.items() if key in known})
-        options = {key: more[key] for key in ("brief_library",) if key in more}
-        return library, build(self.base, library, how, data, self.run, settings, names=names, **options)
+        library, brief = self.library(seed, name), more.pop("brief_library", None)
+        how = _build(way, more)
+        return library, build(self.base, library, how, data, self.run, settings, names=names, brief_library=brief)
 
     def bank(self, way: str, seed: int, data: Data, settings: Settings, rate: float, **more: Any) -> Arm | None:
         """The bank of `training.build_bank` (poly or mhr) under its table of tasks, which learns at this rate."""
-        given = {"router_learning_rate": rate, **more}
-        how: Any = BUILDS[way](**{key: value for key, value in given.items() if key in BUILDS[way].model_fields})
-        return self.keep(way, seed, lambda whole: build_bank(self.base, how, data, self.run, settings, name=whole))
+        how = _build(way, {"router_learning_rate": rate, **more})
+
+        def make(whole: str) -> Arm:
+            return build_bank(self.base, how, data, self.run, settings, name=whole)
+
+        return self.keep(way, seed, make)
 
     def new_tasks(self, bank: Arm | None, seed: int, data: Data, settings: Settings, rate: float) -> Arm | None:
         """A bank for new tasks: only rows of the table are learnt, from the mean of the old ones; the experts stay."""
 
         def make(whole: str) -> Arm:
             assert bank is not None
-            taken = take_up(self.base, bank, data, self.run, settings, router_learning_rate=rate, name=whole)
-            return replace(taken, experts=bank.experts)
+            return take_up(self.base, bank, data, self.run, settings, router_learning_rate=rate, name=whole)
 
         return bank and self.keep(f"{bank.name}-z", seed, make)
 
@@ -305,3 +307,9 @@ class Study:
                 self.base, data, self.run, settings,
                 tasks=tasks, start=first.start, masks=masks, keep=library.add, validation=first.validation,
             )  # fmt: skip
+
+
+def _build(way: str, options: Mapping[str, Any]) -> Any:
+    """A way to fill a library, of several arguments those that it takes."""
+    make = BUILDS[way]
+    return make(**{key: value for key, value in options.items() if key in make.model_fields})

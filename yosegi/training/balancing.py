@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from yosegi.objectives.balance import Constraint, Listened, balance, totals, unevenness
+from yosegi.objectives.balance import Constraint, Routed, balance, totals, unevenness
 
 
 class Balancing:
@@ -103,19 +103,19 @@ class Balancing:
         self.load_N: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def _note(self, ce: Tensor, heard: Sequence[Listened], sums_L3: Tensor, batch: Mapping[str, Any]) -> None:
-        """Add up what one batch said, where it was said: nothing waits for the device. Each sequence counts alike."""
+    def _note(self, ce: Tensor, routed: Sequence[Routed], sums_L3: Tensor, batch: Mapping[str, Any]) -> None:
+        """Adds up the routing of one batch on its device, without waiting for it. Each sequence counts alike."""
         types, device = self.constraint.expert_types, sums_L3.device
         self.ce = self.ce + ce.sum()
         self.sums_L3 = sums_L3 if self.sums_L3 is None else self.sums_L3 + sums_L3
         K = max(max(types, default=-1) + 1, len(self.types)) if types and "type_B" in batch else 0
         with torch.autocast(device.type, enabled=False):
             into_NK = one_hot(torch.tensor(types, device=device), K).float() if K else None
-            for one in heard:
-                self.load_N[one.layer] = self.load_N.get(one.layer, 0) + one.Q_BN[:, one.has_N].sum(0)
-                self.entropy, self.there = self.entropy + one.entropy_B.sum(), self.there + one.there_B.sum()
+            for one in routed:
+                self.load_N[one.layer] = self.load_N.get(one.layer, 0) + one.Q_BN[:, one.present_N].sum(0)
+                self.entropy, self.there = self.entropy + one.entropy_B.sum(), self.there + one.counted_B.sum()
                 if into_NK is not None:
-                    own_BK = one_hot(batch["type_B"] + 1, K + 1)[:, 1:] * one.there_B[:, None]
+                    own_BK = one_hot(batch["type_B"] + 1, K + 1)[:, 1:] * one.counted_B[:, None]
                     seen_K, mass_KK = own_BK.sum(0), own_BK.mT @ (one.Q_BN @ into_NK)
                     self.seen_K = seen_K if self.seen_K is None else self.seen_K + seen_K
                     self.mass_KK = mass_KK if self.mass_KK is None else self.mass_KK + mass_KK

@@ -238,7 +238,7 @@ def draw(
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
     prompts = tokens(base, [question.example.prompt for *_, question in each], room)
-    seeds = [f"{seed}/{m}" for _, m, _ in each]  # whoever else learns beside it
+    seeds = [f"{seed}/{m}" for _, m, _ in each]  # an expert draws the same whoever learns beside it
     known = {"experts": [banks.names[g] for g, *_ in each]}
     new = sample(
         base, prompts, seeds, n=K, max_new_tokens=limit, temperature=settings.temperature, banks=banks, known=known

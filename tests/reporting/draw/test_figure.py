@@ -15,10 +15,11 @@ def test_dots_lie_where_their_ticks_say():
         )
     )
     at = {label: across for across, label in drawn.ticks}
-    assert drawn.rows[0].place == pytest.approx(at["0.2"], abs=0.06) == pytest.approx(drawn.reference[0])
-    low, high = drawn.rows[0].interval
+    assert drawn.rows[0].axis.mark == pytest.approx(at["0.2"], abs=0.06) == pytest.approx(drawn.reference[0])
+    low, wide = drawn.rows[0].axis.bar
+    high = low + wide
     assert (low + high) / 2 == pytest.approx(at["0.2"], abs=0.1) and low == pytest.approx(at["0.1"], abs=0.06)
-    assert (drawn.rows[1].interval, drawn.rows[2].place, drawn.rows[2].value) == (None, None, "–")
+    assert (drawn.rows[1].axis.bar, drawn.rows[2].axis.mark, drawn.rows[2].value) == (None, None, "–")
     assert drawn.rows[0].details == "0.100 to 0.300" and drawn.has_details
     assert "3 rows: from a 0.200 to b 0.400" in drawn.description
 
@@ -84,7 +85,7 @@ def test_short_names_stand_and_long_ones_lie():
     assert tops[0] < foot < tops[1]
     lying = drawings.draw(Bars("title", "caption", ["one cluster", "another"], [4, 8], y="examples"))
     assert lying.kind == "rows" and lying.zero == 0 and lying.x == "examples" and not lying.has_details
-    ends = [row.place for row in lying.rows]
+    ends = [row.axis.mark for row in lying.rows]
     assert ends[1] == pytest.approx(2 * ends[0], abs=0.1), "from zero"
 
 
@@ -110,7 +111,7 @@ def test_without_a_number_there_is_nothing_to_draw(shape):
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 1e-12, 1e9])
 def test_one_number_alone_has_an_axis(value):
     drawn = drawings.draw(Dots("title", "caption", [Dot("a", value), Dot("b", value + abs(value) * 1e-16)]))
-    assert all(0 <= row.place <= 100 for row in drawn.rows) and drawn.ticks
+    assert all(0 <= row.axis.mark <= 100 for row in drawn.rows) and drawn.ticks
 
 
 def test_what_is_too_much_is_left_to_the_file(monkeypatch):

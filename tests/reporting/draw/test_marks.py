@@ -1,6 +1,6 @@
 import json
 
-from yosegi.reporting.draw.marks import LEVELS, Heat, Mark, colours, tiles
+from yosegi.reporting.draw.marks import LEVELS, Axis, Heat, Mark, colours, on_axis, tiles
 
 
 def heat(values, top, low=0.0):
@@ -18,11 +18,6 @@ def test_a_scale_may_begin_anywhere_and_a_flat_one_has_no_colour():
     assert heat([[0.5]], 0.5, 0.5).paths == []
 
 
-def test_it_knows_about_what_it_weighs():
-    small, large = (heat([[float(i % 2) for i in range(n)]], 1.0) for n in (1, 100))
-    assert large.bytes - small.bytes > 49 * len("M0 0.5h1")
-
-
 def test_equal_neighbours_are_one_stroke():
     assert tiles(["aab", "bbb"]) == {"a": "M0 0.5h2", "b": "M2 0.5h1M0 1.5h3"}
 
@@ -36,3 +31,8 @@ def test_lines_dots_and_outlines_have_their_paths():
 
 def test_the_eleventh_group_has_the_first_colour_again():
     assert list(colours("abcdefghijk").values())[-1] == "c0" and colours("aab") == {"a": "c0", "b": "c1"}
+
+
+def test_an_axis_of_one_number_has_its_marks_in_the_middle():
+    assert on_axis((1.0, 1.0), 1.0, None, None) == Axis(None, 50.0)
+    assert on_axis((0.0, 4.0), 1.0, 0.0, 2.0, 3.0, [1.0, 2.0]) == Axis((0.0, 50.0), 25.0, 75.0, (25.0, 50.0))

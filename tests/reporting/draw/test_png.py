@@ -33,7 +33,7 @@ def test_panels_have_every_row_and_share_a_legend(tmp_path, monkeypatch):
     assert [label.get_text() for label in second.get_yticklabels()] == ["", ""]
     (whisker,) = first.collections
     low, high = whisker.get_segments()[0][:, 0]
-    assert low < draw(FIGURES[0]).rows[0].place < high
+    assert low < draw(FIGURES[0]).rows[0].axis.mark < high
     assert [text.get_text() for text in made[0].legends[0].get_texts()] == ["x", "y"]
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from yosegi.findings import Estimate, Table
-from yosegi.reporting.draw.table import Axis, print_table
+from yosegi.reporting.draw.table import print_table
 
 
 def test_the_intervals_of_a_column_share_an_axis():
@@ -16,8 +16,3 @@ def test_the_intervals_of_a_column_share_an_axis():
 
 def test_more_rows_than_fit_are_left_to_the_file():
     assert len(print_table(Table(["a"], [["x"]] * 9), most=4)[1]) == 4
-
-
-def test_an_axis_of_one_number_has_its_marks_in_the_middle():
-    assert Axis.between((1.0, 1.0), 1.0, None, None) == Axis(None, 50.0)
-    assert Axis.between((0.0, 4.0), 1.0, 0.0, 2.0, 3.0, [1.0, 2.0]) == Axis((0.0, 50.0), 25.0, 75.0, (25.0, 50.0))

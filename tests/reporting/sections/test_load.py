@@ -61,11 +61,6 @@ def test_the_largest_loads_are_listed():
     assert [row.label for row in found["experts"].rows] == ["a"] and found["left_out"] == 1
 
 
-def test_how_many_layers_stand_behind_a_row_is_kept():
-    found = loaded(router(averaged=28))
-    assert (found["averaged"], found["rows"]) == (28, 2)
-
-
 def test_numbers_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="shape"):
         loaded(router(cv={"t": [1.0], "u": [1.0]}))

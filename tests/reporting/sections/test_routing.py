@@ -6,7 +6,7 @@ from yosegi.errors import Corrupt
 from yosegi.reporting.context import Context
 from yosegi.reporting.read import read
 from yosegi.reporting.sections import routing
-from yosegi.reporting.sections.routing import COLUMNS, FRAME
+from yosegi.reporting.sections.routing import COLUMNS
 
 
 @pytest.fixture
@@ -32,16 +32,20 @@ def test_the_grid_holds_every_number(routers):
     assert json.loads(grid.data) == {"rows": ["l.0", "l.1"], "columns": ["a", "b"], "values": [[1, 0], [0.5, 0.25]]}
 
 
+def test_how_many_layers_stand_behind_a_row_is_kept(routers):
+    (one,) = routers({"t": [[1.0, 0.0], [0.5, 0.25]]}, averaged=28)
+    assert (one["averaged"], one["load"]["rows"]) == (28, 2)
+
+
 def test_grids_stop_where_the_page_would_grow_too_large(routers, monkeypatch):
-    monkeypatch.setattr(routing, "BYTES", FRAME + 6000)
+    monkeypatch.setattr(routing, "SQUARES", 14)
     (one,) = routers({str(i): [[1.0, 0.0]] * 2 for i in range(5)})
-    assert len(one["grids"]) + one["left_out"] == 5 and one["left_out"]
+    assert [task for task, _ in one["grids"]] == ["0", "1", "2"] and one["left_out"] == 2
 
 
 def test_every_router_has_its_share_of_the_page(routers, monkeypatch):
-    monkeypatch.setattr(routing, "BYTES", 3 * (FRAME + 8000))
-    drawn = [len(one["grids"]) for one in routers({str(i): [[1.0, 0.0]] * 2 for i in range(9)}, many=3)]
-    assert 1 <= drawn[0] < 9 and drawn == sorted(drawn), "the last have what the first did not need"
+    monkeypatch.setattr(routing, "SQUARES", 72)
+    assert [len(one["grids"]) for one in routers({str(i): [[1.0, 0.0]] * 2 for i in range(9)}, many=3)] == [2, 2, 2]
 
 
 def test_many_experts_have_no_columns_but_a_grid(routers):

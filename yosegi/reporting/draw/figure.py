@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from yosegi.findings import Bars, Dots, Figure, Lines, Matrix, Reference, Scatter
-from yosegi.reporting.draw.marks import Drawing, Heat, Mark, Plot, Row, Rows, colours, legend
+from yosegi.reporting.draw.marks import Drawing, Heat, Mark, Plot, Row, Rows, colours, legend, on_axis
 from yosegi.reporting.draw.scale import POINTS, Scale, thin
 from yosegi.reporting.format import between, number
 
@@ -45,8 +45,7 @@ def _dots(figure: Dots) -> Rows | None:
         Row(
             label=dot.label,
             colour=groups[dot.group],
-            place=None if dot.value is None else scale(dot.value),
-            interval=None if dot.low is None or dot.high is None else (scale(dot.low), scale(dot.high)),
+            axis=on_axis(scale.ends, dot.value, dot.low, dot.high),
             value=number(dot.value),
             details=between(dot.low, dot.high),
             new_group=dot.group != before.group,
@@ -62,8 +61,7 @@ def draw_bars(bars: Sequence[tuple[str, float | None, str]], x: str, reference: 
     """Returns bars below each other: the name of each, its value, and words to stand beside it."""
     scale = Scale([0.0, *(value for _, value, _ in bars)], reference)
     rows = [
-        Row(name, "c0", None if value is None else scale(value), None, number(value), details)
-        for name, value, details in bars
+        Row(name, "c0", on_axis(scale.ends, value, None, None), number(value), details) for name, value, details in bars
     ]
     description = _describe("Bars", [(name, value) for name, value, _ in bars])
     return Rows(description, rows, scale.ticks(6), x, reference=scale.reference, zero=scale(0))

@@ -76,13 +76,40 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """What lies on one axis, in per cent: the interval (where it begins, how wide it is), the value, the base, the seeds."""
+
+    bar: tuple[float, float] | None
+    mark: float | None
+    base: float | None = None
+    seeds: tuple[float, ...] = ()
+
+
+def on_axis(
+    ends: tuple[float, float],
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    base: float | None = None,
+    seeds: Sequence[float] = (),
+) -> Axis:
+    """Returns the places of numbers on the axis from one number to another."""
+
+    def place(number: float) -> float:
+        return round(100 * (number - ends[0]) / (ends[1] - ends[0]), 2) if ends[1] > ends[0] else 50.0
+
+    bar = None if low is None or high is None else (place(low), round(place(high) - place(low), 2))
+    mark, at_base = (None if number is None else place(number) for number in (value, base))
+    return Axis(bar, mark, at_base, tuple(map(place, seeds)))
+
+
+@dataclass(frozen=True)
 class Row:
-    """One row of `Rows`: its name, where its value and the ends of its interval lie, and both as text."""
+    """One row of `Rows`: its name, where its value and its interval lie, and both as text."""
 
     label: str
     colour: str
-    place: float | None
-    interval: tuple[float, float] | None
+    axis: Axis
     value: str
     details: str
     new_group: bool = False
@@ -167,11 +194,6 @@ class Heat:
         """The numbers for the pointer."""
         values = [[None if v is None else round(v, 3) for v in row] for row in self.values]
         return json_for_page({"rows": self.rows, "columns": self.columns, "values": values})
-
-    @property
-    def bytes(self) -> int:
-        """About what it adds to the page."""
-        return 500 + len(self.data) + sum(len(path) for _, path in self.paths)
 
 
 Drawing = Plot | Rows | Heat

@@ -42,8 +42,12 @@ def write(path: Path, panels: Sequence[Panel], columns: int = 1, legend: Legend 
     import matplotlib
     from matplotlib.figure import Figure
 
-    words = "".join([x, *(title for title, _ in panels), *(word for _, drawing in panels for word in _words(drawing))])
-    style: Any = {"font.family": _fonts(words), "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    style: Any = {
+        "font.family": _fonts(repr((x, panels))),
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # _fonts warns once
         lines = -(-len(panels) // columns)
@@ -85,16 +89,6 @@ def _size(drawing: Drawing, columns: int) -> tuple[float, float]:
             return 2.5 + 0.3 * min(len(drawing.columns), 30), 1.5 + 0.25 * min(len(drawing.rows), 36)
 
 
-def _words(drawing: Drawing) -> list[str]:
-    match drawing:
-        case Plot():
-            return [*(name for *_, name in drawing.names), *(name for _, name in drawing.legend), drawing.x, drawing.y]
-        case Rows():
-            return [row.label for row in drawing.rows]
-        case Heat():
-            return [*drawing.rows, *drawing.columns]
-
-
 def _fonts(text: str) -> list[str]:
     """Fonts to try in turn; a warning if there is Japanese to write and no font for it."""
     from matplotlib import font_manager
@@ -131,12 +125,13 @@ def _plot(axes: Any, plot: Plot) -> None:
 def _rows(axes: Any, rows: Rows, names: bool) -> None:
     for y, row in enumerate(rows.rows):
         colour = COLOUR[row.colour]
-        if row.interval:
-            axes.hlines(y, *row.interval, color=colour, alpha=0.45, lw=2.5)
-        if row.place is not None and rows.zero is not None:
-            axes.barh(y, row.place - rows.zero, left=rows.zero, color=colour)
-        elif row.place is not None:
-            axes.plot(row.place, y, "o", color=colour, ms=4.5)
+        bar, mark = row.axis.bar, row.axis.mark
+        if bar:
+            axes.hlines(y, bar[0], sum(bar), color=colour, alpha=0.45, lw=2.5)
+        if mark is not None and rows.zero is not None:
+            axes.barh(y, mark - rows.zero, left=rows.zero, color=colour)
+        elif mark is not None:
+            axes.plot(mark, y, "o", color=colour, ms=4.5)
     if rows.reference:
         axes.axvline(rows.reference[0], **LINES["guide"])
         axes.annotate(rows.reference[1], (rows.reference[0], -0.5), ha="left", va="bottom", fontsize=7)

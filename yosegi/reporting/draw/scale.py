@@ -50,6 +50,11 @@ class Scale:
         """Returns the place of a number."""
         return 100 * (self._of(value) - self.low) / (self.high - self.low)
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where a linear scale begins and ends."""
+        return self.low, self.high
+
     def down(self, value: float) -> float:
         """Returns the same place counted from the top, as pictures are."""
         return 100 - self(value)

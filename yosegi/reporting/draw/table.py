@@ -4,37 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yosegi.findings import Cell, Estimate, Table
+from yosegi.reporting.draw.marks import Axis, on_axis
 from yosegi.reporting.draw.scale import Scale
 from yosegi.reporting.format import between, number
-
-
-@dataclass(frozen=True)
-class Axis:
-    """In per cent: where the interval begins and how wide it is, the value, the base, the seeds."""
-
-    bar: tuple[float, float] | None
-    mark: float | None
-    base: float | None = None
-    seeds: tuple[float, ...] = ()
-
-    @classmethod
-    def between(
-        cls,
-        ends: tuple[float, float],
-        value: float | None,
-        low: float | None,
-        high: float | None,
-        base: float | None = None,
-        seeds: Sequence[float] = (),
-    ) -> "Axis":
-        """Returns the axis from one number to another with what lies on it."""
-
-        def place(number: float) -> float:
-            return round(100 * (number - ends[0]) / (ends[1] - ends[0]), 2) if ends[1] > ends[0] else 50.0
-
-        bar = None if low is None or high is None else (place(low), round(place(high) - place(low), 2))
-        mark, at_base = (None if number is None else place(number) for number in (value, base))
-        return cls(bar, mark, at_base, tuple(map(place, seeds)))
 
 
 @dataclass(frozen=True)
@@ -69,5 +41,5 @@ def _print(cell: Cell, scale: Scale | None) -> Printed:
         return Printed(number(cell), cell)
     axis = None
     if scale is not None and cell.value is not None:
-        axis = Axis.between((scale.low, scale.high), cell.value, cell.low, cell.high)
+        axis = on_axis(scale.ends, cell.value, cell.low, cell.high)
     return Printed(number(cell.value), cell.value, cell.best, between(cell.low, cell.high), axis)

@@ -27,7 +27,7 @@ def load(trace: Trace, listed: int = 40) -> dict[str, Any]:
     row, experts = trace.row, trace.experts
     shares = {task: [_scaled(row) for row in weights_LE] for task, weights_LE in trace.tasks.items()}
     rows = max(map(len, shares.values()), default=0)
-    loads: dict[str, Any] = {"averaged": trace.averaged, "rows": rows, "tasks": {}, "left_out": 0}
+    loads: dict[str, Any] = {"rows": rows, "tasks": {}, "left_out": 0}
     loads |= dict.fromkeys(("experts", "layers", "entropy", "balance"))
     names = trace.layers(rows)
     if rows > 1:

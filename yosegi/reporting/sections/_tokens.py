@@ -11,28 +11,30 @@ from yosegi.reporting.sections._trace import Trace
 OTHER = "other"
 """The colour of the experts chosen less often, where there are more experts than colours."""
 PROMPTS, TOKENS = 4, 120
+SQUARES = 40
+"""A token with its weights takes the room of so many squares."""
 BLANK = " "
 
 
 def chosen(trace: Trace) -> dict[str, Any]:
-    """Returns the strongest experts as coloured grids (a column per token, a row per layer), in half of the room."""
+    """Returns the strongest experts as coloured grids: a column per token, a row per layer."""
     key, experts = f"{trace.key}t", trace.experts
     rows = [row for row in trace.row.get("tokens") or [] if row.get("chosen")]
     grids = [[_line(str(line), len(row["text"]), len(experts)) for line in row["chosen"]] for row in rows]
     colours = _colours(trace, grids)
-    examples = [
-        _example(row, grid, trace.layers(len(grid)), f"{key}{place}", colours)
-        for place, (row, grid) in enumerate(zip(rows, grids, strict=True))
-    ]
-    fits = trace.take([500 + len(repr((example["data"], example["paths"]))) for example in examples], 0.5)
+    size = max((len(grid) * len(row["text"]) for grid, row in zip(grids, rows, strict=True)), default=0)
+    shown, left_out = trace.first(list(zip(rows, grids, strict=True)), size)
     return {
         "key": key,
         "names": json_for_page(experts),
         "colours": colours,
         "legend": [(colour, name) for colour, name in zip(colours, experts, strict=True) if colour != OTHER],
         "others": colours.count(OTHER),
-        "examples": [example for example, fit in zip(examples, fits, strict=True) if fit],
-        "left_out": fits.count(False),
+        "examples": [
+            _example(row, grid, trace.layers(len(grid)), f"{key}{place}", colours)
+            for place, (row, grid) in enumerate(shown)
+        ],
+        "left_out": left_out,
     }
 
 
@@ -75,15 +77,15 @@ def _example(row: Row, grid: list[list[int]], names: list[str], key: str, colour
 
 def prompts(trace: Trace) -> list[dict[str, Any]]:
     """Returns the first examples with the weights of each token, while there is room."""
-    examples = []
     with_weights = [row for row in trace.row.get("tokens") or [] if "weights" in row or "chosen" not in row]
-    for row in with_weights[:PROMPTS]:
+    shown, _ = trace.first(with_weights[:PROMPTS], SQUARES * max((len(row["text"]) for row in with_weights), default=0))
+    examples = []
+    for row in shown:
         pairs = list(zip(row["text"], trace.checked(row["weights"]), strict=True))
         tokens = [_token(str(text), weights, trace.experts) for text, weights in pairs[:TOKENS]]
         before, after = int(row.get("left_out") or 0), max(0, len(pairs) - TOKENS)
         examples.append({"task": str(row.get("task") or ""), "tokens": tokens, "before": before, "after": after})
-    sizes = [sum(len(t["title"]) + 50 * len(t["shares"]) + 60 for t in example["tokens"]) for example in examples]
-    return [example for example, fits in zip(examples, trace.take(sizes), strict=True) if fits]
+    return examples
 
 
 def _token(text: str, weights: list[float], experts: list[str]) -> dict[str, Any]:

@@ -3,29 +3,27 @@
 Shapes: L layers, E experts.
 """
 
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from yosegi.reporting.format import known
 from yosegi.reporting.read import Row
 
+T = TypeVar("T")
 Matrix = list[list[float]]
-ROWS = 32
-"""Layers drawn of one model; more are averaged within each block of the model, then neighbour by neighbour."""
 
 
 @dataclass
 class Trace:
-    """What evaluation/routing.py wrote about one router; `key` is unique on the page, `room` the bytes it may add to it."""
+    """What evaluation/routing.py wrote about one router; `key` is unique on the page, `squares` how many of a kind are drawn."""
 
     row: Row
     experts: list[str]
     key: str
-    room: int
+    squares: int
 
     @cached_property
     def tasks(self) -> dict[str, Matrix]:
@@ -53,29 +51,12 @@ class Trace:
             raise ValueError("one weight for each expert")
         return weights
 
-    def take(self, sizes: Sequence[int], part: float = 1.0) -> list[bool]:
-        """Returns which of several drawings fit into a part of the room, and takes it up."""
-        room, fits = int(self.room * part), []
-        for size in sizes:
-            fits.append(size <= room)
-            room, self.room = (room - size, self.room - size) if size <= room else (room, self.room)
-        return fits
+    def first(self, drawings: Sequence[T], size: int) -> tuple[list[T], int]:
+        """Returns as many drawings of so many squares as there is room for, and how many are left out."""
+        shown = list(drawings[: self.squares // max(size, 1)])
+        return shown, len(drawings) - len(shown)
 
 
 def mean(rows: Sequence[Sequence[float]]) -> list[float]:
     """Returns the mean of each column."""
     return [statistics.fmean(column) for column in zip(*rows, strict=True)]
-
-
-def fold(names: list[str], weights_LE: Matrix) -> tuple[list[str], Matrix]:
-    """Returns at most ROWS rows: first the linears of one block become one row, then neighbouring blocks."""
-    if len(names) <= ROWS:
-        return names, weights_LE
-    blocks: dict[str, Matrix] = {}
-    for name, row in zip(names, weights_LE, strict=True):
-        number = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
-        blocks.setdefault(f"block {number[1]}" if number else name, []).append(row)
-    names, values = list(blocks), [mean(rows) for rows in blocks.values()]
-    step = -(-len(names) // ROWS)
-    starts = range(0, len(names), step)
-    return [names[i] + " +" * (step > 1) for i in starts], [mean(values[i : i + step]) for i in starts]

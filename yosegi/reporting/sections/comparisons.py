@@ -4,7 +4,7 @@ from typing import Any
 
 from yosegi.reporting.comparisons import ALPHA
 from yosegi.reporting.context import Context
-from yosegi.reporting.draw.table import Axis
+from yosegi.reporting.draw.marks import on_axis
 
 TITLE = "Paired comparisons"
 LINK = "Comparisons"
@@ -24,7 +24,7 @@ def section(context: Context) -> dict[str, Any] | None:
         reach[row.metric] = max(reach.get(row.metric, 0.0), *ends, 0.0)
     wide = {metric: ends or 1.0 for metric, ends in reach.items()}
     listed = rows if len(rows) <= LISTED else sorted(rows, key=lambda row: row.p)[:LISTED]
-    axes = [Axis.between((-wide[row.metric], wide[row.metric]), row.diff, row.low, row.high) for row in listed]
+    axes = [on_axis((-wide[row.metric], wide[row.metric]), row.diff, row.low, row.high) for row in listed]
     return {
         "listed": list(zip(listed, axes, strict=True)),
         "counts": {kind: sum(row.verdict == kind for row in rows) for kind in ("better", "worse", "noise")},
