@@ -11,7 +11,7 @@ from yosegi.study import Study, Training, read
 from yosegi.tasks import Example
 from yosegi.training.settings import DenseSettings, GrpoSettings, Settings
 
-HOW = {"max_steps": 1, "per_device_train_batch_size": 2, "learning_rate": 1e-3}
+HOW = {"max_steps": 2, "per_device_train_batch_size": 2, "learning_rate": 1e-3}
 SETTINGS = Settings(rank=2, dropout=0, **HOW)
 
 

@@ -5,7 +5,6 @@ import torch
 
 from tests.training.conftest import flat, sums, tiny_base
 from yosegi.core.expert import Expert, Factors
-from yosegi.engine.arm import Arm
 from yosegi.engine.fold import static_weights
 from yosegi.errors import UnknownName
 from yosegi.routers.softmax import Softmax
@@ -35,10 +34,8 @@ def made(tmp_path_factory):
 def test_it_hears_the_one_that_helps(made, tmp_path, constraint):
     base, experts = made
     before = [flat(e).clone() for e in experts]
-    learnt = cat(base, experts, Static(constraint), DATA, Run(tmp_path), SLOW).router_state
-    weights = torch.tensor(
-        list(static_weights(Arm("cat", experts, "static", {"constraint": constraint}, learnt)).values())
-    )
+    arm = cat(base, experts, Static(constraint), DATA, Run(tmp_path), SLOW)
+    weights, learnt = torch.tensor(list(static_weights(arm).values())), arm.router_state
     assert weights[:, 0].mean() > weights[:, 1].mean() + 0.1
     assert all(torch.equal(flat(e), b) for e, b in zip(experts, before, strict=True))
     start = begin(base, experts, Static(constraint))
@@ -48,8 +45,8 @@ def test_it_hears_the_one_that_helps(made, tmp_path, constraint):
 @pytest.mark.parametrize(("granularity", "numbers"), [("module", 14), ("layer", 2), ("block", 2), ("global", 1)])
 def test_who_shares_a_weight(made, tmp_path, granularity, numbers):
     base, experts = made
-    learnt = cat(base, experts, Static(), DATA, Run(tmp_path), SLOW, granularity=granularity).router_state
-    found = static_weights(Arm("cat", experts, "static", {}, learnt))
+    arm = cat(base, experts, Static(), DATA, Run(tmp_path), SLOW, granularity=granularity)
+    found, learnt = static_weights(arm), arm.router_state
     assert moved(begin(base, experts, Static()), learnt) > 0.01
     assert len(found) == 14 and len({tuple(round(w, 6) for w in w_E) for w_E in found.values()}) == numbers
 

@@ -62,7 +62,7 @@ def test_the_reward_rises(tmp_path):
     )
     expert = reinforce(tmp_path, how, ("a",))["a"]
     reward = [row["reward"] for row in rows(tmp_path)]
-    assert sum(reward[-8:]) / 8 > reward[0] + 0.05  # a random head allows little more
+    assert sum(reward[-8:]) > sum(reward[:8]) + 8 * 0.015  # a random head allows little more
     assert expert.card["parents"] == ["a"] and expert.card["training"]["kl_coef"] == 0.04
 
 

@@ -17,5 +17,6 @@ def test_what_is_asked_for_is_done():
 @pytest.mark.parametrize(("width", "amx", "expected"), [(256, True, False), (512, True, True), (512, False, False)])
 def test_auto_on_a_cpu(monkeypatch, width, amx, expected):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    model = SimpleNamespace(device=torch.device("cpu"), config=SimpleNamespace(hidden_size=width))
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(hidden_size=width))
+    model = SimpleNamespace(device=torch.device("cpu"), config=config)
     assert wants_bf16(SimpleNamespace(model=model), "auto") is expected

@@ -48,7 +48,7 @@ class Config:
 
 SMOKE = Config(
     tasks=("skills/reverse", "skills/sort", "skills/succ", "skills/last"), seeds=(0,), limit=16, asked=4, epochs=1.0,
-    clusters=(2,), batch=8, draws=50,
+    clusters=(2,), batch=4, draws=50,
 )  # fmt: skip
 
 

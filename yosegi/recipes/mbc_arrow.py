@@ -80,7 +80,7 @@ class Config:
 
 SMOKE = Config(
     base="nano", tasks="skills", seen=3, unseen=1, seeds=(0,), limit=16, shots=4, asked=2, epochs=1.0, shot_epochs=1.0,
-    clusters=2, skills=2, heads=2, batch=8, max_new_tokens=12, gate_steps=2, factors=("arrow",),
+    clusters=2, skills=2, heads=2, batch=4, max_new_tokens=12, gate_steps=2, factors=("arrow",),
 )  # fmt: skip
 
 

@@ -119,13 +119,8 @@ def main(config: Config, run: Run) -> None:
             settings = {"experts": experts, "examples": few, "seed": seed, **option}
             return study.keep(f"{pair} {way}", seed, lambda name: lorahub(base, name=name, **settings))
         mix = {skill: read(skill, "train", config.limit)[:: round(1 / config.share)] for skill in skills}
-        settings = {
-            "steps": config.cat_steps,
-            "batch_size": config.batch // 2,
-            "max_length": config.max_length,
-            **option,
-        }
-        settings["learning_rate"] = settings.pop("lr")
+        settings = {"learning_rate" if key == "lr" else key: value for key, value in option.items()}
+        settings |= {"steps": config.cat_steps, "batch_size": config.batch // 2, "max_length": config.max_length}
         return study.route(f"{pair} {way} lr {option['lr']:g}", seed, experts, kind, args, mix, settings)
 
     def on_validation(way: str, option: Option) -> list[float]:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 import yosegi.tasks
-from yosegi import files, registry
+from yosegi import files
 from yosegi.bases import Base, load
 from yosegi.core.expert import Expert
 from yosegi.engine.kept import arms
@@ -168,8 +168,6 @@ def short(task: str) -> str:
 
 def check_bank(library: Library, name: str, experts: int, overwrite: bool) -> None:
     """Whether a bank of that name may come into the library; what a killed call of the same has left there is no hindrance."""
-    if name in registry.names("routers"):
-        raise Invalid(f"A bank cannot be called {name!r}: `eval` means another router by it.")
     if overwrite or not library.path.is_dir():
         return
     avoid = "--overwrite replaces it, --name avoids it."
