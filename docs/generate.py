@@ -77,7 +77,7 @@ def python() -> str:
                 parts.append(
                     f"### {name}.{method}\n\n`{method}{inspect.signature(function)}`\n\n```text\n{about}\n```\n"
                 )
-    return "\n".join(parts)
+    return re.sub(r" at 0x[0-9a-f]+", "", "\n".join(parts))
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ CHECKED = {
     "fleet": "equal to",
     "galore": "equal to",
     "importance": "equal to",
+    "engine": "case",
     "load": "equal to",
     "loramoe": "equal to",
     "train": "equal to",

@@ -54,7 +54,7 @@ def test_all_at_once_from_labels_to_report(yosegi, refused, shelf, tmp_path):
     assert "--suffix" in refused("reinforce", *tasks[:-1], "lora", *QUICK)
     assert (
         yosegi("report", "r")[0] == 0
-        and "share of the time spent drawing" in (tmp_path / "r" / "report.html").read_text()
+        and "share of the time spent on sampling answers" in (tmp_path / "r" / "report.html").read_text()
     )
 
 

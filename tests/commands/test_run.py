@@ -53,7 +53,7 @@ def test_anything_else_is_one_line(value, default, said):
     ("words", "said"),
     [
         (("--steps", "0"), "max-steps"),
-        (("--every", "0"), "Validation every 0 steps"),
+        (("--every", "0"), "eval_steps=0"),
         (("--seeds", ""), "needs a seed"),
     ],
 )

@@ -191,7 +191,7 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("curate page.txt --score length --keep 2", "share of the pages"),
         ("curate page.txt --score length --keep much", "a share is a number"),
         ("curate page.txt --score length --threshold long", "a number, or a range"),
-        ("curate page.txt --score length --keep 0.5 --threshold 3", "choose one"),
+        ("curate page.txt --score length --keep 0.5 --threshold 3", "not both"),
         ("curate page.txt --score length --keep lenght=0.5", "Did you mean 'length'"),
         ("curate page.txt --score length --score keywords{words=a} --keep 0.5", "write length=0.5"),
         ("curate page.txt --keep 0.5", "say --score as well"),

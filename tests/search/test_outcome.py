@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
+from yosegi.engine.fold import fold as fold_arm
+from yosegi.engine.spec import parse_arm
 from yosegi.errors import Invalid
-from yosegi.merges import merge
 from yosegi.run import Run
 from yosegi.search import outcome
 from yosegi.search.live import fold
@@ -50,13 +51,11 @@ def searched(plan, nano, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["cat", "svd"])
-def test_best_yaml_makes_the_expert_that_was_chosen(searched, tmp_path, trio, method):
+def test_best_yaml_makes_the_expert_that_was_chosen(searched, tmp_path, shelf, method):
     opened, found, every = searched(methods=(method,))
     for best in every[1:]:
         said = yaml.safe_load(outcome.write(best, opened, tmp_path / "r", "x").read_text())
-        by_name = {e.name: e for e in trio}
-        extra = {k: v for k, v in said.items() if k not in ("experts", "method", "weights", "name")}
-        made = merge([by_name[n] for n in said["experts"]], said["method"], said["weights"], said["name"], **extra)
+        made = fold_arm(parse_arm(said["arm"], shelf), said["name"])
         kept = outcome.keep(best, opened, found, "x")
         folded = fold(opened.experts, best.recipe, opened.groups)
         for layer in folded.factors:

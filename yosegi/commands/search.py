@@ -87,7 +87,7 @@ def search(
     if keep:
         _keep(Library(library, opened.base.hash, opened.base.name), outcome.keep(best, opened, study, keep), overwrite)
     if as_json:
-        chosen = outcome.describe(best, opened, keep or "searched")
+        chosen = outcome.settings_of(best, opened, keep or "searched")
         front = [one.label for one in outcome.front(every)] if pareto else None
         said = {
             "run": str(where.path),

@@ -73,7 +73,7 @@ class Evaluated:
     Args:
         rows: one a measurement and one a comparison.
         run: its folder.
-        words: what can be told of several bases.
+        words: what the comparison of several bases shows.
         failed: why a base was not measured, by its name.
     """
 

@@ -31,7 +31,6 @@ from yosegi.evaluation.measure import evaluate
 from yosegi.library.store import Library
 from yosegi.recipes._domain import findings
 from yosegi.recipes._domain_texts import MADE_UP, Texts, made_up, spread
-from yosegi.recipes._moe_data import SPARE, Pace
 from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.search import outcome
@@ -39,6 +38,7 @@ from yosegi.search.exam import Exam, Goal
 from yosegi.search.live import fold
 from yosegi.search.plan import Plan
 from yosegi.search.study import search
+from yosegi.study.pace import SPARE, measure_pace
 from yosegi.training import dense, sft
 from yosegi.training.settings import DenseSettings, GaloreSettings, Settings
 from yosegi.training.validation import Validation
@@ -263,7 +263,7 @@ class Study:
                 return lambda run, steps: self.train(way, 1e-5, steps, run, "pace", None)
 
             timings = {way.name: training(way) for way in self.choosing()}
-            files.write_json(path, Pace.measure(self.base, timings, self.config.timed))
+            measure_pace(path, self.base, timings, self.config.timed)
         return files.read_json(path)
 
     def expert(

@@ -116,16 +116,14 @@ def main(config: Config, run: Run) -> None:
         alone, every = settings(seed, config.learning_rate), settings(seed, config.shared_learning_rate)
         brief = settings(seed, config.shot_learning_rate, config.shot_epochs)
         clusters = {"clusters": config.clusters, "space": config.space, "cluster_seed": 42 + seed}
-        shared = study.build("shared", seed, data, every)[0].load()
-        arms: dict[str, Arm | None] = {"shared": Arm("", shared)}
+        arms: dict[str, Arm | None] = {"shared": Arm("", shared := study.build("shared", seed, data, every)[0].load())}
         starts = {"fresh": None, "shared": shared[0]}
         for way in ("private", "mbc", "random"):
-            library, _ = study.build(way, seed, data, alone, **clusters)
-            experts = library.load()
+            experts = (library := study.build(way, seed, data, alone, **clusters)[0]).load()
             starts[way] = merge(experts, "linear", name=f"{way} mean")
             for router in config.routers:
                 arm = study.route(router, seed, experts, router, {}, data, gates.get(router, {}), library)
-                arms[f"{way} · {router}"] = arm
+                arms |= {f"{way} · {router}": arm}
                 if router in config.factors and arm:
                     arms[f"{way} · {router} · factors"] = replace(arm, mix="factors")
         few: dict[str, Arm | None] = {}

@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from yosegi import files
 from yosegi.core.expert import Expert
+from yosegi.engine.arm import Arm
+from yosegi.engine.spec import spec
 from yosegi.errors import Invalid
 from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.search.live import fold
@@ -150,6 +152,18 @@ def describe(best: Tried, opened: Opened, name: str = "searched") -> dict[str, A
     return found | args
 
 
+def settings_of(best: Tried, opened: Opened, name: str = "searched") -> dict[str, Any]:
+    """Returns what `yosegi merge --config` reads: the arm as a spec; what no merge can make is described instead."""
+    found = describe(best, opened, name)
+    if not found.get("weights"):
+        return found
+    by_name = {expert.name: expert for expert in opened.experts}
+    args = {key: value for key, value in found.items() if key not in ("experts", "method", "name", "weights")}
+    experts = tuple(by_name[expert] for expert in found["experts"])
+    arm = Arm(name, experts, merge=found["method"], merge_args={**args, "weights": found["weights"]})
+    return {"arm": spec(arm), "name": name}
+
+
 def write(best: Tried, opened: Opened, folder: Path, name: str = "searched") -> Path:
     """`best.yaml` in the folder of the run."""
     how = f"yosegi merge --library {opened.plan.library} --config {folder / FILE}"
@@ -160,7 +174,9 @@ def write(best: Tried, opened: Opened, folder: Path, name: str = "searched") -> 
     elif len(best.recipe.weights_GE) > 1:
         how = "weights by group of layers: yosegi search --keep NAME makes the expert"
     head = f"# {best.label}: {best.score:.6g} on validation ({', '.join(opened.plan.tasks)}). {how}\n"
-    files.write(folder / FILE, head + yaml.safe_dump(describe(best, opened, name), sort_keys=False, allow_unicode=True))
+    files.write(
+        folder / FILE, head + yaml.safe_dump(settings_of(best, opened, name), sort_keys=False, allow_unicode=True)
+    )
     return folder / FILE
 
 
