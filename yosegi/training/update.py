@@ -264,7 +264,8 @@ def schedule(settings: Settings, lr: float, steps: int) -> Callable[[int], float
     from transformers import get_scheduler
 
     nobody = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=lr)
-    warmup, kind = math.ceil(settings.warmup_share * steps), settings.lr_scheduler_type
+    kind = settings.lr_scheduler_type
+    warmup = min(math.ceil(settings.warmup_share * steps), steps - 1)  # a training of a single step would learn nothing
     try:
         made: Any = get_scheduler(kind, nobody, warmup, steps, dict(settings.lr_scheduler_kwargs))
     except (TypeError, ValueError) as error:
