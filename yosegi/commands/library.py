@@ -348,5 +348,5 @@ def fold(
     it = load_arm(shelf, router)
     shelf.add(folded(it, name, rank), overwrite=overwrite)
     card = shelf.card(name)
-    words = f"{name}: {len(it.experts)} experts as {router} hears them, rank {card['rank']}"
+    words = f"{name}: {len(it.experts)} experts as {router} weights them, rank {card['rank']}"
     say(card, as_json, f"{words}, relative error {card['relative_error']:.4f}, in {library}")

@@ -24,7 +24,7 @@ class Context:
     blocks: dict[str, Tensor] = field(
         default_factory=dict[str, Tensor]
     )  # block -> the w that its first layer decided for all
-    disabled_E: Tensor | None = None  # True for experts that nobody hears for now (`Banks.ablated`)
+    disabled_E: Tensor | None = None  # True for experts whose weight is 0 for now (`Banks.ablated`)
     once: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])  # worked out once a batch, not in each layer
 
     @property

@@ -1,9 +1,9 @@
 """Three ways to compute the same line. The result is the same; the layer takes the cheapest.
 
     dense      everybody is computed: two GEMMs over all E·R rows of A and B, whatever w says (core/layer.py)
-    grouped    tokens go different ways: of A and B only the rows that a token hears, grouped by token
+    grouped    tokens go different ways: of A and B only the rows that are active for a token, grouped by token
     gathered   whole sequences go one way each (fleets, requests): their expert's A and B, one batched product each way
-Shapes: X tokens, P pairs of a token and an expert it hears, K runs of X/K tokens, E experts, R rank, I in, O out, H heads.
+Shapes: X tokens, P pairs of a token and an active expert, K runs of X/K tokens, E experts, R rank, I in, O out, H heads.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def cheapest(x_I: Tensor, w_HE: Tensor, shape: Sequence[int], run_K: Tensor | No
         way, least = "gathered", gather
     begin, each = GROUP + SCAN * X * E, PICKED * X * weights
     if begin + each >= least or not can_pick(x_I):
-        return way  # and who is heard is not even counted
+        return way  # and the active experts are not even counted
     each *= E * int(w_HE.count_nonzero()) / max(w_HE.numel(), 1)
     return "grouped" if begin + each < least else way
 
@@ -41,7 +41,7 @@ def can_pick(x_I: Tensor) -> bool:
 
 
 def grouped(y_O: Tensor, x_I: Tensor, A_ERI: Tensor, B_EOR: Tensor, w_HE: Tensor) -> Tensor:
-    """y + Σ_e w_e B_e A_e x over the pairs that are heard; w with the scales in it.
+    """y + Σ_e w_e B_e A_e x over the active pairs; w with the scales in it.
 
     The way up is a weighted bag of rows of B for each token. The way down is the gradient of a bag of rows of A by its weights:
     the token's product with each of them. Torch has that kernel for backward passes only, hence the underscore.

@@ -38,7 +38,7 @@ class ExpertLinear(nn.Module):
     Args:
         base: the frozen linear.
         bank: the experts that stand beside it.
-        router: says how much each expert is heard (core/router.py).
+        router: gives each expert its weight (core/router.py).
         mix: `outputs` or `factors` (core/mix.py).
         heads: slices of the input and output that are routed on their own.
         dropout: share of x that the experts do not see in training. The router always sees all of it.
@@ -88,13 +88,13 @@ class ExpertLinear(nn.Module):
         if self.disabled:
             return self.base(x_I)
         if x_I.dim() == 2 and self.context.row_X is not None:
-            return self._heard(x_I[None])[0]
+            return self._mixed(x_I[None])[0]
         B = self.context.sequences if x_I.dim() == 2 else None
         if B and len(x_I) % B == 0:  # OPT lays all tokens of a batch in one row, but routers think of sequences
-            return self._heard(x_I.unflatten(0, (B, -1))).flatten(0, 1)
-        return self._heard(x_I)
+            return self._mixed(x_I.unflatten(0, (B, -1))).flatten(0, 1)
+        return self._mixed(x_I)
 
-    def _heard(self, x_I: Tensor) -> Tensor:
+    def _mixed(self, x_I: Tensor) -> Tensor:
         A_ERI, B_EOR = (factor.to(x_I.dtype) for factor in self.bank.stacked())
         w_HE = self._route(x_I)
         if self.context.disabled_E is not None:

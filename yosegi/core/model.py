@@ -83,16 +83,16 @@ class Banks(Mapping[str, Bank]):
         expert_E: dict[str | None, int] = {None: -1} | {name: e for e, name in enumerate(self.names)}
         task_B = None if tasks is None else count("task of this bank", tasks, task_K)
         expert_B = None if experts is None else count("expert of this bank", experts, expert_E)
-        heard = self.context
-        heard.task_B, heard.expert_B, heard.run_K, heard.every = task_B, expert_B, None, False
+        context = self.context
+        context.task_B, context.expert_B, context.run_K, context.every = task_B, expert_B, None, False
         if experts and expert_B is not None:
             if row_X is not None:
                 experts, expert_B = [experts[b] for b in row_X.tolist()], expert_B[row_X]
             long = gcd(*(sum(1 for _ in run) for _, run in groupby(experts)))
-            heard.run_K, heard.every = expert_B[::long], tuple(experts[::long]) == self.names
-        heard.features_BF, heard.mask_BT, heard.row_X = features, mask_BT, row_X
-        heard.blocks.clear()
-        heard.once.clear()
+            context.run_K, context.every = expert_B[::long], tuple(experts[::long]) == self.names
+        context.features_BF, context.mask_BT, context.row_X = features, mask_BT, row_X
+        context.blocks.clear()
+        context.once.clear()
 
     def route(self, router: Router, mix: Mix | None = None) -> None:
         """Give every layer another router (a copy each), and another mix when one is named."""
@@ -188,7 +188,7 @@ def attach(
 
     Args:
         model: any module whose linears carry the layer names of the experts.
-        experts: at least one; ranks and layers may differ. An expert is not heard in a layer it does not have.
+        experts: at least one; ranks and layers may differ. An expert has weight 0 in a layer it does not have.
         router: copied into every layer.
         mix: `outputs` or `factors`.
         heads: slices routed on their own (MHR).

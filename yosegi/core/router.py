@@ -12,7 +12,7 @@ from yosegi.errors import Invalid
 
 
 class Router(nn.Module):
-    """Says how much each expert is heard.
+    """Gives every expert its routing weight.
 
     `__init__` takes hyper-parameters only and stores each under its own name: a router is its own config.
     `attach` builds what depends on the experts. It runs again whenever the bank changes, so repeating it is safe.

@@ -88,7 +88,7 @@ class Library(Mapping[str, Expert]):
             return [self._read(name) for name in (self if names is None else names)]
 
     def originals(self) -> list[str]:
-        """The experts that were not merged, folded or subtracted out of others that stand here: nobody is heard twice."""
+        """The experts that were not merged, folded or subtracted out of others of the same library, so that none counts twice."""
         made = {"merge", "fold", "subtract", "search"}
         cards = self.cards()
         return [
