@@ -98,7 +98,7 @@ def measures(
     groups: Mapping[str, Sequence[str | Task]],
     *,
     keys: Mapping[str, Sequence[str]] | None = None,
-    logp: bool = True,
+    logp: bool | Sequence[str] = True,
     over_tasks: bool | None = None,
 ) -> list[Measure]:
     """Two measures of each group of tasks, its own metric and the log p of the gold answer a token, in the order of the groups.
@@ -107,7 +107,7 @@ def measures(
         run: its results and items are read.
         groups: the tasks of each group; an empty group is left out.
         keys: for a group, the fields of an item of which the first that is there counts; ("score",) by default.
-        logp: whether to add the log p.
+        logp: whether to add the log p; of the groups named here it is the only measure, and of the others it is none.
         over_tasks: as in `Measure`; by default where there are several tasks.
     """
     items: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
@@ -124,7 +124,9 @@ def measures(
             continue
         speaks_of_tasks = len(tasks) >= SEVERAL if over_tasks is None else over_tasks
         metric = " / ".join(sorted({metrics[task] for task in tasks if task in metrics}))
-        wanted = [(metric, (keys or {}).get(group, ("score",)))] + ([(LOGP, ("logp",))] if logp else [])
+        own, gold = (metric, (keys or {}).get(group, ("score",))), (LOGP, ("logp",))
+        both = [own, gold] if logp else [own]
+        wanted = both if isinstance(logp, bool) else [gold if group in logp else own]
         labels: list[str] = []
         columns: list[dict[str, dict[int, list[float]]]] = [{} for _ in wanted]
         for arm, seed in dict.fromkeys(key[:2] for key in items):

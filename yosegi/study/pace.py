@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,9 @@ import torch
 
 from yosegi import files
 from yosegi.bases import Base
+from yosegi.errors import Invalid
+from yosegi.estimate.memory import Job, predict
+from yosegi.estimate.shapes import of_config
 from yosegi.findings import Cell, Finding, Table
 from yosegi.inits import fresh
 from yosegi.progress import progress
@@ -109,6 +112,25 @@ def cost_finding(
         "torch held beside the base. Seconds of training are those of the clock on the wall."
     )
     return Finding("What it costs", [*text, *([about] if pace else [])], Table(columns, rows))
+
+
+def beside_base(base: Base, methods: Mapping[str, tuple[str, int]], batch: int, length: int) -> dict[str, float]:
+    """The megabytes beside the base that `yosegi.estimate` predicts, by arm; nothing for a shape it does not know.
+
+    Args:
+        base: what is trained beside.
+        methods: by arm, lora, galore or full, and its rank.
+        batch: rows of a step.
+        length: tokens of a row.
+    """
+    found: dict[str, float] = {}
+    device = next(base.model.parameters()).device.type
+    for arm, (method, rank) in methods.items():
+        with suppress(Invalid):
+            shape = of_config(base.name, base.model.config)
+            plan = predict(shape, Job(method, max(1, rank), batch=batch, length=length, dropout=0.0, device=device))
+            found[arm] = (plan.peak - (4 * shape.params if method == "lora" else plan.weights)) / 2**20
+    return found
 
 
 class _Clock(Run):
