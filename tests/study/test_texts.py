@@ -15,7 +15,9 @@ from yosegi.training.settings import GaloreSettings
 def readers(tmp_path):
     found = invented(tmp_path / "texts")
     texts = {kind: [found[kind]] for kind in ("domain", "second", "general")}
-    return Readers(Study(load("nano"), Run(tmp_path)), texts, methods_of([2], [4], full=True), 2, 64, update_gap=1, watched=2)
+    return Readers(
+        Study(load("nano"), Run(tmp_path)), texts, methods_of([2], [4], full=True), 2, 64, update_gap=1, watched=2
+    )
 
 
 def test_the_invented_world_can_be_read_and_asked(tmp_path):

@@ -25,7 +25,9 @@ PLACES = ("below the rail", "beside the track", "above the wheel", "inside the c
 
 def methods_of(lora: Sequence[int], galore: Sequence[int], full: bool = False) -> dict[str, tuple[str, int]]:
     """Arms by name, each a method and its rank."""
-    found = {f"LoRA r {rank}": ("lora", rank) for rank in lora} | {f"GaLore r {rank}": ("galore", rank) for rank in galore}
+    found = {f"LoRA r {rank}": ("lora", rank) for rank in lora} | {
+        f"GaLore r {rank}": ("galore", rank) for rank in galore
+    }
     return found | ({"full": ("full", 0)} if full else {})
 
 
@@ -49,7 +51,9 @@ class Readers:
         self.study, self.texts, self.methods, self.update_gap = study, texts, methods, update_gap
         self.rows, self.watched = {"per_device_train_batch_size": batch, "pack": pack}, watched
 
-    def training(self, arm: str, lr: float, seed: int, steps: int, reads: str = "domain", every: int | None = None) -> Training:
+    def training(
+        self, arm: str, lr: float, seed: int, steps: int, reads: str = "domain", every: int | None = None
+    ) -> Training:
         """A training that reads from beginning to end, whole documents; questions are learnt by their answers.
 
         Args:
@@ -72,7 +76,10 @@ class Readers:
 
     def _watch(self, every: int) -> Validation:
         kinds = {kind: names for kind, names in self.texts.items() if kind != "questions"}
-        passages = {kind: [e for name in names for e in tasks.load(name).examples("validation")] for kind, names in kinds.items()}
+        passages = {
+            kind: [e for name in names for e in tasks.load(name).examples("validation")]
+            for kind, names in kinds.items()
+        }
         return Validation({kind: spread(some, self.watched) for kind, some in passages.items() if some}, every)
 
     def choose_rates(self, rates: Mapping[str, Sequence[float]], steps: int, seed: int) -> Sweep:
@@ -140,7 +147,10 @@ def invented(folder: Path) -> dict[str, str]:
         "general": [f"it was day {n} and we went home {place}." for n, place in enumerate(PLACES * 4)],
     }
     rows = {
-        name: [{"id": f"{name}/{n}", "text": line, "split": "validation" if n % 4 == 3 else "train"} for n, line in enumerate(some)]
+        name: [
+            {"id": f"{name}/{n}", "text": line, "split": "validation" if n % 4 == 3 else "train"}
+            for n, line in enumerate(some)
+        ]
         for name, some in texts.items()
     }
     rows["quiz"] = [
