@@ -6,6 +6,7 @@ Also a small invented world, for trying a study of texts without any data.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from yosegi import files, tasks
 from yosegi.evaluation.passages import spread
@@ -146,7 +147,7 @@ def invented(folder: Path) -> dict[str, str]:
         "second": [f"take {n} eggs and {n + 1} spoons of {part}." for n, part in enumerate(PARTS * 2)],
         "general": [f"it was day {n} and we went home {place}." for n, place in enumerate(PLACES * 4)],
     }
-    rows = {
+    rows: dict[str, list[dict[str, Any]]] = {
         name: [
             {"id": f"{name}/{n}", "text": line, "split": "validation" if n % 4 == 3 else "train"}
             for n, line in enumerate(some)
