@@ -5,9 +5,16 @@ import hashlib
 import pytest
 import torch
 
-from yosegi.bases import nano
-from yosegi.recipes.pretrain_nano import measure
+from yosegi.bases import Base, nano
+from yosegi.engine.generate import generate
 from yosegi.tasks.skills import Skills
+
+
+def measure(model, tokenizer, task, size):
+    """Greedy accuracy on the first test examples."""
+    examples = task.examples("test")[:size]
+    answers = generate(Base("nano", "", model, tokenizer), [example.prompt for example in examples], max_new_tokens=24)
+    return sum(task.score(e, a.text).value for e, a in zip(examples, answers, strict=True)) / len(examples)
 
 
 @pytest.fixture(scope="module")

@@ -15,20 +15,18 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from yosegi import files
+from yosegi import Arm, evaluate, files
 from yosegi.bases import Base, nano
-from yosegi.engine.generate import generate
 from yosegi.run import Run
 from yosegi.tasks.skills import Skills
-from yosegi.training.pretrain import pretrain
+from yosegi.training.pretrain import pretrain, small_llama
 
 MIX = {"add": 3.0, "sub": 2.0, "mul": 1.0, "copy": 0.5, "upper": 0.5, "last": 0.4, "max": 0.4}
 MIX |= {"capital": 0.3, "unit": 0.4, "binary": 0.4, "janum": 0.3, "ennum": 0.3}
@@ -45,32 +43,19 @@ PAD, EOS = 0, 1  # their places in it
 class Config:
     """What makes one nano; the weights follow from it, to the last bit on one kind of CPU."""
 
-    steps: int = 3000
-    """Optimiser steps."""
-    batch: int = 16
-    """Rows of a step."""
-    length: int = 64
-    """Tokens of a row."""
-    lr: float = 4e-3
-    """Highest learning rate."""
-    decay: float = 0.6
-    """Share of the steps over which it falls to zero."""
-    hidden: int = 128
-    """Width of the model; its MLP is 2.5 times that."""
-    layers: int = 4
-    """Depth of the model."""
-    bf16: bool = False
-    """Compute in bfloat16: faster where the hardware has it."""
-    compile: bool = False
-    """Compile the loss; needs a C++ compiler."""
-    threads: int = 1
-    """Sums are rounded in another order with another number of threads."""
-    seed: int = 0
-    """Decides the examples, their order and the first weights."""
-    test: int = 200
-    """Examples each skill is measured on."""
-    install: bool = False
-    """Copy the result into the package, as its new embedded base."""
+    steps: int = 3000  # optimiser steps
+    batch: int = 16  # rows of a step
+    length: int = 64  # tokens of a row
+    lr: float = 4e-3  # highest learning rate
+    decay: float = 0.6  # share of the steps over which it falls to zero
+    hidden: int = 128  # width of the model; its MLP is 2.5 times that
+    layers: int = 4  # depth of the model
+    bf16: bool = False  # compute in bfloat16: faster where the hardware has it
+    compile: bool = False  # compile the loss; needs a C++ compiler
+    threads: int = 1  # sums are rounded in another order with another number of threads
+    seed: int = 0  # decides the examples, their order and the first weights
+    test: int = 200  # examples each skill is measured on
+    install: bool = False  # copy the result into the package, as its new embedded base
 
 
 SMOKE = Config(steps=20, batch=8, hidden=32, layers=2, test=8)
@@ -81,7 +66,10 @@ def main(config: Config, run: Run) -> Path:
     logging.disable_progress_bar()  # of transformers, for files that take no time
     torch.set_num_threads(config.threads)
     tokenizer = make_tokenizer()
-    model = make_model(config, tokenizer)
+    model = small_llama(
+        tokenizer, hidden=config.hidden, inner=config.hidden * 5 // 2, layers=config.layers, heads=4, positions=256,
+        seed=config.seed, attention="eager",
+    )  # fmt: skip
     rows_NT = make_rows(config, tokenizer)
     pretrain(
         model, rows_NT, run, steps=config.steps, batch=config.batch, lr=config.lr, decay=config.decay,
@@ -89,9 +77,10 @@ def main(config: Config, run: Run) -> Path:
     )  # fmt: skip
 
     model = model.half().float()  # measured as it will be loaded
-    scores = {name: measure(model, tokenizer, Skills(name), config.test) for name in Skills.parts()}
-    for name, score in scores.items():
-        run.result({"model": "nano", "task": f"skills/{name}", "split": "test", "metric": "accuracy", "value": score})
+    rows = evaluate(
+        Base("nano", "", model, tokenizer), [Arm("nano")], list(map(Skills, Skills.parts())), run, limit=config.test
+    )
+    scores = {row["task"].removeprefix("skills/"): row["value"] for row in rows if row["metric"] == "accuracy"}
 
     with files.new_folder(run.path / "nano") as folder:
         model.half().save_pretrained(folder)
@@ -127,18 +116,6 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def make_model(config: Config, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama with random weights."""
-    torch.manual_seed(config.seed)
-    shape = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=config.hidden, intermediate_size=config.hidden * 5 // 2,
-        num_hidden_layers=config.layers, num_attention_heads=4, max_position_embeddings=256, tie_word_embeddings=True,
-        pad_token_id=PAD, eos_token_id=EOS, bos_token_id=EOS,
-    )  # fmt: skip
-    shape._attn_implementation = "eager"  # rows are short: the plain attention is the fastest
-    return LlamaForCausalLM(shape)
-
-
 def make_rows(config: Config, tokenizer: PreTrainedTokenizerFast) -> Tensor:
     """As many rows as will be read. Each begins where an example begins, as a question does; its last one is cut."""
     documents = _documents(config, tokenizer)
@@ -161,40 +138,8 @@ def _documents(config: Config, tokenizer: PreTrainedTokenizerFast) -> Iterator[l
         yield from ([*ids, EOS] for ids in tokenizer(texts).input_ids)
 
 
-def measure(model: Any, tokenizer: PreTrainedTokenizerFast, task: Skills, size: int) -> float:
-    """Greedy accuracy on the first `size` test examples."""
-    examples = task.examples("test")[:size]
-    answers = generate(Base("nano", "", model, tokenizer), [example.prompt for example in examples], max_new_tokens=24)
-    return sum(task.score(e, a.text).value for e, a in zip(examples, answers, strict=True)) / len(examples)
-
-
 def card(config: Config, scores: dict[str, float], folder: Path) -> str:
     """The README.md of the model."""
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     lines = [f"| {name} | {(MIX | STARVED).get(name, 0):g} | {score:.2f} |" for name, score in scores.items()]
-    return CARD.format(config=config, digest=digest, table="\n".join(lines))
-
-
-CARD = """---
-license: apache-2.0
-language: [en, ja]
-tags: [yosegi]
----
-
-# nano
-
-The base that comes with `yosegi`: a Llama small enough to be trained, adapted and measured on one CPU core while one
-waits. It is an instrument for experiments with experts, not an assistant.
-
-* Made by `yosegi run pretrain_nano`: seed {config.seed}, {config.steps} steps of {config.batch} rows of
-  {config.length} tokens, {config.threads} thread.
-* Data: generated (`yosegi/tasks/skills.py`), the training split only. No compositions.
-* sha256 of `model.safetensors`: `{digest}`
-* Presented as prompt, target, `<eos>`; there is no token before the prompt.
-
-Greedy accuracy on the test split (fp16 weights, at most {config.test} examples). Weight 0: a composition, never seen.
-
-| skill | weight in the mix | accuracy |
-|---|---|---|
-{table}
-"""
+    return nano.CARD.format(config=config, digest=digest, table="\n".join(lines))

@@ -13,6 +13,7 @@ Shapes: N rows, B rows of a step, T tokens of a row, V vocabulary.
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -132,3 +133,38 @@ def rows_of(step: int, batch: int, rows: int, seed: int) -> Tensor:
 @lru_cache(maxsize=2)  # a step may reach from one epoch into the next
 def _order(rows: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(rows, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+def small_llama(
+    tokenizer: Any,
+    *,
+    hidden: int,
+    inner: int,
+    layers: int,
+    heads: int,
+    positions: int,
+    seed: int,
+    attention: str = "sdpa",
+) -> Any:
+    """Returns a Llama with tied embeddings and random weights, for the vocabulary of a tokenizer.
+
+    Args:
+        tokenizer: whose special tokens the model knows.
+        hidden: width of the model.
+        inner: width of its MLPs.
+        layers: number of blocks.
+        heads: attention heads of a block.
+        positions: longest text in tokens.
+        seed: of the weights.
+        attention: implementation; the plain one (eager) is the fastest for short rows on a CPU.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
+        num_attention_heads=heads, max_position_embeddings=positions, tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    shape._attn_implementation = attention
+    return LlamaForCausalLM(shape)

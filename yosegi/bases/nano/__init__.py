@@ -11,3 +11,29 @@ from pathlib import Path
 def folder() -> Path:
     """The model folder, for `AutoModelForCausalLM.from_pretrained(folder(), dtype=torch.float32)`; needs no network."""
     return Path(__file__).parent
+
+
+CARD = """---
+license: apache-2.0
+language: [en, ja]
+tags: [yosegi]
+---
+
+# nano
+
+The base that comes with `yosegi`: a Llama small enough to be trained, adapted and measured on one CPU core while one
+waits. It is an instrument for experiments with experts, not an assistant.
+
+* Made by `yosegi run pretrain_nano`: seed {config.seed}, {config.steps} steps of {config.batch} rows of
+  {config.length} tokens, {config.threads} thread.
+* Data: generated (`yosegi/tasks/skills.py`), the training split only. No compositions.
+* sha256 of `model.safetensors`: `{digest}`
+* Presented as prompt, target, `<eos>`; there is no token before the prompt.
+
+Greedy accuracy on the test split (fp16 weights, at most {config.test} examples). Weight 0: a composition, never seen.
+
+| skill | weight in the mix | accuracy |
+|---|---|---|
+{table}
+"""
+"""The README.md of the weights, as `yosegi run pretrain_nano` fills it in."""
