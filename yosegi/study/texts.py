@@ -73,7 +73,7 @@ class Readers:
         loaded = [tasks.load(name) for name in names]
         examples = [e for task in loaded for e in (task.documents("train") if plain else task.examples("train"))]
         settings = make_settings(spec, Private(), fields)
-        return Training(examples, settings, list(names), validation=self._watch(every) if every else None)
+        return Training(examples, settings, list(names), validation=None if every is None else self._watch(every))
 
     def _watch(self, every: int) -> Validation:
         kinds = {kind: names for kind, names in self.texts.items() if kind != "questions"}
