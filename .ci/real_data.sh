@@ -43,10 +43,12 @@ if [ "${1:-small}" = small ]; then  # a library of LoRAs on natural instructions
     --limit 12 --asked 2 --measured 4 --thetas 0.9 --grid 1.0 --rank 2 --sft_steps 2 --batch 4 --grpo_steps 2 --questions 2 \
     --generations 3 --max_length 128 --max_completion_length 12 --rewards correct,integer,soft_format,strict_format,tags
   test -s "$out.lora_par/findings.json"
-  rm -rf "$out.domain"  # railway law and its terms, cookery beside it: GaLore, LoRA, their merges
-  "$yosegi" run domain --base "$base" --run "$out.domain" --seeds 0 --lora 2 --galore 4 --full false --questions "" --controls false \
-    --equal_time false --timed 0 --lora_rates 0.01 --galore_rates 0.01 --steps 3 --batch 2 --pack 96 --every 3 --watched 2 \
-    --passages 2 --hand_set 0.5 --trials 1 --searched 2
+  rm -rf "$out.domain" "$out.domain_merge"  # railway law and its terms, cookery beside it: GaLore, LoRA, their merges
+  "$yosegi" run domain --base "$base" --run "$out.domain" --seeds 0 --lora 2 --galore 4 --full false --controls false --equal_time false \
+    --timed 0 --lora_rates 0.01 --galore_rates 0.01 --steps 3 --batch 2 --pack 96 --every 3 --watched 2 --passages 2
   test -s "$out.domain/findings.json"
+  "$yosegi" run domain_merge --base "$base" --run "$out.domain_merge" --seeds 0 --lora 2 --galore 4 --questions "" --steps 3 \
+    --batch 2 --pack 96 --passages 2 --hand_set 0.5 --trials 1 --searched 2
+  test -s "$out.domain_merge/findings.json"
 fi
 echo "real data: ${#tasks[@]} tasks, $(wc -l < "$out/results.jsonl") rows, $out/report.html"

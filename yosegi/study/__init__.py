@@ -6,6 +6,10 @@ pace      seconds and memory of a training step, for arms of equal time
 measures  the answers of all arms to the same questions, as columns of tables
 claims    claims held against a paper: paired tests over seeds and questions, corrected for being many
 tables    measures, sweeps and curves as findings for the report
+stages    trainings of several stages that move their own entries of an expert
+kinds     questions by kind and language, and the LoRAs and banks that learn from them
+texts     readers of the same plain texts by several methods
+banks     what the routers of banks do
 """
 
 from yosegi.study.claims import claims, claims_finding
