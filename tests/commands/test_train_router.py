@@ -140,7 +140,7 @@ def test_cat_is_fitted_folded_and_answers_the_same(yosegi, refused, tmp_path):
     )
     assert "looks at its input" in _unfoldable(yosegi, refused)
     code, out, _ = yosegi("library", "fold", "shelf", "soup")
-    assert code == 0 and "soup-folded: 2 experts as soup hears them, rank 16, relative error 0.0000" in out
+    assert code == 0 and "soup-folded: 2 experts as soup weights them, rank 16, relative error 0.0000" in out
     assert yosegi("library", "fold", "shelf", "soup", "--name", "cut", "--rank", 4)[0] == 0
     rows = json.loads(yosegi(*EVAL, "--arm", "soup", "--arm", "cut")[1])
     assert {"soup", "cut"} <= {row["model"] for row in rows}

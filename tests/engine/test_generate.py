@@ -5,7 +5,7 @@ import torch
 
 from tests.engine.conftest import one_by_one
 from yosegi.core.model import attach
-from yosegi.engine.generate import generate, sample, why_not_paged
+from yosegi.engine.generate import generate, loop_of, sample, why_not_paged
 from yosegi.engine.rows import context_length
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.oracle import Oracle
@@ -165,3 +165,13 @@ def test_which_loop_a_model_has_is_said(tiny):
         "mamba": "it keeps a state instead of keys and values",
         "bloom": "its attention has no exchangeable part",
     }
+
+
+def test_the_loop_of_a_folder_is_known_without_its_weights(tiny, tmp_path):
+    for family, words in (
+        ("llama", "continuous batching"),
+        ("mamba", "plain batches: it keeps a state"),
+        ("t5", "plain batches: "),
+    ):
+        tiny(family).model.config.save_pretrained(tmp_path / family)
+        assert loop_of(str(tmp_path / family)).startswith(words)

@@ -152,6 +152,30 @@ def test_a_wide_merge_widens_no_other_column(tiny):
             assert request.completions[0].ids[:sure] == written[:sure]
 
 
+def test_a_sum_may_have_weights_for_each_layer(tiny):
+    base = tiny("llama")
+    experts = library(base.model)
+    layers = list(experts[0].factors)
+    weights = {layer: [0.9, -0.4, 0.0, 0.5] for layer in layers[1::2]}  # a layer that is not named is not merged
+    arm = Arm("by layer", experts, merge="cat", merge_args={"weights": weights})
+    written, sure = alone(base, arm, WORDS[1], {})
+    with Switch(base) as switch:
+        requests = [
+            Request(WORDS[1], Stop(base), 10, number=n, seat=switch.open(one))
+            for n, one in enumerate((arm, Arm("base")))
+        ]
+        list(run(base, requests, switch.set_batch))
+    assert requests[0].completions[0].ids[:sure] == written[:sure] and sure > 5
+    assert requests[0].completions[0].ids != requests[1].completions[0].ids
+
+
+def test_what_cannot_be_ablated_is_refused(tiny):
+    base = tiny("llama")
+    experts = library(base.model)
+    with Switch(base) as switch, pytest.raises(Invalid, match="can be ablated"):
+        switch.open(Arm("m", experts, merge="cat", ablate=("a",)))
+
+
 def test_arms_come_and_go_while_others_are_answered(tiny):
     from yosegi.engine.decode import Decoder
 

@@ -168,12 +168,12 @@ def test_what_was_asked_before_is_general_when_it_is_asked_as_such(nano, pair, t
 
 
 class Long(Task):
-    """Prompts, one of which is longer than the model can look at."""
+    """Prompts, one of which is longer than the model can look at, and one with its answer."""
 
-    name, max_new_tokens = "long", 2
+    name, max_new_tokens = "long", 5
 
     def examples(self, split):
-        return [Example(str(n), "1+2=" * n, "3", ("3",)) for n in (1, 80)]
+        return [Example(str(n), "1+2=" * n, "3", ("3",)) for n in (1, 63, 80)]
 
     def score(self, example, prediction):
         return Score(float(prediction == example.target), prediction)
@@ -181,6 +181,6 @@ class Long(Task):
 
 def test_what_the_context_cuts_is_said_once_and_stands_in_the_rows(nano, pair, tmp_path, capsys):
     rows = evaluate(nano, [Arm("base"), Arm("adder", pair[:1])], [Long()], Run(tmp_path / "r"))
-    words = "1 of 2 rows lost the beginning of their prompt"
+    words = "2 of 3 rows lost the beginning of their prompt"
     assert capsys.readouterr().err.count(f"Warning: long: {words}.") == 1
     assert {row["cut"] for row in rows} == {words} and {row["remark"] for row in rows} == {f"{words}."}

@@ -50,6 +50,7 @@ def environment_report() -> dict[str, Any]:
 
     from yosegi import registry
     from yosegi.bases import locate
+    from yosegi.engine.generate import loop_of
     from yosegi.errors import YosegiError
     from yosegi.run import environment
     from yosegi.sandbox import Job, run
@@ -59,8 +60,9 @@ def environment_report() -> dict[str, Any]:
     bases = {}
     for name in registry.names("bases"):
         try:
-            bases[name] = str(locate(name))
-        except YosegiError as error:
+            place = locate(name)
+            bases[name] = f"{place} ({loop_of(place)})"
+        except (YosegiError, OSError, ValueError) as error:
             bases[name] = f"not here: {error}"
     try:
         run([Job("")])

@@ -284,6 +284,7 @@ def _processor(
         cache, config, GenerationConfig(do_sample=False), resolved, choice, None, None, _Nowhere(), BackgroundThreadStatus(),
         model.device, model.dtype, _Scheduler(cache, 0.0, rows), helper,
     )  # fmt: skip
+    processor.inputs_and_outputs.compute_stream = None  # type: ignore[assignment] # all of a step in torch's current stream
     return processor, cache
 
 

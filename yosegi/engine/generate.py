@@ -117,12 +117,23 @@ def run(
     return Decoder.sized(base, requests, rows, set_batch).run(longest_first)
 
 
-def why_not_paged(model: Any) -> str:
-    """Why this model cannot decode on a paged cache; empty where it can."""
-    config = model.config.get_text_config()
+def loop_of(folder: str) -> str:
+    """Returns in words which loop answers for the model in a folder; its weights are not read."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    why = "it is no causal language model" if kind is None else why_not_paged(kind, config)
+    return f"plain batches: {why}" if why else "continuous batching"
+
+
+def why_not_paged(model: Any, whole: Any = None) -> str:
+    """Returns why this model, or class of models with a config, cannot decode on a paged cache; "" where it can."""
+    whole = whole or model.config
+    config = whole.get_text_config()
     if config.is_encoder_decoder:
         return "it is an encoder-decoder"
-    if config is not model.config:
+    if config is not whole:
         return "it looks at more than text"
     if model._is_stateful:
         return "it keeps a state instead of keys and values"

@@ -58,10 +58,8 @@ class Seat:
     def __init__(self, arm: Arm, layers: Sequence[str]):
         self.arm, self.routers, self.rows = arm, dict[str, Router](), dict[str, Tensor]()
         self.column_C = self.owner_C = torch.empty(0, dtype=torch.long)  # columns of the bank, and whose they are
-        experts, sum_E = list(arm.experts), None
-        if arm.merge and is_sum(arm.merge):
-            sum_E = torch.tensor([weights_of(arm.merge, len(experts), **arm.merge_args)])
-        elif arm.merge:
+        experts, summed = list(arm.experts), arm.merge is not None and is_sum(arm.merge)
+        if arm.merge and not summed:
             experts = [merge(experts, arm.merge, name=arm.name, measure=False, **arm.merge_args)]
         self.experts, tasks_E = experts, [expert.tasks for expert in experts]
         self.tasks = sorted({task for tasks in tasks_E for task in tasks})
@@ -70,8 +68,11 @@ class Seat:
         first: Router = registry.find("routers", name)(**arguments)
         touched = [layer for layer in layers if any(layer in expert.factors for expert in experts)]
         for layer in touched:
-            if sum_E is not None:
-                self.rows[layer] = sum_E
+            if arm.merge and summed:
+                weights = arm.merge_args.get("weights")
+                if isinstance(weights, Mapping):  # a layer that is not named is not merged
+                    weights = weights.get(layer, [0.0] * len(experts))
+                self.rows[layer] = torch.tensor([weights_of(arm.merge, len(experts), weights)])
                 continue
             factors = [expert.factors.get(layer) for expert in experts]
             O, I = next((f.B_OR.shape[0], f.A_RI.shape[1]) for f in factors if f)
@@ -109,9 +110,7 @@ class Switch:
         self.base, self.key, self.seats = base, key, list[Seat]()
         self.banks: Banks | None = None
         self.place_X = torch.empty(0, dtype=torch.long)  # the seat of each token of a step
-        self.routed: list[
-            tuple[int, Tensor, Context]
-        ] = []  # seats with a router, their tokens and what is known of them
+        self.routed: list[tuple[Seat, Tensor, Context]] = []  # seats with a router, their tokens, what is known of them
         self._stale = False
 
     def __enter__(self) -> "Switch":
@@ -129,6 +128,8 @@ class Switch:
         """
         if key(arm) != self.key:
             raise Invalid(f"{arm.name}: its mix and heads {key(arm)[:2]} are not those of this batch, {self.key[:2]}.")
+        if arm.ablate and (arm.merge or not arm.experts):
+            raise Invalid(f"{arm.name}: only an expert under a router can be ablated.")
         if arm.base_delta is not None:
             raise Invalid(f"{arm.name}: an arm with whole weights of its own shares no batch.")
         if arm.needs == "experts":
@@ -162,7 +163,7 @@ class Switch:
             token_N, member_B = (self.place_X == place).nonzero().squeeze(1), (place_B == place).nonzero().squeeze(1)
             row_N = torch.searchsorted(member_B, row_X[token_N])
             context = self.seats[place].context([requests[b] for b in member_B.tolist()], row_N)
-            self.routed.append((place, token_N, context))
+            self.routed.append((self.seats[place], token_N, context))
         if self.banks is not None:
             self.banks.set_batch(row_X=row_X)
 
@@ -225,8 +226,7 @@ class _Switched(Router):
     def bind(self, bank: Bank) -> None:
         """Make the table."""
         seats, device = self.switch.seats, bank.A_ERI.device
-        H = max((len(seat.rows[self.layer]) for seat in seats if self.layer in seat.rows), default=1)
-        table_SHE = torch.zeros(len(seats), H, len(bank.names))
+        table_SHE = torch.zeros(len(seats), self.switch.key[1], len(bank.names))
         for w_HE, seat in zip(table_SHE, seats, strict=True):
             if self.layer in seat.rows:
                 w_HE[:, seat.column_C] = seat.rows[self.layer][:, seat.owner_C].float()
@@ -237,15 +237,12 @@ class _Switched(Router):
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """[1, X, H, E]: token by token."""
         w_XHE = torch.as_tensor(self.table_SHE).index_select(0, self.switch.place_X)
-        for place, token_N, known in self.switch.routed:
-            seat = self.switch.seats[place]
+        for seat, token_N, known in self.switch.routed:
             if (router := seat.routers.get(self.layer)) is None:
                 continue
             w_HE = known.by_token(router(x_I[:, token_N], known))
-            w_NHE = w_HE.expand(1, len(token_N), *w_HE.shape[-2:])[0] * seat.kept_E.to(w_HE.device)
-            wide_NHE = w_XHE.new_zeros(*w_NHE.shape[:2], w_XHE.shape[2])
-            wide_NHE[..., seat.column_C] = w_NHE[..., seat.owner_C].to(w_XHE)
-            if w_XHE.shape[1] < w_NHE.shape[1]:
-                w_XHE = w_XHE.repeat(1, w_NHE.shape[1], 1)
-            w_XHE[token_N] = wide_NHE
+            w_NHE = w_HE.expand(1, len(token_N), *w_HE.shape[-2:])[0]
+            if seat.arm.ablate:
+                w_NHE = w_NHE * seat.kept_E.to(w_NHE)
+            w_XHE[token_N[:, None], :, seat.column_C] = w_NHE[..., seat.owner_C].mT.to(w_XHE)
         return w_XHE[None]

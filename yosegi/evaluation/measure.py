@@ -3,6 +3,7 @@
 import hashlib
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -12,9 +13,9 @@ from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.generate import Answer, generate, settings
+from yosegi.engine.generate import Answer, generate, rooms, settings
 from yosegi.engine.request import stop_ids
-from yosegi.engine.rows import cut_words
+from yosegi.engine.rows import cut_words, encode_prompts
 from yosegi.engine.score import score_candidates
 from yosegi.errors import Invalid
 from yosegi.evaluation.routing import keep_trace, trace
@@ -151,7 +152,11 @@ def _ask(
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
     scored = score_candidates(base, task, examples, banks=banks, known=known, batch_size=batch_size)
+    cut = Counter(scored.cut)
     if task.generates:
+        _, most = rooms(base, task.max_new_tokens)
+        longer = sum(len(ids) > most for ids in encode_prompts(base, prompts))
+        cut["prompt_start"] = max(cut["prompt_start"], longer)
         answers = generate(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
         scores = task.scores(examples, [answer.text for answer in answers])
         metrics = [{**a.metrics, **(b.metrics if b else {})} for a, b in zip(scores, scored.scores, strict=True)]
@@ -176,7 +181,7 @@ def _ask(
             examples, answers, scores, scored.answers, metrics, scored.logprobs, strict=True
         )
     ]
-    return items, metrics, cut_words(scored.cut, len(examples))
+    return items, metrics, cut_words(cut, len(examples))
 
 
 def _rows(
