@@ -105,7 +105,7 @@ def main(config: Config, run: Run) -> None:
 
     def together(way: str, option: Option, pair: str, seed: int) -> Arm | None:
         """Returns one pair, put together in one way."""
-        (kind, args, _), (test, skills), lr = WAYS[way], pairs[pair], option.get("lr")
+        (kind, args, _), (test, skills), lr = WAYS[way], pairs[pair], option.get("lr", 0.0)
         kind, _, merge = kind.partition(":")
         experts = [learn(alone, config.learning_rate, config.steps, seed)[name] for name in skills]
         if kind == "mix":

@@ -226,8 +226,10 @@ class Study:
 
     def new_tasks(self, bank: Arm | None, seed: int, data: Data, settings: Settings, rate: float) -> Arm | None:
         """A bank for new tasks: only rows of the table are learnt, from the mean of the old ones; the experts stay."""
+        if bank is None:
+            return None
         make = partial(take_up, self.base, bank, data, self.run, settings, router_learning_rate=rate)
-        return bank and self.keep(f"{bank.name}-z", seed, make)
+        return self.keep(f"{bank.name}-z", seed, make)
 
     def logps(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> list[float]:
         """The log p a token of each answer, as this arm gives it."""
