@@ -16,10 +16,17 @@ ROWS = 128
 
 
 class Answer(NamedTuple):
-    """What was written, and whether the limit cut it off: neither a token that ends a text nor a stop string came in time."""
+    """One answer.
+
+    Args:
+        text: what was written, up to the first stop string.
+        truncated: whether the limit cut it off: neither a token that ends a text nor a stop string came in time.
+        close_calls: steps whose two best tokens were so near that another batch might have chosen the other (request.MARGIN).
+    """
 
     text: str
     truncated: bool
+    close_calls: int = 0
 
 
 def generate(
@@ -63,7 +70,7 @@ def requests_for(
 
 def answers(requests: Sequence[Request]) -> list[Answer]:
     """What was written to them, the answers to one prompt beside each other."""
-    return [Answer(c.text, c.reason == "length") for request in requests for c in request.completions]
+    return [Answer(c.text, c.reason == "length", c.close_calls) for request in requests for c in request.completions]
 
 
 def sample(
