@@ -168,7 +168,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         "made": f"{card['created']}, yosegi {card['yosegi_version']}",
     }
     metrics = dict(card["metrics"]) if isinstance(card["metrics"], Mapping) else {"metrics": card["metrics"]}
-    auto, own = "Seq2SeqLM" if seq2seq else "CausalLM", base in registry.names("bases")
+    auto, own = "Seq2SeqLM" if seq2seq else "CausalLM", base in registry.names("bases") or str(base).endswith(".gguf")
     return "\n".join(
         [
             "---",
@@ -192,7 +192,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
             "```python",
             "from peft import PeftModel",
             f"from transformers import AutoModelFor{auto}",
-            *([f"from yosegi.bases import locate  # the folder of the base {base}"] if own else []),
+            *([f"from yosegi.bases import locate  # the folder of {base}"] if own else []),
             "",
             f"base = AutoModelFor{auto}.from_pretrained({f'locate({base!r})' if own else repr(base or 'path/to/its/base')})",
             f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",
