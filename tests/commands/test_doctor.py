@@ -83,7 +83,10 @@ def test_a_base_is_fetched_beforehand(yosegi, refused, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(smollm2, "folder", lambda fetch: asked.append(fetch) or tmp_path)
     assert yosegi("doctor", "--fetch", "smollm2")[:2] == (0, f"smollm2: {tmp_path}\n")
-    assert json.loads(yosegi("doctor", "--fetch", "smollm2", "--json")[1]) == {"base": "smollm2", "folder": str(tmp_path)}
+    assert json.loads(yosegi("doctor", "--fetch", "smollm2", "--json")[1]) == {
+        "base": "smollm2",
+        "folder": str(tmp_path),
+    }
     assert asked == [True, True]
     assert "hf download 'nobody/nothing'" in refused("doctor", "--fetch", "nobody/nothing")
 

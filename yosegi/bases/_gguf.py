@@ -1,7 +1,7 @@
 """GGUF files as bases. transformers dequantises a file once; the folder it becomes is kept in the cache, under the file's sha256.
 
-Tokenizer and chat template come from the file. Weights are kept in fp32, which holds every number of a quantised file exactly; those
-of a file above LARGE in bf16, whose rounding is far below that of any quantisation.
+Tokenizer and chat template come from the file. Weights are kept in fp32, which holds every number of a quantised file exactly;
+those of a file above LARGE in bf16, whose rounding is far below that of any quantisation.
 """
 
 import hashlib
@@ -81,8 +81,8 @@ def _read(file: Path, kinds: Sequence[Sequence[str]]) -> tuple[Any, Any]:
     model, report = make.from_pretrained(**source, dtype=dtype, output_loading_info=True)
     if missing := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
         raise Corrupt(f"its weights lack {', '.join(missing[:6])}; of a model in several files, join them first.")
-    plain = type(config).from_dict({**model.config.to_dict(), "dtype": dtype})
-    del plain.quantization_config
+    known = model.config.to_dict()
+    plain = type(config).from_dict({key: known[key] for key in known if key != "quantization_config"})
     with torch.device("meta"):
         fresh = make(plain)
     fresh.load_state_dict(model.state_dict(), assign=True)

