@@ -1,6 +1,7 @@
 """smollm2: SmolLM2-135M-Instruct (Ben Allal et al. 2025, arXiv:2502.02737), the real model on which every claim is tested.
 
-Apache-2.0. A Llama of 134.5 M parameters, 30 blocks of width 576, 8,192 tokens of context; English, with a chat template. Looked for in this order:
+Apache-2.0. A Llama of 134.5 M parameters, 30 blocks of width 576, 8,192 tokens of context; English, with a chat template. It is
+looked for in this order:
 
     a cached conversion    $YOSEGI_CACHE, else ~/.cache/yosegi
     the Hub                HuggingFaceTB/SmolLM2-135M-Instruct, bf16

@@ -148,7 +148,9 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """
     base, seq2seq = card["base"], config["task_type"] == "SEQ_2_SEQ_LM"
     ours = base in registry.names("bases") or str(base).endswith(".gguf")
-    on_hub = not ours and bool(base) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", base) is not None and not Path(base).exists()
+    on_hub = (
+        not ours and bool(base) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", base) is not None and not Path(base).exists()
+    )
     front = {
         "base_model": base if on_hub else None,
         "library_name": "peft",
