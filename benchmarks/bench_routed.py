@@ -169,7 +169,13 @@ def peer(case: Case) -> Row:
     their = [y, x_grad, torch.stack(their[: case.E]), torch.stack(their[case.E :])]
     equal = max(difference(a, b) for a, b in zip(ours(), their, strict=True))
     times, ratios = interleaved(case.rounds, peft=peft, base=lambda: torch.autograd.grad(base(x), x, g), ours=ours)
-    found: Row = {"tokens": f"{case.B} x {case.T}", "E": case.E, "active": "one a sequence", "d": case.D, "rank": case.R}
+    found: Row = {
+        "tokens": f"{case.B} x {case.T}",
+        "E": case.E,
+        "active": "one a sequence",
+        "d": case.D,
+        "rank": case.R,
+    }
     found |= {"PEFT ms": 1e3 * times["peft"], "yosegi ms": 1e3 * times["ours"], "ratio": ratios["peft"]}
     return found | {"base": ratios["base"], "equal to": agree(f"The layers at {case}", equal, 1e-5)}
 
