@@ -80,7 +80,7 @@ class LabelSettings(BaseModel):
         return self
 
     def named_systems(self) -> tuple[System, ...]:
-        """Returns the systems with what teachers are told of them; a name becomes an expert's."""
+        """Returns the systems with the descriptions that teachers get; a name becomes an expert's name."""
         if not self.system:
             return scale(self.systems)
         systems = []
