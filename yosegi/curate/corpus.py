@@ -48,7 +48,7 @@ class CurateSettings(BaseModel):
     @model_validator(mode="after")
     def _rules_have_scores(self) -> "CurateSettings":
         if (self.keep or self.threshold) and not self.score:
-            raise ValueError("--keep and --threshold belong to a score: give --score too")
+            raise ValueError("--keep and --threshold belong to a score: say --score as well")
         return self
 
     def rules(self) -> tuple[list[Score], list[Rule]]:
