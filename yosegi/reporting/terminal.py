@@ -32,7 +32,7 @@ def leaderboard(rows: Sequence[Row], folder: Path | None = None) -> None:
         for line in () if is_logp else _warnings(results, board):
             console.print(line, soft_wrap=True)
     if folder and (words := verdict(rows, folder)):
-        console.print(f"\n{words}", soft_wrap=True)
+        print(f"\n{words}")
 
 
 def _table(board: Board, is_logp: bool) -> object:
