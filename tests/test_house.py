@@ -58,6 +58,7 @@ PLAIN_ROOMS = {
     "evaluation",
     "findings",
     "inits",
+    "library",
     "masks",
     "merges",
     "objectives",

@@ -67,7 +67,7 @@ def swapped(base: Base, folder: Path) -> Generator[None]:
     with (folder / WEIGHTS).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != card["sha256"]:
             raise Corrupt(f"{folder / WEIGHTS} is not what was written.")
-    parameters = dict(base.model.named_parameters())
+    parameters = dict(base.model.named_parameters(remove_duplicate=False))
     for name, value in weights.items():
         if name not in parameters or parameters[name].shape != value.shape:
             raise Invalid(
