@@ -78,12 +78,10 @@ class Workbench:
 
     def _weight(self, arm: Arm, weights: Sequence[float] | Mapping[str, Sequence[float]]) -> Banks:
         banks = self._attach(("weights", "outputs" if arm.merge else arm.mix), self.experts, _Written())
-        by_layer = weights if isinstance(weights, Mapping) else dict.fromkeys(banks, weights)
-        names = [expert.name for expert in arm.experts]
-        place_E = [names.index(name) if name in names else None for name in banks.names]
-        rows = {id(row): [0.0 if e is None else row[e] for e in place_E] for row in by_layer.values()}
-        nothing = [0.0] * len(place_E)
-        self._w_LE.copy_(torch.tensor([rows[id(by_layer[n])] if n in by_layer else nothing for n in banks]))
+        names, zeros = [expert.name for expert in arm.experts], [0.0] * len(arm.experts)
+        rows = [weights.get(layer, zeros) for layer in banks] if isinstance(weights, Mapping) else [weights]
+        column_E = [names.index(name) if name in names else -1 for name in banks.names]
+        self._w_LE.copy_(torch.tensor([[0.0 if e < 0 else w_E[e] for e in column_E] for w_E in rows]))
         return banks
 
     def _merge(self, arm: Arm) -> Banks:
