@@ -21,9 +21,9 @@ def verdict(rows: Sequence[Row], folder: Path) -> str:
     if not (made := boards(results)) or len(made[0].means) < 2:
         return ""
     board, sign = made[0], -1 if made[0].all_low else 1
-    told = {m.model for m in results.scores if m.row.get("router") == "oracle"}
+    oracles = {m.model for m in results.scores if m.row.get("router") == "oracle"}
     ranked = sorted(board.means, key=lambda model: -sign * board.means[model])
-    first, *others = [model for model in ranked if model not in told]
+    first, *others = [model for model in ranked if model not in oracles]
     base = results.base_of[first]
     name = next(iter(board.axis)) if len(board.axis) == 1 else "score"
     mean = f"a mean {name} of {board.means[first]:.2f} over {len(board.tasks)} tasks"
@@ -35,7 +35,7 @@ def verdict(rows: Sequence[Row], folder: Path) -> str:
         words = [f"{first} won: {mean}."]
     if others and others[0] != base:
         words.append(f"Against {others[0]}, the next: {_apart(results, board, first, others[0])}.")
-    words += [f"{model}, which is told the task, has {board.means[model]:.2f}." for model in ranked if model in told]
+    words += [f"{model}, which is told the task, has {board.means[model]:.2f}." for model in ranked if model in oracles]
     return " ".join(words)
 
 
