@@ -167,8 +167,10 @@ def _ask(
         examples, answers, scores, scored.answers, metrics, scored.logprobs, strict=True
     ):
         item = {"id": e.id, "prompt": e.prompt, "target": e.target, "prediction": answer.text, "score": score.value}
-        item |= {"parsed": score.parsed, "truncated": answer.truncated, "logp": logp, **more}
-        items.append(item | ({} if task.generates else {"logprobs": logprobs}) | {"meta": dict(e.meta)})
+        item |= {"parsed": score.parsed, "truncated": answer.truncated}
+        item |= {"close_calls": answer.close_calls} if answer.close_calls else {}
+        item |= {"logp": logp, **more, **({} if task.generates else {"logprobs": logprobs})}
+        items.append(item | {"meta": dict(e.meta)})
     return items, metrics, cut_words(cut, len(examples))
 
 
@@ -183,7 +185,9 @@ def _rows(
 ) -> list[Row]:
     """Returns a row for the task's own metric, one for each further metric of some examples, and one for the log-likelihood."""
     chances = [chance for example in examples if (chance := task.chance(example)) is not None]
-    notes = {"rule": task.rule, "cut": cut, "remark": " ".join(filter(None, [task.note(split), cut and f"{cut}."]))}
+    remark = " ".join(filter(None, [task.note(split), cut and f"{cut}."]))
+    close = sum("close_calls" in item for item in items)
+    notes = {"rule": task.rule, "cut": cut, "remark": remark, "close_calls": close}
     shared = {
         **arm.describe(),
         "task": task.name,

@@ -146,8 +146,11 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         card: as `card_of` made it.
         config: its adapter_config.json.
     """
-    base, seq2seq, ours = card["base"], config["task_type"] == "SEQ_2_SEQ_LM", card["base"] in registry.names("bases")
-    on_hub = bool(base) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", base) is not None and not Path(base).exists()
+    base, seq2seq = card["base"], config["task_type"] == "SEQ_2_SEQ_LM"
+    ours = base in registry.names("bases") or str(base).endswith(".gguf")
+    on_hub = (
+        not ours and bool(base) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", base) is not None and not Path(base).exists()
+    )
     front = {
         "base_model": base if on_hub else None,
         "library_name": "peft",
@@ -174,7 +177,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     code = [
         "from peft import PeftModel",
         f"from transformers import {auto}",
-        *([f"from yosegi.bases import locate  # the folder of the base {base}"] if ours else []),
+        *([f"from yosegi.bases import locate  # the folder of {base}"] if ours else []),
         "",
         f"base = {auto}.from_pretrained({f'locate({base!r})' if ours else repr(base or 'path/to/its/base')})",
         f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",

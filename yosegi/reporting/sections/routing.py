@@ -57,9 +57,10 @@ class Trace:
 
     @property
     def is_even(self) -> bool:
-        """Whether all weights are the same: then there is a table to print and nothing to draw."""
+        """Whether all weights are the same and no token chooses: then there is a table to print and nothing to draw."""
         weights = [w for weights_LE in self.tasks.values() for weights_E in weights_LE for w in weights_E]
-        return bool(weights) and max(weights) - min(weights) < 1e-6
+        lines = [str(line).split() for row in self.row.get("tokens") or [] for line in row.get("chosen") or []]
+        return bool(weights) and max(weights) - min(weights) < 1e-6 and all(set(line) <= {"-1"} for line in lines)
 
     def layers(self, count: int) -> list[str]:
         """Returns the names of so many layers, or numbers where the file has none that fit."""
