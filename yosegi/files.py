@@ -46,8 +46,13 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write one JSON file atomically."""
-    write(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    """Writes one JSON file atomically."""
+    write(path, dumped(value))
+
+
+def dumped(value: Any) -> str:
+    """Returns a value as the text of a JSON file."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def read_json(path: Path) -> Any:

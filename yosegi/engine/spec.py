@@ -7,8 +7,8 @@
     merge:ties{density=.3}(a*.7,b*.3)      experts merged into one; without weights each method has its own
 
 `mix`, `heads` and `ablate` are keys of every arm. Without (experts) a router or a merge takes the pool: the experts it is given,
-by default the originals of the library. Names of routers and merges, `base` and a few more words (library/card.py) are no names
-of experts; a name with +*(){},:= in it is quoted. What no text can hold, such as weights for every layer, is a kept arm.
+by default the originals of the library. Names of routers and merges, `base` and a few more words (library/card.py) cannot name
+experts; a name with +*(){},:= in it is quoted. What no text can hold, such as weights for every layer, is a kept arm.
 """
 
 import re
@@ -35,7 +35,7 @@ Terms = tuple[list[str], list[float | None]] | None
 
 
 def _keys(mix: Literal["outputs", "factors"] = "outputs", heads: int = 1, ablate: Sequence[str] = ()) -> None:
-    """The keys of every arm, with their types; so below."""
+    """The keys of every arm, with their types; the same for the two below."""
 
 
 def _of_base(base_delta: Path | None = None) -> None: ...
@@ -210,9 +210,7 @@ class _Parser:
         if any(w is not None for w in weights):
             raise Invalid(f"{name} weights its experts itself; fixed weights are written a*.7+b*.3.")
         if make.needs == "experts":
-            raise Invalid(
-                f"{name} is told by each request which expert it asks for; the arm of one expert is its NAME."
-            )
+            raise Invalid(f"{name} takes the expert from each request; the arm of one expert is its NAME.")
         if make.learns:
             library = self.library(name)
             how = f"yosegi train-router --library {library.path} --router {name}"

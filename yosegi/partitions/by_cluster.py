@@ -4,9 +4,9 @@ Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library o
 
 Each task first gets its own expert, trained briefly. In space "factors", the authors', all A and B of an expert are one vector;
 its smallest entries are set to zero, a truncated SVD of all experts shortens it, and each two are compared by cosine
-(`_embedding.py`). K-means then runs on the rows of the cosine matrix: a task is described by its similarity to all tasks.
+(library/similarity.py). K-means then runs on the rows of the cosine matrix: a task is described by its similarity to all tasks.
 Vectors of factors can be compared only among experts that started from the same A, and after little training that A dominates
-and all look alike; space "delta" compares the deltas, whatever their factors (library/similarity.py). The authors' code zeroes
+and all look alike; space "delta" compares the deltas, whatever their factors. The authors' code zeroes
 0.8, 0.5 or 0.2 of the entries, in three places.
 """
 
@@ -19,11 +19,8 @@ from torch import Tensor
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library.origin import check_one_base, check_origin
-from yosegi.library.similarity import similarity
+from yosegi.library.similarity import SPACES, similarity
 from yosegi.partitions import Data, Partition
-from yosegi.partitions._embedding import cosines
-
-SPACES = ("factors", "delta")
 
 
 def by_cluster(
@@ -143,7 +140,7 @@ def _compare(experts: Sequence[Expert], space: str, sparsity: float, components:
     if space == "delta":
         return similarity(experts)
     check_origin(experts, "compared", 'space="delta"')
-    return cosines(experts, sparsity, components)
+    return similarity(experts, space, sparsity, components)
 
 
 def _kmeans(cosine_TT: Tensor, k: int, seed: int) -> tuple[list[int], float]:
