@@ -1,7 +1,7 @@
 """How sure one can be: intervals for one model, paired tests for two models on the same questions, and many tests at once.
 
 Few questions say little: three of them, whatever their scores, cannot tell two models apart (p is 1/4 at least), and a
-bootstrap of three would swear that they can. What is counted is in `exact.py`.
+bootstrap of three would swear that they can. What is counted, and the correction for many tests, is in `exact.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +10,8 @@ from itertools import product
 
 import numpy as np
 
-from yosegi.evaluation.exact import mcnemar, wilson
+from yosegi.evaluation.exact import ALPHA, mcnemar, wilson
 
-ALPHA = 0.05
 ENUMERATED = 12
 """Differences whose signs are all tried out; of more than that the t test says the same."""
 
@@ -198,12 +197,3 @@ def _smallest(rejects: Callable[[float], bool], most: float = 1.0) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if rejects(middle) else (middle, high)
     return high
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values adjusted for being many (Holm 1979): those below α are, together, wrong with a probability of at most α."""
-    adjusted, least = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = least
-    return adjusted

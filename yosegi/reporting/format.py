@@ -4,6 +4,9 @@ import json
 import math
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
 NONE = "–"
 
 
@@ -48,14 +51,6 @@ def seconds(value: float | None) -> str:
     return f"{int(value) // 3600} h {int(value) % 3600 // 60:02d} min"
 
 
-def size(count: int) -> str:
-    """Bytes: 1536 -> 1.5 kB."""
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
-
-
 def cut(text: str, limit: int) -> str:
     """The text, or its beginning and an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
@@ -86,10 +81,9 @@ def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     return [(name or "value", "" if value is None else str(value))]
 
 
-def json_for_page(value: Any) -> str:
+def json_for_page(value: Any) -> Markup:
     """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return htmlsafe_json_dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def text(value: Any) -> str:

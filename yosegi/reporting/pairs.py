@@ -6,9 +6,8 @@ instead of a p.
 
 from dataclasses import dataclass
 
-from yosegi.evaluation.exact import mcnemar
+from yosegi.evaluation.exact import ALPHA, mcnemar
 from yosegi.reporting.answers import RIGHT, Answers
-from yosegi.reporting.comparisons import ALPHA
 from yosegi.reporting.format import between, probability
 
 
@@ -32,7 +31,7 @@ class Pair:
     def noise(self) -> bool:
         """Whether no difference is shown."""
         if self.p is not None:
-            return self.p >= ALPHA
+            return self.p > ALPHA
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
     @property
@@ -68,17 +67,16 @@ def pair(answers: Answers, a: str, b: str) -> Pair | None:
     both, only_a, only_b = (right.count(kind) for kind in ((True, True), (True, False), (False, True)))
     p = low = high = None
     a_SN, b_SN = answers.scores(a, ids), answers.scores(b, ids)
-    if len(a_SN) == len(b_SN) == 1 and all(score in (0, 1) for score in (*mean_a, *mean_b)):
+    few, many = sorted((len(a_SN), len(b_SN)))
+    if many == 1 and all(score in (0, 1) for score in (*mean_a, *mean_b)):
         p = mcnemar(only_b, only_a)
     else:
         from yosegi.evaluation.statistics import compare, over_seeds  # numpy: only where it is needed
 
-        few, many = sorted((len(a_SN), len(b_SN)))
         if many == 1:
             p = compare(mean_b, mean_a).p_value
         else:  # one seed (a base has no more) stands against each of the other's
             seeds = many if few == 1 else few
-            a_SN, b_SN = ((scores * seeds if len(scores) == 1 else scores)[:seeds] for scores in (a_SN, b_SN))
-            _, low, high = over_seeds(b_SN, a_SN)
+            _, low, high = over_seeds(*((s * seeds if len(s) == 1 else s)[:seeds] for s in (b_SN, a_SN)))
     score_a, score_b = (sum(means) / len(ids) for means in (mean_a, mean_b))
     return Pair(a, b, len(ids), score_a, score_b, both, only_a, only_b, p, low, high)

@@ -10,7 +10,8 @@ All tests of one table are corrected together (Holm 1979), so that the whole tab
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from yosegi.evaluation.statistics import ALPHA, difference_p, equivalence_p, holm, over_seeds
+from yosegi.evaluation.exact import ALPHA, holm
+from yosegi.evaluation.statistics import difference_p, equivalence_p, over_seeds
 from yosegi.findings import Cell, Estimate, Finding, Table
 from yosegi.study.measures import LOGP, Measure, rounded
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from yosegi.reporting.comparisons import ALPHA
+from yosegi.evaluation.exact import ALPHA
 from yosegi.reporting.context import Context
 from yosegi.reporting.draw.marks import on_axis
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from yosegi.evaluation.exact import wilson
 from yosegi.reporting.answers import Answers
-from yosegi.reporting.comparisons import holm
+from yosegi.reporting.comparisons import left_by_holm
 from yosegi.reporting.context import Context
 from yosegi.reporting.pairs import pair
 
@@ -60,7 +60,7 @@ def compare(answers: Answers, listed: int = LISTED) -> dict[str, Any] | None:
         "seeds": len(ps) < len(rows),
         "n": max(row.n for row in rows),
         "apart": sum(not row.noise for row in rows),
-        "holm": holm(ps) if len(ps) == len(rows) > 1 else None,
+        "holm": left_by_holm(ps) if len(ps) == len(rows) > 1 else None,
         "tied": first if first is not None and first.noise and len(rows) > 1 else None,
         "lucky": [(row, wilson(max(row.right), row.n)) for row in few[:2]],
     }

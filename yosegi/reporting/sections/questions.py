@@ -44,15 +44,11 @@ def draw(answers: Answers, key: str, tasks: int) -> dict[str, Any]:
         count = Counter(kinds[i][model] for i in ids)
         counts = {name: count[letter] for letter, name in KINDS.items()}
         paths = {KINDS[kind]: path for kind, path in tiles([[kinds[i][model] for i in drawn]]).items() if kind != "-"}
-        strips.append(
-            {"model": model, "is_base": answers.base_of.get(model) == model, "paths": paths, "counts": counts}
-        )
-    texts, cut_to = "null", None
-    for length in LENGTHS:
-        written, is_cut = _texts(answers, drawn, kinds, length)
-        if len(written.encode()) <= TEXT // tasks:
-            texts, cut_to = written, length if is_cut else None
-            break
+        is_base = answers.base_of.get(model) == model
+        strips.append({"model": model, "is_base": is_base, "paths": paths, "counts": counts})
+    written = ((length, *_texts(answers, drawn, kinds, length)) for length in LENGTHS)
+    fits = ((text, length if cut else None) for length, text, cut in written if len(text.encode()) <= TEXT // tasks)
+    texts, cut_to = next(fits, ("null", None))
     return {
         "task": answers.task,
         "key": key,
@@ -75,8 +71,7 @@ def _texts(answers: Answers, ids: list[str], kinds: dict[str, dict[str, str]], l
     rows, longest = [], 0
     for key in ids:
         of_models = [seeds[0].get(key) or {} for seeds in answers.rows.values()]
-        question = next(row for row in of_models if row)
-        prompt, target = text(question.get("prompt")), text(question.get("target"))
+        prompt, target = (text(next(row for row in of_models if row).get(part)) for part in ("prompt", "target"))
         predictions: list[str | int] = []
         places: dict[str, int] = {target.strip(): -1}
         for place, row in enumerate(of_models):

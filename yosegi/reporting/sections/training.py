@@ -41,10 +41,8 @@ class Chart:
 
 def section(context: Context) -> dict[str, Any] | None:
     """The charts of all stages."""
-    drawn = charts(context.results)
-    return (
-        {"charts": drawn, "POINTS": POINTS, "DASHES": DASHES, "LEADING": LEADING, "smooth": smooth} if drawn else None
-    )
+    constants = {"POINTS": POINTS, "DASHES": DASHES, "LEADING": LEADING, "smooth": smooth}
+    return {"charts": drawn, **constants} if (drawn := charts(context.results)) else None
 
 
 def charts(results: Results) -> list[Chart]:
