@@ -36,7 +36,7 @@ from yosegi.training.build import build, build_bank, take_up
 from yosegi.training.cat import begin, moved
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
-from yosegi.training.routers import train_router
+from yosegi.training.routers import train_arm
 from yosegi.training.settings import BUILDS, DenseSettings, GrpoSettings, RouterSettings, Settings
 from yosegi.training.validation import Validation
 
@@ -173,7 +173,7 @@ class Study:
             router: a method of `routers`.
             args: its arguments.
             data: what it learns from.
-            settings: those of `train_router`, `mix` and `granularity`; with learning_rate 0 the router stays as it begins.
+            settings: those of `RouterSettings`, and `mix`; with learning_rate 0 the router stays as it begins.
             library: by default that of the seed.
         """
 
@@ -187,9 +187,9 @@ class Study:
                 start = begin(self.base, experts, find("routers", router)(**args))
                 training = {**settings, "moved": moved(start, start)}
                 return Arm(name, experts, router, args, start, tasks=tuple(data), training=training)
-            options = {key: settings[key] for key in ("mix", "granularity") if key in settings}
-            how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key not in options})
-            return train_router(self.base, experts, router, args, data, self.run, how, name=name, **options)
+            how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key != "mix"})
+            arm = Arm(name, experts, router, args, mix=settings.get("mix", "outputs"))
+            return train_arm(self.base, arm, data, self.run, how)
 
         return self.keep(name, seed, make, library)
 
