@@ -15,7 +15,7 @@ from typing import Any
 from yosegi.tasks import Candidates, Example, LogProb, Score
 from yosegi.tasks.readers.data import Row
 from yosegi.tasks.readers.forms import Questions
-from yosegi.tasks.readers.letters import LETTERS, last_letter
+from yosegi.tasks.readers.letters import LETTERS, last_letter, lettered
 
 
 class Choices(Questions):
@@ -34,8 +34,7 @@ class Choices(Questions):
 
     def question(self, row: Row) -> str:
         """Returns the question with its lettered choices."""
-        lines = [f"\n{letter}. {choice}" for letter, choice in zip(LETTERS, _choices(row), strict=False)]
-        return row["question"].strip() + "".join(lines)
+        return row["question"].strip() + lettered(_choices(row))
 
     def target(self, row: Row) -> str:
         """Returns the letter."""

@@ -62,6 +62,7 @@ class Source:
         fields: what each row must have.
         hub: for each split the same rows online; several data sets are read one after another.
         held_out: how many training rows, drawn by the hash of their ids, are the validation split (at most a fifth).
+        apart: a field; rows whose value of it the test has, too, are in no other split.
     """
 
     title: str
@@ -69,29 +70,41 @@ class Source:
     fields: Sequence[str]
     hub: Mapping[str, Hub | Sequence[Hub]] = field(default_factory=dict)
     held_out: int = 0
+    apart: str = ""
 
     def rows(self, split: str) -> list[Row]:
-        """Returns the rows of a split in upstream order."""
-        file = known(split, [name for name in SPLITS if name in self.files or (name == "validation" and self.held_out)])
+        """Returns the rows of a split in upstream order; where one file holds several splits, its rows name theirs."""
+        known(split, [name for name in SPLITS if name in self.files or (name == "validation" and self.held_out)])
+        file = "train" if self.held_out and split == "validation" else split
+        found = rows(self.files[file], self.hub.get(file), f"{self.title} ({file})", self.fields)
+        if list(self.files.values()).count(self.files[file]) > 1:
+            found = [row for row in found if row["split"] == split]
         if self.held_out and split != "test":
-            return carve(self._read("train"), self.held_out)[split == "validation"]
-        return self._read(file)
-
-    def _read(self, split: str) -> list[Row]:
-        return rows(self.files[split], self.hub.get(split), f"{self.title} ({split})", self.fields)
+            found = carve(found, self.held_out)[split == "validation"]
+        if self.apart and split != "test":
+            asked = {row[self.apart].strip() for row in self.rows("test")}
+            found = [row for row in found if row[self.apart].strip() not in asked]
+        return found
 
 
 def folder() -> Path | None:
     """Returns the data folder of this process, or None. One that was asked for by name must exist."""
-    given = os.environ.get("YOSEGI_DATA")
-    if given:
-        return _existing(Path(given).expanduser())
+    if given := os.environ.get("YOSEGI_DATA"):
+        return _existing(given)
     return NEIGHBOUR if NEIGHBOUR.is_dir() else None
 
 
 def set_folder(path: str | Path) -> None:
     """Makes `path` the data folder of this process and of those it starts (the option `--data DIR`)."""
-    os.environ["YOSEGI_DATA"] = str(_existing(Path(path).expanduser()).resolve())
+    os.environ["YOSEGI_DATA"] = str(_existing(path).resolve())
+
+
+def _existing(path: str | Path) -> Path:
+    if not (path := Path(path).expanduser()).is_dir():
+        raise NoData(
+            f"The data folder '{path}' does not exist. Point --data or YOSEGI_DATA at a folder of JSONL files."
+        )
+    return path
 
 
 def rows(name: str, hub: Hub | Sequence[Hub] | None = None, title: str = "", fields: Iterable[str] = ()) -> list[Row]:
@@ -109,15 +122,17 @@ def rows(name: str, hub: Hub | Sequence[Hub] | None = None, title: str = "", fie
                 if number := next((i for i, row in enumerate(read, 1) if wanted not in row), 0):
                     raise Invalid(f"{path}: row {number} has no {wanted!r}.")
             return read
+    wanted = f"put {stem}.jsonl into the data folder {str(here)!r}"
+    wanted = wanted if here else f"set YOSEGI_DATA or --data to a folder with {stem}.jsonl"
     if hub is None:
-        raise NoData(f"{title} is not here: {_wanted(stem, here)}.")
+        raise NoData(f"{title} is not here: {wanted}.")
     hubs = [hub] if isinstance(hub, Hub) else hub
     try:
         return [row for one in hubs for row in _fetch(one)]
     except Exception as error:  # offline, no route, gated, moved, not in the cache: the Hub has a class for each
         raise NoData(
             f"{title} is not here and {hubs[0].repo} could not be read from the Hugging Face Hub ({_short(error)}): "
-            f"{_wanted(stem, here)}, or go online."
+            f"{wanted}, or go online."
         ) from error
 
 
@@ -230,20 +245,6 @@ def _reachable() -> bool:
         return bool(socket.getaddrinfo(urlsplit(os.environ.get("HF_ENDPOINT", HUB)).hostname, 443))
     except OSError:
         return False
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_dir():
-        raise NoData(
-            f"The data folder {str(path)!r} does not exist. Point --data or YOSEGI_DATA at a folder of JSONL files."
-        )
-    return path
-
-
-def _wanted(stem: str, here: Path | None) -> str:
-    if here:
-        return f"put {stem}.jsonl into the data folder {str(here)!r}"
-    return f"set YOSEGI_DATA or --data to a folder with {stem}.jsonl"
 
 
 def _short(error: BaseException) -> str:
