@@ -6,9 +6,9 @@ from typing import Any
 
 from yosegi import files
 from yosegi.curate import definitions
-from yosegi.errors import Invalid, NoData
+from yosegi.errors import Invalid
 from yosegi.tasks.corpus import Corpus
-from yosegi.tasks.readers import data
+from yosegi.tasks.readers import data, records
 
 
 def draft_quiz(
@@ -42,12 +42,9 @@ def draft_quiz(
 
 def _texts(name: str) -> list[dict[str, Any]]:
     """The rows of one corpus that training sees, each with a name of its own."""
-    path = Path(name).expanduser()
     if name.endswith((".jsonl", ".jsonl.gz", ".txt")):
-        if not path.is_file():
-            raise NoData(f"There is no file {str(path.absolute())!r}.")
-        numbered = data.paragraphs(path) if path.suffix == ".txt" else data.lines(path)
-        rows, title = [{"id": number, **row} for number, row in numbered], path.name
+        found = records.read(name)
+        rows, title = [{"id": record.number, **record.row} for record in found], Path(name).name
     else:
         title = Corpus(name.removeprefix("corpus/")).part
         rows = data.rows(f"corpus/{title}", None, f"The corpus {title}")

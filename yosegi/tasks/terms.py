@@ -33,6 +33,7 @@ from yosegi.errors import Invalid, NoData, UnknownName
 from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks.readers import data, ranking, spans
 from yosegi.tasks.readers.letters import LETTERS, lettered
+from yosegi.tasks.readers.records import names, read
 
 FIELDS = ("id", "split", "question", "answer", "choices", "answer_index", "statement_template")
 NEEDS = {"": (), "choices": ("choices",), "rank": ("choices", "statement_template")}
@@ -132,24 +133,20 @@ class Terms(Task):
     def _rows(self) -> list[data.Row]:
         """Returns the rows with defaults filled in. The error for a bad row names its line."""
         if self.file is None:
-            places = [(row["id"], row) for row in data.rows(f"corpus/{self.quiz}_terms", None, self.name, FIELDS)]
+            records = [(row["id"], row) for row in data.rows(f"corpus/{self.quiz}_terms", None, self.name, FIELDS)]
         else:
-            places = [(f"{self.file}, line {number}", row) for number, row in data.lines(self.file)]
-        rows: dict[str, data.Row] = {}
-        for n, (place, row) in enumerate(places, 1):
-            row = {
-                "split": "test",
-                "choices": [],
-                "lang": "ja" if JAPANESE.search(str(row.get("question"))) else "en",
-                **row,
-                "id": str(row.get("id", n)),
-            }
-            if wrong := self._wrong(row):
-                raise Invalid(f"{self.name}: {place}{wrong}.")
-            if row["id"] in rows:
-                raise Invalid(f"{self.name}: two rows have the id {row['id']!r}.")
-            rows[row["id"]] = row
-        return _halved(list(rows.values())) if self.halved else list(rows.values())
+            records = read(self.file)
+        try:
+            ids = names(records)
+        except ValueError as error:
+            raise Invalid(f"{self.name}, {error}.") from error
+        rows = []
+        for name, (place, row) in zip(ids, records, strict=True):
+            lang = "ja" if JAPANESE.search(str(row.get("question"))) else "en"
+            rows.append({"split": "test", "choices": [], "lang": lang, **row, "id": name})
+            if wrong := self._wrong(rows[-1]):
+                raise Invalid(f"{self.name}: {self.file or ''}{', ' * bool(self.file)}{place}{wrong}.")
+        return _halved(rows) if self.halved else rows
 
     def _wrong(self, row: data.Row) -> str:
         needs = NEEDS[self.form]

@@ -48,6 +48,7 @@ def test_each_prediction_has_its_outcome_and_equal_ones_run_once(monkeypatch):
 
 def test_a_check_passes_or_says_how_it_failed():
     said = [CODE, "def solution(): return 2", "def (", "import os\nos.fork()"]
+
     class Threes(programs.Programs):
         def checks(self, example):
             return "assert solution() == 3"

@@ -4,28 +4,19 @@ The data folder is `--data DIR`, `$YOSEGI_DATA` or `../shared/data`, whichever c
 its README documents the schema. A `Hub` names the data set with the same rows online and converts its rows to that schema.
 """
 
-import gzip
 import hashlib
-import json
 import os
-import socket
-import urllib.request
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from yosegi.errors import Corrupt, Invalid, NoData
-
-Row = dict[str, Any]
+from yosegi.errors import Invalid, NoData
+from yosegi.tasks.readers.records import Row, lines, online, short
 
 NEIGHBOUR = Path("..") / "shared" / "data"
-HUB = "https://huggingface.co"
 SPLITS = ("train", "validation", "test")
 
 
@@ -119,7 +110,7 @@ def rows(name: str, hub: Hub | Sequence[Hub] | None = None, title: str = "", fie
         if path.is_file():
             read = list(_read(path.resolve(), path.stat().st_mtime_ns))
             for wanted in fields:
-                if number := next((i for i, row in enumerate(read, 1) if wanted not in row), 0):
+                if number := next((i for i, row in enumerate(read, 1) if row.get(wanted) is None), 0):
                     raise Invalid(f"{path}: row {number} has no {wanted!r}.")
             return read
     wanted = f"put {stem}.jsonl into the data folder {str(here)!r}"
@@ -131,7 +122,7 @@ def rows(name: str, hub: Hub | Sequence[Hub] | None = None, title: str = "", fie
         return [row for one in hubs for row in _fetch(one)]
     except Exception as error:  # offline, no route, gated, moved, not in the cache: the Hub has a class for each
         raise NoData(
-            f"{title} is not here and {hubs[0].repo} could not be read from the Hugging Face Hub ({_short(error)}): "
+            f"{title} is not here and {hubs[0].repo} could not be read from the Hugging Face Hub ({short(error)}): "
             f"{wanted}, or go online."
         ) from error
 
@@ -141,41 +132,6 @@ def known(split: str, splits: Iterable[str] = SPLITS) -> str:
     if split not in splits:
         raise Invalid(f"No split {split!r}; there are: {', '.join(splits)}.")
     return split
-
-
-def lines(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yields each row of a JSON Lines file with its line number. The error for a damaged file names the line."""
-    row, number, opened = None, 0, gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError("a row is one JSON object in braces")
-                    yield number, row
-    except UnicodeDecodeError as error:
-        raise Corrupt(f"{path} is not UTF-8 text (after line {number}).") from error
-    except (ValueError, RecursionError) as error:
-        raise Corrupt(f"{path}, line {number}, is not a valid row ({_short(error)}).") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise Corrupt(f"{path} cannot be read (after line {number}): {_short(error)}.") from error
-    if row is None:
-        raise Invalid(f"{path} is empty.")
-
-
-def paragraphs(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yields each paragraph of a text file as a row {"text": …}, with the number of its first line."""
-    try:
-        text_lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise Corrupt(f"{path} is not UTF-8 text.") from error
-    for blank, block in groupby(enumerate(text_lines, 1), key=lambda line: not line[1].strip()):
-        if not blank:
-            numbers, texts = zip(*block, strict=True)
-            yield numbers[0], {"text": "\n".join(texts)}
-    if not any(map(str.strip, text_lines)):
-        raise Invalid(f"{path} is empty.")
 
 
 def hashed(text: str) -> int:
@@ -221,32 +177,11 @@ def _read(path: Path, modified: int) -> tuple[Row, ...]:
 
 @lru_cache(maxsize=64)
 def _fetch(hub: Hub) -> tuple[Row, ...]:
-    from datasets import config, load_dataset  # two seconds and a network stack: only for those who need the Hub
-
-    before = config.HF_HUB_OFFLINE
-    config.HF_HUB_OFFLINE = before or not _reachable()
-    try:
+    with online() as load_dataset:
         if hub.files:
             kind = "json" if hub.files.endswith(".jsonl") else "text"
             url = f"hf://datasets/{hub.repo}@{hub.revision}/{hub.files}"
             upstream = load_dataset(kind, data_files={hub.split: url}, split=hub.split)
         else:
             upstream = load_dataset(hub.repo, hub.config, split=hub.split, revision=hub.revision)
-    finally:
-        config.HF_HUB_OFFLINE = before
     return tuple({"id": f"{hub.ids}/{number}"} | hub.convert(dict(row)) for number, row in enumerate(upstream))
-
-
-def _reachable() -> bool:
-    """Returns whether there is a network at all: without this, six retries would take half a minute to find out."""
-    if urllib.request.getproxies():  # behind a proxy names need not resolve here
-        return True
-    try:
-        return bool(socket.getaddrinfo(urlsplit(os.environ.get("HF_ENDPOINT", HUB)).hostname, 443))
-    except OSError:
-        return False
-
-
-def _short(error: BaseException) -> str:
-    text = str(error).strip().split("\n")[0]
-    return (text[:160] + "…" if len(text) > 160 else text) or type(error).__name__
