@@ -26,7 +26,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.metrics import adjusted_rand_score
 
 from yosegi.core.expert import Expert, Factors
-from yosegi.partitions._embedding import cosines
+from yosegi.library.similarity import similarity
 from yosegi.partitions.by_cluster import cluster
 
 
@@ -118,7 +118,7 @@ def row(case: Case) -> Row:
     embed, embed_ratios = interleaved(
         case.rounds,
         theirs=lambda: found.update(their_cosine=embedded(experts, case.components)),
-        ours=lambda: found.update(our_cosine=cosines(experts, 0.5, case.components).numpy()),
+        ours=lambda: found.update(our_cosine=similarity(experts, "factors", 0.5, case.components).numpy()),
     )
     truth = [e % case.K for e in range(case.T)]
     same = adjusted_rand_score(found["theirs"], found["ours"]["labels"])
@@ -144,7 +144,7 @@ def row(case: Case) -> Row:
         "equal to": agree("Our cosines and the exact SVD's", float(np.abs(found["our_cosine"] - true).max()), 1e-4),
         "scikit-learn off by": float(np.abs(found["their_cosine"] - true).max()),
         "scikit-learn MB": (their_peak + case.T * size * 4) / 2**20,
-        "yosegi MB": peak_bytes(lambda: cosines(experts, 0.5, case.components)) / 2**20,
+        "yosegi MB": peak_bytes(lambda: similarity(experts, "factors", 0.5, case.components)) / 2**20,
     }
 
 

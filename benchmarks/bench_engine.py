@@ -6,10 +6,11 @@ samples    K = 8 draws of 16 tokens for prompts of 200. Peer: this project at 1c
            which read each prompt K times.
 arms       16 arms, a request of 16 + 64 tokens each, in one batch. Peer: the same engine, one arm after another.
 loops      both of our loops on one model, answers of one length: what continuous batching costs where it has nothing to gain.
+choices, letters, shots, texts   log-likelihoods, beside lm-eval's HFLM: benchmarks/scoring.py.
 
 Equality   tokens, up to a step whose two best logits are closer than 1e-4; how many steps that leaves stands in the table. Draws
            have other noise in 1c545d0, so they are compared where they are cold.
-Expected   stop ≥ 1.5x, samples ≥ 3x, arms ≥ 4x, loops about 1x.
+Expected   stop ≥ 1.5x, samples ≥ 3x, arms ≥ 4x, loops about 1x; choices ≥ 3x, letters ≥ 1x, texts ≥ 1.2x.
 """
 
 import json
@@ -25,6 +26,7 @@ from typing import Any
 
 import torch
 from experts import random_expert
+from scoring import scoring
 from side_by_side import Row, clock, interleaved, options, tell
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -256,7 +258,8 @@ def generation(quick: bool) -> Iterator[Row]:
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Case by case."""
     chosen = options(__doc__, arguments)
-    return tell(__doc__, list(chain(generation(chosen.quick))), chosen)
+    quick = chosen.quick
+    return tell(__doc__, list(chain(generation(quick), scoring(llama(QUICK if quick else FULL), quick))), chosen)
 
 
 if __name__ == "__main__":

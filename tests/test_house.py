@@ -55,9 +55,11 @@ CALLS = {"torch.load", "torch.save", "yaml.load", "yaml.unsafe_load"}
 UNSAFE = {"trust_remote_code", "allow_pickle"}
 
 PLAIN_ROOMS = {
+    "curate",
     "evaluation",
     "findings",
     "inits",
+    "library",
     "masks",
     "merges",
     "objectives",

@@ -1,6 +1,7 @@
 """Files that are either whole or not there: written beside their place, synced, then renamed into it."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -46,8 +47,13 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write one JSON file atomically."""
-    write(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    """Writes one JSON file atomically."""
+    write(path, dumped(value))
+
+
+def dumped(value: Any) -> str:
+    """Returns a value as the text of a JSON file."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def read_json(path: Path) -> Any:
@@ -56,6 +62,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"{path} is not valid JSON ({error}). Restore it or delete it.") from error
+
+
+def is_finite(value: object) -> bool:
+    """Returns whether a value of a JSON file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -75,3 +75,25 @@ def test_defaults_are_those_of_a_training():
     assert {name: DEFAULTS[name]["rank"] for name in own} == own and Job.rank == Settings().rank
     bank = LoraMoeSettings()
     assert DEFAULTS["loramoe"] == {"experts": EXPERTS, "rank": bank.rank, "targets": "ffn"} and bank.targets == FFN
+
+
+def test_a_base_is_fetched_beforehand(yosegi, refused, monkeypatch, tmp_path):
+    from yosegi.bases import smollm2
+
+    asked = []
+    monkeypatch.setattr(smollm2, "folder", lambda fetch: asked.append(fetch) or tmp_path)
+    assert yosegi("doctor", "--fetch", "smollm2")[:2] == (0, f"smollm2: {tmp_path}\n")
+    assert json.loads(yosegi("doctor", "--fetch", "smollm2", "--json")[1]) == {
+        "base": "smollm2",
+        "folder": str(tmp_path),
+    }
+    assert asked == [True, True]
+    assert "hf download 'nobody/nothing'" in refused("doctor", "--fetch", "nobody/nothing")
+
+
+def test_the_report_fetches_nothing(yosegi, monkeypatch, tmp_path):
+    monkeypatch.setenv("YOSEGI_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    out = json.loads(yosegi("doctor", "--json")[1])
+    assert "yosegi doctor --fetch smollm2" in out["base smollm2"] and list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ import torch
 
 from tests.engine.conftest import one_by_one
 from yosegi.core.model import attach
-from yosegi.engine.generate import generate, loop_of, sample, why_not_paged
+from yosegi.engine.generate import Answer, generate, loop_of, sample, why_not_paged
 from yosegi.engine.rows import context_length
 from yosegi.routers.arrow import Arrow
 from yosegi.routers.oracle import Oracle
@@ -71,7 +71,7 @@ def test_what_the_limit_cut_off_is_known_for_what_it_is(nano):
         for short, long in zip(generate(nano, prompts(), max_new_tokens=limit, rows=5), whole, strict=True):
             assert short.truncated == (len(nano.tokenizer(long.text).input_ids) >= limit), (limit, short, long)
     stopped = generate(nano, prompts(), max_new_tokens=1, stop=[whole[0].text[0]])
-    assert stopped[0] == ("", False)
+    assert stopped[0] == Answer("", False)
 
 
 def test_draws_are_their_own_whoever_is_beside(nano):

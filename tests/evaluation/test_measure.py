@@ -5,6 +5,7 @@ import json
 import pytest
 
 from yosegi import files
+from yosegi.engine import request
 from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid
 from yosegi.evaluation import measure
@@ -46,6 +47,15 @@ def test_rows_are_what_the_items_say(nano, pair, asked, tmp_path):
     routing = files.read_json(tmp_path / "routing.json")
     assert routing["experts"] == ["adder", "turner"] and set(routing["routers"]) == {"oracle", "arrow"}
     assert files.read_json(tmp_path / "similarity.json")["cosine"][0][0] == pytest.approx(1)
+
+
+def test_steps_that_were_close_are_counted(nano, asked, tmp_path, monkeypatch):
+    """Such a step may come out otherwise in another batch; it is never hidden."""
+    assert "close_calls" not in evaluate(nano, [Arm("base")], asked[:1], Run(tmp_path / "clear"), limit=3)[0]
+    monkeypatch.setattr(request, "MARGIN", 1e9)
+    rows = evaluate(nano, [Arm("base")], asked[:1], Run(tmp_path / "close"), limit=3)
+    assert rows[0]["close_calls"] == 3
+    assert all(item["close_calls"] > 0 for item in files.read_jsonl(tmp_path / "close" / rows[0]["items"]))
 
 
 def test_an_interrupted_evaluation_goes_on(nano, pair, asked, tmp_path, monkeypatch):

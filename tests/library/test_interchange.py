@@ -192,7 +192,7 @@ def test_a_start_is_subtracted_when_asked_though_the_config_does_not_tell(llama,
 def test_without_its_start_it_is_refused(llama, tmp_path, init):
     peft_folder(llama, tmp_path / "a")
     edit(tmp_path / "a", init_lora_weights=init)
-    with pytest.raises(Refused, match=f"init_lora_weights='{init}'.*taken out of the base.*save_pretrained"):
+    with pytest.raises(Refused, match=f"init_lora_weights='{init}'.*subtracted from the base.*save_pretrained"):
         read_peft(tmp_path / "a")
 
 
@@ -256,7 +256,7 @@ def test_other_precisions_keep_theirs(llama, tmp_path):
         ({"target_modules": "q_proj("}, "target_modules=.*not a regular expression"),
         (
             {"target_modules": ["q_proj"]},
-            r"speaks of layer model.layers.0.mlp.down_proj, which .*target_modules does not name",
+            r"has factors for layer model.layers.0.mlp.down_proj, which .*target_modules does not name",
         ),
         ({"r": 5}, r"lora_A.weight is \[4, \d+\]; the config says \[5, in\]"),
     ],
@@ -311,8 +311,8 @@ QUERY = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
         (lambda t: t.update({QUERY + "A.weight": torch.ones(4, 64).int()}), "q_proj.lora_A.weight is of torch.int32"),
         (lambda t: t.update({QUERY + "magnitude_vector": torch.ones(64)}), "magnitude of DoRA"),
         (lambda t: t.update({QUERY + "B.bias": torch.ones(64)}), "a bias"),
-        (lambda t: t.update({QUERY + "A.default.weight": torch.ones(4, 64)}), "which is no LoRA factor"),
-        (lambda t: t.update({"../../etc/passwd": torch.ones(1)}), "holds ../../etc/passwd, which is no LoRA factor"),
+        (lambda t: t.update({QUERY + "A.default.weight": torch.ones(4, 64)}), "which is not a LoRA factor"),
+        (lambda t: t.update({"../../etc/passwd": torch.ones(1)}), "holds ../../etc/passwd, which is not a LoRA factor"),
         (lambda t: {k.replace("q_proj", "r_proj"): v for k, v in t.items()}, "layer model.layers.0.self_attn.r_proj"),
         (lambda t: {"base_model.model.lm_head.weight": torch.ones(101, 64)}, "a weight of the base"),
     ],
@@ -369,6 +369,30 @@ def test_copies_of_the_bases_own_weights_are_compared(llama, tmp_path):
         llama.lm_head.weight[0, 0] += 1
     with pytest.raises(Refused, match="a weight of the base"):
         read_peft(tmp_path / "a", llama)
+
+
+def test_a_copy_of_a_tied_head_is_compared_under_its_second_name(tmp_path):
+    """`named_parameters` lists a tied weight once, as the embedding; PEFT stores it as the head."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tied = LlamaForCausalLM(LlamaConfig(vocab_size=101, tie_word_embeddings=True, **sizes)).eval()
+    assert "lm_head.weight" not in dict(tied.named_parameters())
+    taught = get_peft_model(
+        copy.deepcopy(tied), LoraConfig(target_modules=["q_proj", "lm_head"], task_type="CAUSAL_LM")
+    )
+    learn(taught.eval())
+    taught.save_pretrained(tmp_path / "a", save_embedding_layers=True)
+    copied = "base_model.model.lm_head.base_layer.weight"
+    assert torch.equal(safetensors.torch.load_file(tmp_path / "a" / WEIGHTS)[copied], tied.lm_head.weight)
+    x = inputs(tied)
+    expert = read_peft(tmp_path / "a", tied)
+    assert "lm_head" in expert.factors
+    close(ours(tied, expert, x), logits(taught, x))
+    edit_tensors(tmp_path / "a", lambda t: t[copied][0].add_(1))
+    with pytest.raises(Refused, match="lm_head.base_layer.weight, a weight of the base, but not as it is in this base"):
+        read_peft(tmp_path / "a", tied)
 
 
 def test_a_pickle_is_not_read(llama, tmp_path):

@@ -49,5 +49,5 @@ def test_one_base():
     check_one_base(
         [expert("a", base_hash="abc"), expert("b", base_hash=None), expert("c"), expert("d", base_hash="abc")]
     )
-    with pytest.raises(WrongBase, match=r"'a' and 'b' stand beside different bases \(abc and def\)"):
+    with pytest.raises(WrongBase, match=r"'a' and 'b' belong to different bases \(abc and def\)"):
         check_one_base([expert("a", base_hash="abc"), expert("b", base_hash="def")])

@@ -101,9 +101,9 @@ def test_what_cannot_be_compared_is_said():
     p = expert("p")
     with pytest.raises(Invalid, match=r"Layer a: .*different models; it is 6 x 5 and 7 x 5"):
         similarity([p, expert("q", layers={"a": (6, 5)})])
-    with pytest.raises(Invalid, match=r"Layer a: \(rank, outputs, inputs\) differ, .*compare deltas"):
+    with pytest.raises(Invalid, match=r'Layer a: \(rank, outputs, inputs\) are .*space="delta"'):
         similarity([p, expert("q", 3)], "factors")
-    with pytest.raises(Invalid, match="Layer b: only some of the experts have it.*compare deltas"):
+    with pytest.raises(Invalid, match='Only one of .* has layer b.*space="delta"'):
         similarity([p, expert("q", layers={"a": LAYERS["a"]})], "factors")
     with pytest.raises(UnknownName, match="'factor'. Did you mean 'factors'"):
         similarity([p], "factor")

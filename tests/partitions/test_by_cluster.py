@@ -216,5 +216,5 @@ def test_what_cannot_be_is_said():
         cluster(experts, 2, components=0)
     stranger = Expert("stranger", experts[0].factors, {**experts[0].card, "base_hash": "def"})
     for space in ("factors", "delta"):
-        with pytest.raises(WrongBase, match="'stranger' stand beside different bases"):
+        with pytest.raises(WrongBase, match="'stranger' belong to different bases"):
             cluster([*experts, stranger], 2, space=space)

@@ -17,6 +17,7 @@ from yosegi.study.banks import (
     own_type,
     read_routes,
     routes_finding,
+    weight_maps,
 )
 from yosegi.training.loramoe import LoraMoeSettings, loramoe
 
@@ -59,6 +60,17 @@ def test_who_is_active_and_how_far_kinds_lie_apart():
     assert [row[:2] for row in found.table.rows] == [["bank", "easy"], ["bank", "hard"]]
     assert found.table.rows[0][2].value == 0.9 and found.table.rows[1][2].value == 0.5
     assert "easy and hard 0.400" in found.text[0] and "two samples of one kind 0.050" in found.text[0]
+
+
+def test_a_heat_map_for_each_kind_and_one_for_each_difference():
+    weights = {"easy en": [[0.9, 0.1]], "easy en, others": [[1, 0]], "hard en": [[0.5, 0.5]]}
+    pairs = {"easy and hard, en": ("easy en", "hard en"), "easy and hard, ja": ("easy ja", "hard ja")}
+    easy, hard, difference = weight_maps(
+        {"tasks": weights, "layers": ["model.layers.0.up"]}, ["0 (easy)", "1 (hard)"], pairs
+    )
+    assert (easy.figure.values, hard.figure.values) == (weights["easy en"], weights["hard en"])
+    assert difference.figure.values == [[-0.4, 0.4]] and difference.heading == "Routing weights, hard en less easy en"
+    assert easy.figure.rows == ["layers.0.up"] and easy.figure.columns == ["0 (easy)", "1 (hard)"]
 
 
 def test_a_real_bank_is_read_and_ablated_once(tmp_path, monkeypatch):

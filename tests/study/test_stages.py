@@ -40,6 +40,6 @@ def test_ways_share_their_first_stages_and_go_on_from_them(stages):
 
 
 def test_the_rate_of_the_second_stage_is_chosen_in_a_run_of_its_own(stages):
-    chosen = stages.choose_rates(["normal"], (1e-3, 1e-2), asked=2, seed=0)
+    chosen = stages.choose_rates(["normal"], (1e-3, 1e-2), steps=1, asked=2, seed=0)
     assert set(stages.rates) == {"normal"} and len(chosen.tried["normal"]) == 2
     assert not (stages.study.run.path / "results.jsonl").exists() and stages.study.pilot.run.results()

@@ -68,6 +68,20 @@ def test_it_learns_is_kept_and_answers_again(tmp_path, scope):
     assert sum(found[0]) > sum(score_answers(base, sums())) + 10
 
 
+def test_a_router_may_begin_at_random(tmp_path):
+    """One step at a rate of almost nothing: at zero all weights stay equal, at random they are not."""
+    settings = QUICK.model_copy(update={"max_steps": 1, "learning_rate": 1e-9, "router_learning_rate": 1e-9})
+    starts = {}
+    for start in ("zero", "random", "again"):
+        way = {"router_start": "zero" if start == "zero" else "random"}
+        starts[start] = go(tmp_path / start, settings=settings.model_copy(update=way)).router_state
+    assert all(value.abs().max() < 1e-6 for value in starts["zero"].values())
+    assert all(value.abs().max() > 1e-3 for value in starts["random"].values())
+    assert all(torch.equal(value, starts["again"][key]) for key, value in starts["random"].items()), (
+        "same seed, same start"
+    )
+
+
 def test_the_experts_one_by_one(tmp_path):
     """Without an expert: the layer's sum without its term, and no other weight changed."""
     base, made = tiny_base(), go(tmp_path)

@@ -1,5 +1,5 @@
-"""Bases: models that experts are trained on. Those of this drawer come with the package or are rebuilt by one recipe; any
-other causal or sequence-to-sequence model is named by its folder or its Hugging Face id.
+"""Bases: models that experts are trained on. Those of this drawer come with the package or are fetched on first use; any
+other causal or sequence-to-sequence model is named by its folder, its Hugging Face id or its GGUF file.
 """
 
 import logging
@@ -15,14 +15,12 @@ import torch
 from torch import nn
 
 from yosegi import registry
-from yosegi.bases._weights import hub_folder, read_model, weight_files, weights_hash
+from yosegi.bases._gguf import converted
+from yosegi.bases._weights import CAUSAL, SEQ2SEQ, hub_folder, read_model, weight_files, weights_hash
 from yosegi.core.model import left_out
 from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 
-__all__ = ["DTYPES", "Base", "hub_folder", "load", "locate", "read", "weight_files", "weights_hash"]
-
-SEQ2SEQ = ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",)
-CAUSAL = ("MODEL_FOR_CAUSAL_LM_MAPPING", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING")
+__all__ = ["DTYPES", "Base", "fetched", "hub_folder", "load", "locate", "read", "weight_files", "weights_hash"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -56,10 +54,10 @@ class Base:
 
 
 def load(name: str, dtype: str = "fp32", load_in_4bit: bool = False, device: str | None = None) -> Base:
-    """Returns a base by its name here, its folder, or its Hub id. Only safetensors are read.
+    """Returns a base by its name here, its folder, its GGUF file or its Hub id. Pickles are never read.
 
     Args:
-        name: `nano`, `house`, a folder, or an id such as "Qwen/Qwen3-0.6B-Base".
+        name: `nano`, `smollm2`, a folder, a .gguf file, or an id such as "Qwen/Qwen3-0.6B-Base".
         dtype: precision of the weights: fp32 or bf16.
         load_in_4bit: the blocks' linears in NF4 with nested scales (Dettmers et al. 2023, "QLoRA", arXiv:2305.14314); the rest
             in `dtype` on a CPU, in bf16 on a GPU.
@@ -105,11 +103,7 @@ def read(
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    try:
-        folder = Path(place) if Path(place).is_dir() else hub_folder(place)
-    except (OSError, ValueError) as error:
-        hint = f"is no folder and could not be fetched from the Hub (hf download {place!r})"
-        raise NoData(f"The {what} {place!r} {hint}: {_line(error)}") from error
+    folder = fetched(place, what)
     try:
         config = AutoConfig.from_pretrained(folder)
         if hasattr(config, "quantization_config"):  # it is packed already, however that was
@@ -123,12 +117,30 @@ def read(
         raise Corrupt(f"The {what} in {folder} cannot be loaded: {_line(error)}") from error
 
 
-def locate(name: str) -> str:
-    """Returns the folder, or the Hub id, that a name stands for."""
+def fetched(place: str, what: str = "base") -> Path:
+    """Returns the folder of a place that `locate` gave: itself, or that of the Hub, which is fetched if need be."""
+    try:
+        return Path(place) if Path(place).is_dir() else hub_folder(place)
+    except (OSError, ValueError) as error:
+        hint = f"is no folder and could not be fetched from the Hub (hf download {place!r})"
+        raise NoData(f"The {what} {place!r} {hint}: {_line(error)}") from error
+
+
+def locate(name: str, fetch: bool | None = None) -> str:
+    """Returns the folder, or the Hub id, that a name stands for.
+
+    Args:
+        name: as for `load`. A GGUF file is converted, once.
+        fetch: whether a base of this drawer is fetched if it is not here; by default unless $HF_HUB_OFFLINE is set.
+    """
     if name in registry.names("bases"):
-        return str(registry.load("bases", name).folder())
+        return str(registry.load("bases", name).folder(fetch))
     if name and Path(name).is_dir():
         return name
+    if name.endswith(".gguf"):
+        if not Path(name).is_file():
+            raise NoData(f"There is no file {name!r}.")
+        return str(converted(Path(name), (SEQ2SEQ, CAUSAL)))
     if name.count("/") == 1 and not name.startswith((".", "/")):
         return name
     raise UnknownName.among("base, nor a folder,", name, registry.names("bases"))

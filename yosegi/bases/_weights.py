@@ -22,6 +22,8 @@ from torch import nn
 
 from yosegi.errors import Corrupt
 
+SEQ2SEQ = ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",)
+CAUSAL = ("MODEL_FOR_CAUSAL_LM_MAPPING", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING")
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # what a model of the Hub has beside its weights
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

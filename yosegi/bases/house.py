@@ -103,7 +103,7 @@ def cache() -> Path:
     return Path(os.environ.get("YOSEGI_CACHE") or Path.home() / ".cache" / "yosegi") / "bases"
 
 
-def folder() -> Path:
+def folder(fetch: bool | None = None) -> Path:
     """Returns the folder of the base: weights, tokenizer and card, as transformers reads them."""
     if not (path := cache() / NAME).is_dir():
         raise NoData(

@@ -32,7 +32,8 @@ def shape_of(model: str) -> Any:
     from yosegi.bases import locate
     from yosegi.errors import NoData, UnknownName
 
-    if model not in registry.names("bases") and not Path(model).is_dir() and model.count("/") != 1:
+    known = model in registry.names("bases") or Path(model).is_dir() or model.endswith(".gguf")
+    if not known and model.count("/") != 1:
         raise UnknownName.among("model, published size, nor a folder,", model, [*PRESETS, *registry.names("bases")])
     try:
         config = AutoConfig.from_pretrained(locate(model))

@@ -1,4 +1,4 @@
-"""`yosegi doctor`: what works on this machine, and what a training would take, here or elsewhere."""
+"""`yosegi doctor`: what works on this machine, what a training would take, here or elsewhere; and bases fetched beforehand."""
 
 import importlib.util
 import shutil
@@ -12,6 +12,7 @@ from yosegi.commands._options import Json, begin, check, say, table
 
 EXTRAS = {"eval": ("lm_eval",), "quant": ("bitsandbytes",)}
 
+FETCH = "Fetch a base into the cache beforehand, such as smollm2 or a Hub id, and end."
 MODEL = "nano, a folder, a Hub id, a published size (60m to 70b), or hidden=…,inner=…,layers=…,heads=…,vocab=…"
 EXAMPLE = "yosegi doctor --plan --base 7b --method galore --gpu a6000"
 
@@ -21,11 +22,18 @@ def doctor(
     plan: Annotated[bool, typer.Option("--plan", help="Predict the memory and time of a training instead.")] = False,
     show_table: Annotated[bool, typer.Option("--table", help="With --plan: five methods, 60 M to 70 B.")] = False,
     base: Annotated[str, typer.Option("--base", "--model_name_or_path", help=MODEL)] = "nano",
+    fetch: Annotated[str | None, typer.Option("--fetch", help=FETCH)] = None,
     as_json: Json = False,
     **options: Any,
 ) -> None:
     """Print what works on this machine: hardware, versions, bases, data, extras. With --plan: what a training would take."""
     begin(None, as_json)
+    if fetch is not None:
+        from yosegi import bases
+
+        folder = bases.fetched(bases.locate(fetch, fetch=True))
+        say({"base": fetch, "folder": str(folder)}, as_json, f"{fetch}: {folder}")
+        return
     if show_table or plan:
         from yosegi.commands import _plan
         from yosegi.estimate.predict import EstimateSettings, predict
@@ -60,7 +68,7 @@ def environment_report() -> dict[str, Any]:
     bases = {}
     for name in registry.names("bases"):
         try:
-            place = locate(name)
+            place = locate(name, fetch=False)
             bases[name] = f"{place} ({loop_of(place)})"
         except (YosegiError, OSError, ValueError) as error:
             bases[name] = f"not here: {error}"

@@ -92,7 +92,7 @@ class Bank(nn.Module):
         if not self.present_E[e]:
             return None
         R = self.rank_E[e]
-        A_RI, B_OR = self.A_ERI[e, :R], self.B_EOR[e, :, :R]
+        f = Factors(self.A_ERI[e, :R], self.B_EOR[e, :, :R], float(self.scale_E[e]))
         if self.A0_ERI is not None and self.B0_EOR is not None:
-            A_RI, B_OR = torch.cat([A_RI, self.A0_ERI[e, :R]]), torch.cat([B_OR, -self.B0_EOR[e, :, :R]], 1)
-        return Factors(A_RI.clone().cpu(), B_OR.contiguous().clone().cpu(), float(self.scale_E[e]))
+            f = f.minus(Factors(self.A0_ERI[e, :R], self.B0_EOR[e, :, :R], f.scale))
+        return Factors(f.A_RI.clone().cpu(), f.B_OR.contiguous().clone().cpu(), f.scale)

@@ -31,6 +31,18 @@ class Factors(NamedTuple):
         """The inner width."""
         return self.A_RI.shape[0]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(O, I) of the linear."""
+        return self.B_OR.shape[0], self.A_RI.shape[1]
+
+    def minus(self, other: "Factors") -> "Factors":
+        """Returns the difference of the two deltas, exactly: [s B, -s' B'] [A; A'], of rank R + R'."""
+        if self.scale == other.scale:  # nothing is multiplied, so nothing is rounded
+            return Factors(torch.cat([self.A_RI, other.A_RI]), torch.cat([self.B_OR, -other.B_OR], 1), self.scale)
+        wide_OR = torch.cat([self.scale * self.B_OR.float(), -other.scale * other.B_OR.float()], 1)
+        return Factors(torch.cat([self.A_RI.float(), other.A_RI.float()]), wide_OR)
+
     def dense(self) -> Tensor:
         """ΔW [O, I] in fp32."""
         return self.scale * (self.B_OR.float() @ self.A_RI.float())

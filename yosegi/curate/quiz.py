@@ -27,7 +27,7 @@ def draft_quiz(
     if not out.name.endswith(".jsonl"):
         raise Invalid(f"--out is a .jsonl file, not {str(out)!r}.")
     if out.exists() and not overwrite:
-        raise Invalid(f"{out} is there already; somebody may have checked it. --overwrite replaces it.")
+        raise Invalid(f"{out} exists; somebody may have checked it. --overwrite replaces it.")
     terms = definitions.definitions([row for name in corpus for row in _texts(name)])
     if len(terms) < 2:
         raise Invalid(
@@ -41,10 +41,11 @@ def draft_quiz(
 
 
 def _texts(name: str) -> list[dict[str, Any]]:
-    """The rows of one corpus that training sees, each with a name of its own."""
+    """Returns the rows of the train split of one corpus, each with a unique id."""
     if name.endswith((".jsonl", ".jsonl.gz", ".txt")):
         found = records.read(name)
-        rows, title = [{"id": record.number, **record.row} for record in found], Path(name).name
+        rows = [{**row, "id": key} for key, (_, row) in zip(records.names(found, name), found, strict=True)]
+        title = Path(name).name
     else:
         title = Corpus(name.removeprefix("corpus/")).part
         rows = data.rows(f"corpus/{title}", None, f"The corpus {title}")
@@ -52,8 +53,4 @@ def _texts(name: str) -> list[dict[str, Any]]:
         raise Invalid(f"{name}: the row {bad.get('id')!r} has no text.")
     if not (seen := [row for row in rows if row.get("split", "train") == "train"]):
         raise Invalid(f"{name} has no rows that training sees (split train).")
-    ids = [str(row.get("id", n)) for n, row in enumerate(seen, 1)]
-    return [
-        {"title": title, **row, "id": key if key.startswith(f"{title}/") else f"{title}/{key}"}
-        for key, row in zip(ids, seen, strict=True)
-    ]
+    return [{"title": title, **row, "id": f"{title}/{str(row['id']).removeprefix(f'{title}/')}"} for row in seen]

@@ -27,23 +27,23 @@ FREE = {"constraint": "free"}
 
 @dataclass(frozen=True)
 class Arm:
-    """Which experts are attached to the base, and what weights them.
+    """Which experts are attached to the base, and how they are weighted.
 
     Args:
         name: shown on the leaderboard; the name of a kept arm.
         experts: none for the base alone.
         router: a method of `routers`.
         router_args: its hyper-parameters.
-        router_state: what the router learnt for these experts (`Banks.router_state`), for routers that learn.
+        router_state: what a trained router learnt for these experts (`Banks.router_state`).
         mix: outputs or factors.
         heads: slices of a layer that are routed separately (MHR).
-        ablate: experts whose weight is set to zero while the others keep theirs: what is one of them worth?
+        ablate: experts whose weight is set to zero while the others keep theirs.
         merge: a method of `merges`; the experts become one before anything runs.
         merge_args: its arguments; `weights` may be among them.
         base_delta: the run folder of a training of whole weights, which replace those of the base while the arm answers.
-        tasks: a kept arm's: whose examples the router learnt from.
-        data_hash: a kept arm's: hash of these examples.
-        training: a kept arm's: the settings it was trained with.
+        tasks: of a kept arm: the tasks its router was trained on.
+        data_hash: of a kept arm: the hash of their examples.
+        training: of a kept arm: the settings of its training.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Arm:
 
     @contextmanager
     def attached(self, base: Base) -> Iterator[Banks | None]:
-        """The base with this arm's experts attached; they are detached when the block ends. The base is never reloaded."""
+        """Attaches the experts to the base and detaches them when the block ends. The base is never reloaded."""
         if self.ablate and (self.merge or not self.experts):
             raise Invalid(f"{self.name}: only an expert under a router can be ablated.")
         if self.base_delta is not None:
@@ -96,7 +96,7 @@ class Arm:
 
     @property
     def weights(self) -> list[float] | None:
-        """The fixed weights of its experts, the same in every layer; None for an arm of another kind."""
+        """The fixed weights of its experts, equal in every layer; None for an arm of another kind."""
         if self.merge or not self.experts:
             return None
         if self.router == "static" and dict(self.router_args) == FREE and set(self.router_state) == {"|a_E"}:
@@ -105,21 +105,21 @@ class Arm:
 
     @property
     def routed(self) -> bool:
-        """Whether a router decides between several experts."""
+        """Whether a router weights several experts."""
         return len(self.experts) > 1 and self.merge is None
 
     @property
     def needs(self) -> str | None:
-        """What has to be told about each sequence (core/router.py); nothing where there is nothing to choose."""
+        """What the router needs to know about each sequence (core/router.py); None without a router."""
         return registry.find("routers", self.router).needs if self.experts and not self.merge else None
 
     def can_answer(self, task: str) -> bool:
-        """Whether there is an answer at all: some routers only know tasks that some expert was trained on."""
+        """Returns whether the arm can answer a task: some routers only know the tasks that experts were trained on."""
         only = registry.find("routers", self.router).trained_tasks_only and self.merge is None
         return not only or any(task in expert.tasks for expert in self.experts)
 
     def known(self, base: Base, banks: Banks | None, task: str, prompts: Sequence[str]) -> dict[str, Any]:
-        """What the router may know of these prompts: the arguments of `Banks.set_batch`, a value for each."""
+        """Returns what the router may know of these prompts: arguments of `Banks.set_batch`, a value for each prompt."""
         if banks is None or self.needs is None:
             return {}
         if self.needs == "tasks":
@@ -129,7 +129,7 @@ class Arm:
         raise Invalid(f"The router {self.router} has to be told which {self.needs} the sequences ask for.")
 
     def describe(self) -> dict[str, Any]:
-        """The columns of a result row that say what this is."""
+        """Returns the columns of a result row that describe the arm."""
         way = "merge" if self.merge else "routed" if self.routed else "expert" if self.experts else "base"
         return {
             "model": self.name,
@@ -143,7 +143,7 @@ class Arm:
         }
 
     def fingerprint(self, **more: Any) -> str:
-        """12 hex digits that change when anything about this arm (or `more`) does: a measurement with them is not repeated."""
+        """Returns 12 hex digits that change with anything about this arm or `more`; a measurement with them is not repeated."""
         card = ("sha256", "data_hash", "created")
         experts = [[e.name, e.tasks, *(e.card.get(key) for key in card)] for e in self.experts]
         own = [self.describe(), self.router_args, self._state(), self.merge_args, experts, self._whole("sha256"), more]
@@ -159,7 +159,7 @@ class Arm:
         return digest.hexdigest()[:12]
 
     def _active(self) -> int:
-        """Expert parameters that one token needs: those of the largest experts that the router may choose at once."""
+        """Returns the expert parameters that one token uses: those of the largest experts that the router may choose together."""
         sizes = sorted((_size(expert) for expert in self.experts if expert.name not in self.ablate), reverse=True)
         if self.merge or not sizes:
             return sum(sizes[:1])

@@ -1,11 +1,12 @@
 """Decoding by continuous batching: requests join and leave the batch between two steps, in transformers' paged cache.
 
-A step is one flat row of the tokens of many requests: the prompts of those that have just come, one token of each that is being
-answered. transformers runs it from a thread whose batches depend on timing; here whoever asks takes the steps, so the same
-requests give the same batches, bit for bit (docs/adr/0023).
+A step is one flat row of the tokens of many requests: whole prompts of the new ones, one token each of the running ones.
+transformers runs the steps from a thread, and its batches depend on timing. Here the caller takes the steps, so equal requests
+give equal batches, bit for bit (docs/adr/0023).
 
-Put in are: the routers are told the request of every token before each step (`set_batch`), tokens are chosen for each answer by
-its own settings and with its own noise (request.py), and attention costs what its requests cost (paged.py).
+Three things are added to transformers' loop: the routers learn the request of every token before each step (`set_batch`), each
+answer chooses its tokens by its own settings and its own noise (request.py), and the attention of a request costs what that
+request looks at (paged.py).
 """
 
 import itertools
@@ -41,18 +42,18 @@ from yosegi.errors import Invalid
 PAGE = 16
 """Tokens of a page of the cache."""
 TOKENS = 1024
-"""The most tokens of one step. A longer prompt is read in several."""
+"""The most tokens of one step; a longer prompt takes several."""
 CACHE = 4 * 2**30
-"""Bytes of the cache, at most, unless one request alone needs more. By default it is as large as the requests need it."""
+"""The most bytes of the cache, unless one request alone needs more. The cache is only as large as the requests need."""
 
 
 class Decoder:
-    """Takes requests at any time, and every step brings each of those that run one token further.
+    """Accepts requests at any time; each step adds one token to every running answer.
 
     Args:
-        base: the model, with or without experts in it. Between two steps it is as it was.
-        rows: answers at a time, at most.
-        blocks: pages of the cache: what all requests need that are to run together.
+        base: the model, with or without attached experts. It is unchanged between two steps.
+        rows: the most answers that run at a time.
+        blocks: pages of the cache, enough for all requests that are to run together.
         set_batch: called before each step.
     """
 
@@ -69,7 +70,7 @@ class Decoder:
 
     @classmethod
     def sized(cls, base: Base, requests: Sequence[Request], rows: int, set_batch: SetBatch | None = None) -> "Decoder":
-        """A decoder that holds so many of these answers at a time, and no more memory than they need."""
+        """Returns a decoder that runs up to `rows` of these answers at a time, with no more cache than they need."""
         rows = max(rows, *(request.n for request in requests))
         needs = sorted(((blocks_of(request), request.n) for request in requests), reverse=True)
         answers = itertools.accumulate((n for _, n in needs), initial=0)
@@ -78,7 +79,7 @@ class Decoder:
         return cls(base, rows, max(needs[0][0], min(together, most)), set_batch)
 
     def add(self, *requests: Request) -> None:
-        """Let requests join; they are answered in this order as places become free."""
+        """Queues requests; they are admitted in this order as room becomes free."""
         for request in requests:
             if (need := blocks_of(request)) > (room := self._cache.num_blocks) or request.n > self.rows:
                 raise Invalid(
@@ -87,7 +88,7 @@ class Decoder:
         self.waiting.extend(requests)
 
     def cancel(self, request: Request) -> None:
-        """Let a request leave before its end."""
+        """Removes a request before its end."""
         if request in self.waiting:
             self.waiting.remove(request)
         for key in [key for key, other in self.running.items() if other is request]:
@@ -98,7 +99,7 @@ class Decoder:
 
     @torch.no_grad()
     def step(self) -> bool:
-        """One step. Returns whether there was anything to do."""
+        """Takes one step. Returns whether there was anything to do."""
         self._admit()
         with self._ready():
             if not self._processor.prepare_next_batch():
@@ -112,7 +113,7 @@ class Decoder:
                 io: Any = self._processor.inputs_and_outputs
                 if io.max_kv_read:
                     place_N = io.read_index_storage[0, : io.true_read_sizes[0]]
-                else:  # nobody has anything in the cache yet: transformers has not looked the places up
+                else:  # nothing is cached yet, so transformers has not looked the places up
                     place_N = io.write_index_storage[0, : io.true_write_sizes[0]]
                 self._cache.step = paged.step_of(batch, place_N)
             self._choice.completions = [future.state.completion for future in batch if future.has_new_token]
@@ -124,7 +125,7 @@ class Decoder:
         return True
 
     def run(self, requests: Iterable[Request]) -> Iterator[Request]:
-        """Answer all of them, and hand out each when it is done."""
+        """Answers all requests and yields each when it is done."""
         left = list(requests)
         self.add(*left)
         with self._ready():
@@ -135,7 +136,7 @@ class Decoder:
                 left = [request for request in left if not request.done]
 
     def _admit(self) -> None:
-        """Let in who fits. Room is kept for all of an answer, so that none is ever thrown out of the cache half way."""
+        """Admits what fits. Room is reserved for whole answers, so that none is evicted from the cache half way."""
         while self.waiting:
             request = self.waiting[0]
             if blocks_of(request) > self.free or len(self.running) + request.n > self.rows:
@@ -153,7 +154,7 @@ class Decoder:
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
-        """The model in evaluation, with this attention; as it was afterwards."""
+        """The model in evaluation mode with paged attention; mode and attention are restored afterwards."""
         training, attention = self.model.training, self.model.config._attn_implementation
         wanted = paged.NAME if self._grouped else {"eager": "paged|eager"}.get(attention, attention)
         if training:
@@ -170,7 +171,7 @@ class Decoder:
 
 
 def blocks_of(request: Request) -> int:
-    """Pages that a request needs at its end. Its answers share those that its prompt fills."""
+    """Returns the pages that a request needs at its end. Its answers share the pages that its prompt fills."""
     shared = (len(request.ids) - 1) // PAGE
     return shared + request.n * (-(-(len(request.ids) + request.max_new_tokens) // PAGE) - shared)
 
@@ -181,7 +182,7 @@ def _key(request: Request, k: int) -> str:
 
 @dataclass
 class _State(RequestState):
-    """transformers' state of one answer, which asks ours whether it is complete. The forks of a request are its other answers."""
+    """transformers' state of one answer; our `Completion` decides when it ends. The forks of a request are its other answers."""
 
     request: Any = None
 
@@ -191,7 +192,7 @@ class _State(RequestState):
 
     @property
     def place(self) -> tuple[int, int]:
-        """In the order of the call, whoever came first: requests beside each other often ask for the same expert."""
+        """The place in the caller's order: neighbouring requests often use the same expert."""
         return self.request.number, self.completion.k
 
     def update_and_check_completion(self, token_id: int, logprob: float | None) -> bool:
@@ -207,14 +208,14 @@ class _State(RequestState):
 
 
 def _states(request: Request) -> list[_State]:
-    """One that forks when the prompt is read; of a prompt of one token nothing is left to share."""
+    """One state that forks when the prompt is read; a prompt of one token leaves nothing to share, so each answer has its own."""
     if len(request.ids) > 1:
         return [_State(_key(request, 0), request.ids, request=request, num_children=request.n - 1)]
     return [_State(_key(request, k), request.ids, request=request) for k in range(request.n)]
 
 
 class _Scheduler(FIFOScheduler):
-    """First come, first served; within a step in the order of the call."""
+    """First come, first served; within a step in the caller's order."""
 
     def schedule_batch(
         self, token_budget: int, cache_budget: int
@@ -224,7 +225,7 @@ class _Scheduler(FIFOScheduler):
 
 
 class _Choice(ContinuousBatchingLogitsProcessorList):
-    """Makes the scores whose largest is the next token. There are junk rows after those of the answers."""
+    """Computes the scores whose largest entry is the next token. Rows after those of the answers are padding."""
 
     def __init__(self):
         super().__init__(LogitsProcessorList())
@@ -236,21 +237,21 @@ class _Choice(ContinuousBatchingLogitsProcessorList):
 
 
 class _Processor(ContinuousBatchProcessor):
-    """Without the collection of garbage at its end, which takes longer than many a small model's answers."""
+    """Without the garbage collection at its end, which takes longer than the answers of a small model."""
 
     def __del__(self):
         pass
 
 
 class _Alone(DistributedHelper):
-    """Leaves torch's random numbers alone."""
+    """Does not touch torch's global random state."""
 
     def set_tp_seed(self, seed: int | None, model_device: torch.device) -> None:
         pass
 
 
 class _Nowhere(OutputRouter):
-    """Finished requests are known already."""
+    """Delivers nothing: the caller of `step` knows what has finished."""
 
     def deliver_batch(self, outputs: Any) -> None:
         pass
@@ -260,7 +261,7 @@ class _Nowhere(OutputRouter):
 
 
 class _Cache(PagedAttentionCache):
-    """Carries what the attention of one step has to know."""
+    """The cache, which also carries what the attention of one step needs."""
 
     step: paged.Step
 
@@ -268,7 +269,7 @@ class _Cache(PagedAttentionCache):
 def _processor(
     model: Any, tokens: int, rows: int, blocks: int, choice: _Choice
 ) -> tuple[ContinuousBatchProcessor, _Cache]:
-    """transformers' processor of steps, on a cache of so many pages, without its thread."""
+    """Returns transformers' batch processor and its cache, without the thread."""
     config, helper = model.config.get_text_config(), _Alone(getattr(model, "_device_mesh", None), None)
     asked = ContinuousBatchingConfig(
         page_size=PAGE, num_blocks=blocks, max_batch_tokens=tokens, max_requests_per_batch=rows,
@@ -278,7 +279,7 @@ def _processor(
     resolved = resolve_continuous_batching_config(config, asked, None, True, model.device)
     cache = _Cache(config, resolved, model.device, helper, model.dtype, model._supports_logits_to_keep())
     cache.allow_block_sharing = cache.use_prefix_sharing = (
-        False  # but for forks: equal tokens of two arms are not alike
+        False  # except for forks: under two arms, equal tokens have different keys and values
     )
     processor = _Processor(
         cache, config, GenerationConfig(do_sample=False), resolved, choice, None, None, _Nowhere(), BackgroundThreadStatus(),
@@ -289,7 +290,7 @@ def _processor(
 
 
 def _bytes_of_a_token(model: Any) -> int:
-    """What one token takes in the cache, all layers together."""
+    """Returns the bytes that one token takes in the cache, all layers together."""
     config = model.config.get_text_config()
     width = find_num_key_value_heads(config) * find_head_dim(config)
     return 2 * config.num_hidden_layers * width * model.dtype.itemsize

@@ -19,11 +19,11 @@ from yosegi.errors import Invalid
 
 
 class Engine:
-    """Asks one base, which is loaded once; arms come and go beside it, and afterwards it is as it was.
+    """Answers prompts with one base, which is loaded once. Arms are attached while they answer and detached afterwards.
 
     Args:
         base: the model.
-        rows: answers at a time.
+        rows: the most answers that run at a time.
     """
 
     def __init__(self, base: Base, rows: int = ROWS):
@@ -38,12 +38,12 @@ class Engine:
         advance: Callable[[int], None] = lambda n: None,
         **options: Unpack[Options],
     ) -> list[Answer]:
-        """What the arm writes after each prompt, in their order, the `n` answers to one prompt beside each other.
+        """Returns what the arm writes after each prompt, in order, the `n` answers to one prompt next to each other.
 
         Args:
-            arm: who answers; a list of arms has one for each prompt.
+            arm: what answers; a list has one arm for each prompt.
             prompts: texts.
-            task: what the prompts are of, for routers that are told.
+            task: the task of the prompts, for routers that need it.
             advance: called with the number of prompts done.
             options: max_new_tokens (256), stop, temperature, top_p, top_k, seed, n: see `Options`.
         """
@@ -63,12 +63,12 @@ class Engine:
         return answers([done[place] for place in sorted(done)])
 
     def stream(self, arm: Arm, prompt: str, *, task: str = "", **options: Unpack[Options]) -> Iterator[str]:
-        """The answer of `generate` piece by piece, as it is written; a model without a paged cache gives it in one.
+        """Yields the answer of `generate` piece by piece as it is written; a model without a paged cache gives it in one piece.
 
         Args:
-            arm: who answers.
+            arm: what answers.
             prompt: a text.
-            task: what the prompt is of, for routers that are told.
+            task: the task of the prompt, for routers that need it.
             options: as of `generate`.
         """
         with self._batch([arm], [prompt], task, options) as ((request,), set_batch):
@@ -83,7 +83,7 @@ class Engine:
     def _batch(
         self, arms: Sequence[Arm], prompts: Sequence[str], task: str, options: Options
     ) -> Iterator[tuple[list[Request], SetBatch | None]]:
-        """The requests, and who tells the layers whose they are, with the arms' experts in the model."""
+        """The requests and their `set_batch`, with the arms' experts attached."""
         if why_not_paged(self.base.model) or arms[0].base_delta:
             with arms[0].attached(self.base) as banks:
                 known = arms[0].known(self.base, banks, task, prompts)
@@ -100,7 +100,7 @@ class Engine:
 
 
 def _steps(base: Base, request: Request, set_batch: SetBatch | None) -> Iterator[None]:
-    """Returns after every token; of a model without a paged cache after the last."""
+    """Yields after every token; for a model without a paged cache, after the last."""
     if why_not_paged(base.model):
         yield from (None for _ in run(base, [request], set_batch))
         return

@@ -1,4 +1,4 @@
-"""The features of a prompt: one frozen vector for routers that decide once for a whole sequence.
+"""The features of a prompt: one frozen vector, for routers that decide once per sequence.
 
 Shapes: N texts, B of them at a time, T tokens, F features.
 """
@@ -29,11 +29,11 @@ def features(
         base: the encoder, unless another is named; its experts are disabled meanwhile.
         texts: prompts, in any order; their answers must not be among them.
         banks: of the experts that are attached to the base.
-        encoder: a folder or Hub id of a sentence encoder, such as "sentence-transformers/all-MiniLM-L6-v2".
+        encoder: folder or Hub id of a sentence encoder, such as "sentence-transformers/all-MiniLM-L6-v2".
         batch_size: texts at a time.
     """
     if not texts:
-        raise Invalid("There are no prompts to look at.")
+        raise Invalid("There are no prompts to encode.")
     device = next(base.model.parameters()).device
     source = _encoder(encoder, str(device)) if encoder else base
     model: Any = source.model

@@ -1,4 +1,4 @@
-"""Answers to prompts: greedy, or drawn at a temperature. Which loop runs them is decided by the model (decode.py, plain.py)."""
+"""Answers to prompts, greedy or sampled. The model decides which loop runs them (decode.py, plain.py)."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
@@ -12,14 +12,21 @@ from yosegi.engine.request import Options, Request, SetBatch, Stop
 from yosegi.engine.rows import context_length, encode_prompts, pad_id, start_of_text
 
 ROWS = 128
-"""Answers at a time."""
+"""The most answers that run at a time."""
 
 
 class Answer(NamedTuple):
-    """What was written, and whether the limit cut it off: neither a token that ends a text nor a stop string came in time."""
+    """One answer.
+
+    Args:
+        text: what was written, up to the first stop string.
+        truncated: whether the limit cut it off: neither a token that ends a text nor a stop string came in time.
+        close_calls: steps whose two best tokens were so near that another batch might have chosen the other (request.MARGIN).
+    """
 
     text: str
     truncated: bool
+    close_calls: int = 0
 
 
 def generate(
@@ -32,14 +39,14 @@ def generate(
     advance: Callable[[int], None] = lambda n: None,
     **options: Unpack[Options],
 ) -> list[Answer]:
-    """What the model writes after each prompt, up to a token that ends a text, a stop string or the limit.
+    """Returns what the model writes after each prompt, up to an end-of-text token, a stop string or the limit.
 
     Args:
-        base: the model, with or without experts in it.
-        prompts: in any order; answers come back in the same one, the `n` of one prompt beside each other.
-        banks: told about each batch, when there are experts.
+        base: the model, with or without attached experts.
+        prompts: texts; the answers come in their order, the `n` of one prompt next to each other.
+        banks: of the attached experts; `set_batch` is called on them for each batch.
         known: what the routers may know of each prompt, by argument of `Banks.set_batch`.
-        rows: answers at a time.
+        rows: the most answers that run at a time.
         advance: called with the number of prompts done.
         options: see `Options`.
     """
@@ -52,7 +59,7 @@ def generate(
 def requests_for(
     base: Base, prompts: Sequence[str], known: Mapping[str, Any] | None = None, **options: Unpack[Options]
 ) -> list[Request]:
-    """A request for each prompt, cut to what the model can look at."""
+    """Returns a request for each prompt, cut to what the model can look at."""
     most, room = rooms(base, options.pop("max_new_tokens", 256))
     stop = Stop(base, options.pop("stop", ()))
     return [
@@ -62,8 +69,8 @@ def requests_for(
 
 
 def answers(requests: Sequence[Request]) -> list[Answer]:
-    """What was written to them, the answers to one prompt beside each other."""
-    return [Answer(c.text, c.reason == "length") for request in requests for c in request.completions]
+    """Returns the answers to the requests, those to one prompt next to each other."""
+    return [Answer(c.text, c.reason == "length", c.close_calls) for request in requests for c in request.completions]
 
 
 def sample(
@@ -78,18 +85,18 @@ def sample(
     known: Mapping[str, Any] | None = None,
     rows: int = 1024,
 ) -> list[list[int]]:
-    """The tokens of `n` draws after each prompt, those of one prompt beside each other; the one that ends a text is the last.
+    """Returns the tokens of `n` draws after each prompt, those of one prompt next to each other, each with its end-of-text token.
 
     Args:
-        base: the model, with or without experts in it.
+        base: the model, with or without attached experts.
         ids: the prompts' tokens.
-        seeds: one a prompt.
-        n: draws a prompt.
+        seeds: one for each prompt.
+        n: draws for each prompt.
         max_new_tokens: the limit.
-        temperature: above 1 more at random, below 1 less.
-        banks: told about each batch, when there are experts.
+        temperature: above 1 flattens the distribution, below 1 sharpens it.
+        banks: of the attached experts; `set_batch` is called on them for each batch.
         known: what the routers may know of each prompt, by argument of `Banks.set_batch`.
-        rows: answers at a time.
+        rows: the most answers that run at a time.
     """
     ends = Stop(base)
     requests = [
@@ -104,7 +111,7 @@ def sample(
 def run(
     base: Base, requests: Sequence[Request], set_batch: SetBatch | None = None, rows: int = ROWS
 ) -> Iterator[Request]:
-    """Answer all of them by the loop that this model has, the longest prompts first; each comes out when it is done."""
+    """Answers all requests by the loop that this model allows, longest prompts first, and yields each when it is done."""
     longest_first = sorted(requests, key=lambda request: -len(request.ids))
     if not requests:
         return iter(())
@@ -112,7 +119,7 @@ def run(
         from yosegi.engine import plain
 
         return plain.run(base, longest_first, rows, set_batch)
-    from yosegi.engine.decode import Decoder  # transformers' loop takes a second to import
+    from yosegi.engine.decode import Decoder  # importing transformers' loop takes a second
 
     return Decoder.sized(base, requests, rows, set_batch).run(longest_first)
 
@@ -145,7 +152,7 @@ def why_not_paged(model: Any, whole: Any = None) -> str:
 
 
 def batch_setter(banks: Banks | None) -> SetBatch | None:
-    """Who tells the routers of each batch what is known of its prompts."""
+    """Returns the function that tells the routers what is known of the prompts of each batch."""
     if banks is None:
         return None
 
@@ -158,17 +165,17 @@ def batch_setter(banks: Banks | None) -> SetBatch | None:
 
 
 def settings(stop_ids: Collection[int]) -> dict[str, Any]:
-    """How answers are decoded, beyond what a task asks for: part of what a measurement is known by."""
+    """Returns how answers are decoded, beyond what a task asks for: part of the fingerprint of a measurement."""
     return {"temperature": 0.0, "stop_ids": sorted(stop_ids)}
 
 
 def tokens(base: Base, prompts: Sequence[str], room: int) -> list[list[int]]:
-    """The prompts' tokens, so many at most and at least one."""
+    """Returns the prompts' tokens, at most `room` and at least one."""
     return [ids or start_of_text(base) or [pad_id(base)] for ids in encode_prompts(base, prompts, room)]
 
 
 def of(known: Mapping[str, Any] | None, chosen: Sequence[int]) -> dict[str, Any]:
-    """The part of it that is about some of the sequences."""
+    """Returns the part of `known` that is about the chosen sequences."""
     return {
         what: values[list(chosen)] if isinstance(values, torch.Tensor) else [values[i] for i in chosen]
         for what, values in (known or {}).items()
@@ -180,7 +187,7 @@ def _about(known: Mapping[str, Any] | None, i: int) -> dict[str, Any]:
 
 
 def rooms(base: Base, max_new_tokens: int) -> tuple[int, int]:
-    """How many tokens an answer may have, and how many its prompt: of a short context the answer gets half at most."""
+    """Returns how many tokens an answer and its prompt may have; an answer gets at most half of the context."""
     context = context_length(base)
     new = min(max_new_tokens, context // 2)
     return new, context - new

@@ -3,8 +3,8 @@
     LIBRARY/arms/NAME/arm.json             the method and its arguments, the experts in order, the training
                       state.safetensors    what the router learnt (`Banks.router_state`)
 
-What a router learnt holds for these experts in this order and for no others: arm.json has the sha256 of each expert's file, and
-an arm whose experts are gone or changed is refused. Like an expert, an arm is on disk whole or not at all.
+A trained router belongs to these experts in this order: arm.json has the sha256 of each expert's file, and an arm whose experts
+are gone or have changed is refused. Like an expert, an arm is written whole or not at all.
 """
 
 import datetime

@@ -1,11 +1,11 @@
-"""Packing: documents end to end in rows of one length, so that no step is spent on padding; none sees another of its row.
+"""Packing: documents end to end in rows of one length, so that no computation goes to padding; none sees another.
 
-    row       input_ids     a a a a | b b b | c c        where a document ends the next begins; the last is cut at the row's end
-              position_ids  0 1 2 3   0 1 2   0 1        and goes on in the next row
-              labels        - a a a   - b b   - c        what no token of the same document and row precedes is not predicted
+    row       input_ids     a a a a | b b b | c c        the next document begins where one ends; the last is cut at the row's end
+              position_ids  0 1 2 3   0 1 2   0 1        and continues in the next row
+              labels        - a a a   - b b   - c        a document's first token in a row is not predicted
 
 Attention is kept inside a document as transformers does it: it reads from `position_ids` where one begins, when no mask is
-given. Not every model listens (`keeps_apart` asks it). Krell et al. 2021, "Efficient Sequence Packing without
+given. Not every model supports that (`keeps_apart` tries it). Krell et al. 2021, "Efficient Sequence Packing without
 Cross-contamination", arXiv:2107.02027.
 
 Shapes: N rows, T tokens of a row, V vocabulary.
@@ -21,14 +21,14 @@ from yosegi.errors import Invalid
 from yosegi.objectives import IGNORED
 
 SLIP = 1e-5
-"""A document is apart when another one moves its logits by less than this share of what that one's own move."""
+"""Documents are apart if changing one moves the logits of another by less than this share of its own change."""
 
 
 def pack(documents: Iterable[Mapping[str, Sequence[int]]], length: int) -> list[dict[str, list[int]]]:
-    """Rows of `length` tokens (the last may be shorter) with `input_ids`, `labels` and `position_ids`; no token is lost.
+    """Returns rows of `length` tokens (the last may be shorter) with `input_ids`, `labels` and `position_ids`; no token is lost.
 
     Args:
-        documents: `input_ids` and `labels` of each (batches.tokenise), in order.
+        documents: `input_ids` and `labels` of each (rows.tokenise), in order.
         length: of a row.
     """
     if length < 2:
@@ -50,9 +50,9 @@ def pack(documents: Iterable[Mapping[str, Sequence[int]]], length: int) -> list[
 
 
 def blocks(documents: Iterable[Sequence[int]], length: int, eos: int) -> Tensor:
-    """The same rows as ids alone [N, T], for pre-training that may look across documents; an end-of-text token follows each.
+    """Returns the rows as ids alone [N, T], for pre-training across documents; an end-of-text token follows each document.
 
-    What does not fill a row is dropped.
+    An incomplete last row is dropped.
     """
     ended = ([*document, eos] for document in documents)
     rows = [row["input_ids"] for row in pack(({"input_ids": ids, "labels": ids} for ids in ended), length)]
@@ -63,7 +63,7 @@ def blocks(documents: Iterable[Sequence[int]], length: int, eos: int) -> Tensor:
 
 @torch.no_grad()
 def keeps_apart(model: nn.Module) -> bool:
-    """Whether a model can be told by `position_ids` alone that documents of one row are apart. Two short rows are tried.
+    """Returns whether `position_ids` alone keep the documents of a row apart in this model. It tries two short rows.
 
     Recurrent models cannot, nor can flash attention with several rows.
     """
@@ -79,7 +79,7 @@ def keeps_apart(model: nn.Module) -> bool:
             model(input_ids=ids_BT, position_ids=position_BT, use_cache=False).logits.float()
             for ids_BT in (one_BT, other_BT)
         )
-    except (TypeError, ValueError):  # it does not take positions at all
+    except (TypeError, ValueError):  # it takes no positions
         return False
     finally:
         model.train(training)

@@ -1,10 +1,10 @@
-"""Attention of one step of many requests over the paged cache, at the price of what each of them looks at.
+"""Attention of one step of many requests over the paged cache, at the cost of what each of them looks at.
 
 transformers multiplies all queries of the flat row with the keys of all requests and masks most of it, which is quadratic in
-the number of requests. Here requests that look at about as much are padded to one batch. Answers to one prompt are one row of it:
-their queries share the keys of the prompt, which are read once, and each has keys of its own after them.
+the number of requests. Here requests of similar length are padded to one batch. Answers to one prompt are one row of it: their
+queries share the keys of the prompt, which are read once, and each has its own keys after them.
 
-    row of a batch     queries q_1 … q_Q       keys  prompt … | own of q_1 | own of q_2 | …       own keys are seen by q_i alone
+    row of a batch     queries q_1 … q_Q       keys  prompt … | own of q_1 | own of q_2 | …       only q_i sees its own keys
 
 Shapes: X tokens of a step, B rows of a batch, Q queries and K keys of each, H heads, D width of a head.
 """
@@ -22,15 +22,15 @@ NAME = "yosegi_paged"
 
 
 class Group(NamedTuple):
-    """Rows that are attended together. Padding repeats the last token of a row, and keys that nobody sees."""
+    """Rows that are attended together. Padding repeats the last query of a row and adds masked keys."""
 
-    token_BQ: Tensor | None  # where in the step the queries are; None for all of it, one a row
+    token_BQ: Tensor | None  # where in the step the queries are; None if it is the whole step, one query a row
     shape: tuple[int, int]  # (B, K)
-    mask_BQK: Tensor | None  # [B, 1, Q, K], where there is anything to hide
+    mask_BQK: Tensor | None  # [B, 1, Q, K]; None where nothing is masked
 
 
 class Step(NamedTuple):
-    """What the attention of a step has to know."""
+    """What the attention of a step needs."""
 
     groups: list[Group]
     read_N: Tensor
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 def step_of(batch: Sequence[Any], place_N: Tensor) -> Step:
-    """The groups of a step.
+    """Returns the groups of a step.
 
     Args:
         batch: transformers' states of the requests, in the order of their tokens.
@@ -96,7 +96,7 @@ def _group(token_BQ: Tensor | None, mask_BQK: Tensor, device: torch.device) -> G
 def attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None = None, **more: Any
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """[1, H, X, D] -> [1, X, H, D], group by group; transformers calls it in every layer."""
+    """Maps queries [1, H, X, D] to [1, X, H, D], group by group; transformers calls it in every layer."""
     cache = more["cache"]
     step: Step = cache.step
     allocator = cache.layer_to_allocator[module.layer_idx]

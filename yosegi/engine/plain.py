@@ -1,8 +1,8 @@
 """The batched loop for models without a paged cache: encoder-decoders, Mamba, RWKV and hybrids, by transformers' `generate`.
 
-The same requests, answered the same way (request.py): only what runs the model differs. Prompts are padded on the left; behind an
-encoder on the right, from where it counts places; and for a model that keeps a state not at all, as padding would go into the
-state: there a batch is prompts of one length. Who has answered stays in the batch until the last has.
+Requests and choices of tokens are those of request.py; only the loop differs. Prompts are padded on the left, those of an encoder
+on the right. Padding would enter the state of a recurrent model, so its batches have prompts of one length. A finished answer
+stays in its batch until the last one is finished.
 
 Shapes: B answers, T tokens, V vocabulary.
 """
@@ -26,12 +26,12 @@ ALONE = {"rwkv"}
 
 @torch.no_grad()
 def run(base: Base, requests: Iterable[Request], rows: int, set_batch: SetBatch | None = None) -> Iterator[Request]:
-    """Answer all of them, and hand out each when it is done.
+    """Answers all requests and yields each when it is done.
 
     Args:
-        base: the model, with or without experts in it. Afterwards it is as it was.
-        requests: those with the longest prompts go first.
-        rows: answers at a time.
+        base: the model, with or without attached experts; it is unchanged afterwards.
+        requests: the longest prompts are answered first.
+        rows: the most answers of a batch.
         set_batch: called before each batch.
     """
     rows = 1 if base.model.config.model_type in ALONE else rows  # type: ignore[union-attr]
@@ -74,7 +74,7 @@ def _answer(base: Base, batch: Sequence[Completion], set_batch: SetBatch | None)
 
 @contextmanager
 def _bare(model: Any) -> Iterator[Any]:
-    """The model in evaluation and without the settings of its checkpoint, which `generate` would fill in: greedy, no end."""
+    """The model in evaluation mode, without the generation settings of its checkpoint, which `generate` would apply."""
     before, training = model.generation_config, model.training
     start = getattr(before, "decoder_start_token_id", None)
     model.generation_config = GenerationConfig(
@@ -93,7 +93,7 @@ def _stateful(base: Base) -> bool:
 
 
 def _padded(base: Base, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Ids and mask [B, T] on the model's device."""
+    """Returns ids and mask [B, T] on the model's device."""
     longest = max(map(len, rows))
     ids_BT = torch.full((len(rows), longest), pad_id(base))
     mask_BT = torch.zeros_like(ids_BT)

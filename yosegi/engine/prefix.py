@@ -5,9 +5,9 @@
     attention                               a token of a branch sees the prefix, the trunk and its own branch up to itself
     position  5 6 7 8 | 9 . | 9 . . | 9     every branch goes on where the trunk ends
 
-The last token of a branch predicts nothing, so it is not read: candidates of one token cost one row without branches.
-Whether a model can be read like that, it is asked (`can_branch`). Recurrent models and some kinds of attention cannot; their
-rows are read one by one, with the same result.
+The last token of a branch predicts nothing and is not read, so candidates of one token cost one row without branches.
+`can_branch` tries whether a model can be read like that. Recurrent models and some kinds of attention cannot; their rows are read
+one by one, with the same result.
 
 Shapes: B rows, L tokens of a row, P of the prefix, V vocabulary, H heads, D width of a head.
 """
@@ -23,9 +23,9 @@ from yosegi.engine.rows import Row, shared
 from yosegi.objectives import IGNORED
 
 WORTH = 16
-"""Tokens that trunks have to share before they are read as a prefix of their own."""
+"""The fewest shared tokens that are read as a prefix of their own."""
 SAVED = 0.2
-"""Share of the tokens that has to be saved by reading rows together."""
+"""The smallest share of tokens saved for which rows are read together."""
 
 KeyValues = list[tuple[Tensor, Tensor]]
 """Keys and values [1, H, P, D] of every layer."""
@@ -83,7 +83,7 @@ def clusters(trees: Sequence[Tree], most: int) -> list[tuple[int, list[Tree]]]:
     """
     grown: list[tuple[int, list[Tree]]] = []
     for one in sorted((one for one in trees if one.size <= most), key=lambda one: one.trunk):
-        end = min(len(one.trunk), one.target) - 1  # what is asked for first is predicted after the prefix
+        end = min(len(one.trunk), one.target) - 1  # the first target is predicted after the prefix
         length, cluster = grown[-1] if grown else (0, [])
         alike = min(end, length, shared(cluster[0].trunk, one.trunk)) if cluster else 0
         if alike >= WORTH and (len(cluster) == 1 or 2 * alike >= length):
@@ -146,7 +146,7 @@ def batch(
     owner_BL = owner_BL.to(device)
     real_BL = (owner_BL >= 0).long()
     inputs: dict[str, Any] = {"input_ids": ids_BL.to(device), "use_cache": cache is not None}
-    if "position_ids" in rows[trees[0].rows[0]]:  # packed rows: where documents begin is asked of no other mask
+    if "position_ids" in rows[trees[0].rows[0]]:  # packed rows: where documents begin is not in another mask
         for b, one in enumerate(trees):
             position_BL[b, : one.size] = torch.tensor(rows[one.rows[0]]["position_ids"][:-1])
         inputs["position_ids"] = position_BL.to(device)
@@ -210,23 +210,25 @@ _ANSWERS: "WeakKeyDictionary[nn.Module, dict[str, bool]]" = WeakKeyDictionary()
 
 
 def can_branch(model: Any) -> bool:
-    """Returns whether a model can go on from a cached prefix in branches that do not see each other: a tiny row is tried.
+    """Returns whether a model can continue a cached prefix in branches that do not see each other. It tries a tiny row.
 
-    Experts that are attached to it have to be disabled meanwhile.
+    Attached experts must be disabled meanwhile.
     """
     answers = _ANSWERS.setdefault(model, {})
     kind = str(model.config._attn_implementation)
     if kind not in answers:
         try:
             answers[kind] = _branches_are_apart(model)
-        except Exception:  # whatever a model of somebody else says of a mask, positions or a cache it does not know
+        except (
+            Exception
+        ):  # a foreign model may fail in any way on a mask, positions or a cache that it does not support
             answers[kind] = False
     return answers[kind]
 
 
 @torch.no_grad()
 def _branches_are_apart(model: Any) -> bool:
-    """The last branch of three is compared with the plain row, and must not move with the branch before it."""
+    """Compares the last of three branches with the plain row; it must not change with the branch before it."""
     rows: list[Row] = [
         {"input_ids": ids, "labels": [IGNORED] * 5 + ids[5:]}
         for ids in ([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 8, 9, 2], [1, 2, 3, 4, 5, 3, 1, 4])

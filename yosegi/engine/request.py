@@ -1,8 +1,8 @@
-"""One prompt that is being answered, whichever loop runs it: its limit, what ends it, and how its tokens are chosen.
+"""One prompt that is being answered, by either loop: its limit, what ends it, and how its tokens are chosen.
 
 A token is the largest logit, or a draw from softmax(logit / temperature): the largest logit plus Gumbel noise (Gumbel 1954).
-Every answer has noise of its own, so it does not depend on who else is in the batch. Of a checkpoint's generation settings
-nothing is read but the tokens that end a text.
+Every answer has its own noise, so it does not depend on the rest of the batch. Of a checkpoint's generation settings only the
+end-of-text tokens are read.
 
 Shapes: B answers, V vocabulary.
 """
@@ -19,35 +19,35 @@ from yosegi.bases import Base
 from yosegi.errors import Corrupt
 
 MARGIN = 1e-4
-"""Two largest scores as near as this may change places when the batch around them changes; such steps are counted."""
+"""If the two largest scores are closer than this, another batch may choose the other token; such steps are counted."""
 
 
 def stop_ids(base: Base) -> frozenset[int]:
-    """The tokens that end a text of this base."""
+    """Returns the tokens that end a text of this base."""
     model: Any = base.model
     return ending(base.tokenizer, model.config, model.generation_config)
 
 
 def ending(tokenizer: Any, config: Any, generation_config: Any = None) -> frozenset[int]:
-    """The tokens that end a text: those of the tokenizer and of the checkpoint's two configurations together."""
+    """Returns the union of the end-of-text tokens of the tokenizer and of the checkpoint's two configurations."""
     sources = (tokenizer, config.get_text_config(), generation_config)
     ids = [getattr(source, "eos_token_id", None) for source in sources]
     return frozenset(i for given in ids if given is not None for i in (given if isinstance(given, list) else [given]))
 
 
 def cut(text: str, stop: Sequence[str]) -> str:
-    """The text before the first stop string."""
+    """Returns the text before the first stop string."""
     for string in stop:
         text = text.split(string, 1)[0]
     return text
 
 
 class Stop:
-    """What ends an answer: a token that ends a text, or one of some strings.
+    """What ends an answer: an end-of-text token or a stop string.
 
     Args:
-        base: whose tokens they are.
-        strings: the strings.
+        base: the model and its tokenizer.
+        strings: the stop strings.
     """
 
     def __init__(self, base: Base, strings: Sequence[str] = ()):
@@ -55,17 +55,17 @@ class Stop:
         self._suspects: dict[int, bool] = {}
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of an answer, up to the first stop string."""
+        """Returns the text of an answer, up to the first stop string."""
         return cut(self.decode(ids, skip_special_tokens=True), self.strings)
 
     def settled(self, ids: Sequence[int]) -> str:
-        """What of an answer's text stays, whatever is written next: no half letters, nothing that may begin a stop string."""
+        """Returns the part of the text that no later token can change: no half characters, no beginning of a stop string."""
         text = self.text(ids).rstrip("\ufffd")
         begun = [n for string in self.strings for n in range(1, len(string)) if text.endswith(string[:n])]
         return text[: len(text) - max(begun, default=0)]
 
     def ends(self, ids: Sequence[int]) -> bool:
-        """Whether an answer ends with its last token. All of it is decoded only where that token may complete a string."""
+        """Returns whether an answer ends with its last token. All of it is decoded only if that token may complete a string."""
         if ids[-1] in self.ids:
             return True
         if not self.strings or not self._may_complete(ids[-1]):
@@ -75,22 +75,22 @@ class Stop:
 
     def _may_complete(self, token: int) -> bool:
         if token not in self._suspects:
-            piece = self.decode([token])  # half a letter and a space that the decoder takes off may be the last as well
+            piece = self.decode([token])  # half a character, or a space that the decoder strips, may complete one too
             self._suspects[token] = "\ufffd" in piece or any(s[-1] in piece or s[-1].isspace() for s in self.strings)
         return self._suspects[token]
 
 
 class Options(TypedDict, total=False):
-    """How a prompt is answered; with none of it greedily, up to the limit.
+    """How a prompt is answered; by default greedily, up to the limit.
 
     Args:
         max_new_tokens: the limit; half of what the model can look at, if that is less.
         stop: strings that end an answer, and are cut off.
-        temperature: 0 takes the likeliest token; above, a draw from softmax(logit / temperature).
-        top_p: draws are from the likeliest tokens that together have this much probability.
-        top_k: draws are from so many of the likeliest tokens; 0 for all.
-        seed: of the draws, which are the same whatever else is in the batch.
-        n: answers to each prompt; they share its reading.
+        temperature: 0 takes the likeliest token; above 0 tokens are drawn from softmax(logit / temperature).
+        top_p: draw from the likeliest tokens that together have this probability.
+        top_k: draw from this many of the likeliest tokens; 0 for all.
+        seed: seed of the draws, which do not depend on the rest of the batch.
+        n: answers to each prompt; the prompt is read once.
     """
 
     max_new_tokens: int
@@ -110,9 +110,9 @@ class Request:
         ids: its tokens, at least one.
         stop: what ends an answer.
         max_new_tokens: see `Options`; so are temperature, top_p, top_k, seed and n.
-        number: its place among the requests of one call.
+        number: place among the requests of one call.
         known: what the routers may know of it, by argument of `Banks.set_batch`.
-        seat: who answers it, where arms differ (switch.py).
+        seat: the arm that answers it, where arms differ (switch.py).
         listen: called with each answer whenever it has a new token.
     """
 
@@ -151,11 +151,11 @@ class Completion:
 
     @property
     def text(self) -> str:
-        """What it says, up to the first stop string."""
+        """The text of the answer, up to the first stop string."""
         return self.request.stop.text(self.ids)
 
     def push(self, token: int) -> bool:
-        """Take in one more token. Returns whether the answer ends with it, and why is then in `reason`."""
+        """Appends a token. Returns whether the answer ends with it; `reason` then says why."""
         self.ids.append(token)
         if self.request.stop.ends(self.ids):
             self.reason = "stop"
@@ -166,7 +166,7 @@ class Completion:
         return bool(self.reason)
 
     def exponential(self, out_V: Tensor) -> None:
-        """Fill a row with the next of its own exponential noise."""
+        """Fills a row with the next exponential noise of this answer."""
         if self._noise is None:
             name = hashlib.blake2b(f"{self.request.seed}/{self.k}".encode(), digest_size=4).digest()
             self._noise = torch.Generator(out_V.device).manual_seed(int.from_bytes(name, "little"))
@@ -174,14 +174,14 @@ class Completion:
 
 
 SetBatch = Callable[[Sequence[Request], Tensor | None, Tensor | None], None]
-"""Tells the routers of a batch before it runs: its requests, a row each, and row_X (the row of each token) or mask_BT."""
+"""Tells the routers about a batch before it runs: its requests, one per row, and row_X (the row of each token) or mask_BT."""
 
 
 def scores(logits_BV: Tensor, completions: Sequence[Completion]) -> Tensor:
-    """What the next tokens are the largest of, a row for each answer: logits, with noise for those that draw.
+    """Returns the scores whose largest entry is the next token, a row for each answer: logits, plus noise for sampled answers.
 
     Raises:
-        Corrupt: a logit is not a number.
+        Corrupt: the logits are not finite.
     """
     score_BV = logits_BV.float()
     rows = [b for b, completion in enumerate(completions) if completion.request.temperature > 0]
@@ -203,7 +203,7 @@ def scores(logits_BV: Tensor, completions: Sequence[Completion]) -> Tensor:
 
 
 def _likeliest(logit_BV: Tensor, requests: Sequence[Request]) -> Tensor:
-    """-∞ for tokens outside top_k and top_p. The likeliest token always stays."""
+    """Returns the logits with -∞ for tokens outside top_k and top_p. The likeliest token always stays."""
     V = logit_BV.shape[1]
     sorted_BV, order_BV = logit_BV.sort(-1, descending=True)
     k_B = torch.tensor([request.top_k or V for request in requests], device=logit_BV.device)

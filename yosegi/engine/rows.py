@@ -147,7 +147,7 @@ def windows(before: list[int], ids: list[int], context: int, kept: int) -> list[
 
 
 def _framed(before: list[int], body: list[int], after: list[int]) -> list[int]:
-    """The BOS stands there once, even if the text brings its own."""
+    """Returns the framed text with one BOS, even if the text brings its own."""
     return [*([] if body[: len(before)] == before else before), *body, *after]
 
 
@@ -175,7 +175,7 @@ def pad_id(base: Base) -> int:
 
 
 def order(rows: int, places: int, seed: int) -> list[int]:
-    """Returns which row stands at which place of the training: shuffled epochs end to end, the same however they are cut."""
+    """Returns the row at each place of the training: shuffled epochs end to end, independent of how they are cut into steps."""
     generator = torch.Generator().manual_seed(seed)
     epochs = [torch.randperm(rows, generator=generator) for _ in range(-(-places // rows))]
     return torch.cat(epochs)[:places].tolist()
@@ -194,7 +194,7 @@ def targets_of(row: Mapping[str, list[int]], seq2seq: bool) -> int:
 
 
 def data_hash(rows: Sequence[Row]) -> str:
-    """Returns what an expert remembers of its data: 12 hex digits over the tokens and labels, in order."""
+    """Returns the hash of the training data on a card: 12 hex digits over the tokens and labels, in order."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(repr((row["input_ids"], row["labels"])).encode())

@@ -1,13 +1,13 @@
-"""The one log-likelihood, for evaluation, search, validation, curation and pre-training alike. log p, so never above 0.
+"""The one log-likelihood, for evaluation, search, validation, curation and pre-training. It is log p, so never above 0.
 
-    score_candidates   what a task names for each example, and its gold answers, from one reading of each prompt
+    score_candidates   the candidates of a task and the gold answers; each prompt is read once
     score_answers      the gold answers and the end-of-text token after them
     score_logprobs     any texts, each after a prompt or by itself
     sum_logprobs       the labels of rows, as rows.py makes them
 
-After a prompt, a text is a continuation; that it ends there is not asked. By itself, every one of its tokens is predicted, the
-first from what begins a text (BOS, or the end of the text before it). What is longer than the model can look at is read in
-windows. Equal rows are read once, and so is what rows have in common (prefix.py). Logits are computed where they are needed.
+After a prompt, a text is a continuation, and its end is not scored. Without a prompt all of its tokens are predicted, the first
+from what begins a text (BOS, or end-of-text). A text longer than the context is read in windows. Equal rows are read once, and so
+is what rows have in common (prefix.py). Logits are computed only where they are needed.
 
 Shapes: B sequences, T tokens, N targets, X places that predict one, V vocabulary.
 """
@@ -45,20 +45,20 @@ from yosegi.objectives import IGNORED, logits_at
 from yosegi.tasks import Example, LogProb, Score, Task
 
 LOGITS = 2**27
-"""Of one forward pass, at most; more would take gigabytes with a vocabulary of a hundred thousand."""
+"""The most logits of one forward pass; more would take gigabytes with a vocabulary of a hundred thousand."""
 
 SetBatch = Callable[[Sequence[int], Tensor], None]
-"""Tells the routers which rows the sequences of the next batch are, and which of their tokens are real [B, T]."""
+"""Tells the routers which rows are in the next batch, and which of their tokens are real [B, T]."""
 
 
 class Scored(NamedTuple):
-    """What the log-likelihoods of a task's candidates are worth.
+    """The log-likelihoods of a task's candidates and the scores they give.
 
     Args:
         scores: by `Task.score_logprobs`; None of an example without candidates.
         logprobs: of each example's candidates, by the names that the task gives them.
-        answers: mean log p a token of the gold answers.
-        cut: what rows of gold answers lost, as `Rows.cut` counts it.
+        answers: mean log p per token of the gold answers.
+        cut: what was cut from the gold answers, as in `Rows.cut`.
     """
 
     scores: list[Score | None]
@@ -68,7 +68,7 @@ class Scored(NamedTuple):
 
 
 def score_candidates(base: Base, task: Task, examples: Sequence[Example], **settings: Any) -> Scored:
-    """Returns what the candidates of each example are worth, and the log-likelihood of its gold answer.
+    """Returns the log-likelihood of the candidates of each example and of its gold answer.
 
     Args:
         base: the model, with or without experts attached.
@@ -100,7 +100,7 @@ def score_candidates(base: Base, task: Task, examples: Sequence[Example], **sett
 
 
 def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> list[float]:
-    """Returns the mean log p a token of each target and the end-of-text token, cut to what the model can look at.
+    """Returns the mean log p per token of each target and its end-of-text token, cut to the context of the model.
 
     Args:
         base: the model, with or without experts attached.
@@ -128,7 +128,7 @@ def score_logprobs(base: Base, texts: Sequence[tuple[str | None, str]], **settin
 
 
 def _rows(base: Base, texts: Sequence[tuple[str | None, str]]) -> list[list[Row]]:
-    """One row for each text; several where it is too long, each token a label in one of them."""
+    """Returns one row for each text, or several for a long one; each token is a label once."""
     context, kept = context_length(base), len(frame(base.tokenizer)[0]) if texts else 0
     pairs, rows = encode_pairs(base, [(prompt or "", text) for prompt, text in texts]), list[list[Row]]()
     for (prompt, text), (before, ids) in zip(texts, pairs, strict=True):
@@ -150,7 +150,7 @@ def _logprobs(
     known: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> list[LogProb]:
-    """The sums over the rows of each text. A text of several rows shares nothing with others."""
+    """Returns the sum over the rows of each text. A text of several rows shares nothing with others."""
     flat = [(n, place, row) for n, rows in enumerate(texts) for place, row in enumerate(rows)]
     groups = [alike[n] if len(texts[n]) == 1 else (n, place) for n, place, _ in flat]
     known = of(known, [examples[n] for n, _, _ in flat])
@@ -228,7 +228,7 @@ def sum_logprobs(
 
 
 class _Size(NamedTuple):
-    """What fits one forward pass."""
+    """The limits of one forward pass."""
 
     rows: int
     tokens: int
@@ -254,7 +254,7 @@ Batches = Iterator[tuple[list[int], Tensor]]
 
 
 def _decoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, size: _Size, share: bool) -> Batches:
-    """Decoders: trees with a prefix in common, then those without, then plain rows."""
+    """Reads decoders: trees with a common prefix, then other trees, then plain rows."""
     model, most = base.model, prefix.window(base.model) if share else 0
     pairs: list[tuple[int, list[prefix.Tree]]] = []
     for groups in reading.values():
@@ -277,7 +277,7 @@ def _decoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, 
 
 
 def _encoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, size: _Size, _: bool) -> Batches:
-    """Encoder-decoders: each prompt is encoded once, whatever the number of texts after it."""
+    """Reads encoder-decoders: each prompt is encoded once for all texts after it."""
     from transformers.modeling_outputs import BaseModelOutput
 
     model: Any = base.model
@@ -306,7 +306,7 @@ def _encoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, 
 
 
 def _routed(known: Mapping[str, Any] | None, rows: int) -> list[Hashable]:
-    """What the routers are told of each row: rows of which they are told the same are routed alike."""
+    """Returns what the routers know of each row; rows with the same value are routed alike."""
     columns = [
         [vector.tobytes() for vector in values.float().cpu().numpy()] if isinstance(values, Tensor) else list(values)
         for values in (known or {}).values()

@@ -7,12 +7,12 @@
     merge:ties{density=.3}(a*.7,b*.3)      experts merged into one; without weights each method has its own
 
 `mix`, `heads` and `ablate` are keys of every arm. Without (experts) a router or a merge takes the pool: the experts it is given,
-by default the originals of the library. Names of routers and merges, `base` and a few more words (library/card.py) are no names
-of experts; a name with +*(){},:= in it is quoted. What no text can hold, such as weights for every layer, is a kept arm.
+by default the originals of the library. Names of routers and merges, `base` and a few more words (library/card.py) cannot name
+experts; a name with +*(){},:= in it is quoted. What no text can hold, such as weights for every layer, is a kept arm.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,18 +24,17 @@ from yosegi.engine.kept import arms, load_arm, read_arm
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library.origin import check_origin
 from yosegi.library.store import Library
-from yosegi.spec import Quoted, Reader, arguments, arguments_of, quote, typed, write_method, write_value
+from yosegi.spec import Quoted, Reader, Vary, arguments, arguments_of, quote, typed, write_method, write_value
 from yosegi.spec import parse_method as parse_method  # the same grammar, for methods of any drawer
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MERGE = "merge:"
-Vary = Callable[[Any], Any] | None
 Terms = tuple[list[str], list[float | None]] | None
 """Experts with their weights, None where there is none; None for the pool."""
 
 
 def _keys(mix: Literal["outputs", "factors"] = "outputs", heads: int = 1, ablate: Sequence[str] = ()) -> None:
-    """The keys of every arm, with their types; so below."""
+    """The keys of every arm, with their types; the same for the two below."""
 
 
 def _of_base(base_delta: Path | None = None) -> None: ...
@@ -45,7 +44,7 @@ def _of_merges(weights: Sequence[float] | None = None) -> None: ...
 KEYS, BASE_KEYS, MERGE_KEYS = map(arguments_of, (_keys, _of_base, _of_merges))
 
 
-def parse_arm(text: str, library: Library | None = None, experts: Sequence[str] = (), vary: Vary = None) -> Arm:
+def parse_arm(text: str, library: Library | None = None, experts: Sequence[str] = (), vary: Vary | None = None) -> Arm:
     """Returns the arm that a spec describes, its experts loaded.
 
     Args:
@@ -116,7 +115,7 @@ def spec(arm: Arm, experts: bool = True) -> str:
 class _Parser:
     """Reads the specs of one library, each expert once."""
 
-    def __init__(self, library: Library | None, experts: Sequence[str], vary: Vary = None):
+    def __init__(self, library: Library | None, experts: Sequence[str], vary: Vary | None = None):
         self.folder, self.experts, self.vary = library, list(dict.fromkeys(experts)), vary
         self.loaded: dict[str, Expert] = {}
         self.each = False
@@ -210,9 +209,7 @@ class _Parser:
         if any(w is not None for w in weights):
             raise Invalid(f"{name} weights its experts itself; fixed weights are written a*.7+b*.3.")
         if make.needs == "experts":
-            raise Invalid(
-                f"{name} is told by each request which expert it asks for; the arm of one expert is its NAME."
-            )
+            raise Invalid(f"{name} takes the expert from each request; the arm of one expert is its NAME.")
         if make.learns:
             library = self.library(name)
             how = f"yosegi train-router --library {library.path} --router {name}"

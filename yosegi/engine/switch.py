@@ -3,12 +3,12 @@
     the base       w = 0                     an expert      w is one-hot            fixed weights    w is a row
     a merge        one more expert           a router       its own w, scattered into the bank's columns
 
-A merge that is a sum (`cat`) is a row of weights as well. A column is an expert, or a slice of one: an expert that is wider than
-the others stands in several columns of the same weight, since Σ_r B_r A_r x may be summed in any order; so it widens nobody
-else's. Arms that differ in mix or heads cannot share a layer, and get a switch each.
+A merge that is a sum (`cat`) is a row of weights as well. A column is an expert or a slice of one: an expert of a higher rank
+than the others fills several columns of equal weight, since Σ_r B_r A_r x may be summed in any order, and so does not widen the
+other columns. Arms that differ in mix or heads cannot share a layer; each kind gets a switch of its own.
 
-Arms come and go between two steps, and with them the experts that no other arm needs. A request keeps the seat that its arm got
-when it joined: if an expert is replaced under its name, a new arm has the new one and the request still has the old one.
+Arms are opened and closed between two steps; experts that no open arm needs leave the model. A request keeps the seat that its
+arm had when it joined: if an expert is replaced under its name, a new arm uses the new one and the request still uses the old.
 
 Shapes: S seats, E columns, C columns of one seat, X tokens of a step, N tokens of one seat, H heads, I in, O out, R rank.
 """
@@ -37,18 +37,18 @@ from yosegi.errors import Invalid
 from yosegi.merges import is_sum, merge, weights_of
 
 Key = tuple[str, int, int]
-"""Mix, heads, and of the mix that averages factors the rank: arms with the same may share a batch."""
+"""Mix, heads, and for mixed factors the rank: arms with the same key can share a batch."""
 
 
 def key(arm: Arm) -> Key:
-    """What an arm has to have in common with those beside it."""
+    """Returns what arms of one batch have in common."""
     if not arm.experts or arm.merge or arm.mix == "outputs":
         return "outputs", arm.heads, 0
     return arm.mix, arm.heads, max(expert.rank for expert in arm.experts)
 
 
 class Seat:
-    """An arm in a switch: its experts, and in each layer its router, or the row of weights that the router gives every token.
+    """An arm in a switch: its experts and, for each layer, its router or the row of weights that every token gets.
 
     Args:
         arm: the arm.
@@ -76,7 +76,7 @@ class Seat:
                 continue
             factors = [expert.factors.get(layer) for expert in experts]
             O, I = next((f.B_OR.shape[0], f.A_RI.shape[1]) for f in factors if f)
-            router = copy.deepcopy(first).eval()  # what all layers share is shared by the copies
+            router = copy.deepcopy(first).eval()  # the copies share what all layers share
             router.place(layer, touched)
             router.bind(Bank([expert.name for expert in experts], tasks_E, factors, (O, I)))
             if arm.router_state:
@@ -88,7 +88,7 @@ class Seat:
                 self.routers[layer] = router
 
     def context(self, requests: Sequence[Request], row_X: Tensor) -> Context:
-        """What its routers may know of these requests of one step."""
+        """Returns what its routers may know of these requests of one step."""
         task_B = features_BF = None
         if self.arm.needs == "tasks":
             places = {name: place for place, name in enumerate(self.tasks)}
@@ -99,11 +99,11 @@ class Seat:
 
 
 class Switch:
-    """Opens seats for arms and tells the layers whose token is whose; `with` takes the experts out again.
+    """Opens seats for arms and tells the layers which arm each token belongs to; leaving `with` detaches the experts.
 
     Args:
         base: the model.
-        key: what its arms have in common.
+        key: what the arms have in common.
     """
 
     def __init__(self, base: Base, key: Key = ("outputs", 1, 0)):
@@ -121,10 +121,10 @@ class Switch:
         self._rebuild()
 
     def open(self, arm: Arm) -> Seat:
-        """A seat for an arm. Its experts are in the model from the next step on.
+        """Returns a seat for an arm. Its experts are attached from the next step on.
 
         Raises:
-            Invalid: it cannot share a batch with the others, or its router has to be told what nobody knows.
+            Invalid: it cannot share a batch with the others, or its router needs what the engine does not know.
         """
         if key(arm) != self.key:
             raise Invalid(f"{arm.name}: its mix and heads {key(arm)[:2]} are not those of this batch, {self.key[:2]}.")
@@ -139,19 +139,19 @@ class Switch:
         return self.seats[-1]
 
     def close(self, seat: Seat) -> None:
-        """Give a seat up. Its experts leave the model at the next step, unless another arm needs them."""
+        """Closes a seat. Its experts are detached at the next step, unless another arm needs them."""
         self.seats.remove(seat)
         self._stale = True
 
     def known(self, seat: Seat, prompts: Sequence[str], task: str = "") -> list[dict[str, Any]]:
-        """What the seat's router may know of each prompt (`Request.known`)."""
+        """Returns what the seat's router may know of each prompt (`Request.known`)."""
         if seat.arm.needs == "features" and prompts:
             vectors = features(self.base, prompts, self.banks, seat.arm.router_args.get("encoder", ""))
             return [{"features": vector} for vector in vectors]
         return [{"tasks": task} if seat.arm.needs == "tasks" else {} for _ in prompts]
 
     def set_batch(self, requests: Sequence[Request], row_X: Tensor | None, mask_BT: Tensor | None) -> None:
-        """Tell the layers which request each token belongs to, and so which arm."""
+        """Tells the layers which request, and so which arm, each token belongs to."""
         if row_X is None:
             raise Invalid("Only a model with a paged cache answers by several arms in one batch.")
         if self._stale:
@@ -168,7 +168,7 @@ class Switch:
             self.banks.set_batch(row_X=row_X)
 
     def _rebuild(self) -> None:
-        """The bank of the seats there are now, every expert in it once, cut so that the whole bank is narrowest."""
+        """Attaches the bank of all open seats: every expert once, in columns of the rank that makes the bank narrowest."""
         if self.banks is not None:
             self.banks.detach()
         distinct = {_identity(expert): expert for seat in self.seats for expert in seat.experts}
@@ -191,12 +191,12 @@ class Switch:
 
 
 def _identity(expert: Expert) -> Any:
-    """The same for two experts only if their factors are the same."""
+    """Returns a key that two experts share only if their factors are the same."""
     return (expert.name, expert.card["sha256"]) if expert.card.get("sha256") else id(expert)
 
 
 def _slices(expert: Expert, R: int) -> list[Expert]:
-    """Experts of rank R at most whose sum it is."""
+    """Returns experts of rank at most R whose sum is this expert."""
 
     def cut(start: int) -> dict[str, Factors]:
         wide = {layer: f for layer, f in expert.factors.items() if f.rank > start}
@@ -209,7 +209,7 @@ def _slices(expert: Expert, R: int) -> list[Expert]:
 
 
 class _Switched(Router):
-    """The router of every layer: a row of a table for the seats that have one, and for the others what their own router says."""
+    """The router of every layer: a row of the table for seats with fixed weights, the seat's own router for the others."""
 
     def __init__(self, switch: Switch):
         super().__init__()
@@ -219,12 +219,12 @@ class _Switched(Router):
         return _Switched(self.switch)
 
     def place(self, layer: str, layers: Sequence[str]) -> None:
-        """Which layer it is in."""
+        """Sets the layer."""
         self.layer = layer
 
     @torch.no_grad()
     def bind(self, bank: Bank) -> None:
-        """Make the table."""
+        """Builds the table of fixed weights."""
         seats, device = self.switch.seats, bank.A_ERI.device
         table_SHE = torch.zeros(len(seats), self.switch.key[1], len(bank.names))
         for w_HE, seat in zip(table_SHE, seats, strict=True):
@@ -235,7 +235,7 @@ class _Switched(Router):
         self.register_buffer("table_SHE", table_SHE.to(device), persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """[1, X, H, E]: token by token."""
+        """Returns the weights [1, X, H, E] of each token."""
         w_XHE = torch.as_tensor(self.table_SHE).index_select(0, self.switch.place_X)
         for seat, token_N, known in self.switch.routed:
             if (router := seat.routers.get(self.layer)) is None:

@@ -1,9 +1,9 @@
-"""Whole weights: what a training of W itself leaves behind (full fine-tuning, or GaLore before its delta is cut to an expert).
+"""Whole weights: the result of training W itself (full fine-tuning, or GaLore before its delta is cut to an expert).
 
     FOLDER/weights.json           the base it belongs to, and the sha256 of the weights
            weights.safetensors    the weights that moved, by their name in the model
 
-They take the place of the base's own while an arm answers; the base's own, which were never copied, are then put back.
+They replace those of the base while an arm answers; the base's own, which are never copied, are then put back.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ def read_weights(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def swapped(base: Base, folder: Path) -> Generator[None]:
-    """The model computes with these weights while the block lasts.
+    """Computes with these weights while the block lasts.
 
     Raises:
         WrongBase: they belong to another base. Corrupt: they are damaged. Invalid: they do not fit the model.
@@ -67,7 +67,7 @@ def swapped(base: Base, folder: Path) -> Generator[None]:
     with (folder / WEIGHTS).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != card["sha256"]:
             raise Corrupt(f"{folder / WEIGHTS} is not what was written.")
-    parameters = dict(base.model.named_parameters())
+    parameters = dict(base.model.named_parameters(remove_duplicate=False))
     for name, value in weights.items():
         if name not in parameters or parameters[name].shape != value.shape:
             raise Invalid(

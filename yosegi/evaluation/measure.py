@@ -172,6 +172,7 @@ def _ask(
             "score": score.value,
             "parsed": score.parsed,
             "truncated": answer.truncated,
+            **({"close_calls": answer.close_calls} if answer.close_calls else {}),
             "logp": logp,
             **more,
             **({} if task.generates else {"logprobs": logprobs}),
@@ -195,7 +196,9 @@ def _rows(
 ) -> list[Row]:
     """A row for the task's own metric, for each further one over the examples that have it, and for the log-likelihood."""
     chances = [chance for example in examples if (chance := task.chance(example)) is not None]
-    notes = {"rule": task.rule, "cut": cut, "remark": " ".join(filter(None, [task.note(split), cut and f"{cut}."]))}
+    remark = " ".join(filter(None, [task.note(split), cut and f"{cut}."]))
+    close = sum("close_calls" in item for item in items)
+    notes = {"rule": task.rule, "cut": cut, "remark": remark, "close_calls": close}
     shared = {
         **arm.describe(),
         "task": task.name,

@@ -1,6 +1,6 @@
 """The card of an expert: where it comes from, for a machine (expert.json) and for a reader (README.md).
 
-Two questions are answered here as well: may an expert be called that, and does it belong beside this base?
+It also checks whether a name may be an expert's, and whether an expert belongs to a base.
 """
 
 import datetime
@@ -25,20 +25,20 @@ FIELDS = (
     "training", "parents", "metrics", "created", "yosegi_version", "sha256",
 )
 # fmt: on
-"""Every expert.json has these, null where nobody knows; it may have more."""
+"""Every expert.json has these, null if unknown; it may have more."""
 
 
 def card_of(
     expert: Expert, config: Mapping[str, Any], sha256: str, base: str | None = None, base_hash: str | None = None
 ) -> dict[str, Any]:
-    """What is written as expert.json: the expert's own card, and what can be read off its factors.
+    """Returns expert.json: the expert's own card, and what its factors show.
 
     Args:
-        expert: its own card may hold any field; those that the factors or the file decide are written anew.
+        expert: its card may have any field; those that the factors or the file decide are overwritten.
         config: its adapter_config.json.
-        sha256: of its safetensors file.
-        base: what it stands beside is called, for an expert that does not say.
-        base_hash: of that, likewise.
+        sha256: the hash of its safetensors file.
+        base: the name of its base, if its card has none.
+        base_hash: the hash of its base, likewise.
     """
     card = dict.fromkeys(FIELDS) | dict(expert.card)
     card |= {
@@ -66,7 +66,7 @@ def card_of(
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card in an expert's folder.
+    """Returns the card in an expert's folder.
 
     Raises:
         Corrupt: it is missing, or not a JSON object.
@@ -80,17 +80,17 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 RESERVED = ("base", "experts", "each", "arms")
-"""Words with a meaning of their own in the spec of an arm, or in the folder of a library."""
+"""Words that mean something else in the spec of an arm, or in the folder of a library."""
 
 
 def check_name(name: object) -> str:
     """Returns a name that an expert or an arm may have: a folder of the library, and nothing that means something else in a spec.
 
     Raises:
-        Invalid: with what is wrong about it.
+        Invalid: says what is wrong with it.
     """
     if not isinstance(name, str) or not name:
-        raise Invalid(f"{name!r} is no name for an expert.")
+        raise Invalid(f"{name!r} cannot be the name of an expert.")
     faults = {
         "it holds a path separator": bool(set(name) & set("/\\")),
         "it begins with a dot": name[0] == ".",
@@ -98,13 +98,11 @@ def check_name(name: object) -> str:
         "it holds a character that cannot be printed": not name.isprintable(),
         "it is longer than 200 bytes": len(name.encode(errors="replace")) > 200,
         "it is not in Unicode's composed form (NFC)": not unicodedata.is_normalized("NFC", name),
-    }
-    faults |= {
         "in the spec of an arm it means something else": name in RESERVED or name.startswith("merge:"),
         "it is the name of a router or a merge": name in _methods(),
     }
-    for fault, found in faults.items():
-        if found:
+    for fault, present in faults.items():
+        if present:
             raise Invalid(f"An expert or an arm cannot be called {name[:80]!r}: {fault}.")
     return name
 
@@ -115,15 +113,15 @@ def _methods() -> frozenset[str]:
 
 
 def check_base(expert: Expert | Mapping[str, Any], base: str | None, base_hash: str) -> None:
-    """Refuse an expert that was trained beside other weights.
+    """Refuses an expert of another base.
 
     Args:
-        expert: it, or its card.
-        base: what the base here is called, for the message.
-        base_hash: of the base here.
+        expert: the expert or its card.
+        base: the name of the base in use, for the message.
+        base_hash: the hash of the base in use.
 
     Raises:
-        WrongBase: the hashes differ, or the expert does not say.
+        WrongBase: the hashes differ, or the card has none.
     """
     name, card = (expert.name, expert.card) if isinstance(expert, Expert) else (expert.get("name"), expert)
     theirs = card.get("base_hash")
@@ -141,18 +139,24 @@ def check_base(expert: Expert | Mapping[str, Any], base: str | None, base_hash: 
 
 
 def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """The model card, in the form of the Hugging Face Hub, with nothing in it that nobody knows.
+    """Returns the model card, in the form of the Hugging Face Hub; what is unknown is left out.
 
     Args:
         card: as `card_of` made it.
-        config: the adapter_config.json beside it.
+        config: its adapter_config.json.
     """
     base, seq2seq = card["base"], config["task_type"] == "SEQ_2_SEQ_LM"
-    on_hub = bool(base) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", base) is not None and not Path(base).exists()
-    front: dict[str, Any] = {"base_model": base} if on_hub else {}
-    front |= {"library_name": "peft", "pipeline_tag": "text2text-generation" if seq2seq else "text-generation"}
-    front |= {"license": card["license"]} if card.get("license") else {}
-    front |= {"tags": ([f"base_model:adapter:{base}"] if on_hub else []) + ["lora", "yosegi"]}
+    ours = base in registry.names("bases") or str(base).endswith(".gguf")
+    on_hub = (
+        not ours and bool(base) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", base) is not None and not Path(base).exists()
+    )
+    front = {
+        "base_model": base if on_hub else None,
+        "library_name": "peft",
+        "pipeline_tag": "text2text-generation" if seq2seq else "text-generation",
+        "license": card.get("license"),
+        "tags": ([f"base_model:adapter:{base}"] if on_hub else []) + ["lora", "yosegi"],
+    }
     known = {
         "base": f"{base or 'unknown'}" + (f" (weights {card['base_hash']})" if card["base_hash"] else ""),
         "precision of the base": card.get("dtype"),
@@ -167,80 +171,69 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         **_errors(card),
         "made": f"{card['created']}, yosegi {card['yosegi_version']}",
     }
-    metrics = dict(card["metrics"]) if isinstance(card["metrics"], Mapping) else {"metrics": card["metrics"]}
-    auto, own = "Seq2SeqLM" if seq2seq else "CausalLM", base in registry.names("bases")
-    return "\n".join(
-        [
-            "---",
-            *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()),
-            "---",
-            "",
-            f"# {card['name']}",
-            "",
-            f"A LoRA expert: a delta of rank {card['rank']} against its base, which stays as it is.",
-            "",
-            *_sum(card),
-            "| | |",
-            "|---|---|",
-            *(_row(key, value) for key, value in known.items() if value),
-            "",
-            *(
-                ["| measured | |", "|---|---|", *(_row(str(key), value) for key, value in metrics.items()), ""]
-                if metrics
-                else []
-            ),
-            "```python",
-            "from peft import PeftModel",
-            f"from transformers import AutoModelFor{auto}",
-            *([f"from yosegi.bases import locate  # the folder of the base {base}"] if own else []),
-            "",
-            f"base = AutoModelFor{auto}.from_pretrained({f'locate({base!r})' if own else repr(base or 'path/to/its/base')})",
-            f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",
-            "```",
-            "",
-        ]
-    )
+    metrics = card["metrics"] if isinstance(card["metrics"], Mapping) else {"metrics": card["metrics"]}
+    auto = f"AutoModelFor{'Seq2SeqLM' if seq2seq else 'CausalLM'}"
+    code = [
+        "from peft import PeftModel",
+        f"from transformers import {auto}",
+        *([f"from yosegi.bases import locate  # the folder of {base}"] if ours else []),
+        "",
+        f"base = {auto}.from_pretrained({f'locate({base!r})' if ours else repr(base or 'path/to/its/base')})",
+        f"model = PeftModel.from_pretrained(base, {card['name']!r})  # this folder",
+    ]
+    head = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items() if value)
+    blocks = [
+        f"---\n{head}\n---",
+        f"# {card['name']}",
+        f"A LoRA expert: a delta of rank {card['rank']} against its base, which stays as it is.",
+        _merge(card),
+        _table("", known),
+        _table("measured", metrics),
+        _fenced("python", "\n".join(code)),
+    ]
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _errors(card: Mapping[str, Any]) -> dict[str, str]:
-    """What merging, or cutting to a rank, has cost; nothing for an expert that was trained."""
+    """Returns what merging, or cutting to a rank, has cost; nothing for an expert that was trained."""
     known = {"relative_error": "distance from the weighted sum", "truncation_error": "lost in the cut to this rank"}
     if not card["parents"]:
         known = {"relative_error": "lost in the cut to this rank"}
-    return {words: f"{card[field]:.4g} of its norm" for field, words in known.items() if _is_number(card.get(field))}
+    return {
+        words: f"{card[field]:.4g} of its norm" for field, words in known.items() if files.is_finite(card.get(field))
+    }
 
 
-def _sum(card: Mapping[str, Any]) -> list[str]:
-    """A merged expert as a sum of its parents, and the command that makes it again; nothing for any other."""
+def _merge(card: Mapping[str, Any]) -> str:
+    """Returns a merged expert as a sum of its parents, and the command that makes it again; "" for any other."""
     training, parents = card["training"], list(card["parents"])
     weights = training.get("weights") if isinstance(training, Mapping) and "merge" in training else None
     if not isinstance(weights, list) or not weights or len(weights) != len(parents):
-        return []  # not merged; or by groups of layers, which no such command makes
+        return ""  # not merged; or by groups of layers, which no such command makes
     if not all(isinstance(weight, int | float) for weight in weights):
-        return []
+        return ""
     more = {name: value for name, value in training.items() if name not in ("merge", "weights", "arm")}
     named = [f"{quote(parent)}*{w!r}" for parent, w in zip(parents, weights, strict=True)]
     words = ["yosegi", "merge", f"{write_method(training['merge'], more)}({','.join(named)})", "--name", card["name"]]
     terms = " + ".join(f"{w:.4g} · {parent}" for w, parent in zip(weights, parents, strict=True))
-    return [
-        f"Merged by {training['merge']} from {terms}. Made again by",
-        "",
-        "```sh",
-        shlex.join(words),
-        "```",
-        "",
-    ]
+    return f"Merged by {training['merge']} from {terms}. Made again by\n\n{_fenced('sh', shlex.join(words))}"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _fenced(language: str, code: str) -> str:
+    return f"```{language}\n{code}\n```"
 
 
-def _row(key: str, value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in (key, text)) + " |"
+def _table(title: str, rows: Mapping[Any, Any]) -> str:
+    """Returns a table of two columns without the rows that have no value; "" if none is left."""
+
+    def cell(value: Any) -> str:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return re.sub(r"\s+", " ", text).replace("|", "\\|")
+
+    lines = [f"| {cell(str(key))} | {cell(value)} |" for key, value in rows.items() if value or title]
+    return "\n".join([f"| {title} | |".replace("  ", " "), "|---|---|", *lines]) if lines else ""
 
 
 def _called(base: str | None, base_hash: str, digits: int | None = 4) -> str:
-    """Qwen3-0.6B@a1b2"""
+    """Returns the name of a base as messages have it: Qwen3-0.6B@a1b2."""
     return f"{(base or 'a base').rstrip('/').rpartition('/')[2]}@{base_hash[:digits]}"

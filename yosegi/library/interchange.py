@@ -1,18 +1,17 @@
-"""PEFT's LoRA format, in and out. What would not say the same thing here is refused, by name and with the reason.
+"""PEFT's LoRA format, in and out. What would not compute the same here is refused, by name and with the reason.
 
     adapter_config.json          r, lora_alpha, target_modules, rank_pattern, alpha_pattern
     adapter_model.safetensors    base_model.model.<layer>.lora_A.weight [R, I],  ….lora_B.weight [O, R]
 
 PEFT's scale is lora_alpha / r, or lora_alpha / √r with use_rslora; an expert carries the number itself, layer by layer.
-PiSSA, OLoRA and their kin take s B₀ A₀ out of the base before they train, so that their factors mean nothing beside the
-base as it is. With the factors they began from, the same function is an ordinary expert of rank 2R:
+PiSSA, OLoRA and similar initialisers subtract s B₀ A₀ from the base before training, so that their factors mean nothing for
+the base as it is. With the factors they started from, the same function is an ordinary expert of rank 2R:
 
     (W - s B₀ A₀) + s B A  =  W + s [B, -B₀] [A; A₀]
 
 Shapes: I in, O out, R rank.
 """
 
-import functools
 import importlib.metadata
 import math
 import re
@@ -22,17 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from yosegi import files
 from yosegi.core import model
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, Refused
-from yosegi.library.peft_files import CONFIG, PREFIX, WEIGHTS, config_of, factors_of
+from yosegi.library.peft_files import CONFIG, MOVES_BASE, PREFIX, WEIGHTS, config_of, finite_factors
 
-MOVES_BASE = ("pissa", "olora", "corda", "lora_ga")
-"""PEFT's initialisers that subtract their own start from the base weight."""
+PEFT = importlib.metadata.version("peft")
 
 
 def read_peft(
@@ -42,24 +39,25 @@ def read_peft(
     initial: str | Path | None = None,
     name: str | None = None,
 ) -> Expert:
-    """Any LoRA that PEFT wrote, as an expert. Only safetensors and JSON are read, and the tensors are memory-mapped.
+    """Returns any LoRA that PEFT wrote as an expert. Only safetensors and JSON are read, and the tensors are memory-mapped.
 
     Args:
-        folder: holds adapter_config.json and adapter_model.safetensors.
-        base_model: the model it is for; given, every layer must be one of its linears and fit it.
-        initial: the folder of the factors it began from, which are then subtracted. By default, and only if the method
-            is one that moves the base, a sub-folder `initial` or `<method>_init` (PEFT's examples) is looked for.
-        name: of the expert; by default the folder's.
+        folder: has adapter_config.json and adapter_model.safetensors.
+        base_model: the model it belongs to; if given, every layer must be one of its linears and fit it.
+        initial: the folder of the initial factors, which are then subtracted. By default, and only if the method is one that
+            moves the base, it is a sub-folder `initial` or `<method>_init` (PEFT's examples).
+        name: the expert's name; by default the folder's.
 
     Raises:
         NoData: there is no adapter in the folder.
         Corrupt: one of its files cannot be read.
-        Refused: it is no plain LoRA, or its tensors do not fit its config, each other or the base, or are not finite.
+        Refused: it is not a plain LoRA, or its tensors do not fit its config, each other or the base, or are not finite.
     """
     folder = Path(folder)
     config = config_of(folder)
-    factors = factors_of(folder, config, dict(base_model.named_parameters()) if base_model else {})
-    _check_finite(factors, folder)
+    # A tied parameter has two names, and PEFT stores it under either.
+    parameters = dict(base_model.named_parameters(remove_duplicate=False)) if base_model else {}
+    factors = finite_factors(folder, config, parameters)
     if (start := _start(folder, config, initial)) is not None:
         factors = _subtract(factors, folder, start)
     if base_model is not None:
@@ -75,12 +73,12 @@ def read_peft(
 
 
 def write_peft(expert: Expert, folder: str | Path, base: str | None = None, task_type: str = "CAUSAL_LM") -> None:
-    """Write an expert as PEFT would: `PeftModel.from_pretrained` then says what the expert says.
+    """Writes an expert as PEFT would: `PeftModel.from_pretrained` then computes what the expert does.
 
     Args:
-        expert: at least one layer, every number finite.
-        folder: appears when all is written; it must not be there, or be empty.
-        base: the model it stands beside, as `from_pretrained` would find it.
+        expert: has at least one layer, and every number is finite.
+        folder: appears when all is written; it must be missing or empty.
+        base: its base, as `from_pretrained` would find it.
         task_type: PEFT's, "CAUSAL_LM" or "SEQ_2_SEQ_LM".
     """
     folder = Path(folder)
@@ -93,17 +91,23 @@ def write_peft(expert: Expert, folder: str | Path, base: str | None = None, task
 
 
 def as_peft(expert: Expert, base: str | None = None, task_type: str = "CAUSAL_LM") -> tuple[bytes, dict[str, Any]]:
-    """The contents of adapter_model.safetensors and of adapter_config.json."""
-    _check_whole(expert)
+    """Returns the contents of adapter_model.safetensors and of adapter_config.json."""
+    if not expert.factors:
+        raise Invalid(f"Expert {expert.name!r} has no layers.")
     tensors: dict[str, Tensor] = {}
     for layer, f in expert.factors.items():  # clones, for safetensors refuses tensors that share memory
+        A, B = tuple(f.A_RI.shape), tuple(f.B_OR.shape)
+        if not (len(A) == len(B) == 2 and A[0] == B[1] and all(A + B)):
+            raise Invalid(f"Expert {expert.name!r}, layer {layer}: A {A} and B {B} are not [R, I] and [O, R].")
+        if not (math.isfinite(f.scale) and bool(f.A_RI.isfinite().all()) and bool(f.B_OR.isfinite().all())):
+            raise Invalid(f"Expert {expert.name!r}, layer {layer}: holds NaN or infinity.")
         tensors[f"{PREFIX}{layer}.lora_A.weight"] = f.A_RI.detach().cpu().contiguous().clone()
         tensors[f"{PREFIX}{layer}.lora_B.weight"] = f.B_OR.detach().cpu().contiguous().clone()
     return safetensors.torch.save(tensors, metadata={"format": "pt"}), _config(expert, base, task_type)
 
 
 def _config(expert: Expert, base: str | None, task_type: str) -> dict[str, Any]:
-    """Layers appear in the patterns only where they differ from the largest rank and the usual scale.
+    """Returns adapter_config.json. Only layers that differ from the largest rank and the most common scale have a pattern.
 
     PEFT reads the patterns. vLLM knows one scale only, lora_alpha / r, and is right where all layers share theirs.
     """
@@ -112,7 +116,7 @@ def _config(expert: Expert, base: str | None, task_type: str) -> dict[str, Any]:
     other = {f"^{re.escape(layer)}": f for layer, f in expert.factors.items() if (f.rank, f.scale) != (r, scale)}
     return {
         "peft_type": "LORA",
-        "peft_version": _peft_version(),
+        "peft_version": PEFT,
         "task_type": task_type,
         "base_model_name_or_path": base,
         "r": r,
@@ -132,7 +136,7 @@ def _config(expert: Expert, base: str | None, task_type: str) -> dict[str, Any]:
 
 
 def _start(folder: Path, config: Mapping[str, Any], initial: str | Path | None) -> Path | None:
-    """Where the factors lie that the training began from, if the base was moved by them; Refused if nobody knows."""
+    """Returns the folder of the initial factors if they moved the base; Refused if it is not known."""
     init = config.get("init_lora_weights")
     method = next((m for m in MOVES_BASE if isinstance(init, str) and init.lower().startswith(m)), None)
     if initial is not None or method is None:
@@ -141,16 +145,15 @@ def _start(folder: Path, config: Mapping[str, Any], initial: str | Path | None) 
         if (place / CONFIG).is_file():
             return place
     raise Refused(
-        f"{folder / CONFIG} says init_lora_weights={init!r}: before training, the start of these factors was taken out "
-        "of the base, so they mean nothing beside the base as it is. With that start they could be converted, but it "
+        f"{folder / CONFIG} says init_lora_weights={init!r}: before training, the start of these factors was subtracted "
+        "from the base, so they mean nothing for the base as it is. With that start they could be converted, but it "
         f"is not in {folder / 'initial'}. To save it: before training, set init_lora_weights=True and save_pretrained."
     )
 
 
 def _subtract(factors: Mapping[str, Factors], folder: Path, initial: Path) -> dict[str, Factors]:
-    """s (B A - B₀ A₀), exactly, at rank 2R."""
-    start = factors_of(initial, config_of(initial))
-    _check_finite(start, initial)
+    """Returns s (B A - B₀ A₀), exactly, at rank 2R."""
+    start = finite_factors(initial, config_of(initial))
     for layer in {**factors, **start}:
         f, f0 = factors.get(layer), start.get(layer)
         if f is None or f0 is None or (f.A_RI.shape, f.B_OR.shape, f.scale) != (f0.A_RI.shape, f0.B_OR.shape, f0.scale):
@@ -159,50 +162,22 @@ def _subtract(factors: Mapping[str, Factors], folder: Path, initial: Path) -> di
         raise Refused(
             f"{initial / WEIGHTS} is not where {folder} began: its B is zero, and such a start moves no base."
         )
-
-    def both(f: Factors, f0: Factors) -> Factors:
-        return Factors(torch.cat([f.A_RI, f0.A_RI]), torch.cat([f.B_OR, -f0.B_OR], 1), f.scale)
-
-    return {layer: both(f, start[layer]) for layer, f in factors.items()}
-
-
-def _check_finite(factors: Mapping[str, Factors], folder: Path) -> None:
-    for layer, f in factors.items():
-        for letter, factor in (("A", f.A_RI), ("B", f.B_OR)):
-            if not bool(factor.isfinite().all()):
-                raise Refused(f"{folder / WEIGHTS}: {PREFIX}{layer}.lora_{letter}.weight holds NaN or infinity.")
+    return {layer: f.minus(start[layer]) for layer, f in factors.items()}
 
 
 def _check_fit(factors: Mapping[str, Factors], folder: Path, base_model: nn.Module) -> None:
     modules = dict(base_model.named_modules())
     for layer, f in factors.items():
         if layer not in modules or not model.is_linear(modules[layer]):
-            raise Refused(f"{folder / WEIGHTS} speaks of layer {layer}, and this base has no such linear.")
+            raise Refused(f"{folder / WEIGHTS} has factors for layer {layer}, and this base has no such linear.")
         O, I = model.shape(modules[layer])
-        if (f.B_OR.shape[0], f.A_RI.shape[1]) != (O, I):
+        if f.shape != (O, I):
             raise Refused(
                 f"{folder / WEIGHTS}: lora_A {tuple(f.A_RI.shape)} and lora_B {tuple(f.B_OR.shape)} of layer {layer} "
                 f"do not fit this base's linear of {I} inputs and {O} outputs."
             )
 
 
-def _check_whole(expert: Expert) -> None:
-    """What is written can be read again."""
-    if not expert.factors:
-        raise Invalid(f"Expert {expert.name!r} has no layers.")
-    for layer, f in expert.factors.items():
-        A, B = tuple(f.A_RI.shape), tuple(f.B_OR.shape)
-        if not (len(A) == len(B) == 2 and A[0] == B[1] and all(A + B)):
-            raise Invalid(f"Expert {expert.name!r}, layer {layer}: A {A} and B {B} are not [R, I] and [O, R].")
-        if not (math.isfinite(f.scale) and bool(f.A_RI.isfinite().all()) and bool(f.B_OR.isfinite().all())):
-            raise Invalid(f"Expert {expert.name!r}, layer {layer}: holds NaN or infinity.")
-
-
 def _number(x: float) -> int | float:
-    """16 rather than 16.0, for readers that expect an integer lora_alpha."""
+    """Returns 16 rather than 16.0, for readers that expect an integer lora_alpha."""
     return int(x) if float(x).is_integer() else float(x)
-
-
-@functools.cache
-def _peft_version() -> str:
-    return importlib.metadata.version("peft")

@@ -1,7 +1,7 @@
-"""Do experts share an origin? Only then do the entries of their factors mean the same, one by one.
+"""Whether experts share an origin: only then do the entries of their factors mean the same.
 
-M A and B M⁻¹ are the same delta as A and B, whatever M: factors say how a delta happens to be written. Experts that began at
-the same initial A were written alike from the start, so their factors can be compared and subtracted; others' deltas can.
+M A and B M⁻¹ are the same delta as A and B, whatever M is. The factors of experts that began at the same initial A can be
+compared and subtracted; of others only the deltas can.
 """
 
 import json
@@ -13,15 +13,15 @@ from yosegi.errors import Invalid, WrongBase
 
 
 def check_origin(experts: Sequence[Expert], what: str, instead: str) -> None:
-    """Refuse experts that began at different numbers; warn where a card does not say at which.
+    """Refuses experts with different initial factors; warns where a card does not say which they were.
 
     Args:
-        experts: of one base.
-        what: is to be done with their factors, as in "compared".
-        instead: the way out.
+        experts: experts of one base.
+        what: what is done with their factors, as in "compared".
+        instead: what to use for experts with different origins.
 
     Raises:
-        Invalid: two cards say different initialisers, seeds or arguments of the initialiser.
+        Invalid: two cards have different initialisers, seeds or arguments of the initialiser.
     """
     known = {expert.name: origin for expert in experts if (origin := _origin(expert))}
     for name, origin in known.items():
@@ -31,24 +31,24 @@ def check_origin(experts: Sequence[Expert], what: str, instead: str) -> None:
                 f"Experts {first!r} and {name!r} began at different numbers ({known[first]}; {origin}), and factors "
                 f"without a common origin cannot be {what}. Train them with one init and init_seed, or use {instead}."
             )
-    if silent := [expert.name for expert in experts if expert.name not in known]:
+    if unknown := [expert.name for expert in experts if expert.name not in known]:
         warnings.warn(
-            f"The card of expert {silent[0]!r} ({len(silent)} of {len(experts)}) does not say at which numbers it began. "
+            f"The card of expert {unknown[0]!r} ({len(unknown)} of {len(experts)}) does not say at which numbers it began. "
             f"Its factors can be {what} only if that was where the others began; if in doubt, use {instead}.",
             stacklevel=3,
         )
 
 
 def check_one_base(experts: Sequence[Expert]) -> None:
-    """Refuse experts whose cards name different bases; one that names none is given the benefit of the doubt."""
-    beside = {expert.card["base_hash"]: expert.name for expert in experts if expert.card.get("base_hash")}
-    if len(beside) > 1:
-        (one, first), (other, second) = list(beside.items())[:2]
-        raise WrongBase(f"Experts {first!r} and {second!r} stand beside different bases ({one[:12]} and {other[:12]}).")
+    """Refuses experts whose cards have different bases; a card without a base is accepted."""
+    bases = {expert.card["base_hash"]: expert.name for expert in experts if expert.card.get("base_hash")}
+    if len(bases) > 1:
+        (one, first), (other, second) = list(bases.items())[:2]
+        raise WrongBase(f"Experts {first!r} and {second!r} belong to different bases ({one[:12]} and {other[:12]}).")
 
 
 def _origin(expert: Expert) -> str | None:
-    """kaiming, seed 0"""
+    """Returns the initialiser and its seed, such as "kaiming, seed 0"; None if the card has none."""
     init, seed, training = expert.card.get("init"), expert.card.get("init_seed"), expert.card.get("training")
     if init is None or seed is None:
         return None

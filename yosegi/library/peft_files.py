@@ -1,7 +1,7 @@
-"""The two files of a PEFT LoRA, read and checked: is this a plain LoRA, and do its tensors keep to its config?
+"""The two files of a PEFT LoRA, read and checked: it must be a plain LoRA, and its tensors must match its config.
 
-Every field of the config is looked at. One that is set and could change what the adapter says is refused by its name,
-and so is one nobody has heard of: a silent difference would be worse.
+Every field of the config is checked. One that is set and could change what the adapter computes is refused by its name, and so
+is an unknown one: a silent difference would be worse.
 """
 
 import functools
@@ -17,13 +17,16 @@ from torch import Tensor
 from yosegi import files
 from yosegi.core.expert import Factors
 from yosegi.errors import Corrupt, NoData, Refused
-from yosegi.library.mapped import FLOATS, mapped
+from yosegi.library.mapped import mapped
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 PREFIX = "base_model.model."
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
+MOVES_BASE = ("pissa", "olora", "corda", "lora_ga")
+"""PEFT's initialisers that subtract their own start from the base weight."""
 KEEPS_BASE = ("gaussian", "eva", "orthogonal", "mica")
-"""PEFT's initialisers that only choose A and B: what they save is what they say."""
+"""PEFT's initialisers that only choose A and B and leave the base as it is."""
 
 # fmt: off
 HARMLESS = frozenset((
@@ -37,14 +40,14 @@ HARMLESS = frozenset((
 """Fields that say how the adapter was trained or where it goes; those that matter are checked one by one."""
 
 REASONS = {
-    "use_dora": "DoRA also rescales the base's own columns, which no delta B A can say",
+    "use_dora": "DoRA also rescales the base's own columns, which no delta B A can express",
     "lora_bias": "a bias beside B is not part of a delta B A",
     "modules_to_save": "it replaces whole modules of the base",
     "trainable_token_indices": "it replaces rows of the base's embedding",
     "layer_replication": "it stacks the base's layers anew, so it belongs to another model",
-    "target_parameters": "it changes parameters that are no linear layers",
-    "alora_invocation_tokens": "aLoRA speaks only after certain tokens",
-    "arrow_config": "an Arrow router is no expert; import the experts it routes to",
+    "target_parameters": "it changes parameters that are not linear layers",
+    "alora_invocation_tokens": "aLoRA is active only after certain tokens",
+    "arrow_config": "an Arrow router is not an expert; import the experts it routes to",
     "use_qalora": "QALoRA pools its input before A reads it",
     "kasa_config": "KaSA truncates the base and puts a diagonal between A and B",
     "monteclora_config": "MonteCLoRA adds random perturbations to its factors",
@@ -54,7 +57,7 @@ REASONS = {
 
 TENSORS = {
     "lora_embedding_": "LoRA of an embedding; only linear layers have experts",
-    "lora_magnitude_vector": "the magnitude of DoRA, which no delta B A can say",
+    "lora_magnitude_vector": "the magnitude of DoRA, which no delta B A can express",
     ".lora_A.bias": "a bias, which is not part of a delta B A",
     ".lora_B.bias": "a bias, which is not part of a delta B A",
     "modules_to_save": "a whole module of the base",
@@ -62,10 +65,10 @@ TENSORS = {
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    """adapter_config.json, if what it describes is a plain LoRA.
+    """Returns adapter_config.json.
 
     Raises:
-        NoData: there is none. Corrupt: it is no JSON object. Refused: it is something else than a plain LoRA.
+        NoData: there is none. Corrupt: it is not a JSON object. Refused: it describes something else than a plain LoRA.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -76,39 +79,51 @@ def config_of(folder: Path) -> dict[str, Any]:
     if (kind := config.get("peft_type")) != "LORA":
         raise Refused(f"{path} says peft_type={kind!r}; only LORA is a sum of deltas B A.")
     if (bias := config.get("bias", "none")) != "none":
-        raise Refused(f"{path} says bias={bias!r}: it changes the base's biases, which no delta B A can say.")
+        raise Refused(f"{path} says bias={bias!r}: it changes the base's biases, which no delta B A can express.")
     for field, value in config.items():
         if field not in HARMLESS and value:
             raise Refused(
                 f"{path} says {field}={value!r:.80}: {REASONS.get(field, 'yosegi does not know what that changes')}."
             )
-    _check_init(path, config.get("init_lora_weights", True))
-    _check_numbers(path, config)
+    init = config.get("init_lora_weights", True)
+    name = init.lower() if isinstance(init, str) else ""
+    if name.startswith("loftq"):
+        raise Refused(
+            f"{path} says init_lora_weights={init!r}: it was trained on a base that LoftQ had quantised, not on this one."
+        )
+    if not (isinstance(init, bool) or init is None or name.startswith((*MOVES_BASE, *KEEPS_BASE))):
+        raise Refused(f"{path} says init_lora_weights={init!r}: yosegi does not know whether that moves the base.")
+    for field, patterns, right in (("r", "rank_pattern", _is_rank), ("lora_alpha", "alpha_pattern", files.is_finite)):
+        if not right(config.get(field)):
+            raise Refused(f"{path} says {field}={config.get(field)!r}, which cannot be.")
+        pattern = config.get(patterns) or {}
+        if not isinstance(pattern, dict) or not all(right(value) for value in pattern.values()):
+            raise Refused(f"{path} says {patterns}={pattern!r:.80}, which cannot be.")
     return config
 
 
 def factors_of(folder: Path, config: Mapping[str, Any], base: Mapping[str, Tensor] | None = None) -> dict[str, Factors]:
-    """The layers of adapter_model.safetensors, memory-mapped, each with its rank and scale checked against the config.
+    """Returns the layers of adapter_model.safetensors, memory-mapped, with ranks and scales checked against the config.
 
     Args:
-        folder: holds the file.
-        config: what `config_of` returned.
-        base: the parameters of the base by name. PEFT may save copies of the embeddings along; they are passed over if
-            they are here, bit for bit, and refused otherwise.
+        folder: has the file.
+        config: the result of `config_of`.
+        base: the parameters of the base by name. PEFT may store copies of the embeddings too; they are ignored if they equal
+            the base's bit for bit, and refused otherwise.
     """
     path = folder / WEIGHTS
-    pairs: dict[str, dict[str, Tensor]] = {}
     if not path.is_file() and (folder / PICKLE).exists():
         raise Refused(
             f"{folder / PICKLE} is a pickle, which can run any code when it is read. Load it where you trust it, and "
             "save it again with safe_serialization=True."
         )
+    pairs: dict[str, dict[str, Tensor]] = {}
     for key, tensor in mapped(path).items():
         layer, _, end = key.rpartition(".lora_")
         if end in ("A.weight", "B.weight") and layer.startswith(PREFIX):
             pairs.setdefault(layer.removeprefix(PREFIX), {})[end[0]] = tensor
         else:
-            _pass_over(path, key, tensor, base or {})
+            _check_copy(path, key, tensor, base or {})
     if not pairs:
         raise Refused(f"{path} holds no LoRA factors.")
     layers = tuple(pairs)
@@ -122,52 +137,41 @@ def factors_of(folder: Path, config: Mapping[str, Any], base: Mapping[str, Tenso
     return factors
 
 
-def _check_init(path: Path, init: Any) -> None:
-    known = ("pissa", "olora", "corda", "lora_ga", *KEEPS_BASE)
-    if isinstance(init, str) and init.lower().startswith("loftq"):
-        raise Refused(
-            f"{path} says init_lora_weights={init!r}: it was trained beside a base that LoftQ had quantised, not this."
-        )
-    if not (isinstance(init, bool) or init is None or (isinstance(init, str) and init.lower().startswith(known))):
-        raise Refused(f"{path} says init_lora_weights={init!r}: yosegi does not know whether that moves the base.")
+def finite_factors(
+    folder: Path, config: Mapping[str, Any], base: Mapping[str, Tensor] | None = None
+) -> dict[str, Factors]:
+    """Returns the same; every number is read, and NaN and infinity are refused."""
+    factors = factors_of(folder, config, base)
+    for layer, f in factors.items():
+        for letter, factor in (("A", f.A_RI), ("B", f.B_OR)):
+            if not bool(factor.isfinite().all()):
+                raise Refused(f"{folder / WEIGHTS}: {PREFIX}{layer}.lora_{letter}.weight holds NaN or infinity.")
+    return factors
 
 
-def _check_numbers(path: Path, config: Mapping[str, Any]) -> None:
-    def rank(x: Any) -> bool:
-        return isinstance(x, int) and not isinstance(x, bool) and x > 0
-
-    def alpha(x: Any) -> bool:
-        return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
-
-    for field, patterns, right in (("r", "rank_pattern", rank), ("lora_alpha", "alpha_pattern", alpha)):
-        if not right(config.get(field)):
-            raise Refused(f"{path} says {field}={config.get(field)!r}, which cannot be.")
-        pattern = config.get(patterns) or {}
-        if not isinstance(pattern, dict) or not all(right(value) for value in pattern.values()):
-            raise Refused(f"{path} says {patterns}={pattern!r:.80}, which cannot be.")
+def _is_rank(value: object) -> bool:
+    return files.is_finite(value) and isinstance(value, int) and value > 0
 
 
 def _by_pattern(path: Path, config: Mapping[str, Any], field: str, layers: tuple[str, ...], default: Any) -> list[Any]:
-    """The value for each layer: that of the first pattern that is its name or the end of it, as PEFT reads them."""
+    """Returns the value of each layer: that of the first pattern that is its name or the end of it, as PEFT reads them."""
     patterns: dict[str, Any] = config.get(field) or {}
     try:
-        found = _first_matches(tuple(patterns), layers)
+        matches = _first_matches(tuple(patterns), layers)
     except re.error as error:
         raise Refused(f"{path}: {field} holds {error.pattern!r:.80}, which is not a regular expression.") from error
-    return [default if pattern is None else patterns[pattern] for pattern in found]
+    return [default if pattern is None else patterns[pattern] for pattern in matches]
 
 
 @functools.lru_cache(maxsize=64)
 def _first_matches(patterns: tuple[str, ...], layers: tuple[str, ...]) -> tuple[str | None, ...]:
-    """Remembered, for the experts of one library mostly share their layers and patterns."""
-    if not patterns:
-        return (None,) * len(layers)
+    """Returns the first pattern of each layer. Cached: the experts of one library mostly have the same layers and patterns."""
     compiled = [(pattern, re.compile(rf"(.*\.)?({pattern})$")) for pattern in patterns]
-    return tuple(next((pattern for pattern, found in compiled if found.match(layer)), None) for layer in layers)
+    return tuple(next((pattern for pattern, regex in compiled if regex.match(layer)), None) for layer in layers)
 
 
 def _pair(path: Path, layer: str, pair: Mapping[str, Tensor], rank: int) -> tuple[Tensor, Tensor]:
-    """A [R, I] and B [O, R] of one layer, checked."""
+    """Returns A [R, I] and B [O, R] of one layer, checked."""
     key = f"{PREFIX}{layer}.lora_"
     for letter, side in (("A", 0), ("B", 1)):
         if letter not in pair:
@@ -176,8 +180,8 @@ def _pair(path: Path, layer: str, pair: Mapping[str, Tensor], rank: int) -> tupl
         if factor.ndim != 2 or factor.shape[side] != rank or 0 in factor.shape:
             wanted = f"[{rank}, in]" if letter == "A" else f"[out, {rank}]"
             raise Refused(f"{path}: {key}{letter}.weight is {list(factor.shape)}; the config says {wanted}.")
-        if factor.dtype not in FLOATS.values():
-            raise Refused(f"{path}: {key}{letter}.weight is of {factor.dtype}, which is no plain floating point.")
+        if factor.dtype not in FLOATS:
+            raise Refused(f"{path}: {key}{letter}.weight is of {factor.dtype}, which is not plain floating point.")
     return pair["A"], pair["B"]
 
 
@@ -188,31 +192,33 @@ def _check_targets(path: Path, config: Mapping[str, Any], layers: tuple[str, ...
         return
     if isinstance(targets, str):
         try:
-            pattern = re.compile(targets)
+            named = re.compile(targets).fullmatch
         except re.error as error:
             raise Refused(
                 f"{path.parent / CONFIG}: target_modules={targets!r:.80} is not a regular expression."
             ) from error
-        stranger = next((layer for layer in layers if not pattern.fullmatch(layer)), None)
     else:
         names = {str(target) for target in targets}
         endings = tuple(f".{name}" for name in names)
-        stranger = next((layer for layer in layers if layer not in names and not layer.endswith(endings)), None)
-    if stranger is not None:
-        raise Refused(f"{path} speaks of layer {stranger}, which the config's target_modules does not name.")
+        named = lambda layer: layer in names or layer.endswith(endings)  # noqa: E731
+    if (unnamed := next((layer for layer in layers if not named(layer)), None)) is not None:
+        raise Refused(f"{path} has factors for layer {unnamed}, which the config's target_modules does not name.")
 
 
-def _pass_over(path: Path, key: str, tensor: Tensor, base: Mapping[str, Tensor]) -> None:
-    """A tensor that is no factor: fine if it is a copy of the base's own, otherwise refused by name."""
-    own = base.get(key.removeprefix(PREFIX).replace(".base_layer.", "."))
-    if own is not None and own.shape == tensor.shape and torch.equal(own.detach().cpu(), tensor.to(own.dtype)):
-        return
-    for part, what in TENSORS.items():
+def _check_copy(path: Path, key: str, tensor: Tensor, base: Mapping[str, Tensor]) -> None:
+    """Refuses a tensor that is not a factor, by its name, unless it is a copy of the base's own."""
+    weight = base.get(key.removeprefix(PREFIX).replace(".base_layer.", "."))
+    if weight is not None and weight.shape == tensor.shape:
+        if torch.equal(weight.detach().cpu(), tensor.to(weight.dtype)):
+            return
+        if ".lora_" not in key:
+            raise Refused(f"{path} holds {key}, a weight of the base, but not as it is in this base.")
+    for part, reason in TENSORS.items():
         if part in key:
-            raise Refused(f"{path} holds {key}: {what}.")
+            raise Refused(f"{path} holds {key}: {reason}.")
     if key.startswith(PREFIX) and ".lora_" not in key:
         raise Refused(
             f"{path} holds {key}, a weight of the base. If it was not changed, save with save_embedding_layers=False, "
             "or give the base model to compare it with."
         )
-    raise Refused(f"{path} holds {key}, which is no LoRA factor.")
+    raise Refused(f"{path} holds {key}, which is not a LoRA factor.")

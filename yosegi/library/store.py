@@ -3,16 +3,15 @@
     LIBRARY/NAME/adapter_config.json          PEFT's own two files: PEFT and vLLM load the folder as it is
                  adapter_model.safetensors
                  expert.json                  the card: base, task, training, parents, metrics, checksum
-                 README.md                    the same for a reader
-    LIBRARY/.lock                             held by a writer while it writes, by readers while they read
+                 README.md                    the model card
+    LIBRARY/.lock                             locked by a writer while it writes, by readers while they read
 
-An expert is written beside its place and renamed into it: it is there whole or not at all, whatever is killed or full.
-Its tensors are mapped into memory, and read from disk when they are used.
+An expert is written under another name and renamed: it is there whole or not at all, even if the process is killed or the disk
+is full. Its tensors are mapped into memory, and read from disk when they are used.
 """
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,13 +33,13 @@ PARTS = (CARD, CONFIG, WEIGHTS, README)
 
 
 class Library(Mapping[str, Expert]):
-    """Experts by name, in alphabetical order. Several processes may read and add at once: nothing is lost or half.
+    """Experts by name, in alphabetical order. Several processes may read and add at the same time.
 
     Args:
-        path: the folder. Writing makes it; reading one that is not there raises NoData.
-        base_hash: of the base in use. An expert of another base is then refused (WrongBase), and one that does not say
-            is recorded under this hash when it is added.
-        base: what that base is called, for messages.
+        path: the folder. Writing creates it; reading a missing one raises NoData.
+        base_hash: the hash of the base in use. An expert of another base is then refused (WrongBase), and one without a base
+            gets this hash when it is added.
+        base: the name of the base in use, for messages.
     """
 
     def __init__(self, path: str | Path, base_hash: str | None = None, base: str | None = None):
@@ -53,9 +52,7 @@ class Library(Mapping[str, Expert]):
 
     def __iter__(self) -> Iterator[str]:
         self._here()
-        return iter(
-            sorted(e.name for e in os.scandir(self.path) if e.name[0] != "." and _is_expert(self.path / e.name))
-        )
+        return iter(sorted(path.name for path in self.path.iterdir() if path.name[0] != "." and _is_expert(path)))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -67,28 +64,28 @@ class Library(Mapping[str, Expert]):
             return False
 
     def __getitem__(self, name: str) -> Expert:
-        """One expert, its tensors mapped into memory: nothing of them is read before it is used."""
+        """Returns one expert with its tensors mapped into memory: nothing is read before it is used."""
         with self.locked(fcntl.LOCK_SH):
             return self._read(name)
 
     def __setitem__(self, name: str, expert: Expert) -> None:
-        """Add it under this name, replacing what was there."""
+        """Adds an expert under this name, replacing what was there."""
         self.add(replace(expert, name=name), overwrite=True)
 
     def __delitem__(self, name: str) -> None:
         self.remove(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The expert, or `default` if there is none of that name."""
+        """Returns the expert, or `default` if there is none of this name."""
         return self[name] if name in self else default  # noqa: SIM401 - this is `get`
 
     def load(self, names: Iterable[str] | None = None) -> list[Expert]:
-        """Many experts at once, by default all of them: what `put` stands into a model."""
+        """Returns several experts, by default all of them, in the order of the names."""
         with self.locked(fcntl.LOCK_SH):
             return [self._read(name) for name in (self if names is None else names)]
 
     def originals(self) -> list[str]:
-        """The experts that were not merged, folded or subtracted out of others of the same library, so that none counts twice."""
+        """Returns the experts that were not made of others of this library (merged, folded, subtracted): none counts twice."""
         made = {"merge", "fold", "subtract", "search"}
         cards = self.cards()
         return [
@@ -97,23 +94,22 @@ class Library(Mapping[str, Expert]):
         ]  # fmt: skip
 
     def card(self, name: str) -> dict[str, Any]:
-        """What is known of one expert; its tensors are not looked at."""
+        """Returns the card of one expert; its tensors are not read."""
         with self.locked(fcntl.LOCK_SH):
             return read_card(self._folder(name))
 
     def cards(self) -> dict[str, dict[str, Any]]:
-        """What is known of each."""
+        """Returns the card of every expert."""
         with self.locked(fcntl.LOCK_SH):
             return {name: read_card(self._folder(name)) for name in self}
 
     def add(self, expert: Expert, *, overwrite: bool = False) -> None:
-        """Write an expert, whole or not at all. Its card may say its `task_type` for PEFT (CAUSAL_LM if it does not).
+        """Writes an expert, whole or not at all. Its card may have its `task_type` for PEFT; the default is CAUSAL_LM.
 
         Raises:
-            Invalid: the name cannot be one, or is taken and not to be overwritten; the factors do not fit or are not
-                finite.
-            WrongBase: it was trained beside another base than this library's.
-            OSError: the disk is full or not ours to write. What was there before is still there.
+            Invalid: the name is not valid, or is taken and not to be overwritten; the factors do not fit or are not finite.
+            WrongBase: it belongs to another base than this library's.
+            OSError: the disk is full or not writable. What was there before is still there.
         """
         name = check_name(expert.name)
         if self.base_hash and expert.card.get("base_hash"):
@@ -132,16 +128,16 @@ class Library(Mapping[str, Expert]):
                 if not overwrite:
                     raise Invalid(f"{self.path} has an expert called {name!r}. Choose another name, or overwrite it.")
                 if not _is_expert(folder):
-                    raise Invalid(f"{folder} is in the way, and it is no expert.")
+                    raise Invalid(f"{folder} is in the way, and it is not an expert.")
             with files.new_folder(folder) as new:
                 # Not `files.write`: the folder is synced as a whole, and a file that is synced twice costs twice.
                 (new / WEIGHTS).write_bytes(weights)
-                (new / CONFIG).write_text(_json(config), encoding="utf-8")
-                (new / CARD).write_text(_json(card), encoding="utf-8")
+                (new / CONFIG).write_text(files.dumped(config), encoding="utf-8")
+                (new / CARD).write_text(files.dumped(card), encoding="utf-8")
                 (new / README).write_text(readme(card, config), encoding="utf-8")
 
     def remove(self, name: str) -> None:
-        """Delete an expert."""
+        """Deletes an expert."""
         with self.locked(fcntl.LOCK_EX):
             files.sweep(self.path, _is_stray)
             folder = self.path / check_name(name)
@@ -152,33 +148,30 @@ class Library(Mapping[str, Expert]):
             files.remove_folder(folder)
 
     def verify(self) -> list[Problem]:
-        """Everything that is wrong with the files, each named. Reads every byte."""
-        found: list[Problem] = []
+        """Returns everything that is wrong with the files. Reads every byte."""
+        faults: list[Problem] = []
         with self.locked(fcntl.LOCK_SH):  # no writer is at work now, so what looks unfinished is
             self._here()
             for path in sorted(self.path.iterdir()):
                 if _is_stray(path):
-                    found.append(
+                    faults.append(
                         Problem(path, "left behind by a writer that was killed; the next write tidies it away")
                     )
                 elif path.is_dir() and path.name[0] != "." and path.name != ARMS and not _is_expert(path):
-                    found.append(Problem(path, "a folder that holds no expert"))
+                    faults.append(Problem(path, "a folder that holds no expert"))
         for name in self:
             with self.locked(fcntl.LOCK_SH):
-                if name in self:  # it may have been removed meanwhile
-                    found += self._problems(name)
-        return found
-
-    def _problems(self, name: str) -> list[Problem]:
-        try:
-            found = problems(self._folder(name))
-            if not found and self.base_hash:
-                check_base(read_card(self.path / name), self.base, self.base_hash)
-        except WrongBase as error:
-            return [Problem(self.path / name / CARD, str(error))]
-        except Invalid as error:  # a link that leads out, a name that cannot be one
-            return [Problem(self.path / name, str(error))]
-        return found
+                if name not in self:  # it may have been removed meanwhile
+                    continue
+                try:
+                    faults += (damages := problems(self._folder(name)))
+                    if not damages and self.base_hash:
+                        check_base(read_card(self.path / name), self.base, self.base_hash)
+                except WrongBase as error:
+                    faults.append(Problem(self.path / name / CARD, str(error)))
+                except Invalid as error:  # a link that leads out, a name that is not valid
+                    faults.append(Problem(self.path / name, str(error)))
+        return faults
 
     def _read(self, name: str) -> Expert:
         folder = self._folder(name)
@@ -192,7 +185,7 @@ class Library(Mapping[str, Expert]):
             raise NoData(f"There is no library at {self.path}. Adding or training an expert makes one.")
 
     def _folder(self, name: str) -> Path:
-        """Where an expert lies, if it does, and inside this library."""
+        """Returns the folder of an expert, which must exist and lie inside this library."""
         folder = self.path / check_name(name)
         if not _is_expert(folder):
             raise UnknownName.among("expert of this library", name, self)
@@ -203,7 +196,7 @@ class Library(Mapping[str, Expert]):
 
     @contextmanager
     def locked(self, how: int) -> Iterator[None]:
-        """Hold the library's lock: LOCK_EX to write, LOCK_SH to read. Without a lock file there is no writer yet."""
+        """Holds the library's lock: LOCK_EX to write, LOCK_SH to read. Without a lock file there is no writer yet."""
         access = os.O_RDWR | os.O_CREAT if how == fcntl.LOCK_EX else os.O_RDONLY
         try:
             lock = os.open(self.path / LOCK, access | os.O_NOFOLLOW, 0o666)
@@ -219,17 +212,13 @@ class Library(Mapping[str, Expert]):
                 os.close(lock)
 
 
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
-
-
 def _is_expert(folder: Path) -> bool:
-    """Whether it holds any part of one. A damaged expert is one too: it can be verified, removed and replaced."""
+    """Returns whether a folder has any part of an expert. A damaged one counts: it can be verified, removed and replaced."""
     return any((folder / part).is_file() for part in (CARD, CONFIG, WEIGHTS))
 
 
 def _is_stray(path: Path) -> bool:
-    """A folder as `files.new_folder` and `remove` name theirs, with nothing in it but an expert or its parts."""
+    """Returns whether this is a folder as `files.new_folder` and `remove` name theirs, with nothing but an expert in it."""
     if not re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name) or not path.is_dir() or path.is_symlink():
         return False
     return all(

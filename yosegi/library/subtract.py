@@ -1,4 +1,4 @@
-"""GenKnowSub: take what is general out of an expert, so that what is left speaks of its task alone.
+"""GenKnowSub: take what is general out of an expert, so that only what is special to its task is left.
 
     delta      ΔW_t - ΔW_g  =  [s_t B_t, -s_g B_g] [A_t; A_g]        exact, of rank R_t + R_g
     factors    A = A_t - A_g,  B = B_t - B_g                          of the same rank, and another delta altogether
@@ -7,56 +7,49 @@ Bagherifard et al. 2025, "GenKnowSub: Improving Modularity and Reusability of LL
 arXiv:2505.10939 (ACL 2025, short). Their code, and PEFT's, subtract the factors; several general experts are averaged first.
 """
 
-from collections.abc import Callable
-
-import torch
-
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.library.origin import check_one_base, check_origin
 
+COPIED = ("base", "base_hash", "task", "task_type", "data_hash")
+"""Fields of the card that the result has too; what was measured, or is written anew, is left out."""
+
 
 def subtract(expert: Expert, general: Expert, mode: str = "delta", name: str | None = None) -> Expert:
-    """The expert without what the general one says.
+    """Returns the expert without the general one.
 
     Args:
-        expert: of a task.
-        general: trained on general text, beside the same base.
+        expert: the expert of a task.
+        general: an expert of the same base, trained on general text.
         mode: "delta", or "factors" as the authors' code does it; that needs equal layers, ranks, scales and origins.
-        name: of the result; by default the expert's.
+        name: the result's name; by default the expert's.
     """
-    modes: dict[str, Callable[[Expert, Expert], dict[str, Factors]]] = {"delta": _deltas, "factors": _factors}
-    if mode not in modes:
-        raise UnknownName.among("mode of subtract", mode, modes)
+    if mode not in ("delta", "factors"):
+        raise UnknownName.among("mode of subtract", mode, ("delta", "factors"))
     check_one_base([expert, general])
     for layer in expert.factors.keys() & general.factors.keys():
-        here, there = (_shape(e.factors[layer]) for e in (expert, general))
-        if here != there:
+        (O, I), other = expert.factors[layer].shape, general.factors[layer].shape
+        if other != (O, I):
             raise WrongBase(
-                f"Experts {expert.name!r} and {general.name!r} stand beside different bases: layer {layer} is "
-                f"{here[0]} x {here[1]} and {there[0]} x {there[1]}."
+                f"Experts {expert.name!r} and {general.name!r} belong to different bases: layer {layer} is {O} x {I} "
+                f"and {other[0]} x {other[1]}."
             )
-    kept = ("base", "base_hash", "task", "task_type", "data_hash")  # what is measured or written anew is not
-    card = {key: expert.card[key] for key in kept if expert.card.get(key)}
-    card |= {"parents": [expert.name, general.name], "training": {"subtract": general.name, "mode": mode}}
-    return Expert(name or expert.name, modes[mode](expert, general), card)
-
-
-def _deltas(expert: Expert, general: Expert) -> dict[str, Factors]:
-    """In a layer that only one has, the other's delta is zero."""
     factors = dict(expert.factors)
-    for layer, g in general.factors.items():
-        if (t := expert.factors.get(layer)) is None:
-            factors[layer] = g._replace(B_OR=-g.B_OR)
-        elif t.scale == g.scale:  # nothing is multiplied, so nothing is rounded
-            factors[layer] = Factors(torch.cat([t.A_RI, g.A_RI]), torch.cat([t.B_OR, -g.B_OR], 1), t.scale)
-        else:
-            B_OR = torch.cat([t.scale * t.B_OR.float(), -g.scale * g.B_OR.float()], 1)
-            factors[layer] = Factors(torch.cat([t.A_RI.float(), g.A_RI.float()]), B_OR)
-    return factors
+    if mode == "factors":
+        _check_factors(expert, general)
+        for layer, g in general.factors.items():
+            t = factors[layer]
+            factors[layer] = Factors(t.A_RI - g.A_RI, t.B_OR - g.B_OR, t.scale)
+    else:  # in a layer that only one of them has, the other's delta is zero
+        for layer, g in general.factors.items():
+            factors[layer] = factors[layer].minus(g) if layer in factors else g._replace(B_OR=-g.B_OR)
+    card = {key: expert.card[key] for key in COPIED if expert.card.get(key)}
+    card |= {"parents": [expert.name, general.name], "training": {"subtract": general.name, "mode": mode}}
+    return Expert(name or expert.name, factors, card)
 
 
-def _factors(expert: Expert, general: Expert) -> dict[str, Factors]:
+def _check_factors(expert: Expert, general: Expert) -> None:
+    """Refuses experts whose factors cannot be subtracted entry by entry."""
     pair = f"experts {expert.name!r} and {general.name!r}"
     if alone := sorted(expert.factors.keys() ^ general.factors.keys()):
         raise Invalid(f"Only one of the {pair} has layer {alone[0]}: factors need both. Use mode='delta'.")
@@ -68,12 +61,3 @@ def _factors(expert: Expert, general: Expert) -> dict[str, Factors]:
                 f"factors can only be subtracted where these are equal. Use mode='delta'."
             )
     check_origin([expert, general], "subtracted", "mode='delta'")
-    theirs = general.factors
-    return {
-        layer: Factors(t.A_RI - theirs[layer].A_RI, t.B_OR - theirs[layer].B_OR, t.scale)
-        for layer, t in expert.factors.items()
-    }
-
-
-def _shape(f: Factors) -> tuple[int, int]:
-    return len(f.B_OR), f.A_RI.shape[1]

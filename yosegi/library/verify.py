@@ -1,4 +1,4 @@
-"""What is wrong with an expert on disk. Every file is looked at, so that one report names all that is damaged."""
+"""What is wrong with an expert on disk. Every file is read, so that one report lists all that is damaged."""
 
 import hashlib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from yosegi.library.peft_files import CONFIG, WEIGHTS, config_of, factors_of
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the file, and what about it."""
+    """One fault: the file, and what is wrong with it."""
 
     file: Path
     what: str
@@ -23,52 +23,43 @@ class Problem(NamedTuple):
 
 
 def problems(folder: Path) -> list[Problem]:
-    """Everything wrong with one expert's folder: missing, truncated or changed files, tensors that do not fit, NaN."""
-    found = [
-        Problem(folder / part, "is missing")
-        for part in (CARD, CONFIG, WEIGHTS, README)
-        if not (folder / part).is_file()
-    ]
+    """Returns everything wrong in one expert's folder: missing, truncated or changed files, tensors that do not fit, NaN."""
+    parts = (CARD, CONFIG, WEIGHTS, README)
+    faults = [Problem(folder / part, "is missing") for part in parts if not (folder / part).is_file()]
 
     def attempt(part: str, read: Callable[[], Any]) -> Any:
-        """What `read` returns; None if it fails, and then the report says why."""
+        """Returns what `read` returns; None if the file is missing or the reading fails, which becomes a fault."""
+        path = folder / part
         try:
-            return read() if (folder / part).is_file() else None
+            return read() if path.is_file() else None
         except (Invalid, NoData, OSError) as error:
-            found.append(
-                Problem(folder / part, str(error).removeprefix(f"{folder / part} ").removeprefix(f"{folder / part}: "))
-            )
+            faults.append(Problem(path, str(error).removeprefix(f"{path} ").removeprefix(f"{path}: ")))
 
     card = attempt(CARD, lambda: files.read_json(folder / CARD))
     config = attempt(CONFIG, lambda: config_of(folder))
     tensors = attempt(WEIGHTS, lambda: mapped(folder / WEIGHTS))
-
     if card is not None:
-        found += _card_problems(folder, card)
-    if tensors is None:
-        return found
-    for key, tensor in tensors.items():
+        faults += [Problem(folder / part, what) for part, what in _faults_of_card(folder, card)]
+    for key, tensor in (tensors or {}).items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            found.append(Problem(folder / WEIGHTS, f"{key} holds NaN or infinity"))
-    if config is not None:
+            faults.append(Problem(folder / WEIGHTS, f"{key} holds NaN or infinity"))
+    if tensors is not None and config is not None:
         attempt(WEIGHTS, lambda: factors_of(folder, config))
-    return found
+    return faults
 
 
-def _card_problems(folder: Path, card: Any) -> list[Problem]:
+def _faults_of_card(folder: Path, card: Any) -> list[tuple[str, str]]:
     if not isinstance(card, dict):
-        return [Problem(folder / CARD, "is not a JSON object")]
-    found = []
+        return [(CARD, "is not a JSON object")]
+    faults = []
     if missing := [field for field in FIELDS if field not in card]:
-        found.append(Problem(folder / CARD, f"does not say {', '.join(missing)}"))
+        faults.append((CARD, f"does not say {', '.join(missing)}"))
     if card.get("name") != folder.name:
-        found.append(
-            Problem(folder / CARD, f"says the name is {card.get('name')!r}, and the folder is {folder.name!r}")
-        )
+        faults.append((CARD, f"says the name is {card.get('name')!r}, and the folder is {folder.name!r}"))
     if (folder / WEIGHTS).is_file() and card.get("sha256"):
         with (folder / WEIGHTS).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256 != card["sha256"]:
             what = f"is not what was written: its sha256 is {sha256[:12]}…, the card says {str(card['sha256'])[:12]}…"
-            found.append(Problem(folder / WEIGHTS, what))
-    return found
+            faults.append((WEIGHTS, what))
+    return faults

@@ -5,7 +5,8 @@ Claim   Split the questions by how they are thought through (System 1, System 2)
         does as well as all of them, and better than as many entries drawn at random.
 Paper   Huang et al. 2025, arXiv:2507.20999 (Llama-2 7B, GSM8K): 34.6 on LoRA and 41.9 on PiSSA (θ .95), beside LoRA 31.9, PiSSA
         33.6, PiSSA + RL 37.5. It has no LoRA + RL on Llama-2, and no random entries with RL: the controls here.
-Ours    `dev/LOG.md`: nano, three seeds, two-step arithmetic: PAR .32, with all entries .16, random entries .39, PiSSA + RL .60.
+Ours    nano, 3 seeds, by the longer recipe of 1c545d0 (`dev/LOG.md`; to be measured again): PAR .32, all entries .16, random .39,
+        PiSSA + RL .60.
 Run     yosegi run lora_par --smoke     seconds; without it nano, some twenty minutes of one CPU core a seed
         yosegi run lora_par --base house --tasks gsm8k,mgsm_ja …    real questions, with the data folder
 """
@@ -29,8 +30,7 @@ CLAIMS = claims({"System 2": {
         "random on PiSSA + RL": "> 0", "PAR, all entries": "> 0", "PiSSA + RL": "+1.5", "PiSSA": "+5.4",
         "PAR, RL first": "+13.2", "PAR α 0 β 1": "+10.8", "PAR α 1 β 0": "+6.6",
     },
-    "PAR on normal": {"LoRA + RL": "> 0"},
-    "PiSSA + RL": {"PiSSA": "+3.9"},
+    "PAR on normal": {"LoRA + RL": "> 0"}, "PiSSA + RL": {"PiSSA": "+3.9"},
     "importance on PiSSA": {"random on PiSSA": "+3.9", "PiSSA": "≈ 0"},
 }})  # fmt: skip
 
@@ -53,13 +53,16 @@ class Config:
     thetas: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9, 0.95)  # of the curve of accuracy against what moves
     grid: tuple[float, ...] = (0.0, 0.5, 1.0)  # α and β of the grid
     rank: int = 8
+    alpha: float = 16
     sft_steps: int = 100
     batch: int = 32
     learning_rate: float = 5e-3
     grpo_steps: int = 40
     questions: int = 8  # of a step of GRPO
     generations: int = 16
-    grpo_learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)  # that each start chooses among, by half the steps
+    grpo_learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)  # each start chooses one, with all entries moving
+    pilot: int = 20  # steps of GRPO to choose by, on validation questions
+    kl_coef: float = 0.04
     rewards: tuple[str, ...] = ("correct",)
     max_length: int = 512
     max_completion_length: int | None = None
@@ -68,12 +71,12 @@ class Config:
 
 SMOKE = Config(
     seeds=(0,), limit=24, asked=3, measured=4, thetas=(0.9,), grid=(1.0,), sft_steps=2, batch=4, grpo_steps=1, questions=2,
-    generations=2, inits=("pissa",), rank=2, warm=1, grpo_learning_rates=(1e-3, 3e-3),
+    generations=2, inits=("pissa",), rank=2, warm=1, grpo_learning_rates=(1e-3, 3e-3), pilot=1,
 )  # fmt: skip
 
 
 def ways(config: Config) -> dict[str, str]:
-    """Every arm: where it begins, then its stages, each as DATA: ENTRIES (training/entries.py). grpo learns by reward."""
+    """Returns every arm: where it begins, then its stages, each as DATA: ENTRIES (study/stages.py)."""
     found: dict[str, str] = {}
     for init in config.inits:
         name, theta = NAMES[init], f"theta {config.theta:g}"
@@ -86,7 +89,7 @@ def ways(config: Config) -> dict[str, str]:
             found[f"importance on {name}"] = f"{init} | all: {theta}"
         if init == "normal":
             found["PAR on normal"] = "normal | fast: alpha 1 | grpo: beta 1"
-        if init == "pissa":
+        elif init == "pissa":
             for a, b in product(config.grid, config.grid):
                 found[f"PAR α {a:g} β {b:g}"] = f"pissa | fast: alpha {a:g} | grpo: beta {b:g}"
             found["PAR, all entries"] = "pissa | fast: all | grpo: all"
@@ -109,42 +112,37 @@ def main(config: Config, run: Run) -> None:
     (fast, slow), names = list(labelled.groups.values())[:2], list(labelled.tasks.values())[1]
     hard, easy = ([task for task in loaded if (task.name in names) == is_hard] for is_hard in (True, False))
     sft = Settings(
-        rank=config.rank, alpha=2 * config.rank, learning_rate=config.learning_rate, max_steps=config.sft_steps, dropout=0,
+        rank=config.rank, alpha=config.alpha, learning_rate=config.learning_rate, max_steps=config.sft_steps, dropout=0,
         per_device_train_batch_size=config.batch, max_length=config.max_length,
     )  # fmt: skip
     grpo = GrpoSettings(
         max_steps=config.grpo_steps, num_generations=config.generations, per_device_train_batch_size=config.questions,
         max_completion_length=config.max_completion_length, rewards=dict.fromkeys(config.rewards, 1.0),
-        weight_decay=0, max_grad_norm=1,
+        kl_coef=config.kl_coef, weight_decay=0, max_grad_norm=1,
     )  # fmt: skip
-
     study = Study(load_base(config.base), run)
     if config.warm:
         others = [example for task in hard for example in task.examples("train")[config.limit : 2 * config.limit]]
-        warm = study.train({"warm": Training(others, sft.model_copy(update={"max_steps": config.warm}))}, 0)["warm"]
-        study = Study(study.new_base(warm), run)
+        warm = Training(others, sft.model_copy(update={"max_steps": config.warm}))
+        study = Study(study.new_base(study.train({"warm": warm}, 0)["warm"]), run)
     stages = Stages(study, fast, slow, hard, sft, grpo, measured=config.measured, theta=config.theta)
     starts = [init for init in config.inits if init != "olora"]
-    rates = stages.choose_rates(starts, config.grpo_learning_rates, config.asked, config.seeds[0])
+    rates = stages.choose_rates(starts, config.grpo_learning_rates, config.pilot, config.asked, config.seeds[0])
     for seed in config.seeds:
         trained = {arm: Arm("", [expert]) for arm, expert in stages.train(arms, seed).items()}
         study.evaluate(trained, [*loaded, *load(config.known)], seed, limit=config.asked, batch_size=128)
 
     scores = measures(run, {"System 2": hard, "System 1": easy, "known before": config.known})
     about = labelled.evidence["summary"]
-    sizes = "; ".join(f"{name}: {system['examples']}" for name, system in about["systems"].items())
     curves = {letters: {t: f"θ {t:g} {letters}" for t in (*config.thetas, 1.0)} for letters in ("QKVGUD", "QKV", "GUD")}
     by_theta = [arm for arm in arms if arm.endswith(tuple(curves))]
+    sizes = "; ".join(f"{name}: {system['examples']}" for name, system in about["systems"].items())
     labels = f"Labelled by {', '.join(about['teachers'])}: {sizes}."
+    others, figure = [arm for arm in arms if arm not in by_theta], by_number("System 2 by θ", scores[0], curves, "θ")
     study.save("LoRA-PAR: System 1 and System 2", [
-        arms_finding(
-            "Every way through the two stages", scores, [labels, *rates.text()], arms=[arm for arm in arms if arm not in by_theta]
-        ),
+        arms_finding("Every way through the two stages", scores, [labels, *rates.text()], arms=others),
         claims_finding(CLAIMS, scores, note="The paper: points of GSM8K of Llama-2 7B (the order of stages: Qwen2.5 7B)."),
         regions_finding({seed: stages.entries(config.inits[0], seed) for seed in config.seeds}),
         grid("How much of the shared entries moves in each stage", scores[0], "PAR α {:g} β {:g}", config.grid, config.grid),
-        arms_finding(
-            "The share of the importance that may move (θ), SFT on all questions", scores[:1], arms=by_theta,
-            figure=by_number("System 2 by θ", scores[0], curves, "θ"),
-        ),
+        arms_finding("The share of the importance that may move (θ), SFT", scores[:1], arms=by_theta, figure=figure),
     ])  # fmt: skip

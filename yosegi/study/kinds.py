@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from statistics import fmean
 
@@ -159,7 +160,7 @@ class Way:
         settings = self.settings.model_copy(update={"learning_rate": lr, "seed": seed, "init_seed": 100 * seed})
         typed = kinds.typed(self.language, self.types, seed)
         more = {"experts": self.experts, "in_order": kinds.learnt(self.kind, self.language)}
-        return study.keep(whole, seed, lambda name: loramoe(study.base, typed, study.run, settings, name=name, **more))
+        return study.keep(whole, seed, partial(loramoe, study.base, typed, study.run, settings, **more))
 
     def timed(self, base: Base, kinds: Kinds, name: str) -> Callable[[Run, int], object]:
         """What `measure_pace` takes: the same for so many steps, in a run of its own."""

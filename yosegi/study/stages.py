@@ -68,15 +68,15 @@ class Stages:
             done |= self.study.train(todo, seed)
         return {arm: done[way] for arm, way in ways.items() if way in done}
 
-    def choose_rates(self, starts: Sequence[str], rates: Sequence[float], asked: int, seed: int) -> Sweep:
-        """The learning rate of GRPO for each start: the one that answers most validation questions (`asked` of each task) after
-        half of the steps, all entries moving."""
+    def choose_rates(self, starts: Sequence[str], rates: Sequence[float], steps: int, asked: int, seed: int) -> Sweep:
+        """Chooses the learning rate of GRPO for each start: the one that answers most validation questions (`asked` of each task)
+        after so many steps, all entries moving."""
 
         def pilot(start: str, option: Mapping[str, Any]) -> list[float] | None:
             begun = self.train({start: f"{start} | all: all"}, seed)[start]
             self.rates[start], name = option["lr"], f"{start} lr {option['lr']:g}"
             training = self._stage(start, "grpo: all", begun, seed)
-            brief = training.settings.model_copy(update={"max_steps": -(-(self.grpo.max_steps or 1) // 2)})
+            brief = training.settings.model_copy(update={"max_steps": steps})
             arms = {
                 arm: Arm(arm, [e])
                 for arm, e in self.study.pilot.train({name: replace(training, settings=brief)}, seed).items()

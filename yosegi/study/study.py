@@ -8,6 +8,7 @@ runs/NAME/libraries/LIBRARY-sSEED/    the experts of a seed, and the arms kept w
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -128,18 +129,18 @@ class Study:
         return {name: Arm(name, [expert]) for name, expert in self.train(trainings, seed).items()}
 
     def keep(
-        self, name: str, seed: int, make: Callable[[str], Arm | Expert], library: Library | None = None
+        self, name: str, seed: int, make: Callable[..., Arm | Expert], library: Library | None = None
     ) -> Arm | None:
         """The arm of this name that the library keeps; else what `make` returns, kept from now on together with its experts.
 
-        `make` is given the name with the seed, for metrics and for experts. None if it diverges.
+        `make` is called with `name`, the name with the seed, for metrics and for experts. None if it diverges.
         """
         library, whole = library or self.library(seed), f"{name} s{seed}"
         if whole not in library and whole not in arms(library):
             if whole in self.lost:
                 return None
             try:
-                made = make(whole)
+                made = make(name=whole)
             except Diverged as error:
                 self.lose({whole: str(error)})
                 return None
@@ -180,15 +181,15 @@ class Study:
         if learns in (None, "jointly"):
             return Arm(name, experts, router, args)
 
-        def make(whole: str) -> Arm:
+        def make(name: str) -> Arm:
             torch.manual_seed(seed)  # a random start is drawn from torch's generator, and the training draws the same
             if learns == "answers" and settings.get("learning_rate") == 0:
                 start = begin(self.base, experts, find("routers", router)(**args))
                 training = {**settings, "moved": moved(start, start)}
-                return Arm(whole, experts, router, args, start, tasks=tuple(data), training=training)
+                return Arm(name, experts, router, args, start, tasks=tuple(data), training=training)
             options = {key: settings[key] for key in ("mix", "granularity") if key in settings}
             how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key not in options})
-            return train_router(self.base, experts, router, args, data, self.run, how, name=whole, **options)
+            return train_router(self.base, experts, router, args, data, self.run, how, name=name, **options)
 
         return self.keep(name, seed, make, library)
 
@@ -221,20 +222,14 @@ class Study:
     def bank(self, way: str, seed: int, data: Data, settings: Settings, rate: float, **more: Any) -> Arm | None:
         """The bank of `training.build_bank` (poly or mhr) under its table of tasks, which learns at this rate."""
         how = _build(way, {"router_learning_rate": rate, **more})
-
-        def make(whole: str) -> Arm:
-            return build_bank(self.base, how, data, self.run, settings, name=whole)
-
-        return self.keep(way, seed, make)
+        return self.keep(way, seed, partial(build_bank, self.base, how, data, self.run, settings))
 
     def new_tasks(self, bank: Arm | None, seed: int, data: Data, settings: Settings, rate: float) -> Arm | None:
         """A bank for new tasks: only rows of the table are learnt, from the mean of the old ones; the experts stay."""
-
-        def make(whole: str) -> Arm:
-            assert bank is not None
-            return take_up(self.base, bank, data, self.run, settings, router_learning_rate=rate, name=whole)
-
-        return bank and self.keep(f"{bank.name}-z", seed, make)
+        if bank is None:
+            return None
+        make = partial(take_up, self.base, bank, data, self.run, settings, router_learning_rate=rate)
+        return self.keep(f"{bank.name}-z", seed, make)
 
     def logps(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> list[float]:
         """The log p a token of each answer, as this arm gives it."""

@@ -152,11 +152,7 @@ def _understood(path: str, columns: Mapping[str, str]) -> list[tuple[str, str, s
             )
         split = str(row.get("split") or "")
         rows.append((place, shape, SPLITS.get(split.casefold(), split)))
-    try:
-        ids = names(records)
-    except ValueError as error:
-        raise Invalid(f"{path}, {error}.") from error
-    return [(place, name, shape, split) for (place, shape, split), name in zip(rows, ids, strict=True)]
+    return [(place, name, shape, split) for (place, shape, split), name in zip(rows, names(records, path), strict=True)]
 
 
 def _compiled(pattern: Any) -> None:

@@ -136,12 +136,8 @@ class Terms(Task):
             records = [(row["id"], row) for row in data.rows(f"corpus/{self.quiz}_terms", None, self.name, FIELDS)]
         else:
             records = read(self.file)
-        try:
-            ids = names(records)
-        except ValueError as error:
-            raise Invalid(f"{self.name}, {error}.") from error
         rows = []
-        for name, (place, row) in zip(ids, records, strict=True):
+        for name, (place, row) in zip(names(records, self.name), records, strict=True):
             lang = "ja" if JAPANESE.search(str(row.get("question"))) else "en"
             rows.append({"split": "test", "choices": [], "lang": lang, **row, "id": name})
             if wrong := self._wrong(rows[-1]):

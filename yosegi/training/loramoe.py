@@ -5,7 +5,7 @@ Dou et al. 2024, "LoRAMoE: Alleviate World Knowledge Forgetting in Large Languag
     y = W x + Σ_e ω_e s B_e A_e x,  ω = softmax(R x)      the answers' loss + β · the balancing constraint (objectives/balance.py)
 
 What comes out is a library's bank: the experts, and a router that is kept beside them. Unlike the authors' code, experts share
-one dropout of x, and R begins at zero (routers/softmax.py). The settings are the paper's; it has 6 experts.
+one dropout of x, and R begins at zero (`router_start`). The other settings are the paper's; it has 6 experts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -101,7 +101,7 @@ def loramoe(
     arm = joint(
         base,
         fresh_bank(base, name, experts, list(typed), settings),
-        Softmax(top_k=settings.top_k, temperature=settings.temperature, scope=settings.scope),
+        Softmax(settings.top_k, settings.temperature, settings.scope, settings.router_start),
         {task: [example for example, _ in rows] for task, rows in typed.items()},
         run,
         settings.model_copy(update={"limit": None}),

@@ -266,6 +266,8 @@ class MoeOptions(Build):
     """Active experts of a token; by default all."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature of the router."""
+    router_start: Literal["zero", "random"] = "zero"
+    """Where the router begins: at zero, with equal weights, or at random as in the authors' code."""
     beta: float = Field(default=0.1, ge=0)
     """Weight of the balancing constraint."""
     delta: float = Field(default=0.1, ge=0, le=1)

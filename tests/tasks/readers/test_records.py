@@ -106,9 +106,9 @@ def test_a_whole_emoji_is_no_half_character(tmp_path):
 )
 def test_ids_that_are_not_given_are_nobody_elses(ids, expected):
     rows = [(f"line {n}", {} if one is ... else {"id": one}) for n, one in enumerate(ids, 1)]
-    assert names(rows) == expected
-    with pytest.raises(ValueError, match=r"line 2: the id '5' is taken"):
-        names([("line 1", {"id": 5}), ("line 2", {"id": "5"})])
+    assert names(rows, "x.jsonl") == expected
+    with pytest.raises(Invalid, match=r"x\.jsonl, line 2: the id '5' is taken"):
+        names([("line 1", {"id": 5}), ("line 2", {"id": "5"})], "x.jsonl")
 
 
 def test_a_data_set_of_the_hub(hub):

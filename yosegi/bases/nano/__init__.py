@@ -8,8 +8,8 @@ Made by `yosegi run pretrain_nano`; the measured scores, the seed and the hash o
 from pathlib import Path
 
 
-def folder() -> Path:
-    """The model folder, for `AutoModelForCausalLM.from_pretrained(folder(), dtype=torch.float32)`; needs no network."""
+def folder(fetch: bool | None = None) -> Path:
+    """Returns the folder of the model, which comes with the package: there is nothing to fetch."""
     return Path(__file__).parent
 
 

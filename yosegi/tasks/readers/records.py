@@ -75,17 +75,17 @@ def lines(path: Path) -> Iterator[tuple[int, Row]]:
         raise Invalid(f"{path} is empty.")
 
 
-def names(records: Sequence[tuple[Any, Row]]) -> list[str]:
+def names(records: Sequence[tuple[Any, Row]], source: Any) -> list[str]:
     """Returns an id for each row: its own, or else its number (of the line), which no other row has for its id.
 
     Raises:
-        ValueError: two rows have the same id; it names the second.
+        Invalid: two rows have the same id; it names the second.
     """
     given = [None if row.get("id") in (None, "") else str(row["id"]) for _, row in records]
     taken, found = {name for name in given if name is not None}, dict[str, None]()
     for name, (number, _) in zip(given, records, strict=True):
         if name in found:
-            raise ValueError(f"{number}: the id {name!r} is taken by an earlier row")
+            raise Invalid(f"{source}, {number}: the id {name!r} is taken by an earlier row.")
         own = str(number).rpartition(" ")[2]
         while name is None:
             name, own = (None if own in taken or own in found else own), f"{own}'"

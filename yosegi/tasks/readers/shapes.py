@@ -130,15 +130,13 @@ def _chat(row: Row) -> Shape | None:
 
 def _conversation(turns: Sequence[Mapping[str, Any]], system: Any = None) -> Shape | None:
     """Turns up to the last of the assistant: nobody answers what comes after it."""
-    messages = [_turn(turn) for turn in turns]
-    if isinstance(system, str) and system.strip() and messages and messages[0] and messages[0]["role"] != "system":
+    messages = [message for message in map(_turn, turns) if message]
+    answered = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
+    if len(messages) < len(turns) or not answered:
+        return None
+    messages = messages[: answered[-1] + 1]
+    if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": system}, *messages]
-    if not messages or None in messages or messages[-1]["role"] not in ("assistant", "user"):
-        return None
-    while messages and messages[-1]["role"] != "assistant":
-        messages.pop()
-    if not messages:
-        return None
     *before, answer = messages
     chat = "".join(f"{turn['role'].capitalize()}: {turn['content']}\n\n" for turn in before)
     return Shape("", f"{chat}Assistant:", f" {answer['content']}", (answer["content"],), tuple(messages))
@@ -150,7 +148,7 @@ def _turn(turn: Mapping[str, Any]) -> dict[str, str] | None:
     calls = [call.get("function", call) for call in turn.get("tool_calls") or () if isinstance(call, Mapping)]
     if isinstance(content, list):
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-        content = "".join(parts) if parts and all(isinstance(part, str) for part in parts) else None
+        content = "".join(map(str, parts)) if parts and all(isinstance(part, str) for part in parts) else None
     written = [content] if isinstance(content, str) and content else []
     written += [f"<tool_call>\n{json.dumps(_call(call), ensure_ascii=False)}\n</tool_call>" for call in calls]
     if not isinstance(role, str) or not written:

@@ -7,7 +7,7 @@ import torch
 from tests.conftest import each
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid
-from yosegi.partitions._embedding import cosines
+from yosegi.library.similarity import similarity
 
 LAYERS = {"a": (30, 50), "b": (40, 20), "c": (16, 60)}
 
@@ -47,7 +47,9 @@ def authors(experts, sparsity, components, algorithm="randomized"):
 def test_it_is_the_authors_embedding(sparsity):
     """Four ways are four large singular values: there the randomised SVD has converged."""
     experts = planted(4, 6, noise=0.3)
-    torch.testing.assert_close(cosines(experts, sparsity, 4), authors(experts, sparsity, 4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        similarity(experts, "factors", sparsity, 4), authors(experts, sparsity, 4), atol=1e-4, rtol=0
+    )
 
 
 @each("components", [1, 7, 23])
@@ -55,15 +57,15 @@ def test_it_is_the_exact_svd_where_the_randomised_one_wanders(components):
     """Beyond the planted ways the spectrum is flat. ARPACK is exact there, and so are we."""
     experts = planted(4, 6)
     exact = authors(experts, 0.5, components, "arpack")
-    torch.testing.assert_close(cosines(experts, 0.5, components), exact, atol=1e-4, rtol=0)
+    torch.testing.assert_close(similarity(experts, "factors", 0.5, components), exact, atol=1e-4, rtol=0)
 
 
 def test_as_many_components_as_experts_truncate_nothing():
     experts = planted(2, 3)
-    whole = cosines(experts, 0.5, 64)
-    torch.testing.assert_close(cosines(experts, 0.5, 6), whole, atol=0, rtol=0)
+    whole = similarity(experts, "factors", 0.5, 64)
+    torch.testing.assert_close(similarity(experts, "factors", 0.5, 6), whole, atol=0, rtol=0)
     torch.testing.assert_close(whole, authors(experts, 0.5, 6), atol=1e-5, rtol=0)
-    assert (cosines(experts, 0.5, 5) - whole).abs().max() > 1e-3, "five truncate"
+    assert (similarity(experts, "factors", 0.5, 5) - whole).abs().max() > 1e-3, "five truncate"
 
 
 @each("dtype, within", [(torch.float64, 1e-12), (torch.bfloat16, 1e-6)])
@@ -71,29 +73,33 @@ def test_nothing_silenced_and_nothing_cut_is_the_plain_cosine(dtype, within):
     experts = planted(2, 4, dtype=dtype)
     X_TP = matrix(experts)
     X_TP /= np.linalg.norm(X_TP, axis=1, keepdims=True)
-    torch.testing.assert_close(cosines(experts, 0.0, 64), torch.from_numpy(X_TP @ X_TP.T), atol=within, rtol=0)
+    torch.testing.assert_close(
+        similarity(experts, "factors", 0.0, 64), torch.from_numpy(X_TP @ X_TP.T), atol=within, rtol=0
+    )
 
 
 def test_each_expert_is_silenced_by_its_own_quantile():
     """Ten times as large is the same direction: a threshold shared by all would silence the small one."""
     small, other = planted(2, 1)
     large = Expert("large", {n: Factors(10 * f.A_RI, 10 * f.B_OR) for n, f in small.factors.items()})
-    found = cosines([small, large, other], 0.9, 64)
+    found = similarity([small, large, other], "factors", 0.9, 64)
     assert found[0, 1] == pytest.approx(1, abs=1e-6) and found[0, 2] < 0.5
-    assert not torch.allclose(found, cosines([small, large, other], 0.0, 64), atol=1e-3), "it matters here"
+    assert not torch.allclose(found, similarity([small, large, other], "factors", 0.0, 64), atol=1e-3), (
+        "it matters here"
+    )
 
 
 def test_what_the_components_do_not_see_is_like_nothing():
     experts = planted(1, 4)
     zero = Expert("zero", {n: Factors(0 * f.A_RI, 0 * f.B_OR) for n, f in experts[0].factors.items()})
     for components in (2, 64):
-        found = cosines([*experts, zero], 0.5, components)
+        found = similarity([*experts, zero], "factors", 0.5, components)
         assert not found[4].any() and not found[:, 4].any() and found.diagonal()[:4].allclose(torch.ones(4).double())
 
     def only(name, layer, size):
         return Expert(name, {"l": Factors(size * torch.eye(4)[layer : layer + 1], torch.zeros(4, 1))})
 
-    found = cosines([only("p", 0, 3.0), only("q", 1, 2.0), only("r", 2, 1e-3)], 0.0, 2)
+    found = similarity([only("p", 0, 3.0), only("q", 1, 2.0), only("r", 2, 1e-3)], "factors", 0.0, 2)
     torch.testing.assert_close(found, torch.diag(torch.tensor([1.0, 1, 0])).double())
 
 
@@ -108,7 +114,7 @@ def test_memory_is_that_of_one_layer_of_all_or_of_one_expert():
             return out
 
     with Watch():
-        cosines(experts, 0.5, 3)
+        similarity(experts, "factors", 0.5, 3)
     layer, P = (max(4 * (O + I) for O, I in LAYERS.values()), sum(4 * (O + I) for O, I in LAYERS.values()))
     assert 0 < largest <= max(len(experts) * layer, P) < len(experts) * P
 
@@ -117,6 +123,6 @@ def test_vectors_of_different_spaces_are_refused():
     p, q = planted(2, 1)
     wider = Expert("wider", {**q.factors, "a": Factors(torch.zeros(5, 50), torch.zeros(30, 5))})
     with pytest.raises(Invalid, match=r'Layer a: .*\(4, 30, 50\).*\(5, 30, 50\).*space="delta"'):
-        cosines([p, wider], 0.5, 64)
+        similarity([p, wider], "factors", 0.5, 64)
     with pytest.raises(Invalid, match=r'Only one .* has layer a.*space="delta"'):
-        cosines([p, Expert("fewer", {n: f for n, f in q.factors.items() if n != "a"})], 0.5, 64)
+        similarity([p, Expert("fewer", {n: f for n, f in q.factors.items() if n != "a"})], "factors", 0.5, 64)
