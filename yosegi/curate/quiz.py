@@ -43,8 +43,8 @@ def draft_quiz(
 def _texts(name: str) -> list[dict[str, Any]]:
     """Returns the rows of the train split of one corpus, each with a unique id."""
     if name.endswith((".jsonl", ".jsonl.gz", ".txt")):
-        found = records.read(name)
-        rows = [{**row, "id": key} for key, (_, row) in zip(records.names(found, name), found, strict=True)]
+        pages = records.read(name)
+        rows = [{**row, "id": key} for key, (_, row) in zip(records.names(pages, name), pages, strict=True)]
         title = Path(name).name
     else:
         title = Corpus(name.removeprefix("corpus/")).part

@@ -67,15 +67,15 @@ class Source:
         """Returns the rows of a split in upstream order; where one file holds several splits, its rows name theirs."""
         known(split, [name for name in SPLITS if name in self.files or (name == "validation" and self.held_out)])
         file = "train" if self.held_out and split == "validation" else split
-        found = rows(self.files[file], self.hub.get(file), f"{self.title} ({file})", self.fields)
+        read = rows(self.files[file], self.hub.get(file), f"{self.title} ({file})", self.fields)
         if list(self.files.values()).count(self.files[file]) > 1:
-            found = [row for row in found if row["split"] == split]
+            read = [row for row in read if row["split"] == split]
         if self.held_out and split != "test":
-            found = carve(found, self.held_out)[split == "validation"]
+            read = carve(read, self.held_out)[split == "validation"]
         if self.apart and split != "test":
             asked = {row[self.apart].strip() for row in self.rows("test")}
-            found = [row for row in found if row[self.apart].strip() not in asked]
-        return found
+            read = [row for row in read if row[self.apart].strip() not in asked]
+        return read
 
 
 def folder() -> Path | None:

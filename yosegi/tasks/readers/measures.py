@@ -40,8 +40,8 @@ def f1(prediction: str, accepted: Sequence[str]) -> Score:
 
 def number(prediction: str, accepted: Sequence[str]) -> Score:
     """Returns 1 if the prediction ends up with the number of an answer."""
-    found, golds = answers.last_number(prediction), map(answers.last_number, accepted)
-    return Score(float(found is not None and any(gold and answers.near(found, gold) for gold in golds)), found)
+    answer, golds = answers.last_number(prediction), map(answers.last_number, accepted)
+    return Score(float(answer is not None and any(gold and answers.near(answer, gold) for gold in golds)), answer)
 
 
 def contains(prediction: str, accepted: Sequence[str]) -> Score:
@@ -52,8 +52,8 @@ def contains(prediction: str, accepted: Sequence[str]) -> Score:
 
 def yes_no(prediction: str, accepted: Sequence[str]) -> Score:
     """Returns 1 if the prediction says yes where an answer does, or no."""
-    found = read_yes_no(prediction)
-    return Score(float(found is not None and found in map(read_yes_no, accepted)), found)
+    verdict = read_yes_no(prediction)
+    return Score(float(verdict is not None and verdict in map(read_yes_no, accepted)), verdict)
 
 
 def read_yes_no(text: str) -> str | None:
@@ -61,9 +61,9 @@ def read_yes_no(text: str) -> str | None:
     text = _fold(text)
     if announced := ANNOUNCED.findall(text):
         return YES_NO[announced[-1]]
-    said = [YES_NO[match[0]] for match in SPOKEN.finditer(text)]
+    verdicts = [YES_NO[match[0]] for match in SPOKEN.finditer(text)]
     opens = SPOKEN.match(text.lstrip(" \t\n*\"'“「(["))
-    return said[0] if said and (opens or len(set(said)) == 1) else None
+    return verdicts[0] if verdicts and (opens or len(set(verdicts)) == 1) else None
 
 
 BY_ANSWERS: dict[str, Callable[[str, Sequence[str]], Score]] = {

@@ -1,4 +1,4 @@
-"""Rows from a file of any usual form, told by its content: JSON Lines, JSON arrays, CSV, TSV, Parquet, plain text, gzip of these.
+"""Rows from a file of any usual form, known by its content: JSON Lines, JSON arrays, CSV, TSV, Parquet, text, gzip of these.
 
 A JSON object that holds rows ({"data": […]}) is their list. The paragraphs of a text, between empty lines, are rows
 {"text": …}. In CSV and TSV the first line names the columns. `hf:ID[/CONFIG][:SPLIT]` is a data set on the Hugging Face Hub.
@@ -82,15 +82,15 @@ def names(records: Sequence[tuple[Any, Row]], source: Any) -> list[str]:
         Invalid: two rows have the same id; it names the second.
     """
     given = [None if row.get("id") in (None, "") else str(row["id"]) for _, row in records]
-    taken, found = {name for name in given if name is not None}, dict[str, None]()
-    for name, (number, _) in zip(given, records, strict=True):
-        if name in found:
-            raise Invalid(f"{source}, {number}: the id {name!r} is taken by an earlier row.")
-        own = str(number).rpartition(" ")[2]
-        while name is None:
-            name, own = (None if own in taken or own in found else own), f"{own}'"
-        found[name] = None
-    return list(found)
+    taken, ids = {name for name in given if name is not None}, dict[str, None]()
+    for name, (place, _) in zip(given, records, strict=True):
+        if name in ids:
+            raise Invalid(f"{source}, {place}: the id {name!r} is taken by an earlier row.")
+        number = str(place).rpartition(" ")[2]
+        while name is None and (number in taken or number in ids):
+            number += "'"
+        ids[number if name is None else name] = None
+    return list(ids)
 
 
 @contextmanager
@@ -236,11 +236,11 @@ def _from_hub(name: str) -> list[Record]:
     repo = f"{owner}/{repo}" if repo else owner
     try:
         with online() as load_dataset:
-            found = load_dataset(repo, config or None, split=split or None)
+            data = load_dataset(repo, config or None, split=split or None)
     except Exception as error:  # offline, no route, gated, not there: the Hub has a class for each
         raise NoData(f"{repo} could not be read from the Hugging Face Hub ({short(error)}).") from error
-    parts: Iterable[tuple[str, Any]] = found.items() if isinstance(found, dict) else [("", found)]
-    several = isinstance(found, dict) and len(found) > 1
+    parts: Iterable[tuple[str, Any]] = data.items() if isinstance(data, dict) else [("", data)]
+    several = isinstance(data, dict) and len(data) > 1
     rows = [{**({"split": name} if several else {}), **dict(row)} for name, part in parts for row in part]
     if not rows:
         raise Invalid(f"hf:{name} is empty.")
