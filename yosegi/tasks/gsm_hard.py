@@ -10,7 +10,6 @@ one. It is right within 1e-3, as in PAL, or within 1e-12 of gold where gold is s
 answer. `gsm_hard/few_shot` shows four worked examples first, for models that have not learnt the form.
 
 Some gold numbers are absurd (negative eggs), and 329 of the 1,319 questions are GSM8K's, word for word: upstream is so.
-The base `house` has read none of it.
 """
 
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Kurihara et al. 2022, "JGLUE: Japanese General Language Understanding Evaluation
 Training and validation: JaQuAD, So et al. 2022, arXiv:2202.01764, CC BY-SA 3.0, which asks the same about other articles (an
 article that the test asks about would be left out). JSQuAD's own training set is not in the data folder.
 Data, in the data folder only: knowledge_ja/{jsquad_valid, jaquad_train, jaquad_dev}.
-
-The base `house` has read the training texts and their answers, not the validation and not the test.
 """
 
 from yosegi.tasks import Example

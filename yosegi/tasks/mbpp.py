@@ -5,7 +5,7 @@ Data: code/mbpp_train (official train and validation) and code/mbpp_test, else g
 
 The asserts stand in the prompt, as upstream, and the sandbox runs them after the program: all must hold. The answer has the
 form of `gsm_hard`, so an expert trained here has learnt to answer with a fenced program. Training problems that are word for
-word in the test are left out. The base `house` has read none of it.
+word in the test are left out.
 """
 
 from yosegi.tasks import Example

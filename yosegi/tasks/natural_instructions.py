@@ -10,7 +10,7 @@ validation split. A model learns the first accepted output; the score is the bes
 
 "/FORMAT" after the name asks the same examples in another prompt format (formats.py): definition (the default), instruction
 and chat are for training; question, brackets, exercise and plain share no label with those and test whether an expert has
-learnt the task or only its form. The base `house` has read its half of the tasks in the format definition.
+learnt the task or only its form.
 """
 
 import re
