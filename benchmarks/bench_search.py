@@ -27,10 +27,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from yosegi.bases import Base
 from yosegi.core.model import attach, linears, shape
+from yosegi.engine.arm import Arm
+from yosegi.engine.fold import fold
 from yosegi.routers.uniform import Uniform
-from yosegi.search.live import Live, fold
-from yosegi.search.space import Recipe, Space
+from yosegi.search.space import Space
 from yosegi.search.study import open_storage
+from yosegi.search.workbench import Workbench
 
 FULL, QUICK = (8, 8, 512, 8, 9), (3, 2, 32, 1, 1)
 """Experts; their rank; width of the model; its layers; rounds."""
@@ -55,7 +57,7 @@ def study_ms(space: Space, trials: int) -> float:
             for step in range(3):
                 trial.report(float(n), step)
                 trial.should_prune()
-            trial.set_user_attr("found", {"scores": [[0.1] * 64]})
+            trial.set_user_attr("result", {"scores": [[0.1] * 64]})
             study.tell(trial, float(n))
             spent.append(1e3 * (time.process_time() - started))
         storage.engine.dispose()
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         peer = PeftModel.from_pretrained(copy.deepcopy(model), first, adapter_name=first.name)
         for path in rest:
             peer.load_adapter(path, path.name)
-    groups, names = dict.fromkeys(shapes, 0), [e.name for e in experts]
+    names = [e.name for e in experts]
     draw = torch.Generator().manual_seed(0)
 
     def weights() -> tuple[float, ...]:
@@ -93,32 +95,35 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             peer.delete_adapter(old)
 
     @torch.no_grad()
-    def row(method: str, args: dict[str, Any], live: Live, **more: Any) -> Row:
+    def row(method: str, args: dict[str, Any], live: Workbench, **more: Any) -> Row:
+        def arm(w_E: Sequence[float]) -> Arm:
+            return Arm(method, experts, merge=method, merge_args={**args, "weights": list(w_E)})
+
         def fresh() -> None:
-            attach(model, [fold(experts, Recipe("merges", method, (weights(),), args), groups)], Uniform()).detach()
+            attach(model, [fold(arm(weights()), method)], Uniform()).detach()
 
         w_E = weights()
-        live.write(Recipe("merges", method, (w_E,), args))
+        live.apply(arm(w_E))
         logits = model(ids_BT[:2]).logits
         theirs(w_E, method, **more)
         equal = agree(f"Logits of {method}", difference(logits, peer(input_ids=ids_BT[:2]).logits), 1e-4)
         times, ratios = interleaved(
             rounds,
             theirs=lambda: theirs(weights(), method, **more),
-            ours=lambda: live.write(Recipe("merges", method, (weights(),), args)),
+            ours=lambda: live.apply(arm(weights())),
         )
         evaluation = statistics.median(clock(lambda: model(ids_BT)) for _ in range(max(rounds // 3, 1)))
         live.detach()
         fresh()
         put_ms = 1e3 * statistics.median(clock(fresh) for _ in range(rounds))
-        params = study_ms(Space(tuple(names), "merges", {method: {}}), 4 if chosen.quick else 60)
+        params = study_ms(Space((Arm(method, experts, merge=method),)), 4 if chosen.quick else 60)
         return {
             "method": method, "experts": E, "PEFT ms": 1e3 * times["theirs"], "fresh put ms": put_ms,
             "yosegi ms": 1e3 * times["ours"], "ratio": ratios["theirs"], "study ms": params,
             "evaluation ms": 1e3 * evaluation, "equal to": equal,
         }  # fmt: skip
 
-    with Live(Base("random", "", model, None), experts, groups) as live:
+    with Workbench(Base("random", "", model, None), experts) as live:
         rows = [
             row("cat", {}, live),
             row("svd", {"rank": R}, live, svd_rank=R, svd_full_matrices=False),

@@ -108,7 +108,11 @@ def test_methods_of_any_drawer():
 
 def test_a_value_may_mean_more():
     """A search reads ranges; what it does not know is left to the annotation."""
-    found = parse_method("routers", "arrow{top_k=1:4,temperature=.5}", lambda value: (1, 4) if value == "1:4" else None)
+    found = parse_method(
+        "routers",
+        "arrow{top_k=1:4,temperature=.5}",
+        lambda value, convert: (convert("1"), 4) if value == "1:4" else None,
+    )
     assert found == ("arrow", {"top_k": (1, 4), "temperature": 0.5})
     with pytest.raises(Invalid, match="top_k is of type int; 1:4"):
         parse_method("routers", "arrow{top_k=1:4}")

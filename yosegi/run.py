@@ -15,7 +15,7 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,18 +37,14 @@ class Run:
         self.path.mkdir(parents=True, exist_ok=True)
         if config is not None:
             if "recipe" in config and (self.path / "config.json").exists():
-                self._check(config)
+                before = files.read_json(self.path / "config.json")
+                differ = [f"{key} was {before.get(key)!r}, is {config[key]!r}" for key in changed(before, config)]
+                if differ:  # continuing with other settings would mix two runs in one folder
+                    raise Invalid(
+                        f"{self.path} holds another run: {'; '.join(differ[:3])}. Choose another --run, or delete it."
+                    )
             files.write_json(self.path / "config.json", config)
             files.write_json(self.path / "env.json", environment())
-
-    def _check(self, config: dict[str, Any]) -> None:
-        """A recipe goes on where it was; with other settings it would mix two runs in one folder."""
-        before, now = files.read_json(self.path / "config.json"), json.loads(json.dumps(config))
-        changed = [f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in now if before.get(key) != now[key]]
-        if changed:
-            raise Invalid(
-                f"{self.path} holds another run: {'; '.join(changed[:3])}. Choose another --run, or delete it."
-            )
 
     def log(self, *rows: dict[str, Any], **row: Any) -> None:
         """One row of metrics.jsonl, or several at once."""
@@ -99,6 +95,12 @@ class Run:
             yield
         finally:
             os.close(folder)
+
+
+def changed(before: Any, config: Mapping[str, Any], ignored: Collection[str] = ()) -> list[str]:
+    """Returns the keys of `config` whose values are not those of a config that was read from a file."""
+    before, now = before if isinstance(before, dict) else {}, json.loads(json.dumps(config))
+    return [key for key in now if key not in ignored and (key not in before or before[key] != now[key])]
 
 
 def environment() -> dict[str, Any]:

@@ -12,6 +12,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +23,8 @@ PASSED = {"inits": 4, "masks": 1, "merges": 3, "objectives": 3, "optimizers": 3,
 """How many arguments of a drawer's functions the machine passes itself: they come first, and are not written in a spec."""
 SPECIAL = '+*(){}[],="'
 LISTS = (list, tuple, Sequence, Collection, Iterable)
+Vary = Callable[[Any, Callable[[Any], Any]], Any]
+"""Takes a value as it is written, and the function that makes a value of the type of its argument."""
 CLOSING = {"(": ")", "{": "}", "[": "]"}
 PLAIN = re.compile(r"[^\W\d]|[\w./@~%-][\w./@~% -]*[\w./@~%-]")
 """A text that needs no quotes."""
@@ -136,13 +139,13 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
-def parse_method(kind: str, text: str, vary: Callable[[Any], Any] | None = None) -> tuple[str, dict[str, Any]]:
+def parse_method(kind: str, text: str, vary: Vary | None = None) -> tuple[str, dict[str, Any]]:
     """Returns the name of a method and its arguments.
 
     Args:
         kind: a drawer, such as "routers".
         text: `arrow{top_k=2}`.
-        vary: what a written value may mean besides, such as a range of a search; None where it means nothing of the kind.
+        vary: reads what a written value may mean besides, such as a range of a search; None where it is a plain value.
 
     Raises:
         UnknownName: there is no such method, or it has no such argument.
@@ -195,18 +198,19 @@ def typed(
     name: str,
     options: Mapping[str, Any],
     parameters: Mapping[str, inspect.Parameter],
-    vary: Callable[[Any], Any] | None = None,
+    vary: Vary | None = None,
 ) -> dict[str, Any]:
     """Returns the values that written arguments stand for, each as the annotation of its parameter says."""
     found: dict[str, Any] = {}
     for key, value in options.items():
         if key not in parameters:
             raise UnknownName.among(f"argument of {name}", key, parameters)
-        if vary is not None and (varied := vary(value)) is not None:
-            found[key] = varied
-            continue
+        convert = partial(_convert, hint=parameters[key].annotation)
         try:
-            found[key] = _convert(value, parameters[key].annotation)
+            varied = None if vary is None else vary(value, convert)
+            found[key] = convert(value) if varied is None else varied
+        except Invalid:
+            raise
         except ValueError:
             hint = inspect.formatannotation(parameters[key].annotation).replace("collections.abc.", "")
             raise Invalid(
@@ -233,7 +237,7 @@ def _convert(value: Any, hint: Any) -> Any:
     origin, inner = get_origin(hint) or hint, get_args(hint)
     plain = isinstance(value, str) and not isinstance(value, Quoted)
     if hint in (Any, inspect.Parameter.empty):
-        return _guess(value)
+        return guess(value)
     if origin in (Union, types.UnionType):
         if types.NoneType in inner and (value is None or (plain and value == "null")):
             return None
@@ -276,12 +280,12 @@ def _rank(hint: Any) -> int:
     return order.index(get_origin(hint) or hint)
 
 
-def _guess(value: Any) -> Any:
+def guess(value: Any) -> Any:
     """What a value means where nothing says its type."""
     if isinstance(value, Mapping):
-        return {key: _guess(v) for key, v in value.items()}
+        return {key: guess(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_guess(item) for item in value]
+        return [guess(item) for item in value]
     if not isinstance(value, str) or isinstance(value, Quoted):
         return str(value) if isinstance(value, str) else value
     if value in ("null", "true", "false"):
@@ -310,7 +314,7 @@ def write_value(value: Any) -> str:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return f"[{','.join(map(write_value, value))}]"
     if isinstance(value, str | Path):
-        return quote(str(value)) if isinstance(_guess(str(value)), str) else json.dumps(value)
+        return quote(str(value)) if isinstance(guess(str(value)), str) else json.dumps(value)
     return repr(value)
 
 

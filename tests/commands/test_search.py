@@ -33,13 +33,13 @@ def test_search_merge_eval(yosegi, refused, shelf, tmp_path):
     assert code == 0 and "Chosen, and the baselines, on validation:" in out and "uniform" in out and "a alone" in out, (
         err
     )
-    made = "yosegi merge --library shelf --config r/best.yaml"
+    made = "Measure it: yosegi eval --base nano --library shelf --arm "
     assert (made in out) != ("no blend was better than the base" in out) and (tmp_path / "r" / "study.db").exists()
     code, out, _ = yosegi(*SEARCH, "--json", "--trials", 5)
-    said = json.loads(out)
-    assert said["trials"] == 9 and set(said["baselines"]) == {"base", "uniform", "a alone", "b alone"}
-    assert said["score"] >= max(means["skills/add:logp"] for means in said["baselines"].values())
-    assert said["recipe"] == yaml.safe_load((tmp_path / "r" / "best.yaml").read_text())
+    result = json.loads(out)
+    assert result["trials"] == 9 and set(result["baselines"]) == {"base", "uniform", "a alone", "b alone"}
+    assert result["score"] >= max(means["skills/add:logp"] for means in result["baselines"].values())
+    assert result["arm"] == yaml.safe_load((tmp_path / "r" / "best.yaml").read_text())["arm"]
     assert "holds another search: sampler was tpe, is cmaes" in refused(*SEARCH, "--sampler", "cmaes")
     assert yosegi("report", "r")[0] == 0 and "How the search went" in (tmp_path / "r" / "report.html").read_text()
 
@@ -48,41 +48,53 @@ def test_keep(yosegi, refused, shelf, tmp_path):
     kept = (*SEARCH, "--penalty", 0, "--negative", "--trials", 12, "--seed", 1)
     code, out, _ = yosegi(*kept, "--json")
     best = json.loads(out)
-    assert "has an expert called 'a' already" in refused(*kept, "--keep", "a")
+    assert "has an expert called 'a'" in refused(*kept, "--keep", "a")
     assert best["chosen"].startswith("trial")
     code, out, _ = yosegi(*kept, "--keep", "both")
-    assert code == 0 and "--expert both" in out
-    card = files.read_json(tmp_path / "shelf" / "both" / "expert.json")
+    assert code == 0 and "--arm both" in out
+    card = files.read_json(tmp_path / "shelf" / "arms" / "both" / "arm.json")
     assert card["training"]["search"]["chosen"] == best["chosen"]
     assert yosegi(*kept, "--keep", "both")[0] == 0, "the same command again has nothing to do"
-    assert files.read_json(tmp_path / "shelf" / "both" / "expert.json") == card
+    assert files.read_json(tmp_path / "shelf" / "arms" / "both" / "arm.json") == card
     code, out, _ = yosegi("merge", "--library", "shelf", "--config", "r/best.yaml", "--name", "again")
     assert code == 0 and "again: " in out
+    code, out, _ = yosegi("merge", "both", "--library", "shelf", "--name", "one")
+    assert (
+        code == 0 and files.read_json(tmp_path / "shelf" / "one" / "expert.json")["training"]["arm"]["name"] == "both"
+    )
+    again, one = Library(tmp_path / "shelf")["again"], Library(tmp_path / "shelf")["one"]
+    assert all(again.delta(layer).equal(one.delta(layer)) for layer in again.factors)
 
 
 def test_a_router(yosegi, shelf):
-    code, out, _ = yosegi(*SEARCH, "--router", "arrow", "--set", "top_k=1:2")
+    code, out, _ = yosegi(*SEARCH, "--arm", "arrow{top_k=1:2}")
     assert code == 0 and "arrow as it is" in out
+
+
+def test_settings_from_a_file(yosegi, shelf, tmp_path):
+    words = "library: shelf\ntask: [skills/add:logp]\nlimit: 4\ntrials: 1\narm: ['merge:svd{rank=1|2}', 'merge:cat']\n"
+    (tmp_path / "s.yaml").write_text(words)
+    code, out, err = yosegi("search", "--config", "s.yaml", "--run", "r", "--json")
+    assert code == 0 and json.loads(out)["trials"] == 6, err
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--method", "svdd"), "Did you mean 'svd'"),
-        (("--router", "arow"), "Did you mean 'arrow'"),
+        (("--arm", "merge:svdd"), "Did you mean 'svd'"),
+        (("--arm", "arow"), "Did you mean 'arrow'"),
         (("--sampler", "tpee"), "Did you mean 'tpe'"),
         (("--task", "skills/ad"), "Did you mean 'add'"),
         (("--task", "skills/add:lopg"), "Did you mean 'logp'"),
         (("--task", "skills/reverse=much"), "the weight is a number"),
-        (("--set", "rank"), "--set takes NAME=VALUE"),
-        (("--set", "rank=4"), "No argument of cat is called 'rank'"),
-        (("--method", "svd", "--set", "rnak=4"), "Did you mean 'rank'"),
+        (("--arm", "merge:cat{rank}"), "'=' is expected"),
+        (("--arm", "merge:cat{rank=4}"), "No argument of merge:cat is called 'rank'"),
+        (("--arm", "merge:svd{rnak=4}"), "Did you mean 'rank'"),
         (("--groups", "99"), "99 groups of layers"),
         (("--pareto",), "more than one --task"),
-        (("--cap", "0.5"), "cap is at least 1"),
-        (("--router", "arrow", "--keep", "x"), "no expert to --keep"),
+        (("--cap", "0.5"), "--cap"),
         (("--keep", "a/b"), "path separator"),
-        (("--expert", "x"), "'x'"),
+        (("--experts", "x"), "'x'"),
         (("--split", "test"), "--split"),
     ],
 )

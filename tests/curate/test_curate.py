@@ -267,7 +267,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
     assert added > 200_000 and many - few < added / 4, (few, many)
 
 
-def test_pages_to_label_are_drawn_by_lot(corpus):
+def test_pages_to_label_are_drawn_at_random(corpus):
     rows = sample(corpus, 5, ["ja"], 10)
     assert (
         len(rows) == 5
@@ -282,7 +282,7 @@ def test_pages_to_label_are_drawn_by_lot(corpus):
 def test_what_cannot_be_curated(corpus, tmp_path):
     out = tmp_path / "out"
     for arguments, said in (
-        ({"scores": [load("length")], "rules": [Rule(), Rule()]}, "1 scores have as many rules; 2"),
+        ({"scores": [load("length")], "rules": [Rule(), Rule()]}, "1 scores need as many rules; 2"),
         ({"scores": [load("length"), load("length")]}, "'length' was given twice"),
         ({"min_chars": 5, "max_chars": 3}, "no page is that long"),
         ({"validation": 1.0}, "validation=1"),
@@ -290,7 +290,7 @@ def test_what_cannot_be_curated(corpus, tmp_path):
     ):
         with pytest.raises(Invalid, match=said):
             curate(corpus, out, **arguments)
-    with pytest.raises(UnknownName, match="No language that can be told is called 'jp'. Did you mean"):
+    with pytest.raises(UnknownName, match="No known language is called 'jp'. Did you mean"):
         curate(corpus, out, languages=["jp"])
     assert not out.exists(), "nothing was written"
     (tmp_path / "bad.jsonl").write_text('{"body": "x"}\n')
@@ -327,7 +327,7 @@ def test_keywords_pick_the_laws_out_of_a_mixture(mixture, tmp_path):
 @pytest.mark.data
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_ten_labelled_pages_pick_the_laws_out_of_a_mixture(mixture, tmp_path, seed):
-    """Five laws and five other pages, drawn by lot; half is the threshold, as the labels say nothing else.
+    """Five laws and five other pages, drawn at random; half is the threshold, as the labels say nothing else.
 
     With seed 0 no English page was labelled, and all ten score just above half (precision 0.86): hence the language.
     """

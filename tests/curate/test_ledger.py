@@ -102,12 +102,13 @@ def test_a_twentieth_is_for_validation(tmp_path, pages, share_, valid):
         for n, draw in enumerate(draws):
             ledger.add(page(n, draw=draw))
     ledger.judge([], [])
-    last = ledger.deal(share_)
-    assert sum(draw <= last for draw in draws) == valid if valid else last is None
+    assert [ledger.splits(share_)(None, draw) for draw in draws].count("valid") == valid
     with ledger.batch():
         ledger.add(page(pages, split="train"))
     ledger.judge([], [])
-    assert ledger.deal(share_) is None, "where one row says its split, they are not dealt"
+    split_of = ledger.splits(share_)
+    assert {split_of(None, draw) for draw in draws} == {"train"}, "where one row has a split, none is drawn"
+    assert [split_of(given, 0) for given in ("validation", "test", "train")] == ["valid", "test", "train"]
     ledger.close()
 
 
@@ -121,13 +122,13 @@ def test_the_most_alike_page_is_found(fill):
     kept = [draw.integers(0, 2**32, 128, dtype=np.uint32) for _ in range(20)]
     with ledger.batch():
         for n, numbers in enumerate(kept):
-            ledger.remember(n, signature(numbers))
+            ledger.add_signature(n, signature(numbers))
     near = kept[7].copy()
     near[60:] = 0
-    assert ledger.resembles(signature(near)) == (7, 60 / 128)
+    assert ledger.nearest(signature(near)) == (7, 60 / 128)
     near[0] = kept[3][0]  # one band with page 3, one with page 7
-    assert ledger.resembles(signature(near)) == (7, 59 / 128)
-    assert ledger.resembles(signature(near + np.uint32(1))) is None
+    assert ledger.nearest(signature(near)) == (7, 59 / 128)
+    assert ledger.nearest(signature(near + np.uint32(1))) is None
 
 
 def test_a_second_process_is_told(tmp_path):

@@ -60,9 +60,9 @@ def test_examples_are_of_every_group(ledger):
     for n, (group, how) in chosen.items():
         groups.setdefault(group, {}).setdefault(how, []).append(n)
     assert {group: {how: len(ns) for how, ns in hows.items()} for group, hows in groups.items()} == {
-        "kept": {"farthest from the cut": EXAMPLES, "nearest to the cut": EXAMPLES, "by lot": EXAMPLES},
-        "short": {"by lot": EXAMPLES},
-        "score0": {"farthest from the cut": EXAMPLES, "nearest to the cut": EXAMPLES, "by lot": EXAMPLES},
+        "kept": {"farthest from the cut": EXAMPLES, "nearest to the cut": EXAMPLES, "at random": EXAMPLES},
+        "short": {"at random": EXAMPLES},
+        "score0": {"farthest from the cut": EXAMPLES, "nearest to the cut": EXAMPLES, "at random": EXAMPLES},
     }
     assert groups["kept"]["farthest from the cut"] == [1, 2, 3, 4]
     assert groups["kept"]["nearest to the cut"] == [39, 38, 37, 36]

@@ -38,7 +38,7 @@ class Read(HTMLParser):
 def example(name, rule=None, why=None, score=1.0, text="鉄道 <script>alert(1)</script>"):
     return {
         "id": name, "source": "in/a.jsonl", "line": 3, "title": "", "chars": 20, "language": "ja", "scores": {"told": score},
-        "kept": rule is None, "rule": rule, "group": "x", "how": "by lot", "text": text, **({"why": why} if why else {}),
+        "kept": rule is None, "rule": rule, "group": "x", "how": "at random", "text": text, **({"why": why} if why else {}),
     }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""The embedded base, a library of random experts beside it, and plans for searching among them."""
+"""The embedded base, a library of random experts beside it, and settings of a search among them."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,7 +9,9 @@ from yosegi.bases import Base, load
 from yosegi.core.expert import Expert, Factors
 from yosegi.inits import fresh
 from yosegi.library.store import Library
-from yosegi.search.plan import Plan
+from yosegi.run import Run
+from yosegi.search.settings import Search, SearchSettings
+from yosegi.search.study import search
 
 
 def loud(base: Base, name: str, task: str, rank: int = 2, size: float = 0.1) -> Expert:
@@ -15,6 +19,11 @@ def loud(base: Base, name: str, task: str, rank: int = 2, size: float = 0.1) -> 
     expert = fresh(base.model, name, rank=rank, alpha=2 * rank, task=task)
     factors = {k: Factors(f.A_RI, torch.randn_like(f.B_OR) * size, f.scale) for k, f in expert.factors.items()}
     return Expert(name, factors, {**expert.card, "base_hash": base.hash, "init": "kaiming", "init_seed": 0})
+
+
+def go(opened: Search, run: Run, **more):
+    """The same search with other trials, timeout or workers."""
+    return search(replace(opened, settings=opened.settings.model_copy(update=more)), run)
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +49,11 @@ def shelf(nano, trio, tmp_path) -> Library:
 
 
 @pytest.fixture
-def plan(shelf):
-    """plan(sampler="cmaes"): few questions, log p of two skills."""
+def settings(shelf):
+    """settings(sampler="cmaes"): few questions, log p of two skills."""
 
-    def make(**more) -> Plan:
-        tasks = more.pop("tasks", ("skills/add:logp", "skills/reverse:logp"))
-        return Plan(str(shelf.path), tasks, **{"limit": 4, "rounds": 2, **more})
+    def make(**more) -> SearchSettings:
+        more = {"task": ["skills/add:logp", "skills/reverse:logp"], "limit": 4, "rounds": 2, **more}
+        return SearchSettings(library=str(shelf.path), **more)
 
     return make

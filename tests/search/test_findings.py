@@ -2,19 +2,20 @@
 
 import pytest
 
+from tests.search.conftest import go
 from yosegi import files
 from yosegi.reporting import report
 from yosegi.run import Run
 from yosegi.search.findings import findings, importance
-from yosegi.search.outcome import choose, front, tried
-from yosegi.search.study import search
+from yosegi.search.settings import open_search
+from yosegi.search.trials import choose, front, tried
 
 
 @pytest.fixture
-def told(plan, nano, tmp_path):
+def told(settings, nano, tmp_path):
     def run(trials, **more):
-        opened, where = plan(prune=False, **more).open(nano), Run(tmp_path / "r")
-        found = search(opened.plan, where, trials=trials, opened=opened)
+        opened, where = open_search(settings(prune=False, **more), nano), Run(tmp_path / "r")
+        found = go(opened, where, trials=trials)
         findings(where, found, opened)
         page = report([where.path], tmp_path / "page.html").read_text()
         return opened, found, files.read_json(where.path / "findings.json"), page
@@ -26,7 +27,7 @@ def test_one_objective(told):
     opened, found, said, page = told(12)
     every = tried(found, opened.space)
     best = choose(every)
-    headings = ["The chosen recipe and the baselines", "How the search went", "What mattered"]
+    headings = ["The chosen arm and the baselines", "How the search went", "What mattered"]
     assert [f["heading"] for f in said["findings"]] == headings and all(h in page for h in headings)
     rows = said["findings"][0]["table"]["rows"]
     assert rows[0][0].startswith(best.label) and rows[0][1]["value"] == round(best.value, 5)
@@ -46,21 +47,21 @@ def test_several_objectives_and_groups(told):
     on = {one.label for one in front(tried(found, opened.space))}
     assert {row[0] for row in drawn["table"]["rows"]} == on and drawn["heading"] in page
     assert {p["label"] for p in drawn["figure"]["points"] if p["group"] == "front"} == on
-    assert set(importance(found, opened)) == {f"w {e} · {g}" for e in "abc" for g in opened.space.groups}
+    assert set(importance(found, opened)) == {f"w {e} · {g}" for e in "abc" for g in opened.space.labels}
 
 
 def test_several_methods_and_what_only_some_have(told):
-    opened, found, said, page = told(14, methods=("cat", "svd"), settings=("rank=1:4",))
+    opened, found, said, page = told(14, arm=["merge:cat", "merge:svd{rank=1:4}"])
     assert {"method", "svd.rank", "w a"} <= set(importance(found, opened))
 
 
 def test_a_router_and_too_little_to_judge(told):
-    opened, found, said, page = told(3, router="arrow")
+    opened, found, said, page = told(3, arm=["arrow"])
     assert importance(found, opened) == {} and [f["heading"] for f in said["findings"]][-1] == "How the search went"
     assert not [c for c in said["findings"][0]["table"]["columns"] if c.startswith("w ")]
 
 
-def test_nothing_is_said_before_a_trial_is_whole(plan, nano, tmp_path):
-    opened, where = plan().open(nano), Run(tmp_path / "r")
-    findings(where, search(opened.plan, where, trials=0, timeout=0, opened=opened), opened)
+def test_nothing_is_said_before_a_trial_is_whole(settings, nano, tmp_path):
+    opened, where = open_search(settings(), nano), Run(tmp_path / "r")
+    findings(where, go(opened, where, trials=0, timeout=0), opened)
     assert not (where.path / "findings.json").exists()

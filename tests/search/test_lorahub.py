@@ -6,13 +6,13 @@ import torch
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.mix import named
 from yosegi.core.model import attach
+from yosegi.engine.arm import Arm
 from yosegi.engine.score import score_answers
 from yosegi.errors import Invalid
 from yosegi.routers.uniform import Uniform
 from yosegi.search import lorahub as module
-from yosegi.search.live import Live
 from yosegi.search.lorahub import lorahub
-from yosegi.search.space import Recipe
+from yosegi.search.workbench import Workbench
 from yosegi.tasks import load
 
 
@@ -45,9 +45,9 @@ def test_it_is_better_than_the_base_and_says_what_it_measured(nano, trio, few, m
 def test_the_sign_is_lost_where_factors_are_blended_and_not_where_answers_are(nano, trio):
     ids, said = torch.arange(8)[None], {}
     for mix in ("outputs", "factors"):
-        with Live(nano, trio[:1], dict.fromkeys(trio[0].factors, 0), mix) as live:
+        with Workbench(nano, trio[:1]) as bench:
             for w in (1.0, -1.0, 0.5):
-                live.write(Recipe("merges", "cat", ((w,),)))
+                bench.apply(Arm.weighted("x", trio[:1], [w], mix=mix))
                 with torch.no_grad():
                     said[mix, w] = nano.model(ids).logits.clone()
     assert torch.allclose(said["factors", 1.0], said["factors", -1.0])
@@ -61,18 +61,18 @@ def test_the_sign_is_lost_where_factors_are_blended_and_not_where_answers_are(na
 
 def test_the_budget_is_kept_and_zero_is_tried_first(nano, trio, few, monkeypatch):
     seen = []
-    real = module.Live.write
+    real = module.Workbench.apply
 
-    def watched(self, recipe):
-        seen.append(recipe.weights_GE[0])
-        return real(self, recipe)
+    def watched(self, arm):
+        seen.append(arm.weights)
+        return real(self, arm)
 
-    monkeypatch.setattr(module.Live, "write", watched)
+    monkeypatch.setattr(module.Workbench, "apply", watched)
     for budget in (1, 9):
         seen.clear()
         expert = lorahub(nano, trio, few[:2], budget=budget)
-        assert len(seen) == budget and seen[0] == (0.0, 0.0, 0.0)
-        assert tuple(expert.card["training"]["weights"]) in seen
+        assert len(seen) == budget and seen[0] == [0.0, 0.0, 0.0]
+        assert expert.card["training"]["weights"] in seen
     again = lorahub(nano, trio, few[:2], budget=9)
     assert again.card["training"] == expert.card["training"], "the same twice"
 

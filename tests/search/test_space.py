@@ -5,13 +5,18 @@ import types
 
 import pytest
 
-from yosegi.errors import Invalid, UnknownName
-from yosegi.search.space import Range, Recipe, Space, arguments, check_given, read_setting, takes
+from yosegi.core.expert import Expert
+from yosegi.engine.arm import Arm
+from yosegi.errors import Invalid
+from yosegi.search.space import Choice, Range, Space, read_varied, with_ranges
+from yosegi.spec import Quoted, parse_method
+
+PAIR = [Expert("a", {}, {}), Expert("b", {}, {})]
 
 
 @pytest.fixture
 def faded(monkeypatch):
-    """A merge that nobody here has heard of, with arguments of its own."""
+    """A merge from outside, with arguments of its own."""
 
     def faded(A_ERI, B_EOR, w_E, density: float = 0.2, rank: int | None = None, seed: int = 0):
         return A_ERI[0], B_EOR[0]
@@ -22,83 +27,117 @@ def faded(monkeypatch):
     return "some_merges:faded"
 
 
-def test_a_new_methods_arguments_are_found(faded):
-    assert takes("merges", faded) == ["density", "rank", "seed"] and takes("merges", "cat") == []
-    assert arguments("merges", faded, 3, {}) == {"density": Range(0.1, 1.0)}, "rank and seed stay what they are"
-    given = {"rank": Range(2, 8, whole=True), "seed": 3, f"{faded}.density": 0.5}
-    assert arguments("merges", faded, 3, given) == {"density": 0.5, "rank": given["rank"], "seed": 3}
-    assert arguments("routers", "arrow", 5, {})["top_k"] == Range(1, 5, whole=True)
-    assert "top_k" not in arguments("routers", "arrow", 1, {}), "nothing to choose"
-
-
-def test_a_setting_nobody_has_is_refused(faded):
-    check_given("merges", ["svd", faded], {"density": 1, "svd.rank": 2})
-    with pytest.raises(UnknownName, match="Did you mean 'density'"):
-        check_given("merges", ["svd", faded], {"densty": 1})
+def test_a_new_methods_arguments_vary_unasked(faded):
+    arm = with_ranges(Arm("x", PAIR, merge=faded))
+    assert arm.merge_args == {"density": Range(0.1, 1.0)}, "rank and seed stay what they are"
+    given = {"rank": Range(2, 8, whole=True), "seed": 3, "density": 0.5}
+    assert with_ranges(Arm("x", PAIR, merge=faded, merge_args=given)).merge_args == given
+    assert with_ranges(Arm("x", PAIR * 2, "arrow")).router_args["top_k"] == Range(1, 4, whole=True)
+    assert "top_k" not in with_ranges(Arm("x", PAIR[:1], "arrow")).router_args, "nothing to choose"
+    assert with_ranges(Arm("x", PAIR, merge="cat")).merge_args == {}
 
 
 @pytest.mark.parametrize(
-    ("text", "read"),
+    ("text", "wanted"),
     [
-        ("rank=8", ("rank", 8)),
-        ("rank=2:16", ("rank", Range(2, 16, whole=True))),
-        ("density=0.1:1", ("density", Range(0.1, 1))),
-        ("temperature=0.1:10:log", ("temperature", Range(0.1, 10, log=True))),
-        ("over=last,mean", ("over", ("last", "mean"))),
-        ("ties.density=1e-1", ("ties.density", "1e-1")),  # YAML 1.1 asks for a dot; a range does not
-        ("x=-2:3", ("x", Range(-2, 3, whole=True))),
+        ("8", None),
+        ("word", None),
+        (["1:2"], None),
+        (Quoted("1:2"), None),
+        ("2:16", Range(2, 16, whole=True)),
+        (".1:1", Range(0.1, 1)),
+        ("1e-3:1", Range(1e-3, 1)),
+        ("0.1:10:log", Range(0.1, 10, log=True)),
+        ("-2:3", Range(-2, 3, whole=True)),
+        ("last|mean", Choice(("last", "mean"))),
+        ("null|8|.5|true", Choice((None, 8, 0.5, True))),
+        ("http://x:1", None),
     ],
 )
-def test_settings(text, read):
-    assert read_setting(text) == read
+def test_ranges_and_choices(text, wanted):
+    assert read_varied(text) == wanted and type(read_varied(text)) is type(wanted)
 
 
-@pytest.mark.parametrize("text", ["rank", "=3", "rank=", "rank=3:2", "rank=a:b", "x=0:1:log", "x=1:2:3"])
-def test_settings_that_are_none(text):
-    with pytest.raises(Invalid, match=text):
-        read_setting(text)
+@pytest.mark.parametrize("text", ["3:2", "2:2", "0:1:log"])
+def test_ranges_that_are_none(text):
+    with pytest.raises(Invalid, match=f"The range {text}"):
+        read_varied(text)
+
+
+def test_they_are_written_in_a_spec():
+    found = parse_method("merges", "ties{density=.1:.9,rank=4|8}", read_varied)
+    assert found == ("ties", {"density": Range(0.1, 0.9), "rank": Choice((4, 8))})
+    _, args = parse_method("routers", "arrow{temperature=1:10,top_k=1:2}", read_varied)
+    assert args == {"temperature": Range(1.0, 10.0), "top_k": Range(1, 2, whole=True)}, "as the argument's type has it"
+    with pytest.raises(Invalid, match="density is of type float"):
+        parse_method("merges", "ties{density=a:b}", read_varied)
+    with pytest.raises(Invalid, match="top_k is of type int"):
+        parse_method("routers", "arrow{top_k=.5:3}", read_varied)
+    for varied in (Range(2, 16, whole=True), Range(0.1, 10, log=True), Choice((None, 8, "last"))):
+        assert read_varied(repr(varied)) == varied
 
 
 def space(faded):
-    methods = {"cat": {}, faded: {"density": Range(0.1, 1.0), "seed": 3}}
-    return Space(("a", "b"), "merges", methods, ("low", "high"), -1.5, 1.5)
+    arms = (
+        Arm("merge:cat", PAIR, merge="cat"),
+        Arm("f", PAIR, merge=faded, merge_args={"density": Range(0.1, 1.0), "seed": 3}),
+    )
+    return Space(arms, {"m.0": 0, "m.1": 1, "m.2": 1}, ("low", "high"), -1.5, 1.5)
 
 
-def test_a_recipe_is_read_back_as_it_was(faded):
+def point(faded):
+    weights = {"w a · low": 0.1, "w b · low": -0.2, "w a · high": 0.3, "w b · high": 0.4}
+    return {"method": faded, **weights, f"{faded}.density": 0.5}
+
+
+def test_a_point_is_an_arm(faded):
     import optuna
 
-    whole = space(faded)
-    for recipe in whole.baselines().values():
-        assert whole.read(whole.params(recipe)) == recipe
-    params = {
-        "method": faded,
-        "w a · low": 0.1,
-        "w b · low": -0.2,
-        "w a · high": 0.3,
-        "w b · high": 0.4,
-        f"{faded}.density": 0.5,
-    }
-    recipe = Recipe("merges", faded, ((0.1, -0.2), (0.3, 0.4)), {"density": 0.5, "seed": 3})
-    assert whole.read(params) == whole.ask(optuna.trial.FixedTrial(params)) == recipe
-    assert recipe.size == pytest.approx(0.25)
+    whole, params = space(faded), point(faded)
+    assert whole.ask(optuna.trial.FixedTrial(params)) == params
+    arm = whole.arm(params, "trial 3")
+    assert (arm.name, arm.merge, [e.name for e in arm.experts]) == ("trial 3", faded, ["a", "b"])
+    weights = {"m.0": [0.1, -0.2], "m.1": [0.3, 0.4], "m.2": [0.3, 0.4]}
+    assert arm.merge_args == {"density": 0.5, "seed": 3, "weights": weights}
+    assert whole.size(params) == pytest.approx(0.25) and whole.weights(params) == [[0.1, -0.2], [0.3, 0.4]]
+
+
+def test_experts_of_weight_zero_are_left_out(faded):
+    one = Space((Arm("c", PAIR, merge="cat"),), {"m": 0})
+    arm = one.arm({"w a": 0.0, "w b": 0.5})
+    assert [e.name for e in arm.experts] == ["b"] and arm.merge_args == {"weights": [0.5]}
+    assert one.arm({"w a": 0.0, "w b": 0.0}).experts == () and one.arm({"w a": 0.0, "w b": 0.0}).merge is None
 
 
 def test_weights_are_asked_within_their_bounds(faded):
     import optuna
 
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
-    recipes = [space(faded).ask(study.ask()) for _ in range(50)]
-    weights = [w for r in recipes for w_E in r.weights_GE for w in w_E]
+    study, whole = optuna.create_study(sampler=optuna.samplers.RandomSampler(0)), space(faded)
+    points = [whole.ask(study.ask()) for _ in range(50)]
+    weights = [w for params in points for row in whole.weights(params) for w in row]
     assert min(weights) < -1 and max(weights) > 1 and max(map(abs, weights)) <= 1.5
-    assert {r.method for r in recipes} == {"cat", faded}
-    assert all(0.1 <= r.args["density"] <= 1 and r.args["seed"] == 3 for r in recipes if r.method == faded)
+    arms = [whole.arm(params) for params in points]
+    assert {arm.merge for arm in arms} == {"cat", faded}
+    assert all(0.1 <= a.merge_args["density"] <= 1 and a.merge_args["seed"] == 3 for a in arms if a.merge == faded)
 
 
 def test_the_baselines_leave_nothing_out(faded):
-    found = space(faded).baselines()
+    whole = space(faded)
+    found = whole.baselines()
     assert list(found) == ["base", "uniform", f"uniform {faded}", "a alone", "b alone"]
-    assert found[f"uniform {faded}"] == Recipe("merges", faded, ((0.5, 0.5),) * 2, {"density": 1.0, "seed": 3})
-    assert found["b alone"].weights_GE == ((0.0, 1.0),) * 2 and found["base"].size == 0
-    routed = Space(("a", "b"), "routers", {"arrow": {"top_k": Range(1, 2, whole=True), "temperature": 2.0}}, ())
-    assert routed.baselines()["arrow as it is"] == Recipe("routers", "arrow", (), {"temperature": 2.0})
-    assert routed.baselines()["uniform"] == Recipe("merges", "cat", ((0.5, 0.5),))
+    assert all(whole.arm(one.params, label) == one.arm for label, one in found.items()), "each is a point of the space"
+    args = found[f"uniform {faded}"].arm.merge_args
+    assert args == {"density": 1.0, "seed": 3, "weights": dict.fromkeys(("m.0", "m.1", "m.2"), [0.5, 0.5])}
+    assert whole.weights(found["b alone"].params) == [[0.0, 1.0]] * 2 and whole.size(found["base"].params) == 0
+
+
+def test_the_baselines_of_a_router():
+    router = Arm(
+        "arrow{temperature=2.0}", PAIR, "arrow", {"top_k": Range(1, 2, whole=True), "temperature": 2.0}, mix="factors"
+    )
+    found = Space((router,), labels=()).baselines()
+    assert list(found) == ["base", "uniform", "a alone", "b alone", "arrow{temperature=2.0} as it is"]
+    assert found["arrow{temperature=2.0} as it is"].arm.router_args == {"temperature": 2.0}
+    uniform = found["uniform"].arm
+    assert (uniform.merge, uniform.weights, uniform.mix) == (None, [0.5, 0.5], "factors")
+    assert all(one.params == {} for one in found.values()) and Space((router,), labels=()).size({}) == 0

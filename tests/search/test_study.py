@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.search.conftest import go
 from yosegi import files
 from yosegi.core.layer import ExpertLinear
 from yosegi.errors import Invalid, NotFinite
 from yosegi.run import Run
-from yosegi.search import exam, study
-from yosegi.search.outcome import best_baseline, choose, tried
-from yosegi.search.study import search, study_of
+from yosegi.search import probe, study
+from yosegi.search.settings import open_search
+from yosegi.search.study import study_of
+from yosegi.search.trials import best_baseline, choose, tried
 
 BASELINES = ["base", "uniform", "a alone", "b alone", "c alone"]
 
@@ -42,50 +44,47 @@ def labels(found):
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
-def test_the_baselines_come_first_and_nothing_ends_below_them(plan, nano, tmp_path, sampler):
-    opened = plan(sampler=sampler, prune=False).open(nano)
-    found = search(opened.plan, Run(tmp_path / "r"), trials=4, opened=opened)
+def test_the_baselines_come_first_and_nothing_ends_below_them(settings, nano, tmp_path, sampler):
+    opened = open_search(settings(sampler=sampler, prune=False), nano)
+    found = go(opened, Run(tmp_path / "r"), trials=4)
     assert labels(found) == [*BASELINES, None, None, None, None]
     every = tried(found, opened.space)
     best, floor = choose(every), best_baseline(every)
     assert floor is not None and best.score >= floor.score
     for one in every:
-        assert one.value == pytest.approx(one.score - 0.05 * one.recipe.size)
+        assert one.value == pytest.approx(one.score - 0.05 * opened.space.size(one.params))
     assert not any(isinstance(m, ExpertLinear) for m in nano.model.modules())
     rows = files.read_jsonl(tmp_path / "r" / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(9)) and rows[1]["baseline"] == "uniform"
     assert files.read_json(tmp_path / "r" / "config.json")["sampler"] == sampler
 
 
-def test_a_trial_is_worth_what_a_fresh_evaluation_says(plan, nano, tmp_path):
-    from yosegi.engine.arm import Arm
-    from yosegi.search.live import fold
-
-    opened = plan(methods=("cat", "svd"), groups=2, prune=False).open(nano)
-    found = search(opened.plan, Run(tmp_path / "r"), trials=6, opened=opened)
+def test_a_trial_is_worth_what_a_fresh_evaluation_says(settings, nano, tmp_path):
+    opened = open_search(settings(arm=["merge:cat", "merge:svd"], groups=2, prune=False), nano)
+    found = go(opened, Run(tmp_path / "r"), trials=6)
     every = [one for one in tried(found, opened.space) if one.label != "base"]
-    assert {one.recipe.method for one in every} == {"cat", "svd"}
+    assert {one.arm.merge for one in every} == {"cat", "svd"}
     for one in every:
-        with Arm("fresh", [fold(opened.experts, one.recipe, opened.groups)]).attached(nano) as banks:
-            scores = list(opened.exam.sit(banks))[-1]
+        with one.arm.attached(nano) as banks:
+            scores = list(opened.probe.run(banks))[-1]
         for seen, wanted in zip(one.scores, scores, strict=True):
             assert seen == pytest.approx(wanted, abs=2e-4)
 
 
-def test_what_was_killed_goes_on(plan, nano, tmp_path):
+def test_what_was_killed_goes_on(settings, nano, tmp_path):
     """A process dies in the middle of a trial; the next one tidies up after it and measures nothing twice."""
     from optuna.trial import TrialState
 
-    opened, run = plan(prune=False).open(nano), Run(tmp_path / "r")
+    opened, run = open_search(settings(prune=False), nano), Run(tmp_path / "r")
     rows = run.path / "metrics.jsonl"
-    with forked(lambda: search(opened.plan, run, trials=10_000, opened=opened)):
+    with forked(lambda: go(opened, run, trials=10_000)):
         end = time.monotonic() + 60
         while time.monotonic() < end and (not rows.exists() or len(rows.read_bytes().splitlines()) < 7):
             time.sleep(0.02)
     left = study_of(opened, run.path).trials
     before = [t for t in left if t.state == TrialState.COMPLETE]
     assert len(before) >= 7
-    found = search(opened.plan, run, trials=len(before), opened=opened)
+    found = go(opened, run, trials=len(before))
     after = found.trials
     assert [(t.number, t.value, t.params) for t in before] == [
         (t.number, t.value, t.params) for t in after[: len(left)] if t.number in {b.number for b in before}
@@ -95,31 +94,31 @@ def test_what_was_killed_goes_on(plan, nano, tmp_path):
     assert sorted(filter(None, labels(found))) == sorted(BASELINES)
 
 
-def test_a_baseline_that_was_killed_is_tried_again(plan, nano, tmp_path):
+def test_a_baseline_that_was_killed_is_tried_again(settings, nano, tmp_path):
     from optuna.trial import TrialState
 
-    opened, run = plan().open(nano), Run(tmp_path / "r")
-    search(opened.plan, run, trials=0, timeout=0, opened=opened)
+    opened, run = open_search(settings(), nano), Run(tmp_path / "r")
+    go(opened, run, trials=0, timeout=0)
     broken = study_of(opened, run.path).ask()  # and whoever asked is gone
     assert broken.user_attrs["baseline"] == "base"
-    found = search(opened.plan, run, trials=0, opened=opened)
+    found = go(opened, run, trials=0)
     assert found.trials[broken.number].state == TrialState.FAIL
     assert sorted(labels(found)) == sorted(BASELINES)
-    assert search(opened.plan, run, trials=0, opened=opened).trials == found.trials, "and then there is nothing to do"
+    assert go(opened, run, trials=0).trials == found.trials, "and then there is nothing to do"
 
 
-def test_two_workers_share_one_study(plan, nano, tmp_path):
+def test_two_workers_share_one_study(settings, nano, tmp_path):
     """Both at once, on one file: nothing twice, nothing lost, and not one trial too many."""
     from optuna.trial import TrialState
 
-    opened, run = plan(tasks=("skills/reverse:logp",)).open(nano), Run(tmp_path / "r")
-    search(opened.plan, run, trials=0, timeout=0, opened=opened)
+    opened, run = open_search(settings(task=["skills/reverse:logp"]), nano), Run(tmp_path / "r")
+    go(opened, run, trials=0, timeout=0)
     rows, total = run.path / "metrics.jsonl", 45
-    with forked(lambda: study._worker(opened.plan, run.path, 1, total, float("inf"))):
+    with forked(lambda: study._worker(opened.settings, run.path, 1, total, float("inf"))):
         end = time.monotonic() + 60
         while time.monotonic() < end and not rows.exists():
             time.sleep(0.02)
-        found = search(opened.plan, run, trials=total - 5, opened=opened)
+        found = go(opened, run, trials=total - 5)
         while study_of(opened, run.path).get_trials(states=(TrialState.RUNNING,)) and time.monotonic() < end:
             time.sleep(0.02)
     done = [t for t in found.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -129,36 +128,36 @@ def test_two_workers_share_one_study(plan, nano, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_are_started_and_waited_for(plan, nano, tmp_path):
+def test_workers_are_started_and_waited_for(settings, nano, tmp_path):
     from optuna.trial import TrialState
 
-    opened, run = plan().open(nano), Run(tmp_path / "r")
-    found = search(opened.plan, run, trials=3, workers=2, opened=opened)
+    opened, run = open_search(settings(), nano), Run(tmp_path / "r")
+    found = go(opened, run, trials=3, workers=2)
     assert len(found.trials) == 8 and not [t for t in found.trials if t.state == TrialState.RUNNING]
 
 
-def test_bad_trials_are_broken_off_and_baselines_never(plan, nano, tmp_path):
+def test_bad_trials_are_broken_off_and_baselines_never(settings, nano, tmp_path):
     from optuna.trial import TrialState
 
-    opened = plan(rounds=4, sampler="random").open(nano)
-    found = search(opened.plan, Run(tmp_path / "r"), trials=20, opened=opened)
+    opened = open_search(settings(rounds=4, sampler="random"), nano)
+    found = go(opened, Run(tmp_path / "r"), trials=20)
     pruned = [t for t in found.trials if t.state == TrialState.PRUNED]
     whole = [t for t in found.trials if t.state == TrialState.COMPLETE]
     assert pruned and sorted(filter(None, labels(found))) == sorted(BASELINES)
     for trial in pruned:
         step = trial.last_step
-        assert step < 4 and "baseline" not in trial.user_attrs and "found" not in trial.user_attrs
+        assert step < 4 and "baseline" not in trial.user_attrs and "result" not in trial.user_attrs
         before = [t.intermediate_values[step] for t in whole if t.number < trial.number]
         assert max(trial.intermediate_values.values()) < sorted(before)[(len(before) + 1) // 2]
-    without = search(plan(rounds=4, sampler="random", prune=False), Run(tmp_path / "s"), trials=20, base=nano)
+    without = go(open_search(settings(rounds=4, sampler="random", prune=False), nano), Run(tmp_path / "s"), trials=20)
     assert not [t for t in without.trials if t.state == TrialState.PRUNED]
 
 
-def test_weights_that_break_the_model_are_no_result(plan, nano, tmp_path, monkeypatch):
+def test_weights_that_break_the_model_are_no_result(settings, nano, tmp_path, monkeypatch):
     from optuna.trial import TrialState
 
-    opened = plan(prune=False).open(nano)
-    real, calls = exam.score_answers, []
+    opened = open_search(settings(prune=False), nano)
+    real, calls = probe.score_answers, []
 
     def breaks(*arguments, **settings):
         calls.append(1)
@@ -166,15 +165,15 @@ def test_weights_that_break_the_model_are_no_result(plan, nano, tmp_path, monkey
             raise NotFinite("The logits of nano with its experts are not finite.")
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(exam, "score_answers", breaks)
-    found = search(opened.plan, Run(tmp_path / "r"), trials=3, opened=opened)
+    monkeypatch.setattr(probe, "score_answers", breaks)
+    found = go(opened, Run(tmp_path / "r"), trials=3)
     assert Counter(t.state for t in found.trials) == {TrialState.COMPLETE: 5, TrialState.PRUNED: 3}
 
 
-def test_ctrl_c_ends_after_the_round_and_the_same_search_goes_on(plan, nano, tmp_path, monkeypatch):
+def test_ctrl_c_ends_after_the_round_and_the_same_search_goes_on(settings, nano, tmp_path, monkeypatch):
     from optuna.trial import TrialState
 
-    opened, run = plan(prune=False).open(nano), Run(tmp_path / "r")
+    opened, run = open_search(settings(prune=False), nano), Run(tmp_path / "r")
     real, calls = study.attempt, []
 
     def pressed(*arguments):
@@ -185,64 +184,64 @@ def test_ctrl_c_ends_after_the_round_and_the_same_search_goes_on(plan, nano, tmp
 
     monkeypatch.setattr(study, "attempt", pressed)
     with pytest.raises(KeyboardInterrupt):
-        search(opened.plan, run, trials=2, opened=opened)
+        go(opened, run, trials=2)
     assert not any(isinstance(m, ExpertLinear) for m in nano.model.modules())
     states = Counter(t.state for t in study_of(opened, run.path).trials)
     assert states[TrialState.COMPLETE] == 2 and states[TrialState.FAIL] == 1
-    found = search(opened.plan, run, trials=2, opened=opened)
+    found = go(opened, run, trials=2)
     assert sorted(filter(None, labels(found))) == sorted(BASELINES) and len(labels(found)) == 7
 
 
-def test_a_timeout_begins_no_trial(plan, nano, tmp_path):
-    opened = plan().open(nano)
-    assert not labels(search(opened.plan, Run(tmp_path / "r"), trials=2, timeout=0, opened=opened))
+def test_a_timeout_begins_no_trial(settings, nano, tmp_path):
+    opened = open_search(settings(), nano)
+    assert not labels(go(opened, Run(tmp_path / "r"), trials=2, timeout=0))
 
 
-def test_another_search_in_the_same_folder_is_refused(plan, nano, tmp_path):
+def test_another_search_in_the_same_folder_is_refused(settings, nano, tmp_path):
     run = Run(tmp_path / "r")
-    search(plan(), run, trials=0, timeout=0, base=nano)
+    go(open_search(settings(), nano), run, trials=0, timeout=0)
     kept = (run.path / "config.json").read_text()
     with pytest.raises(Invalid, match="holds another search: penalty was 0.05, is 0.1"):
-        search(plan(penalty=0.1), run, trials=0, base=nano)
+        go(open_search(settings(penalty=0.1), nano), run, trials=0)
     assert (run.path / "config.json").read_text() == kept
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "study.db").write_text("not a database, but text that is long enough to be one" * 20)
     with pytest.raises(Invalid, match="is not the file of a search"):
-        search(plan(), Run(tmp_path / "s"), base=nano)
+        go(open_search(settings(), nano), Run(tmp_path / "s"))
 
 
-def test_several_objectives(plan, nano, tmp_path):
-    opened = plan(pareto=True).open(nano)
-    found = search(opened.plan, Run(tmp_path / "r"), trials=4, opened=opened)
+def test_several_objectives(settings, nano, tmp_path):
+    opened = open_search(settings(pareto=True), nano)
+    found = go(opened, Run(tmp_path / "r"), trials=4)
     assert len(found.directions) == 2 and len(labels(found)) == 9
     for one, trial in zip(tried(found, opened.space), found.trials, strict=True):
-        assert trial.values == pytest.approx([m - 0.05 * one.recipe.size for m in one.means])
+        assert trial.values == pytest.approx([m - 0.05 * opened.space.size(one.params) for m in one.means])
 
 
-def test_a_router_beside_its_baselines(plan, nano, tmp_path):
-    opened = plan(router="arrow", prune=False).open(nano)
-    found = search(opened.plan, Run(tmp_path / "r"), trials=3, opened=opened)
+def test_a_router_beside_its_baselines(settings, nano, tmp_path):
+    opened = open_search(settings(arm=["arrow"], prune=False), nano)
+    found = go(opened, Run(tmp_path / "r"), trials=3)
     every = tried(found, opened.space)
     assert [one.label for one in every if one.baseline] == [*BASELINES, "arrow as it is"]
-    assert all(set(one.recipe.args) == {"top_k", "temperature"} for one in every if not one.baseline)
+    assert all(set(one.arm.router_args) == {"top_k", "temperature"} for one in every if not one.baseline)
     assert all(one.value == one.score for one in every), "a router has no weights to be punished for"
 
 
-def test_a_method_that_fails_in_a_trial_says_so(plan, nano, tmp_path, monkeypatch):
+def test_a_method_that_fails_in_a_trial_says_so(settings, nano, tmp_path, monkeypatch):
     from optuna.trial import TrialState
 
-    opened = plan().open(nano)
+    opened = open_search(settings(), nano)
 
     def refuses(*_):
         raise Invalid("no such luck")
 
-    monkeypatch.setattr(study.Live, "write", refuses)
+    monkeypatch.setattr(study.Workbench, "apply", refuses)
     with pytest.raises(Invalid, match="no such luck"):
-        search(opened.plan, Run(tmp_path / "r"), trials=1, opened=opened)
+        go(opened, Run(tmp_path / "r"), trials=1)
     assert not [t for t in study_of(opened, tmp_path / "r").trials if t.state == TrialState.RUNNING]
 
 
-def test_test_is_never_read(plan, nano, tmp_path, monkeypatch):
+def test_test_is_never_read(settings, nano, tmp_path, monkeypatch):
     from yosegi.tasks.skills import Skills
 
     real, asked = Skills.examples, []
@@ -252,5 +251,5 @@ def test_test_is_never_read(plan, nano, tmp_path, monkeypatch):
         return real(self, split)
 
     monkeypatch.setattr(Skills, "examples", watched)
-    search(plan(), Run(tmp_path / "r"), trials=2, base=nano)
+    go(open_search(settings(), nano), Run(tmp_path / "r"), trials=2)
     assert set(asked) == {"validation"}

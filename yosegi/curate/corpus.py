@@ -22,18 +22,18 @@ class CurateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     score: list[str] = Field(default=[], json_schema_extra={"common": True})
-    """What a page is worth; may be repeated: length, keywords{words=words.txt}, labelled{path=labels.jsonl}, perplexity{base=B},
+    """Score of a page; may be repeated: length, keywords{words=words.txt}, labelled{path=labels.jsonl}, perplexity{base=B},
     classifier{model=ORG/MODEL,label=1}, … `yosegi ls scores` names them, `yosegi show` their arguments."""
     keep: list[str] = Field(default=[], json_schema_extra={"common": True})
     """The best share to keep, as in 0.3; with several scores NAME=0.3."""
     threshold: list[str] = Field(default=[], json_schema_extra={"common": True})
-    """What the good side of a score has to reach, or LOW..HIGH; with several scores NAME=2."""
+    """Number that the good side of a score must reach, or a range LOW..HIGH; with several scores NAME=2."""
     lang: list[str] = Field(default=[], json_schema_extra={"common": True})
-    """A language that stays, such as ja; may be repeated."""
+    """Language that is kept, such as ja; may be repeated."""
     min_chars: int = Field(default=0, ge=0, json_schema_extra={"common": True})
-    """Fewest characters of a page that stays."""
+    """Fewest characters of a page that is kept."""
     max_chars: int = Field(default=0, ge=0, json_schema_extra={"common": True})
-    """Most characters of a page that stays; 0 is no limit."""
+    """Most characters of a page that is kept; 0 is no limit."""
     near_duplicates: float = Field(default=0.0, json_schema_extra={"common": True})
     """MinHash similarity from which a page is dropped as a near-duplicate, as in 0.8; 0 keeps all."""
     grams: int = Field(default=5, ge=1)
@@ -48,16 +48,19 @@ class CurateSettings(BaseModel):
     @model_validator(mode="after")
     def _rules_have_scores(self) -> "CurateSettings":
         if (self.keep or self.threshold) and not self.score:
-            raise ValueError("--keep and --threshold are about a score: say --score as well")
+            raise ValueError("--keep and --threshold belong to a score: say --score as well")
         return self
 
     def rules(self) -> tuple[list[Score], list[Rule]]:
         """Returns the scores, each with its rule. Bad numbers are refused before a model is loaded."""
-        names = [read(spec)[0] for spec in self.score]
-        shares, limits = _by_name("--keep", self.keep, names), _by_name("--threshold", self.threshold, names)
-        kept = {name: _share(name, value) for name, value in shares.items()}
-        for share in kept.values():
-            Rule(keep=share)
+        names, kept = [read(spec)[0] for spec in self.score], dict[str, float]()
+        limits = _by_name("--threshold", self.threshold, names)
+        for name, value in _by_name("--keep", self.keep, names).items():
+            try:
+                kept[name] = float(value)
+            except ValueError:
+                raise Invalid(f"--keep {value!r} for {name}: a share is a number, such as 0.3.") from None
+            Rule(keep=kept[name])
         scores = [load(spec) for spec in self.score]
         return scores, [rule(s, kept.get(name), limits.get(name)) for name, s in zip(names, scores, strict=True)]
 
@@ -65,7 +68,7 @@ class CurateSettings(BaseModel):
 def curate_files(
     corpus: Sequence[str | Path], settings: CurateSettings, out: str | Path | None = None
 ) -> dict[str, Any]:
-    """Scores the pages of some files and folders, keeps the good ones, and returns what statistics.json says, with `out`.
+    """Scores the pages of some files and folders, keeps the good ones, and returns statistics.json with `out`.
 
     Args:
         corpus: files (.jsonl, .jsonl.gz, .txt, .md) and folders of them.
@@ -74,11 +77,8 @@ def curate_files(
     """
     pages, out = _pages(corpus, settings, out)
     scores, rules = settings.rules()
-    found = curate(
-        pages, out, scores, rules, languages=settings.lang, min_chars=settings.min_chars, max_chars=settings.max_chars,
-        near_duplicates=settings.near_duplicates, grams=settings.grams, validation=settings.validation,
-    )  # fmt: skip
-    return found | {"out": str(out)}
+    filters = settings.model_dump(include={"min_chars", "max_chars", "near_duplicates", "grams", "validation"})
+    return curate(pages, out, scores, rules, languages=settings.lang, **filters) | {"out": str(out)}
 
 
 def sample_files(
@@ -97,7 +97,7 @@ def sample_files(
 
 
 def _pages(corpus: Sequence[str | Path], settings: CurateSettings, out: str | Path | None) -> tuple[Pages, Path]:
-    """The pages, and a folder outside of them: what is written must not be read as a part of the corpus the next time."""
+    """Returns the pages, and a folder outside of them: the result must not be read as a part of the corpus the next time."""
     paths = [Path(path) for path in corpus]
     pages = Pages(paths, settings.page_chars, settings.encoding)
     out = Path(out or Path("runs") / f"curate-{paths[0].resolve().name.partition('.')[0]}")
@@ -108,8 +108,8 @@ def _pages(corpus: Sequence[str | Path], settings: CurateSettings, out: str | Pa
 
 
 def _by_name(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE for each score, or a bare value where there is one score."""
-    found: dict[str, str] = {}
+    """Returns the value of each score from NAME=VALUE, or from a bare value if there is one score."""
+    values: dict[str, str] = {}
     for text in given:
         name, equals, value = text.rpartition("=")
         if not equals:
@@ -118,14 +118,7 @@ def _by_name(option: str, given: Sequence[str], names: Sequence[str]) -> dict[st
             name = names[0]
         if name not in names:
             raise UnknownName.among("score of this command", name, names)
-        if name in found:
+        if name in values:
             raise Invalid(f"{option} was given twice for {name}.")
-        found[name] = value
-    return found
-
-
-def _share(name: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise Invalid(f"--keep {value!r} for {name}: a share is a number, such as 0.3.") from None
+        values[name] = value
+    return values

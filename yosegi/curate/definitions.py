@@ -129,7 +129,7 @@ def _draft(place: int, terms: Sequence[Definition], choices: int, split: str) ->
 
 
 def _alike(one: Definition, other: Definition) -> float:
-    """The share of characters that two terms have in common, and a little more if they stand in the same text."""
+    """Returns the share of characters that two terms have in common, and a little more if they are of the same text."""
     a, b = set(one.word.lower()), set(other.word.lower())
     return len(a & b) / len(a | b) + 0.1 * (one.row == other.row)
 

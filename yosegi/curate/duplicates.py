@@ -3,10 +3,10 @@
 Broder 1997, "On the resemblance and containment of documents", doi.org/10.1109/SEQUEN.1997.666900, and for training data Lee
 et al. 2022, "Deduplicating Training Data Makes Language Models Better", arXiv:2107.06499. A page is a set of n-grams of its
 characters (after NFKC, without case, blanks and punctuation, so that it works for Japanese); MinHash (the library `rensa`)
-makes of it P numbers, of which two pages share a part that is on average their Jaccard similarity. Numbers are bundled into
-bands of R; pages that agree in a whole band are candidates, and are held against each other by all P numbers.
+turns it into P numbers; the share of them that two pages have in common is on average their Jaccard similarity. Numbers are
+grouped into bands of R; pages with an equal band are candidates, and are compared by all P numbers.
 
-Of two such pages the first stays. The index of what stayed is a table on disk (`ledger.py`), not in memory.
+The first of two such pages is kept. The index of kept pages is a table on disk (`ledger.py`).
 """
 
 import re
@@ -20,21 +20,21 @@ from yosegi.errors import Invalid, MissingExtra
 
 NUMBERS = 128
 SEED = 1
-FOUND = 0.97
-"""Least probability that a pair right at the threshold shares a band."""
+RECALL = 0.97
+"""The least probability that a pair right at the threshold shares a band."""
 CHUNK = 1 << 16
-"""Characters at a time whose n-grams are in memory."""
+"""The number of characters whose n-grams are in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A page as numbers: `numbers` [P] and one key a band."""
+    """A page as `numbers` [P] and one key for each band."""
 
     numbers: np.ndarray
     keys: list[int]
 
     def similarity(self, other: np.ndarray) -> float:
-        """The estimate of the Jaccard similarity; its standard error at 0.8 is 0.035."""
+        """Returns the estimate of the Jaccard similarity; its standard error at 0.8 is 0.035."""
         return float((self.numbers == other).mean())
 
 
@@ -57,7 +57,7 @@ class Duplicates:
         self.threshold, self.grams, self.rows = threshold, grams, rows_of(threshold)
 
     def signature(self, text: str) -> Signature | None:
-        """None of a text without any letter or figure."""
+        """Returns the signature of a text; None if it has no letter and no digit."""
         text = plain(text)
         if not text:
             return None
@@ -67,26 +67,23 @@ class Duplicates:
             last = max(1, len(part) - self.grams + 1)
             minhash.update(list({part[i : i + self.grams] for i in range(last)}))
         numbers = np.array(minhash.digest(), dtype=np.uint32)
-        keys = []
-        for start in range(0, NUMBERS - self.rows + 1, self.rows):
-            band = numbers[start : start + self.rows]
-            keys.append(hash_of(band.tobytes()))
-        return Signature(numbers, keys)
+        starts = range(0, NUMBERS - self.rows + 1, self.rows)
+        return Signature(numbers, [hash_of(numbers[start : start + self.rows].tobytes()) for start in starts])
 
 
 def rows_of(threshold: float) -> int:
-    """The most numbers a band can have so that a pair at the threshold is still found."""
+    """Returns the most numbers that a band can have so that a pair at the threshold is still found."""
     for rows in range(NUMBERS, 1, -1):
-        if 1 - (1 - threshold**rows) ** (NUMBERS // rows) >= FOUND:
+        if 1 - (1 - threshold**rows) ** (NUMBERS // rows) >= RECALL:
             return rows
     return 1
 
 
 def hash_of(content: bytes) -> int:
-    """A number that fits a signed column of 64 bits, the same everywhere."""
+    """Returns a number of 64 bits with a sign, the same on every machine."""
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "big", signed=True)
 
 
 def plain(text: str) -> str:
-    """What is left of a text for comparing: NFKC, no case, letters and figures alone."""
+    """Returns the letters and digits of a text, in NFKC and without case."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold())

@@ -16,10 +16,11 @@ from yosegi import files, tasks
 from yosegi.errors import Invalid
 from yosegi.library.card import check_name
 from yosegi.partitions import by_system
+from yosegi.run import changed
 from yosegi.teachers import System, Teacher, load, scale
 
 GROWS = ("limit",)
-"""What may change from one call to the next in the same folder: a pilot grows into the whole."""
+"""Settings that may change from one call to the next in the same folder: a pilot may grow."""
 
 
 class LabelSettings(BaseModel):
@@ -79,18 +80,18 @@ class LabelSettings(BaseModel):
         return self
 
     def named_systems(self) -> tuple[System, ...]:
-        """Returns the systems with what teachers are told of them; a name becomes an expert's."""
+        """Returns the systems with the descriptions that teachers get; a name becomes an expert's name."""
         if not self.system:
             return scale(self.systems)
-        found = []
+        systems = []
         for text in self.system:
             name, _, about = (part.strip() for part in text.partition("="))
             if not name or not about:
                 raise Invalid(f"--system {text!r}: the form is NAME=DESCRIPTION.")
-            found.append(System(check_name(name), about))
-        if len(found) < 2:
+            systems.append(System(check_name(name), about))
+        if len(systems) < 2:
             raise Invalid("--system is given once for each system, from the fastest to the slowest: at least twice.")
-        return tuple(found)
+        return tuple(systems)
 
     def teachers(self, answers: Path) -> list[Teacher]:
         """Returns the teachers, ready to be asked; none stands for `structure`."""
@@ -126,18 +127,9 @@ def label(names: Sequence[str], settings: LabelSettings, out: str | Path | None 
         "systems": {system.name: system.about for system in systems},
         "target_model": settings.target_model or None,
     }
-    _check_same(out, config)
+    if (path := out / by_system.SUMMARY).exists():  # labels are paid for
+        for name in changed(files.read_json(path).get("config"), config, GROWS):
+            raise Invalid(f"{out} holds other labels ({name} differ). Choose another --out, or delete it.")
     examples = {task.name: task.examples(settings.split)[: settings.limit] for task in loaded}
     partition = by_system.by_system(examples, teachers, systems=systems, target_model=settings.target_model)
     return by_system.write(out, partition, config, teachers) | {"out": str(out)}
-
-
-def _check_same(out: Path, config: dict[str, Any]) -> None:
-    """Refuses to write over the labels of another question: labels are paid for."""
-    path = out / by_system.SUMMARY
-    if not path.exists():
-        return
-    before = files.read_json(path).get("config") or {}
-    for name, value in config.items():
-        if name not in GROWS and before.get(name) != value:
-            raise Invalid(f"{out} holds other labels ({name} differ). Choose another --out, or delete it.")

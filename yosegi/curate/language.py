@@ -1,18 +1,18 @@
-"""Which language a text is in, by its letters, and among languages in Latin letters by their commonest words.
+"""The language of a text, by its letters, and among languages in Latin letters by their most common words.
 
-No model and no data: scripts tell Japanese, Chinese, Korean and some others apart; the small words of a language (the idea of
-Gopher's stop-word rule, Rae et al. 2021, arXiv:2112.11446) tell the Latin ones. What they cannot tell is said so: a text in
-Latin letters with none of these words is "latin", one in Cyrillic is "cyrillic", and one without letters is "none".
+It needs no model and no data. Scripts distinguish Japanese, Chinese, Korean and some others; the small words of a language (the
+idea of Gopher's stop-word rule, Rae et al. 2021, arXiv:2112.11446) distinguish the Latin ones. A text in Latin letters with none
+of these words is "latin", one in Cyrillic is "cyrillic", and one without letters is "none".
 """
 
 import re
 
 LOOKED_AT = 4000
-"""Characters of a text that are looked at: a quarter of them at its beginning, its end and two places between."""
+"""Characters of a text that are read: a quarter of them at its beginning, its end and two places between."""
 KANA = 0.05
-"""Least share of kana among kana and kanji in Japanese. The laws of old write 3 of 10 letters in katakana."""
+"""The least share of kana among kana and kanji in Japanese. Old laws write 3 of 10 letters in katakana."""
 WORDS = 0.08
-"""Least share of words that are the commonest of a language; running text has 0.2 to 0.4."""
+"""The least share of words that are among a language's most common; running text has 0.2 to 0.4."""
 
 SCRIPTS = {
     "kana": "ぁ-ゖァ-ヺｦ-ﾝ",
@@ -44,8 +44,10 @@ KNOWN = sorted(
 
 
 def language(text: str) -> str:
-    """A code of two letters, or the script where the language cannot be told, or "mixed" or "none"."""
-    text = _looked_at(text)
+    """Returns a code of two letters, or the script if the language is not known, or "mixed" or "none"."""
+    if len(text) > LOOKED_AT:
+        part = LOOKED_AT // 4
+        text = "\n".join(text[start : start + part] for start in ((len(text) - part) * i // 3 for i in range(4)))
     count = {name: sum(map(len, letters.findall(text))) for name, letters in LETTERS.items()}
     total = sum(count.values())
     if not total:
@@ -55,17 +57,8 @@ def language(text: str) -> str:
     script = max(count, key=lambda name: count[name])
     if 2 * count[script] <= total:
         return "mixed"
-    return _latin(text) if script == "latin" else NAMES.get(script, script)
-
-
-def _looked_at(text: str) -> str:
-    if len(text) <= LOOKED_AT:
-        return text
-    part = LOOKED_AT // 4
-    return "\n".join(text[start : start + part] for start in ((len(text) - part) * i // 3 for i in range(4)))
-
-
-def _latin(text: str) -> str:
+    if script != "latin":
+        return NAMES.get(script, script)
     words = re.findall(r"[^\W\d_]+", text.lower())
     share = {name: sum(word in known for word in words) / len(words) for name, known in WORDLISTS.items()}
     best = max(share, key=lambda name: share[name])

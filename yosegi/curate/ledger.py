@@ -1,12 +1,11 @@
-"""The ledger: what is known of every page so far, in one SQLite file, so that neither memory nor a kill matters.
+"""The ledger: the results for every page so far in one SQLite file, so that memory stays small and a kill loses nothing.
 
-A row a page (never its text): where it is, how long, in which language, its scores, and the rule that dropped it. Pages are
-written in batches that are there whole or not at all. `signatures` and `bands` are the index of near-duplicates.
+Each page has a row (without its text): its place, length, language and scores, and the rule that dropped it. Pages are written
+in batches that are there whole or not at all. `signatures` and `bands` are the index of near-duplicates.
 """
 
-import json
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,19 @@ CREATE TABLE IF NOT EXISTS signatures(n INTEGER PRIMARY KEY, numbers BLOB);
 CREATE TABLE IF NOT EXISTS bands(band INTEGER, key INTEGER, n INTEGER, PRIMARY KEY(band, key, n)) WITHOUT ROWID;
 """
 COLUMNS = ("n", "id", "mark", "draw", "source", "line", "chars", "language", "split", "rule", "why")
-"""Of a page, when it is read: its number, id, hash of its text, hash of its id, and so on. `verdict` is `rule`, or the rule of
-a score, and can be told anew without reading a page again."""
+"""What is known of a page when it is read: its number, id, hash of its text, hash of its id, and so on. `verdict` is `rule`, or
+the rule of a score, and can be decided again without reading a page."""
 
 
 class Ledger:
     """Args:
-    path: of the file; made when missing.
-    scores: how many numbers a page gets.
+    path: the file; created if missing.
+    scores: the number of scores of a page.
     """
 
     def __init__(self, path: Path, scores: int):
         self.path, self.scores = path, scores
-        # The connection holds the file for itself: a second process is told so instead of mixing in.
+        # The connection locks the file: a second process gets an error.
         self._file = sqlite3.connect(path, timeout=0, isolation_level=None)
         with self._named():
             self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -49,12 +48,12 @@ class Ledger:
             self._file.execute("COMMIT")
 
     def close(self) -> None:
-        """Let go of the file; what was not committed is gone."""
+        """Closes the file; what was not committed is gone."""
         self._file.close()
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """What is written in the block is there whole, or not at all."""
+        """Writes everything in the block, or nothing."""
         with self._named():
             self._file.execute("BEGIN")
             try:
@@ -68,41 +67,40 @@ class Ledger:
         return self.one("SELECT count(*) FROM pages")
 
     def one(self, query: str, *values: Any) -> Any:
-        """The single value that a query gives; None of no row."""
+        """Returns the single value of a query; None if there is no row."""
         row = self._run(query, values).fetchone()
         return row[0] if row else None
 
     def rows(self, query: str, *values: Any) -> Generator[tuple[Any, ...]]:
-        """The rows of a query as they come."""
+        """Yields the rows of a query."""
         with self._named():
             yield from self._file.execute(query, values)
 
     def add(self, page: Sequence[Any]) -> None:
-        """One page, in the order of `COLUMNS`."""
+        """Adds one page, in the order of `COLUMNS`."""
         marks = ",".join("?" * len(COLUMNS))
         self._run(f"INSERT INTO pages({','.join(COLUMNS)}) VALUES ({marks})", page)
 
     def score(self, scored: Iterable[tuple[int, Sequence[float | None]]]) -> None:
-        """The numbers of pages."""
+        """Stores the scores of pages."""
         if self.scores:
             setting = ", ".join(f"s{i} = ?" for i in range(self.scores))
             with self._named():
                 self._file.executemany(f"UPDATE pages SET {setting} WHERE n = ?", ((*v, n) for n, v in scored))
 
-    def resembles(self, signature: Signature) -> tuple[int, float] | None:
-        """The page that stayed and is most like this one, with the similarity; None if no band is shared."""
+    def nearest(self, signature: Signature) -> tuple[int, float] | None:
+        """Returns the most similar page that was kept and its similarity; None if no band is shared."""
         near = set()
         for band, key in enumerate(signature.keys):
             near |= {n for (n,) in self.rows("SELECT n FROM bands WHERE band = ? AND key = ?", band, key)}
-        most: tuple[float, int] | None = None
+        similarity = {}
         for n in near:
             numbers = np.frombuffer(self.one("SELECT numbers FROM signatures WHERE n = ?", n), dtype=np.uint32)
-            here = (signature.similarity(numbers), -n)
-            most = here if most is None or here > most else most
-        return None if most is None else (-most[1], most[0])
+            similarity[n] = signature.similarity(numbers)
+        return max(similarity.items(), key=lambda pair: (pair[1], -pair[0]), default=None)
 
-    def remember(self, n: int, signature: Signature) -> None:
-        """A page that stays: later ones are held against it."""
+    def add_signature(self, n: int, signature: Signature) -> None:
+        """Adds a page that is kept, with which later ones are compared."""
         self._run("INSERT INTO signatures VALUES (?, ?)", (n, signature.numbers.tobytes()))
         with self._named():
             self._file.executemany(
@@ -110,10 +108,10 @@ class Ledger:
             )
 
     def judge(self, rules: Sequence[Rule], sides: Sequence[str]) -> list[dict[str, Any]]:
-        """Tell the verdict of every page: thresholds first, then shares of what is left, each in the order of the scores.
+        """Decides every page: thresholds first, then shares of what is left, each in the order of the scores.
 
-        Returns, for each score, where its rule cuts: `low` and `high`, and of a share how many pages tie with the last one
-        kept (`tied`) and how many of these are kept (`tied_kept`): the first ones of the corpus.
+        Returns the cut of each rule: `low` and `high`, and for a share the number of pages with the score of the last one kept
+        (`tied`) and how many of these are kept (`tied_kept`): the first ones of the corpus.
         """
         cuts: list[dict[str, Any]] = [{"low": rule.low, "high": rule.high, "asked": 0} for rule in rules]
         with self.batch():
@@ -144,17 +142,19 @@ class Ledger:
         low, high = (cut, None) if side == "high" else (None, cut)
         return {"asked": asked, "low": low, "high": high, "tied": tied, "tied_kept": kept}
 
-    def deal(self, validation: float) -> int | None:
-        """The hash up to which a kept page without a split is for validation; None if there is none such.
+    def splits(self, validation: float) -> Callable[[str | None, int], str]:
+        """Returns the function (split of the row, hash of the id) -> split of a kept page.
 
-        A twentieth, say, of the kept pages, rounded up, but of fewer than five none; where a row says its split, the others
-        are for training.
+        The given share of the kept pages is for validation, rounded up, but at most a fifth; if any row has a split, the rows
+        without one are for training.
         """
-        told = self.one("SELECT count(*) FROM pages WHERE verdict IS NULL AND split IS NOT NULL")
-        count = min(share(validation, self._left()), self._left() // 5)
-        if told or not count:
-            return None
-        return self.one("SELECT draw FROM pages WHERE verdict IS NULL ORDER BY draw, n LIMIT 1 OFFSET ?", count - 1)
+        given = self.one("SELECT count(*) FROM pages WHERE verdict IS NULL AND split IS NOT NULL")
+        count = 0 if given else min(share(validation, self._left()), self._left() // 5)
+        order = "SELECT draw FROM pages WHERE verdict IS NULL ORDER BY draw, n LIMIT 1 OFFSET ?"
+        last = self.one(order, count - 1) if count else -(2**63) - 1
+        return lambda split, draw: (
+            {"validation": "valid"}.get(split or "", split) or ("valid" if draw <= last else "train")
+        )
 
     def _left(self) -> int:
         return self.one("SELECT count(*) FROM pages WHERE verdict IS NULL")
@@ -165,7 +165,7 @@ class Ledger:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """What goes wrong with the file, in our words."""
+        """Turns the errors of SQLite into ours."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -176,8 +176,3 @@ class Ledger:
             raise Corrupt(f"{self.path} cannot be used ({error}). Delete it, and the same call begins anew.") from error
         except sqlite3.DatabaseError as error:
             raise Corrupt(f"{self.path} is damaged ({error}). Delete it, and the same call begins anew.") from error
-
-
-def why(**facts: Any) -> str:
-    """The facts behind a rule, as they are kept."""
-    return json.dumps(facts, ensure_ascii=False)

@@ -1,15 +1,14 @@
 """Pages, one after another, from files of any size: JSON Lines (plain or gzipped) and folders of texts.
 
-A row of a JSONL file is a page; its `text` is what is judged, and all its other fields are carried along. A .txt or .md file is
-a page, or several of at most `page_chars` characters, cut between lines. Nothing is ever read whole but one page.
-A page that cannot be read (no JSON, no text, another encoding, half a gzip file) says so in `fault`, and the rest goes on.
+A row of a JSONL file is a page; its `text` is scored, and all its other fields are kept. A .txt or .md file is a page, or several
+of at most `page_chars` characters, cut between lines. Only one page is in memory. The reason why a page cannot be read (no JSON,
+no text, another encoding, half a gzip file) is its `fault`, and the reading continues.
 """
 
 import gzip
 import hashlib
 import io
 import json
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,18 +22,18 @@ ENDINGS = (".jsonl", ".jsonl.gz", ".txt", ".md")
 
 @dataclass(frozen=True)
 class Page:
-    """One page and where it comes from.
+    """One page and its place.
 
     Args:
-        id: the row's own, or the file and the number of its line or piece.
-        text: what is judged.
-        title: "" where there is none.
-        split: what the row says of it, else None.
-        source: the file, as seen from the folder that was named.
-        line: where it begins, from 1.
-        row: the fields of the row, to be carried along.
-        size: bytes of the file that were read for it.
-        fault: why it cannot be read; "" for a page that can.
+        id: the id of the row, or the file and the number of its line or piece.
+        text: the text that is scored.
+        title: "" if there is none.
+        split: the split of the row, if it has one.
+        source: the file, relative to the given folder.
+        line: the line where it begins, from 1.
+        row: the fields of the row.
+        size: the bytes of the file that were read for it.
+        fault: why it cannot be read; "" if it can.
     """
 
     id: str
@@ -49,12 +48,12 @@ class Page:
 
 
 class Pages:
-    """A corpus that can be read again and again, in the same order.
+    """A corpus that can be iterated several times, always in the same order.
 
     Args:
-        paths: files and folders; of a folder every file whose name ends as `ENDINGS`, in order of their names.
-        page_chars: the most characters that one page of a text file has.
-        encoding: of text files; JSON Lines are UTF-8.
+        paths: files and folders; of a folder every file with one of the `ENDINGS`, in order of their names.
+        page_chars: the most characters of a page of a text file.
+        encoding: the encoding of text files; JSON Lines are UTF-8.
     """
 
     def __init__(self, paths: Sequence[str | Path], page_chars: int = 100_000, encoding: str = "utf-8"):
@@ -78,7 +77,7 @@ class Pages:
             yield from self._rows(name, path) if ".jsonl" in path.name[-9:] else self._pieces(name, path)
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """Each file with its name as seen from the folder that was named; hidden ones are left out."""
+        """Yields each file with its name relative to the given folder; hidden files are left out."""
         for path in self.paths:
             if path.is_file():
                 yield path.name, path
@@ -87,7 +86,7 @@ class Pages:
                     yield f"{path.resolve().name}/{file.relative_to(path).as_posix()}", file
 
     def about(self) -> dict[str, Any]:
-        """How many files, how large, and a hash of their names, sizes and dates: what a resumed run has to find again."""
+        """Returns the number and size of the files, and a hash of their names, sizes and dates, which must not change."""
         digest, count, size = hashlib.sha256(), 0, 0
         for name, path in self.files():
             status = path.stat()
@@ -99,7 +98,7 @@ class Pages:
         }  # fmt: skip
 
     def _rows(self, name: str, path: Path) -> Iterator[Page]:
-        """The rows of a JSONL file; a blank line is none."""
+        """Yields the rows of a JSONL file; blank lines are ignored."""
         with path.open("rb") as raw:
             file: Any = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
             number = before = 0
@@ -114,7 +113,7 @@ class Pages:
                 yield Page(f"{name}/{number + 1}", "", source=name, line=number + 1, fault=fault)
 
     def _pieces(self, name: str, path: Path) -> Iterator[Page]:
-        """The pieces of a text file. A single one has the name of the file, several are counted from 0."""
+        """Yields the pieces of a text file. A single one has the name of the file, several are counted from 0."""
         waiting: Page | None = None
         with path.open("rb") as raw:
             count = before = 0
@@ -129,15 +128,15 @@ class Pages:
             yield waiting
 
     def _cut(self, raw: BinaryIO) -> Iterator[tuple[str, int, str]]:
-        """A text in pieces, cut between lines, or where a line is too long for one: (text, its first line, fault)."""
+        """Yields (text, its first line, fault): pieces cut between lines, or inside a line that is too long for one."""
         codec = "utf-8-sig" if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else self.encoding
-        lines, found, length, first, number = io.TextIOWrapper(raw, codec), [], 0, 1, 1
+        lines, piece, length, first, number = io.TextIOWrapper(raw, codec), [], 0, 1, 1
         try:
             while line := lines.readline(self.page_chars):
                 if length + len(line) > self.page_chars:
-                    yield "".join(found), first, ""
-                    found, length, first = [], 0, number
-                found.append(line)
+                    yield "".join(piece), first, ""
+                    piece, length, first = [], 0, number
+                piece.append(line)
                 length += len(line)
                 number += line.endswith("\n")
         except UnicodeDecodeError:
@@ -146,38 +145,36 @@ class Pages:
         finally:
             lines.detach()
         if length or number == 1:
-            yield "".join(found), first, ""
+            yield "".join(piece), first, ""
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """The files below a folder by their names, one folder in memory at a time."""
-    with os.scandir(folder) as entries:
-        found = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
-    for name, is_folder in found:
-        if is_folder:
-            yield from _below(folder / name)
-        elif name.endswith(ENDINGS):
-            yield folder / name
+    """Yields the files below a folder in order of their names; the names of one folder are in memory."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.name[0] != "." and path.is_dir():
+            yield from _below(path)
+        elif path.name[0] != "." and path.name.endswith(ENDINGS):
+            yield path
 
 
 def _page(line: bytes, place: str, source: str, number: int, size: int) -> Page:
-    """One row as a page."""
+    """Returns one row as a page."""
+    row, fault = None, "no field 'text' with a text in it"
     try:
         row = json.loads(line.decode())
         if b"\\u" in line:
             json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair cannot be written again
     except UnicodeError:
-        return Page(place, "", source=source, line=number, size=size, fault="not valid Unicode")
+        row, fault = None, "not valid Unicode"
     except (ValueError, RecursionError) as error:
-        return Page(place, "", source=source, line=number, size=size, fault=f"not JSON: {str(error)[:80]}")
+        fault = f"not JSON: {str(error)[:80]}"
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        return Page(place, "", source=source, line=number, size=size, fault="no field 'text' with a text in it")
-    known = row.get("id")
-    split = row.get("split")
+        return Page(place, "", source=source, line=number, size=size, fault=fault)
+    known, split, title = row.get("id"), row.get("split"), row.get("title")
     return Page(
         str(known) if isinstance(known, str | int) and known != "" else place,
         row["text"],
-        row["title"] if isinstance(row.get("title"), str) else "",
+        title if isinstance(title, str) else "",
         split if isinstance(split, str) and split else None,
         source, number, row, size,
     )  # fmt: skip

@@ -27,7 +27,7 @@ def draft_quiz(
     if not out.name.endswith(".jsonl"):
         raise Invalid(f"--out is a .jsonl file, not {str(out)!r}.")
     if out.exists() and not overwrite:
-        raise Invalid(f"{out} is there already; somebody may have checked it. --overwrite replaces it.")
+        raise Invalid(f"{out} exists; somebody may have checked it. --overwrite replaces it.")
     terms = definitions.definitions([row for name in corpus for row in _texts(name)])
     if len(terms) < 2:
         raise Invalid(
@@ -41,7 +41,7 @@ def draft_quiz(
 
 
 def _texts(name: str) -> list[dict[str, Any]]:
-    """The rows of one corpus that training sees, each with a name of its own."""
+    """Returns the rows of the train split of one corpus, each with a unique id."""
     path = Path(name).expanduser()
     if name.endswith((".jsonl", ".jsonl.gz", ".txt")):
         if not path.is_file():

@@ -12,7 +12,7 @@ experts; a name with +*(){},:= in it is quoted. What no text can hold, such as w
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,12 +24,11 @@ from yosegi.engine.kept import arms, load_arm, read_arm
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library.origin import check_origin
 from yosegi.library.store import Library
-from yosegi.spec import Quoted, Reader, arguments, arguments_of, quote, typed, write_method, write_value
+from yosegi.spec import Quoted, Reader, Vary, arguments, arguments_of, quote, typed, write_method, write_value
 from yosegi.spec import parse_method as parse_method  # the same grammar, for methods of any drawer
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MERGE = "merge:"
-Vary = Callable[[Any], Any] | None
 Terms = tuple[list[str], list[float | None]] | None
 """Experts with their weights, None where there is none; None for the pool."""
 
@@ -45,7 +44,7 @@ def _of_merges(weights: Sequence[float] | None = None) -> None: ...
 KEYS, BASE_KEYS, MERGE_KEYS = map(arguments_of, (_keys, _of_base, _of_merges))
 
 
-def parse_arm(text: str, library: Library | None = None, experts: Sequence[str] = (), vary: Vary = None) -> Arm:
+def parse_arm(text: str, library: Library | None = None, experts: Sequence[str] = (), vary: Vary | None = None) -> Arm:
     """Returns the arm that a spec describes, its experts loaded.
 
     Args:
@@ -116,7 +115,7 @@ def spec(arm: Arm, experts: bool = True) -> str:
 class _Parser:
     """Reads the specs of one library, each expert once."""
 
-    def __init__(self, library: Library | None, experts: Sequence[str], vary: Vary = None):
+    def __init__(self, library: Library | None, experts: Sequence[str], vary: Vary | None = None):
         self.folder, self.experts, self.vary = library, list(dict.fromkeys(experts)), vary
         self.loaded: dict[str, Expert] = {}
         self.each = False

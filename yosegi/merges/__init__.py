@@ -17,6 +17,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -126,6 +127,7 @@ def weights_of(method: str, experts: int, weights: Sequence[float] | None = None
     return weights
 
 
+@cache
 def is_sum(method: str) -> bool:
     """Returns whether a merge is Σ w ΔW and nothing else, so that its experts need not be merged to answer as it does."""
     home: Any = inspect.getmodule(registry.find("merges", method))

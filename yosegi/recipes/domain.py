@@ -6,7 +6,8 @@ Paper   Zhao et al. 2024, arXiv:2403.03507: GaLore as good as full training (per
         (34.99). A 7B model on 0.3 B tokens of Japanese novels, told in a blog: LoRA r 256 ends at a loss of 2.55, GaLore r 128 at
         about 2.7, at one learning rate for both; QA_exact +0.08, logp_mrr +0.09 over the base.
 Ours    A base of 2.6 M parameters, railway law, 3 seeds (`dev/LOG.md`): GaLore r 64 reads better than LoRA r 64 (+.12, .08 to
-        .16) and forgets twice as much (1.77 and .87 nats); at LoRA's rate GaLore r 8 is .45 worse than at its own. No term was learnt.
+        .16) and forgets twice as much (1.77 and .87 nats); at LoRA's rate GaLore r 8 is .45 worse than at its own. No term was
+        learnt.
 Run     yosegi run domain           needs the data folder; hours of a CPU a seed; with --smoke seconds
         yosegi run domain --domain file/kept.jsonl --quiz terms/quiz.jsonl    your own texts and terms
 

@@ -18,11 +18,11 @@ from yosegi import Arm, load_base, tasks
 from yosegi.errors import Invalid
 from yosegi.evaluation.passages import Passages
 from yosegi.run import Run
-from yosegi.search import outcome
-from yosegi.search.exam import Exam, Goal
-from yosegi.search.live import fold
-from yosegi.search.plan import Plan
+from yosegi.search.probe import Goal, Probe
+from yosegi.search.settings import SearchSettings, open_search
 from yosegi.search.study import search
+from yosegi.search.trials import choose, tried
+from yosegi.spec import quote
 from yosegi.study import Study, arms_finding, claims, claims_finding, measures
 from yosegi.study.tables import changes
 from yosegi.study.texts import INVENTED, Readers, invented
@@ -96,15 +96,15 @@ def main(config: Config, run: Run) -> None:
             unseen = [Passages(name, split, config.searched, after) for name in names]
             unseen = [passages for passages in unseen if passages.examples(split)]
             goals += [Goal(passages, "logp", 1 / len(unseen)) for passages in unseen]
-        experts = tuple(arm.experts[0].name for arm in parts.values())
-        plan = Plan(str(study.library(seed).path), (rank.name,), config.base, experts, penalty=0.0, seed=seed)
-        opened = replace(plan.open(base), exam=Exam(base, goals, rounds=4))
-        trials = search(plan, Run(run.path / "search" / f"s{seed}"), trials=config.trials, opened=opened)
-        best = outcome.choose(outcome.tried(trials, opened.space))
-        weights = zip(parts, best.recipe.weights_GE[0], strict=True)
+        settings = SearchSettings(
+            task=[rank.name], base=config.base, library=str(study.library(seed).path), penalty=0.0, trials=config.trials,
+            experts=[quote(arm.experts[0].name) for arm in parts.values()], seed=seed,
+        )  # fmt: skip
+        opened = replace(open_search(settings, base), probe=Probe(base, goals))
+        best = choose(tried(search(opened, Run(run.path / "search" / f"s{seed}")), opened.space))
+        weights = zip(parts, opened.space.weights(best.params)[0], strict=True)
         found.append(f"Seed {seed} took {best.label}: {', '.join(f'{part} {weight:.2f}' for part, weight in weights)}.")
-        expert = fold(opened.experts, best.recipe, opened.groups, SEARCHED)
-        return Arm(SEARCHED, [expert] if expert.factors else [])
+        return replace(best.arm, name=SEARCHED)
 
     for seed in config.seeds:
         trained = {arm: readers.training(arm, lr, seed, config.steps, reads) for arm, (lr, reads) in plans.items()}

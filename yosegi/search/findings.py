@@ -1,4 +1,4 @@
-"""The findings of a search: the chosen recipe, the history of the trials, the Pareto front, and which parameters mattered."""
+"""The findings of a search: the chosen arm, the history of the trials, the Pareto front, and which parameters mattered."""
 
 import math
 import warnings
@@ -10,78 +10,80 @@ from optuna.trial import TrialState
 
 from yosegi.findings import Bars, Cell, Estimate, Finding, Lines, Point, Reference, Scatter, Series, Table, save
 from yosegi.run import Run
-from yosegi.search.outcome import Tried, best_baseline, choose, front, gain, tried
-from yosegi.search.plan import Opened
+from yosegi.search.settings import Search
+from yosegi.search.space import given_of, method
+from yosegi.search.trials import Tried, best_baseline, choose, front, gain, shown, tried
 
 ENOUGH = 10
 """Whole trials from which on it is worth asking which parameter mattered."""
 
 
-def findings(run: Run, study: Study, opened: Opened) -> None:
+def findings(run: Run, study: Study, search: Search) -> None:
     """Write the page's part about this search; before the first whole trial there is none.
 
     Args:
         run: the folder.
         study: the trials.
-        opened: what was searched.
+        search: what was searched.
     """
-    every = tried(study, opened.space)
+    every = tried(study, search.space)
     if not every:
         return
     best = choose(every)
-    found = [_chosen(best, every, study, opened), _history(best, every, study)]
-    if opened.plan.pareto:
-        found.append(_front(every, opened))
-    if shares := importance(study, opened):
-        found.append(_importance(shares))
-    title = f"Search among {len(opened.experts)} experts: {', '.join(opened.exam.labels)}"
-    save(run.path, title, found)
+    listed = [_chosen(best, every, study, search), _history(best, every, study)]
+    if search.settings.pareto:
+        listed.append(_front(every, search))
+    if shares := importance(study, search):
+        listed.append(_importance(shares))
+    title = f"Search among {len(search.space.experts)} experts: {', '.join(search.probe.labels)}"
+    save(run.path, title, listed)
 
 
-def _chosen(best: Tried, every: Sequence[Tried], study: Study, opened: Opened) -> Finding:
-    """The recipe, and what it is held against."""
-    space, labels = opened.space, opened.exam.labels
+def _chosen(best: Tried, every: Sequence[Tried], study: Study, search: Search) -> Finding:
+    """The chosen arm, and what it is compared with."""
+    space, labels = search.space, search.probe.labels
     against, pruned = best_baseline(every), len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
-    asked = sum(map(len, opened.exam.examples))
+    asked = sum(map(len, search.probe.examples))
     text = [
         f"{len(every)} whole trials and {pruned} broken off early, {asked} validation questions each; sampler "
-        f"{opened.plan.sampler}, penalty {opened.penalty:g} on mean |w|. Chosen: {best.label}, {_recipe(best)}.",
+        f"{search.settings.sampler}, penalty {search.penalty:g} on mean |w|. Chosen: {best.label}, {_words(best)}.",
         "Chosen and measured on the same questions, these numbers flatter the choice: the more trials and the fewer questions, "
         "the more. What it is worth is what yosegi eval finds on test, which the search never reads.",
     ]
     if against is not None and against is not best:
-        said = [
+        gains = [
             f"{label} {c.diff:+.4f} ({c.diff_low:+.4f} to {c.diff_high:+.4f}{', inside the noise' if c.inside_noise else ''})"
             for label, c in zip(labels, gain(best, against), strict=True)
         ]
-        text.append(f"Against the best baseline ({against.label}), question by question: {'; '.join(said)}.")
+        text.append(f"Against the best baseline ({against.label}), question by question: {'; '.join(gains)}.")
     elif against is best:
         text.append("No trial beat the best baseline, so the baseline is what was chosen.")
-    shown = [best, *sorted((one for one in every if one.baseline and one is not best), key=lambda one: -one.score)]
-    top = [max(one.means[n] for one in shown) for n in range(len(labels))]
+    rows_of = shown(every, best)
+    top = [max(one.means[n] for one in rows_of) for n in range(len(labels))]
     rows: list[list[Cell]] = [
         [
             one.label + (" (chosen)" if one is best else ""),
             Estimate(round(one.value, 5), best=one is best),
             *(Estimate(round(m, 5), best=m == t) for m, t in zip(one.means, top, strict=True)),
-            *(_weight(one, e) for e in range(len(space.experts)) if space.groups),
+            *(_weight(space.weights(one.params), e) for e in range(len(space.experts)) if space.labels),
         ]
-        for one in shown
+        for one in rows_of
     ]
-    columns = ["", "value", *labels, *(f"w {e}" for e in space.experts if space.groups)]
+    columns = ["", "value", *labels, *(f"w {e}" for e in space.experts if space.labels)]
     note = "value: the mean of the goals by weight, less the penalty."
-    if len(space.groups) > 1:
-        note += f" A weight with several numbers: {'; '.join(space.groups)}."
-    return Finding("The chosen recipe and the baselines", text, Table(columns, rows, note))
+    if len(space.labels) > 1:
+        note += f" A weight with several numbers: {'; '.join(space.labels)}."
+    return Finding("The chosen arm and the baselines", text, Table(columns, rows, note))
 
 
-def _recipe(one: Tried) -> str:
-    args = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in one.recipe.args.items())
-    return one.recipe.method + (f" with {args}" if args else "")
+def _words(one: Tried) -> str:
+    given = {k: v for k, v in given_of(one.arm).items() if k != "weights"}
+    args = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in given.items())
+    return (method(one.arm) if one.arm.experts else "the base") + (f" with {args}" if args else "")
 
 
-def _weight(one: Tried, e: int) -> str | float | None:
-    w_G = [w_E[e] for w_E in one.recipe.weights_GE]
+def _weight(weights_GE: Sequence[Sequence[float]], e: int) -> str | float | None:
+    w_G = [w_E[e] for w_E in weights_GE]
     if len(set(w_G)) <= 1:
         return round(w_G[0], 4) if w_G else None
     return " / ".join(f"{w:.2f}" for w in w_G)
@@ -98,35 +100,33 @@ def _history(best: Tried, every: Sequence[Tried], study: Study) -> Finding:
     against = best_baseline(every)
     reference = Reference(against.value, against.label) if against else None
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    write, exam = (_median([t.user_attrs["found"][key] for t in trials]) for key in ("write_ms", "exam_ms"))
+    write, probe = (_median([t.user_attrs["result"][key] for t in trials]) for key in ("write_ms", "probe_ms"))
     caption = "The value of every whole trial, and the best so far; the line across is the best baseline."
-    text = (
-        f"A trial took {exam:,.0f} ms of questions and {write:.2f} ms of writing its recipe into the model (medians)."
-    )
+    text = f"A trial took {probe:,.0f} ms of questions and {write:.2f} ms of writing its arm into the model (medians)."
     figure = Lines("Value by trial", caption, series, x="trial", y="value", reference=reference)
     return Finding("How the search went", [text], figure=figure)
 
 
-def _front(every: Sequence[Tried], opened: Opened) -> Finding:
+def _front(every: Sequence[Tried], search: Search) -> Finding:
     """The trials that nothing beats, in the first two goals drawn, in all of them listed."""
-    on, labels = front(every), opened.exam.labels
+    on, labels = front(every), search.probe.labels
     numbers = {one.number for one in on}
     points = [
         Point(one.means[0], one.means[1], one.label, "front" if one.number in numbers else "beaten") for one in every
     ]
     rows: list[list[Cell]] = [
-        [one.label, *(round(m, 5) for m in one.means), _recipe(one)] for one in sorted(on, key=lambda one: one.means)
+        [one.label, *(round(m, 5) for m in one.means), _words(one)] for one in sorted(on, key=lambda one: one.means)
     ]
     caption = f"{labels[0]} against {labels[1]}, one point per whole trial."
     return Finding(
         "Where the tasks disagree",
         ["On the front, no task can gain without another losing, among what was tried."],
-        Table(["", *labels, "recipe"], rows),
+        Table(["", *labels, "arm"], rows),
         Scatter("Pareto front", caption, points, x=labels[0], y=labels[1]),
     )
 
 
-def importance(study: Study, opened: Opened) -> dict[str, float]:
+def importance(study: Study, search: Search) -> dict[str, float]:
     """How much of what sets the best trials apart is each parameter's doing, largest first; {} where too little was tried.
 
     PED-ANOVA, Watanabe et al. 2023, arXiv:2304.10255: it also counts parameters that only some methods have.
@@ -135,7 +135,7 @@ def importance(study: Study, opened: Opened) -> dict[str, float]:
     if len([t for t in trials if t.params and "baseline" not in t.user_attrs]) < ENOUGH:
         return {}
     target = (
-        (lambda t: -t.user_attrs["found"]["value"]) if opened.plan.pareto else None
+        (lambda t: -t.user_attrs["result"]["value"]) if search.settings.pareto else None
     )  # where it is told, less is better
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -144,11 +144,11 @@ def importance(study: Study, opened: Opened) -> dict[str, float]:
 
 
 def _importance(shares: dict[str, float]) -> Finding:
-    shown = list(shares.items())[:30]
+    largest = list(shares.items())[:30]
     caption = "Share of what sets the best tenth of the trials apart (PED-ANOVA)" + (
         f"; the first 30 of {len(shares)} parameters." if len(shares) > 30 else "."
     )
-    names, values = [name for name, _ in shown], [round(share, 5) for _, share in shown]
+    names, values = [name for name, _ in largest], [round(share, 5) for _, share in largest]
     return Finding("What mattered", figure=Bars("Importance of each parameter", caption, names, values, y="share"))
 
 

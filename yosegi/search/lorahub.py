@@ -22,13 +22,13 @@ from cmaes import CMA
 from yosegi.bases import Base
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import named
+from yosegi.engine.arm import Arm
 from yosegi.engine.score import score_answers
 from yosegi.errors import Invalid, NotFinite
 from yosegi.library.origin import check_origin
 from yosegi.merges import merge
 from yosegi.progress import progress
-from yosegi.search.live import Live
-from yosegi.search.space import Recipe
+from yosegi.search.workbench import Workbench
 from yosegi.tasks import Example
 
 BOUND, PENALTY, BUDGET, SIGMA = 1.5, 0.05, 40, 0.5
@@ -71,12 +71,11 @@ def lorahub(
         check_origin(experts, "mixed", "mix=outputs")
         if rank is not None:
             raise Invalid("mix=factors keeps the rank of the experts; rank is for mix=outputs.")
-    layers = dict.fromkeys(layer for expert in experts for layer in expert.factors)
     tried: list[tuple[float, list[float]]] = []
-    with Live(base, experts, dict.fromkeys(layers, 0), mix) as live, progress("lorahub", budget) as bar:
+    with Workbench(base, experts) as bench, progress("lorahub", budget) as bar:
 
         def loss(w_E: Sequence[float]) -> float:
-            banks = live.write(Recipe("merges", "cat", (tuple(w_E),)))
+            banks = bench.apply(Arm.weighted("lorahub", experts, w_E, mix=mix))
             try:
                 value = -fmean(score_answers(base, examples, banks=banks)) + penalty * sum(map(abs, w_E)) / len(w_E)
             except NotFinite:

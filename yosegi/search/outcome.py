@@ -1,188 +1,185 @@
-"""What a search found: the trial to take, the front where several objectives disagree, and the recipe as a file.
+"""From settings to the arm that a search chose, its spec in a file, and a kept arm: what `yosegi search` does, as a function.
 
-The chosen trial has the best value, penalty and all, among those that score no less than the best baseline: so a search never
-ends below the base, the uniform blend or any expert alone on the questions it asked. On other questions it may, and only
-`yosegi eval` on test tells.
+search_arms(SearchSettings(task=["gsm8k:logp"], library="library", arm=["merge:cat"], keep="blend"), "runs/search").best.arm
 """
 
-from collections.abc import Mapping, Sequence
+import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from optuna import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from yosegi import files
-from yosegi.core.expert import Expert
 from yosegi.engine.arm import Arm
+from yosegi.engine.kept import arms, load_arm, read_arm, save_arm
 from yosegi.engine.spec import spec
 from yosegi.errors import Invalid
-from yosegi.evaluation.statistics import Comparison, compare
-from yosegi.search.live import fold
-from yosegi.search.plan import Opened
-from yosegi.search.space import Recipe, Space
+from yosegi.library.card import check_name
+from yosegi.library.store import Library
+from yosegi.run import Run
+from yosegi.search.findings import findings
+from yosegi.search.settings import Search, SearchSettings, open_search
+from yosegi.search.study import search, study_of
+from yosegi.search.trials import Tried, choose, front, tried
+from yosegi.spec import read, write_method
 
 FILE = "best.yaml"
 
 
 @dataclass(frozen=True)
-class Tried:
-    """One whole trial.
+class Outcome:
+    """A search and what it found.
 
     Args:
-        number: of the trial.
-        label: what it is called: a baseline's name, else "trial N".
-        recipe: what was tried.
-        value: what was to be as large as possible.
-        score: the same without the penalty.
-        means: of each goal.
-        scores: of each goal's examples.
-        baseline: whether it is one.
+        search: what was searched.
+        run: its folder.
+        trials: every finished trial.
+        best: the one to take.
     """
 
-    number: int
-    label: str
-    recipe: Recipe
-    value: float
-    score: float
-    means: tuple[float, ...]
-    scores: tuple[tuple[float, ...], ...]
-    baseline: bool
+    search: Search
+    run: Run
+    trials: Sequence[Tried]
+    best: Tried
 
-
-def tried(study: Study, space: Space) -> list[Tried]:
-    """Every whole trial, in the order they began."""
-    baselines = space.baselines()
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [_read(trial, space, baselines) for trial in done]
-
-
-def _read(trial: FrozenTrial, space: Space, baselines: Mapping[str, Recipe]) -> Tried:
-    found, label = trial.user_attrs["found"], trial.user_attrs.get("baseline")
-    recipe = baselines[label] if label else space.read(trial.params)
-    scores = tuple(map(tuple, found["scores"]))
-    name = label or f"trial {trial.number}"
-    return Tried(
-        trial.number, name, recipe, found["value"], found["score"], tuple(found["means"]), scores, label is not None
-    )
-
-
-def choose(every: Sequence[Tried]) -> Tried:
-    """The one to take; of equals the first.
-
-    Raises:
-        Invalid: there is no whole trial yet.
-    """
-    if not every:
-        raise Invalid("No trial is finished yet: the same command goes on.")
-    floor = max((one.score for one in every if one.baseline), default=float("-inf"))
-    return max((one for one in every if one.score >= floor), key=lambda one: (one.value, -one.number))
-
-
-def best_baseline(every: Sequence[Tried]) -> Tried | None:
-    """The baseline with the highest score; None as long as none is finished."""
-    return max((one for one in every if one.baseline), key=lambda one: (one.score, -one.number), default=None)
-
-
-def gain(best: Tried, against: Tried) -> list[Comparison]:
-    """Goal by goal, question by question."""
-    return [compare(after, before) for after, before in zip(best.scores, against.scores, strict=True)]
-
-
-def front(every: Sequence[Tried]) -> list[Tried]:
-    """Those that no other beats in one goal without losing in another (Pareto), the first of equals."""
-
-    def beaten(one: Tried) -> bool:
-        return any(
-            all(a >= b for a, b in zip(other.means, one.means, strict=True))
-            and (other.means != one.means or other.number < one.number)
-            for other in every
-            if other is not one
-        )
-
-    return [one for one in every if not beaten(one)]
-
-
-def keep(best: Tried, opened: Opened, study: Study, name: str) -> Expert:
-    """The chosen merge as one expert; its card says how it was found.
-
-    Raises:
-        Invalid: the base alone was best, or a router.
-    """
-    expert = fold(opened.experts, best.recipe, opened.groups, name)
-    if not expert.factors:
-        raise Invalid(
-            f"The base alone was best on validation ({best.score:.4f}): there is nothing to keep as {name!r}."
-        )
-    recipe = {
-        "merge": best.recipe.method,
-        "weights": _weights(opened.space, best.recipe),
-        **best.recipe.args,
-        "search": {
-            "tasks": list(opened.plan.tasks),
-            "split": "validation",
-            "sampler": opened.plan.sampler,
-            "penalty": opened.penalty,
-            "trials": len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))),
-            "chosen": best.label,
-            "seed": opened.plan.seed,
-        },
-    }
-    metrics = {f"validation {label}": value for label, value in zip(opened.exam.labels, best.means, strict=True)}
-    return replace(expert, card={**expert.card, "training": recipe, "metrics": metrics})
-
-
-def describe(best: Tried, opened: Opened, name: str = "searched") -> dict[str, Any]:
-    """The recipe as `yosegi merge --config` reads it; with several groups of layers, or a router, as a person does."""
-    recipe, names = best.recipe, opened.space.experts
-    args = {key: value for key, value in recipe.args.items() if value is not None}
-    if recipe.kind == "routers":
-        return {"router": opened.plan.router, **args}
-    heard = [e for e in range(len(names)) if any(w_E[e] for w_E in recipe.weights_GE)]
-    found: dict[str, Any] = {"experts": [names[e] for e in heard], "method": recipe.method, "name": name}
-    if len(recipe.weights_GE) == 1:
-        found["weights"] = [recipe.weights_GE[0][e] for e in heard]
-    else:
-        found["groups"] = {
-            label: {names[e]: w_E[e] for e in heard}
-            for label, w_E in zip(opened.space.groups, recipe.weights_GE, strict=True)
+    def describe(self) -> dict[str, Any]:
+        """Returns the choice and the baselines as plain data."""
+        labels = self.search.probe.labels
+        return {
+            "run": str(self.run.path),
+            "chosen": self.best.label,
+            "value": self.best.value,
+            "score": self.best.score,
+            "arm": describe(self.best, self.search),
+            "means": dict(zip(labels, self.best.means, strict=True)),
+            "baselines": {t.label: dict(zip(labels, t.means, strict=True)) for t in self.trials if t.baseline},
+            "trials": len(self.trials),
+            "front": [t.label for t in front(self.trials)] if self.search.settings.pareto else None,
         }
-    return found | args
+
+    @property
+    def next(self) -> str:
+        """The command that measures the choice on test."""
+        settings, arm = self.search.settings, describe(self.best, self.search)
+        if not self.best.arm.experts:
+            return "no blend was better than the base alone; more --trials, other experts, --negative?"
+        if not settings.keep and not isinstance(arm, str):
+            return "the same command with --keep NAME keeps the weights of all layers, and then yosegi eval --arm NAME"
+        asked = " ".join(f"--task {shlex.quote(goal.task.name)}" for goal in self.search.probe.goals)
+        name = shlex.quote(settings.keep or str(arm))
+        return f"yosegi eval --base {settings.base} --library {settings.library} --arm {name} {asked}"
 
 
-def settings_of(best: Tried, opened: Opened, name: str = "searched") -> dict[str, Any]:
-    """Returns what `yosegi merge --config` reads: the arm as a spec; what no merge can make is described instead."""
-    found = describe(best, opened, name)
-    if not found.get("weights"):
-        return found
-    by_name = {expert.name: expert for expert in opened.experts}
-    args = {key: value for key, value in found.items() if key not in ("experts", "method", "name", "weights")}
-    experts = tuple(by_name[expert] for expert in found["experts"])
-    arm = Arm(name, experts, merge=found["method"], merge_args={**args, "weights": found["weights"]})
-    return {"arm": spec(arm), "name": name}
+def search_arms(settings: SearchSettings, run: str | Path | None = None) -> Outcome:
+    """Searches on validation questions; test is never read. Interrupted, the same call goes on.
+
+    Args:
+        settings: what is searched, and by which questions.
+        run: the folder for the study, the findings and best.yaml; by default one below runs/.
+
+    Raises:
+        KeyboardInterrupt: interrupted; the files in the folder say what is known so far.
+    """
+    library = Library(settings.library)
+    if settings.keep:
+        _check_keep(library, settings.keep, settings.overwrite)
+    opened = open_search(settings)
+    folder = Run(run or Path("runs") / f"search-{library.path.name}")
+    interrupted = False
+    try:
+        study = search(opened, folder)
+    except KeyboardInterrupt:
+        study, interrupted = study_of(opened, folder.path), True
+    trials = tried(study, opened.space)
+    if trials:
+        findings(folder, study, opened)
+        write(choose(trials), opened, folder.path)
+    if interrupted:
+        raise KeyboardInterrupt
+    best = choose(trials)
+    if settings.keep:
+        _keep(library, named_arm(best, opened, study, settings.keep), settings.overwrite)
+    return Outcome(opened, folder, trials, best)
 
 
-def write(best: Tried, opened: Opened, folder: Path, name: str = "searched") -> Path:
-    """`best.yaml` in the folder of the run."""
-    how = f"yosegi merge --library {opened.plan.library} --config {folder / FILE}"
-    if best.recipe.kind == "routers":
-        how = "yosegi eval --router and these settings"
-    elif not any(any(w_E) for w_E in best.recipe.weights_GE):
-        how = "nothing to merge: the base alone was best"
-    elif len(best.recipe.weights_GE) > 1:
-        how = "weights by group of layers: yosegi search --keep NAME makes the expert"
-    head = f"# {best.label}: {best.score:.6g} on validation ({', '.join(opened.plan.tasks)}). {how}\n"
-    files.write(
-        folder / FILE, head + yaml.safe_dump(settings_of(best, opened, name), sort_keys=False, allow_unicode=True)
-    )
+def describe(best: Tried, opened: Search) -> Any:
+    """Returns the chosen arm as a spec. Weights of several groups of layers have none: they are listed by group."""
+    arm, space = best.arm, opened.space
+    if not arm.experts:
+        return "base"
+    if arm.router_state and arm.merge is None and arm.weights is None:  # a kept router with other arguments
+        return write_method(read(space.arms[0].name)[0], arm.router_args)
+    if len(space.labels) <= 1 or arm.merge is None:
+        return spec(arm)
+    rows = zip(space.labels, space.weights(best.params), strict=True)
+    groups = {label: dict(zip(space.experts, w_E, strict=True)) for label, w_E in rows}
+    return {"method": arm.merge, **{k: v for k, v in arm.merge_args.items() if k != "weights"}, "groups": groups}
+
+
+def write(best: Tried, opened: Search, folder: Path) -> Path:
+    """Writes `best.yaml` in the folder of the run; `yosegi merge --config` reads it where the arm is a merge."""
+    arm, settings = describe(best, opened), opened.settings
+    if not best.arm.experts:
+        use = "The base alone was best: there is nothing to merge."
+    elif not isinstance(arm, str):
+        use = "Weights by group of layers: yosegi search --keep NAME keeps the arm."
+    elif not best.arm.merge:
+        use = "yosegi eval --arm takes this arm."
+    else:
+        use = f"yosegi merge --library {settings.library} --config {folder / FILE}"
+    head = f"# {best.label}: {best.score:.6g} on validation ({', '.join(settings.task)}). {use}\n"
+    named = {"name": settings.keep or "searched"} if best.arm.experts else {}
+    text = yaml.safe_dump({"arm": arm, **named}, sort_keys=False, allow_unicode=True, width=10_000)
+    files.write(folder / FILE, head + text)
     return folder / FILE
 
 
-def _weights(space: Space, recipe: Recipe) -> Any:
-    named = {
-        group: dict(zip(space.experts, w_E, strict=True))
-        for group, w_E in zip(space.groups, recipe.weights_GE, strict=False)
+def named_arm(best: Tried, opened: Search, study: Study, name: str) -> Arm:
+    """Returns the chosen arm under a name, with how it was found.
+
+    Raises:
+        Invalid: the base alone was best.
+    """
+    if not best.arm.experts:
+        raise Invalid(
+            f"The base alone was best on validation ({best.score:.4f}): there is nothing to keep as {name!r}."
+        )
+    settings, finished = opened.settings, (TrialState.COMPLETE, TrialState.PRUNED)
+    how = {
+        "tasks": settings.task,
+        "split": "validation",
+        "sampler": settings.sampler,
+        "penalty": opened.penalty,
+        "trials": len(study.get_trials(deepcopy=False, states=finished)),
+        "chosen": best.label,
+        "seed": settings.seed,
     }
-    return named if len(named) > 1 else next(iter(named.values()), {})
+    means = zip(opened.probe.labels, best.means, strict=True)
+    metrics = {f"validation {label}": value for label, value in means}
+    return replace(best.arm, name=name, training={**best.arm.training, "search": how, "metrics": metrics})
+
+
+def _check_keep(library: Library, name: str, overwrite: bool) -> None:
+    """Refuses before hours of searching what could not be kept; the arm of an earlier search may be this one's."""
+    if check_name(name) in library:
+        raise Invalid(f"{library.path} has an expert called {name!r}. Choose another name for the arm.")
+    if name in arms(library) and not overwrite and "search" not in read_arm(library, name)["training"]:
+        raise Invalid(f"{library.path} has an arm called {name!r}: --overwrite replaces it, or choose another name.")
+
+
+def _keep(library: Library, arm: Arm, overwrite: bool) -> None:
+    """Saves the arm, unless it is kept already as it is."""
+    if arm.name in arms(library):
+        kept = load_arm(library, arm.name)
+        if [_plain(one) for one in (kept.training, kept.merge_args)] == [_plain(arm.training), _plain(arm.merge_args)]:
+            return
+    save_arm(library, arm, overwrite=overwrite)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

@@ -1,232 +1,231 @@
-"""What a search may vary, and what one point of that space is.
+"""What a search varies, and the arm at one point of that space.
 
-A `Recipe` is one way to answer: a merge with a weight for every expert in every group of layers, or a router with its settings.
-A `Space` says which recipes there are. It finds the arguments of a method by looking at its signature, so a new method of the
-drawer is searched without a change here.
+    merge:ties{density=.1:.9}        a number between two ends, both included; whole ones where the argument is an int
+    arrow{temperature=.1:10:log}     the same, where 1 to 2 is as far as 10 to 20
+    merge:svd{rank=8|16}             one of several values
 
-Yang et al. 2023 (TIES, `density`), Yu et al. 2024 (DARE, `drop`); the bound of weights is LoraHub's, arXiv:2307.13269.
+Of a merge the weight of every expert in every group of layers varies as well. RANGES are varied unasked, in whatever method has
+an argument of that name, so a new method of a drawer is searched without a change here.
+
+Yadav et al. 2023 (TIES, `density`), Yu et al. 2024 (DARE, `drop`); the bound of weights is LoraHub's, arXiv:2307.13269.
 Shapes: G groups of layers, E experts.
 """
 
-import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
-from yosegi import registry
-from yosegi.errors import Invalid, UnknownName
+from yosegi.engine.arm import Arm
+from yosegi.engine.spec import NUMBER
+from yosegi.errors import Invalid
+from yosegi.spec import Quoted, arguments, guess, write_method, write_value
+
+RANGE = re.compile(rf"({NUMBER.pattern}):({NUMBER.pattern})(:log)?")
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers between two ends, both included.
-
-    Args:
-        low: the least.
-        high: the greatest.
-        log: whether 1 to 2 is as long a way as 10 to 20.
-        whole: whether there are only whole numbers.
-    """
+    """The numbers from `low` to `high`, on a logarithmic scale or only whole ones if asked."""
 
     low: float
     high: float
     log: bool = False
     whole: bool = False
 
+    def __repr__(self) -> str:
+        return f"{self.low}:{self.high}{':log' * self.log}"
 
-Varied = Range | tuple[Any, ...]
-"""Numbers, or a choice of some values."""
+    def suggest(self, trial: Any, name: str) -> float:
+        """Returns the number that an Optuna trial takes."""
+        if self.whole:
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
 
-RANGES = {"density": Range(0.1, 1.0), "drop": Range(0.0, 0.9), "temperature": Range(0.1, 10.0, log=True)}
-"""What is varied unasked, wherever a method has an argument of that name; so is `top_k`, from 1 to E."""
-
-START = {"density": 1.0, "drop": 0.0}
-"""Where a baseline stands: nothing is left out."""
+    def nearest(self, value: Any) -> float:
+        """Returns the number of the range that is nearest to a value, the highest where that is no number."""
+        number = min(max(value if isinstance(value, int | float) else self.high, self.low), self.high)
+        return int(number) if self.whole else float(number)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One way to answer.
+class Choice:
+    """One of several numbers or words."""
+
+    values: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return "|".join(map(write_value, self.values))
+
+    def suggest(self, trial: Any, name: str) -> Any:
+        """Returns the value that an Optuna trial takes."""
+        return trial.suggest_categorical(name, list(self.values))
+
+    def nearest(self, value: Any) -> Any:
+        """Returns this value if it is among them, else the first."""
+        return value if value in self.values else self.values[0]
+
+
+Varied = Range | Choice
+RANGES = {"density": Range(0.1, 1.0), "drop": Range(0.0, 0.9), "temperature": Range(0.1, 10.0, log=True)}
+"""Arguments that are varied unless they are given; so is `top_k`, from 1 to E."""
+START = {"density": 1.0, "drop": 0.0}
+"""Arguments at which a merge leaves nothing out: the baselines have them. Of others they have the method's default."""
+
+
+def read_varied(value: Any, convert: Callable[[Any], Any] = guess) -> Varied | None:
+    """Returns the range or the choice that an argument of a spec stands for; None for a plain value.
 
     Args:
-        kind: "merges" or "routers".
-        method: of that drawer.
-        weights_GE: for a merge; all zero is the base alone.
-        args: of the method.
+        value: the argument as it is written.
+        convert: makes a value of the type that the argument has.
     """
+    if not isinstance(value, str) or isinstance(value, Quoted):
+        return None
+    if "|" in value:
+        values = tuple(convert(part.strip()) for part in value.split("|"))
+        if not all(one is None or isinstance(one, int | float | str) for one in values):
+            raise Invalid(f"The choice {value}: only numbers and words can be chosen among.")
+        return Choice(values)
+    if not (match := RANGE.fullmatch(value)):
+        return None
+    low, high, log = convert(match[1]), convert(match[4]), match[7] is not None
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return None
+    if not low < high or (log and low <= 0):
+        raise Invalid(f"The range {value}: the low end must be below the high one{', and above 0' if log else ''}.")
+    return Range(low, high, log, whole=isinstance(low, int) and isinstance(high, int))
 
-    kind: str
-    method: str
-    weights_GE: tuple[tuple[float, ...], ...] = ()
-    args: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def size(self) -> float:
-        """mean |w|, what the penalty counts; 0 for a router."""
-        every = [abs(w) for row in self.weights_GE for w in row]
-        return sum(every) / len(every) if every else 0.0
+def method(arm: Arm) -> str:
+    """Returns the name of the merge or the router of an arm."""
+    return arm.merge or arm.router
+
+
+def given_of(arm: Arm) -> Mapping[str, Any]:
+    """Returns the arguments of its merge or router."""
+    return arm.merge_args if arm.merge else arm.router_args
+
+
+def with_ranges(arm: Arm) -> Arm:
+    """Returns the arm with `RANGES` for those of its arguments that are not given."""
+    ranges = RANGES | {"top_k": Range(1, len(arm.experts), whole=True)}
+    known, given = arguments("merges" if arm.merge else "routers", method(arm)), given_of(arm)
+    added = {name: r for name in known if name not in given and (r := ranges.get(name)) and r.low < r.high}
+    return replace(arm, **{"merge_args" if arm.merge else "router_args": {**given, **added}})
+
+
+class Baseline(NamedTuple):
+    """What every search is compared with: the parameters of its trial, and the arm. A router's have no parameters."""
+
+    params: dict[str, Any]
+    arm: Arm
 
 
 @dataclass(frozen=True)
 class Space:
-    """All recipes of a search.
+    """All arms of a search.
 
     Args:
-        experts: by name.
-        kind: "merges" or "routers".
-        methods: by name: what is varied (`Varied`) and what is fixed of its arguments.
-        groups: what the groups of layers are called that have weights of their own; none for a router.
+        arms: one router, or merges of the same experts to choose among; their arguments hold what is varied.
+        groups: the group of each layer (layers.py).
+        labels: what the groups are called; none for a router.
         low: the least weight.
         high: the greatest.
     """
 
-    experts: tuple[str, ...]
-    kind: str
-    methods: Mapping[str, Mapping[str, Any]]
-    groups: tuple[str, ...] = ("all layers",)
+    arms: tuple[Arm, ...]
+    groups: Mapping[str, int] = field(default_factory=dict)
+    labels: tuple[str, ...] = ("all layers",)
     low: float = 0.0
     high: float = 1.5
 
-    def varied(self, method: str) -> dict[str, Varied]:
-        """What one method varies: the weights, then its arguments, by the name that the study knows them under."""
-        weights = {self.weight(e, g): Range(self.low, self.high) for g in self.groups for e in self.experts}
-        args = self.methods[method].items()
-        return weights | {self._named(method, name): v for name, v in args if isinstance(v, Range | tuple)}
+    @property
+    def routed(self) -> bool:
+        """Whether the arguments of a router are searched, and no weights."""
+        return self.arms[0].merge is None
 
-    def weight(self, expert: str, group: str) -> str:
-        """What the study calls one weight."""
-        return f"w {expert}" if len(self.groups) == 1 else f"w {expert} · {group}"
+    @property
+    def experts(self) -> list[str]:
+        """The names of the experts, in the order of the weights."""
+        return [expert.name for expert in self.arms[0].experts]
 
-    def _named(self, method: str, argument: str) -> str:
-        return argument if len(self.methods) == 1 else f"{method}.{argument}"
+    def varied(self, arm: Arm) -> dict[str, Varied]:
+        """Returns what varies of one arm, by the name of the study's parameter: the weights, then the arguments."""
+        weights = {name: Range(self.low, self.high) for row in self.weight_names() for name in row}
+        args = {self._named(arm, key): v for key, v in given_of(arm).items() if isinstance(v, Varied)}
+        return weights | args
 
-    def ask(self, trial: Any) -> Recipe:
-        """The recipe that an Optuna trial suggests."""
-        method = next(iter(self.methods))
-        if len(self.methods) > 1:
-            method = trial.suggest_categorical("method", list(self.methods))
-        return self.read({"method": method} | {n: _suggest(trial, n, v) for n, v in self.varied(method).items()})
+    def ask(self, trial: Any) -> dict[str, Any]:
+        """Returns the parameters that an Optuna trial takes."""
+        params: dict[str, Any] = {}
+        if len(self.arms) > 1:
+            params["method"] = trial.suggest_categorical("method", [method(arm) for arm in self.arms])
+        return params | {name: v.suggest(trial, name) for name, v in self.varied(self._of(params)).items()}
 
-    def read(self, params: Mapping[str, Any]) -> Recipe:
-        """The recipe that a finished trial's parameters stand for."""
-        method = params.get("method", next(iter(self.methods)))
-        weights_GE = tuple(tuple(params[self.weight(e, g)] for e in self.experts) for g in self.groups)
-        args = {
-            name: params[self._named(method, name)] if isinstance(v, Range | tuple) else v
-            for name, v in self.methods[method].items()
-        }
-        return Recipe(self.kind, method, weights_GE, args)
+    def weights(self, params: Mapping[str, Any]) -> list[list[float]]:
+        """Returns the weights [G, E] of a trial's parameters."""
+        return [[params[name] for name in row] for row in self.weight_names()]
 
-    def params(self, recipe: Recipe) -> dict[str, Any]:
-        """The parameters of a trial that `read` makes this recipe of."""
-        found = {"method": recipe.method} if len(self.methods) > 1 else {}
-        for group, w_E in zip(self.groups, recipe.weights_GE, strict=True):
-            found |= {self.weight(e, group): w for e, w in zip(self.experts, w_E, strict=True)}
-        for name, v in self.methods[recipe.method].items():
-            if isinstance(v, Range | tuple):
-                found[self._named(recipe.method, name)] = recipe.args[name]
-        return found
+    def size(self, params: Mapping[str, Any]) -> float:
+        """Returns mean |w|, which the penalty counts; 0 for a router."""
+        weights = [abs(w) for w_E in self.weights(params) for w in w_E] if params else []
+        return sum(weights) / len(weights) if weights else 0.0
 
-    def baselines(self) -> dict[str, Recipe]:
-        """What every search is to beat, by name: the base, the uniform blend, each expert alone, and a router as it is."""
-        E, G = len(self.experts), max(len(self.groups), 1)
-        first = next(iter(self.methods))
-        blends = [first] if self.kind == "merges" else ["cat"]
+    def arm(self, params: Mapping[str, Any], name: str = "") -> Arm:
+        """Returns the arm of a trial's parameters. Experts of weight 0 are left out: without any it is the base alone."""
+        arm = self._of(params)
+        given = {k: params[self._named(arm, k)] if isinstance(v, Varied) else v for k, v in given_of(arm).items()}
+        if self.routed:
+            return replace(arm, name=name, router_args=given)
+        weights_GE = self.weights(params)
+        used = [e for e in range(len(self.experts)) if any(w_E[e] for w_E in weights_GE)]
+        if not used:
+            return Arm(name)
+        rows = [[w_E[e] for e in used] for w_E in weights_GE]
+        weights = rows[0] if len(rows) == 1 else {layer: rows[g] for layer, g in self.groups.items()}
+        experts = [arm.experts[e] for e in used]
+        return replace(arm, name=name, experts=experts, merge_args={**given, "weights": weights})
 
-        def merge(method: str, w_E: Sequence[float]) -> Recipe:
-            args = {name: _start(method, name, v) for name, v in self.methods.get(method, {}).items()}
-            return Recipe("merges", method, (tuple(w_E),) * G, args)
-
-        found = {"base": merge(blends[0], [0.0] * E)}
+    def baselines(self) -> dict[str, Baseline]:
+        """Returns, by name, the base, the uniform blend, each expert alone, and a router with its arguments as they are."""
+        E, first = len(self.experts), self.arms[0]
+        blends = [("base", first, [0.0] * E)]
         if E > 1:
-            for method in self.methods if self.kind == "merges" else blends:
-                found["uniform" if method == first or self.kind == "routers" else f"uniform {method}"] = merge(
-                    method, [1 / E] * E
-                )
-        for e, name in enumerate(self.experts):
-            found[f"{name} alone"] = merge(blends[0], [float(e == other) for other in range(E)])
-        if self.kind == "routers":
-            fixed = {n: v for n, v in self.methods[first].items() if not isinstance(v, Range | tuple)}
-            found[f"{first} as it is"] = Recipe("routers", first, (), fixed)
-        return found
+            blends += [("uniform" + f" {method(arm)}" * (arm is not first), arm, [1 / E] * E) for arm in self.arms]
+        blends += [(f"{name} alone", first, [float(e == n) for n in range(E)]) for e, name in enumerate(self.experts)]
+        if not self.routed:
+            params = {label: self._start(arm, w_E) for label, arm, w_E in blends}
+            return {label: Baseline(one, self.arm(one, label)) for label, one in params.items()}
+        found = {label: Baseline({}, self._blend(label, w_E)) for label, _, w_E in blends}
+        fixed = {key: v for key, v in first.router_args.items() if not isinstance(v, Varied)}
+        label = f"{write_method(first.router, fixed)} as it is"
+        return found | {label: Baseline({}, replace(first, name=label, router_args=fixed))}
 
+    def weight_names(self) -> list[list[str]]:
+        """Returns what the study calls each weight [G, E]."""
+        several = len(self.labels) > 1
+        return [[f"w {e}" + f" · {label}" * several for e in self.experts] for label in self.labels]
 
-def arguments(kind: str, method: str, experts: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is varied and what is fixed of a method's arguments.
+    def _of(self, params: Mapping[str, Any]) -> Arm:
+        return next(arm for arm in self.arms if len(self.arms) == 1 or method(arm) == params["method"])
 
-    Args:
-        kind: "merges" or "routers".
-        method: of that drawer.
-        experts: how many there are.
-        given: by name, as `read_setting` made it: a `Range`, a choice, or a fixed value. "ties.density" is for ties alone.
-            What no method here has is none of this function's business (`check_given`).
-    """
-    ranges = RANGES | {"top_k": Range(1, experts, whole=True)}
-    found: dict[str, Any] = {}
-    for name in takes(kind, method):
-        if (said := given.get(f"{method}.{name}", given.get(name))) is not None:
-            found[name] = said
-        elif name in ranges and ranges[name].low < ranges[name].high:
-            found[name] = ranges[name]
-    return found
+    def _named(self, arm: Arm, argument: str) -> str:
+        return argument if len(self.arms) == 1 else f"{method(arm)}.{argument}"
 
+    def _start(self, arm: Arm, w_E: Sequence[float]) -> dict[str, Any]:
+        """The parameters of a blend by these weights that leaves nothing out."""
+        known = arguments("merges", method(arm))
+        params: dict[str, Any] = {"method": method(arm)} if len(self.arms) > 1 else {}
+        params |= {name: w for row in self.weight_names() for name, w in zip(row, w_E, strict=True)}
+        for key, v in given_of(arm).items():
+            if isinstance(v, Varied):
+                params[self._named(arm, key)] = v.nearest(START.get(key, known[key].default))
+        return params
 
-def takes(kind: str, method: str) -> list[str]:
-    """The names of a method's own arguments, as it writes them."""
-    names = list(inspect.signature(registry.find(kind, method)).parameters)
-    return names[3:] if kind == "merges" else names  # a merge begins with A, B, w
-
-
-def check_given(kind: str, methods: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Refuse a setting that no method here has."""
-    known = {name for method in methods for own in takes(kind, method) for name in (own, f"{method}.{own}")}
-    for name in given:
-        if name not in known:
-            raise UnknownName.among(f"argument of {', '.join(methods)}", name, known)
-
-
-def read_setting(text: str) -> tuple[str, Any]:
-    """`density=0.5` fixes, `density=0.1:1` and `temperature=0.1:10:log` vary, `over=last,mean` chooses.
-
-    Raises:
-        Invalid: it is none of these.
-    """
-    import yaml
-
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise Invalid(f"--set takes NAME=VALUE, NAME=LOW:HIGH or NAME=A,B; {text!r} was given.")
-    if "," in value:
-        return name, tuple(yaml.safe_load(part) for part in value.split(","))
-    parts = value.split(":")
-    if len(parts) == 1:
-        return name, yaml.safe_load(value)
-    log = parts[-1] == "log" and len(parts) == 3
-    try:
-        low, high = (float(part) for part in (parts[:2] if log else parts))
-    except ValueError:
-        raise Invalid(f"--set {text}: a range is LOW:HIGH or LOW:HIGH:log, two numbers.") from None
-    if not low < high or (log and low <= 0):
-        raise Invalid(f"--set {text}: the low end must be below the high one{', and above 0' if log else ''}.")
-    return name, Range(low, high, log, whole=all(part.lstrip("+-").isdigit() for part in parts[:2]))
-
-
-def _suggest(trial: Any, name: str, varied: Varied) -> Any:
-    if isinstance(varied, tuple):
-        return trial.suggest_categorical(name, list(varied))
-    if varied.whole:
-        return trial.suggest_int(name, int(varied.low), int(varied.high), log=varied.log)
-    return trial.suggest_float(name, varied.low, varied.high, log=varied.log)
-
-
-def _start(method: str, name: str, value: Any) -> Any:
-    """Where a baseline stands in what is varied: nothing left out, else the method's own default, else the nearest to it."""
-    if not isinstance(value, Range | tuple):
-        return value
-    default = inspect.signature(registry.find("merges", method)).parameters[name].default
-    wish = START.get(name, default)
-    if isinstance(value, tuple):
-        return wish if wish in value else value[0]
-    number = wish if isinstance(wish, int | float) else value.high
-    inside = min(max(number, value.low), value.high)
-    return int(inside) if value.whole else float(inside)
+    def _blend(self, label: str, w_E: Sequence[float]) -> Arm:
+        """Fixed weights for the experts of a router, mixed as the router's are."""
+        used = [(expert, w) for expert, w in zip(self.arms[0].experts, w_E, strict=True) if w]
+        if not used:
+            return Arm(label)
+        return Arm.weighted(label, *map(list, zip(*used, strict=True)), mix=self.arms[0].mix)  # pyright: ignore

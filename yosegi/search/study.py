@@ -6,7 +6,7 @@ Akiba et al. 2019, "Optuna: A Next-generation Hyperparameter Optimization Framew
     RUN/.turn         held while a trial is taken or the study is set up: no trial too many, nothing set up twice
     RUN/.working      held by every living worker; who gets it alone knows that all others are dead, and tidies up after them
 
-A trial is one exam. The baselines are the first trials and are never broken off. A trial that was killed counts as nothing.
+A trial is one run of the probe. The baselines come first and are never broken off. A trial that was killed counts as nothing.
 """
 
 import fcntl
@@ -19,7 +19,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
-from yosegi.bases import Base
 from yosegi.errors import Invalid, YosegiError
 from yosegi.progress import progress
 from yosegi.run import Run
 from yosegi.search.cma import Evolution
-from yosegi.search.live import Live
-from yosegi.search.plan import Opened, Plan
-from yosegi.search.space import Range, Recipe
+from yosegi.search.settings import Search, SearchSettings, open_search
+from yosegi.search.space import Baseline, Range
+from yosegi.search.workbench import Workbench
 from yosegi.training.interrupt import interruptible
 
 FILE, NAME = "study.db", "search"
@@ -43,44 +41,28 @@ WARM = 5
 """Trials that are finished before any is broken off, beside the baselines."""
 
 
-def search(
-    plan: Plan,
-    run: Run,
-    *,
-    trials: int = 100,
-    timeout: float | None = None,
-    workers: int = 1,
-    base: Base | None = None,
-    opened: Opened | None = None,
-) -> optuna.Study:
-    """Search until there are so many trials beside the baselines, and give the study back.
+def search(opened: Search, run: Run) -> optuna.Study:
+    """Searches until there are so many trials beside the baselines, and returns the study.
 
     Args:
-        plan: what to do.
-        run: its folder holds the study; one that holds this search already goes on.
-        trials: in all, not only of this call.
-        timeout: seconds, after which no further trial begins.
-        workers: processes, this one among them.
-        base: when it is loaded already.
-        opened: likewise, all of the plan.
+        opened: what is searched; `trials` of its settings counts those of earlier calls too.
+        run: its folder holds the study; one that holds this search already is resumed.
 
     Raises:
         Invalid: the folder holds another search.
-        KeyboardInterrupt: asked to stop; what was finished is in the study.
+        KeyboardInterrupt: interrupted; what was finished is in the study.
     """
-    opened = opened or plan.open(base)
-    end = time.time() + timeout if timeout is not None else math.inf
+    settings = opened.settings
+    end = time.time() + settings.timeout if settings.timeout is not None else math.inf
     study = _join(opened, run.path)
     with _working(run.path, lambda: _tidy(study)):
-        Run(
-            run.path, {"command": "search", **asdict(plan), "trials": trials}
-        )  # not before it is sure whose folder this is
-        total = trials + len(opened.space.baselines())
+        Run(run.path, {"command": "search", **settings.model_dump()})  # not before it is sure whose folder this is
+        total = settings.trials + len(opened.space.baselines())
         others = [
             multiprocessing.get_context("spawn").Process(
-                target=_worker, args=(plan, run.path, n, total, end), name=f"search-{n}", daemon=True
+                target=_worker, args=(settings, run.path, n, total, end), name=f"search-{n}", daemon=True
             )
-            for n in range(1, workers)
+            for n in range(1, settings.workers)
         ]
         for other in others:
             other.start()
@@ -104,22 +86,24 @@ def search(
         if seen:
             raise KeyboardInterrupt
         if failed := [other.name for other in others if other.exitcode]:
-            warnings.warn(f"{len(failed)} of {workers} workers stopped early ({', '.join(failed)}).", stacklevel=2)
+            warnings.warn(
+                f"{len(failed)} of {settings.workers} workers stopped early ({', '.join(failed)}).", stacklevel=2
+            )
     return study
 
 
 def work(
     study: optuna.Study,
-    opened: Opened,
+    opened: Search,
     folder: Path,
     total: int,
     end: float,
     seen: list[int],
     tell: Callable[[Sequence[FrozenTrial]], None] = lambda trials: None,
 ) -> None:
-    """Take trials and finish them, until there are enough or somebody asks to stop."""
+    """Takes trials and finishes them, until there are enough or the search is interrupted."""
     baselines = opened.space.baselines()
-    with Live(opened.base, opened.experts, opened.groups, opened.mix, opened.learnt, opened.heads) as live:
+    with Workbench(opened.base, opened.space.arms[0].experts) as bench:
         while not seen and time.time() < end:
             with _turn(folder):
                 trials = study.get_trials(deepcopy=False)  # the one look at all of them that a trial costs
@@ -128,7 +112,7 @@ def work(
                 trial = study.ask()
             tell(trials)
             try:
-                row = attempt(trial, opened, live, baselines, seen)
+                row = attempt(trial, opened, bench, baselines, seen)
             except _Stopped:
                 _give_back(study, trial.number)
             except YosegiError:
@@ -140,29 +124,38 @@ def work(
 
 
 class _Stopped(Exception):
-    """In the middle of a trial somebody asked to stop."""
+    """The search was interrupted in the middle of a trial."""
 
 
 def attempt(
-    trial: optuna.Trial, opened: Opened, live: Live, baselines: dict[str, Recipe], seen: list[int] | tuple[()] = ()
+    trial: optuna.Trial,
+    opened: Search,
+    bench: Workbench,
+    baselines: dict[str, Baseline],
+    seen: list[int] | tuple[()] = (),
 ) -> dict[str, Any]:
-    """One trial: write the recipe, ask the questions, tell the study what came of it. Gives the row for metrics.jsonl."""
-    study, plan, exam = trial.study, opened.plan, opened.exam
+    """One trial: apply the arm, ask the questions, tell the study the result. Returns the row for metrics.jsonl."""
+    study, settings, probe, space = trial.study, opened.settings, opened.probe, opened.space
     label = trial.user_attrs.get("baseline")
     # A router's baselines are outside its space: nothing is suggested to the sampler for them.
-    recipe = baselines[label] if label and plan.router else opened.space.ask(trial)
+    if label and space.routed:
+        params, arm = baselines[label]
+    else:
+        params = space.ask(trial)
+        arm = space.arm(params)
+    penalty = opened.penalty * space.size(params)
     started = time.perf_counter()
-    banks = live.write(recipe)
+    banks = bench.apply(arm)
     written = time.perf_counter()
     scores: list[list[float]] = []
     value, early, step = math.nan, False, 0
-    for step, scores in enumerate(exam.sit(banks), 1):
-        value = exam.mean(scores) - opened.penalty * recipe.size
-        if seen and step < exam.rounds:
+    for step, scores in enumerate(probe.run(banks, arm), 1):
+        value = probe.mean(scores) - penalty
+        if seen and step < probe.rounds:
             raise _Stopped
         if not math.isfinite(value):  # such weights broke the model
             early = True
-        elif plan.prune and not plan.pareto and step < exam.rounds:
+        elif settings.prune and not settings.pareto and step < probe.rounds:
             trial.report(value, step)
             early = not label and trial.should_prune()
         if early:
@@ -170,44 +163,44 @@ def attempt(
     means = [sum(s) / len(s) for s in scores]
     row = {
         "value": value,
-        "score": exam.mean(scores),
+        "score": probe.mean(scores),
         "means": means,
         "write_ms": round(1e3 * (written - started), 3),
-        "exam_ms": round(1e3 * (time.perf_counter() - written), 1),
+        "probe_ms": round(1e3 * (time.perf_counter() - written), 1),
     }
     if early:
         row |= {} if math.isfinite(value) else {"value": None, "score": None, "means": [None] * len(means)}
         study.tell(trial, state=TrialState.PRUNED)
-        return {"state": "pruned", "baseline": label, "step_of": f"{step}/{exam.rounds}", **row}
-    trial.set_user_attr("found", row | {"scores": [[round(x, 5) for x in s] for s in scores]})
-    study.tell(trial, [m - opened.penalty * recipe.size for m in means] if plan.pareto else value)
+        return {"state": "pruned", "baseline": label, "step_of": f"{step}/{probe.rounds}", **row}
+    trial.set_user_attr("result", row | {"scores": [[round(x, 5) for x in s] for s in scores]})
+    study.tell(trial, [m - penalty for m in means] if settings.pareto else value)
     return {"state": "complete", "baseline": label, **row}
 
 
-def _worker(plan: Plan, folder: Path, number: int, total: int, end: float) -> None:
+def _worker(settings: SearchSettings, folder: Path, number: int, total: int, end: float) -> None:
     """Another process of the same search."""
     from yosegi.progress import Bar
 
     Bar.quiet = True
     with interruptible() as seen, _working(folder):
-        opened = plan.open()
+        opened = open_search(settings)
         work(study_of(opened, folder, number), opened, folder, total, end, seen)
 
 
-def _join(opened: Opened, folder: Path) -> optuna.Study:
+def _join(opened: Search, folder: Path) -> optuna.Study:
     """The study of a folder, made when it is not there."""
     with _turn(folder):
         study, now = study_of(opened, folder), opened.identity()
         before = study.user_attrs.get("identity")
         if before is None:
-            for label, recipe in opened.space.baselines().items():
-                study.enqueue_trial({} if opened.plan.router else opened.space.params(recipe), {"baseline": label})
-            study.set_user_attr("goals", opened.exam.labels)
+            for label, baseline in opened.space.baselines().items():
+                study.enqueue_trial(baseline.params, {"baseline": label})
+            study.set_user_attr("goals", opened.probe.labels)
             study.set_user_attr("identity", now)
-        elif changed := [key for key in now if before[key] != _plain(now[key])]:
-            was, now_is = (textwrap.shorten(str(one[changed[0]]), 120, placeholder=" …") for one in (before, now))
+        elif changed := [key for key in now if before.get(key) != now[key]]:
+            old, new = (textwrap.shorten(str(one.get(changed[0])), 120, placeholder=" …") for one in (before, now))
             raise Invalid(
-                f"{folder} holds another search: {changed[0]} was {was}, is {now_is}. Choose another --run, or delete it."
+                f"{folder} holds another search: {changed[0]} was {old}, is {new}. Choose another --run, or delete it."
             )
     return study
 
@@ -218,36 +211,36 @@ def _tidy(study: optuna.Study) -> None:
         _give_back(study, trial.number)
 
 
-def study_of(opened: Opened, folder: Path, worker: int = 0) -> optuna.Study:
+def study_of(opened: Search, folder: Path, worker: int = 0) -> optuna.Study:
     """The study of a folder, with the sampler of one worker."""
-    plan, goals = opened.plan, len(opened.exam.goals)
+    settings, goals = opened.settings, len(opened.probe.goals)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(folder / FILE)
-    directions = [optuna.study.StudyDirection.MAXIMIZE] * (goals if plan.pareto else 1)
+    directions = [optuna.study.StudyDirection.MAXIMIZE] * (goals if settings.pareto else 1)
     study = optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
     # Resumed or beside others, it is not to draw again what was drawn before.
-    study.sampler = _sampler(opened, plan.seed + 1000 * worker + len(study.get_trials(deepcopy=False)))
+    study.sampler = _sampler(opened, settings.seed + 1000 * worker + len(study.get_trials(deepcopy=False)))
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=WARM + len(opened.space.baselines()))
     return study
 
 
-def _sampler(opened: Opened, seed: int) -> optuna.samplers.BaseSampler:
-    plan, space = opened.plan, opened.space
-    if plan.sampler == "random":
+def _sampler(opened: Search, seed: int) -> optuna.samplers.BaseSampler:
+    settings, space = opened.settings, opened.space
+    if settings.sampler == "random":
         return optuna.samplers.RandomSampler(seed)
-    if plan.sampler == "tpe":
+    if settings.sampler == "tpe":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-    method = next(iter(space.methods))
-    varied = {name: v for name, v in space.varied(method).items() if isinstance(v, Range)}
-    if len(varied) < len(space.varied(method)):
+    varied = space.varied(space.arms[0])
+    ranges = {name: v for name, v in varied.items() if isinstance(v, Range)}
+    if len(ranges) < len(varied):
         raise Invalid("cmaes moves numbers; for a choice of words use --sampler tpe.")
-    start = {name: math.sqrt(v.low * v.high) if v.log else (v.low + v.high) / 2 for name, v in varied.items()}
-    if not plan.router:
-        uniform = space.baselines().get("uniform") or space.baselines()[f"{space.experts[0]} alone"]
-        start |= {name: value for name, value in space.params(uniform).items() if name in varied}
-    return Evolution(varied, start, plan.seed)
+    start = {name: math.sqrt(v.low * v.high) if v.log else (v.low + v.high) / 2 for name, v in ranges.items()}
+    baselines = space.baselines()
+    uniform = baselines.get("uniform") or baselines[f"{space.experts[0]} alone"]
+    start |= {name: value for name, value in uniform.params.items() if name in ranges}
+    return Evolution(ranges, start, settings.seed)
 
 
 def open_storage(path: Path) -> optuna.storages.RDBStorage:
@@ -280,12 +273,8 @@ def _give_back(study: optuna.Study, number: int) -> None:
 
 def _note(finished: list[FrozenTrial]) -> str:
     """The best value so far."""
-    values = [t.user_attrs["found"]["value"] for t in finished if "found" in t.user_attrs]
+    values = [t.user_attrs["result"]["value"] for t in finished if "result" in t.user_attrs]
     return f"best {max(values):.4f}" if values else ""
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 @contextmanager

@@ -1,0 +1,99 @@
+"""The finished trials of a search: which one to take, and the front where several objectives disagree.
+
+The chosen trial has the best value, penalty and all, among those that score no less than the best baseline: so a search never
+ends below the base, the uniform blend or any expert alone on the questions it asked. On other questions it may, and only
+`yosegi eval` on test tells.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna import Study
+from optuna.trial import TrialState
+
+from yosegi.engine.arm import Arm
+from yosegi.errors import Invalid
+from yosegi.evaluation.statistics import Comparison, compare
+from yosegi.search.space import Space
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One finished trial.
+
+    Args:
+        number: of the trial.
+        label: the name of a baseline, else "trial N".
+        params: what the study knows of it.
+        arm: what was tried.
+        value: what was to be as large as possible.
+        score: the same without the penalty.
+        means: of each goal.
+        scores: of each goal's examples.
+        baseline: whether it is one.
+    """
+
+    number: int
+    label: str
+    params: Mapping[str, Any]
+    arm: Arm
+    value: float
+    score: float
+    means: tuple[float, ...]
+    scores: tuple[tuple[float, ...], ...]
+    baseline: bool
+
+
+def tried(study: Study, space: Space) -> list[Tried]:
+    """Returns every finished trial, in the order in which they began."""
+    baselines, trials = space.baselines(), list[Tried]()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        result, label = trial.user_attrs["result"], trial.user_attrs.get("baseline")
+        name = label or f"trial {trial.number}"
+        params, arm = baselines[label] if label else (trial.params, space.arm(trial.params, name))
+        means, scores = tuple(result["means"]), tuple(map(tuple, result["scores"]))
+        values = result["value"], result["score"]
+        trials.append(Tried(trial.number, name, params, arm, *values, means, scores, label is not None))
+    return trials
+
+
+def choose(trials: Sequence[Tried]) -> Tried:
+    """Returns the trial to take; of equals the first.
+
+    Raises:
+        Invalid: there is no finished trial yet.
+    """
+    if not trials:
+        raise Invalid("No trial is finished yet: the same command goes on.")
+    floor = max((one.score for one in trials if one.baseline), default=float("-inf"))
+    return max((one for one in trials if one.score >= floor), key=lambda one: (one.value, -one.number))
+
+
+def best_baseline(trials: Sequence[Tried]) -> Tried | None:
+    """Returns the baseline with the highest score; None as long as none is finished."""
+    return max((one for one in trials if one.baseline), key=lambda one: (one.score, -one.number), default=None)
+
+
+def shown(trials: Sequence[Tried], best: Tried) -> list[Tried]:
+    """Returns the chosen trial and the other baselines, the best of them first."""
+    return [best, *sorted((one for one in trials if one.baseline and one is not best), key=lambda one: -one.score)]
+
+
+def gain(best: Tried, against: Tried) -> list[Comparison]:
+    """Compares two trials goal by goal, question by question."""
+    return [compare(after, before) for after, before in zip(best.scores, against.scores, strict=True)]
+
+
+def front(trials: Sequence[Tried]) -> list[Tried]:
+    """Returns those that no other beats in one goal without losing in another (Pareto), the first of equals."""
+
+    def beaten(one: Tried) -> bool:
+        return any(
+            all(a >= b for a, b in zip(other.means, one.means, strict=True))
+            and (other.means != one.means or other.number < one.number)
+            for other in trials
+            if other is not one
+        )
+
+    return [one for one in trials if not beaten(one)]
