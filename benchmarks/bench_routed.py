@@ -1,6 +1,6 @@
 """Which way of computing the experts is the cheapest, does the layer take it, and what does PEFT's loop over adapters cost?
 
-Ways      dense (two GEMMs over all experts), grouped (only the rows that a token hears), gathered (one expert a sequence), and
+Ways      dense (two GEMMs over all experts), grouped (only the experts active for a token), gathered (one expert a sequence), and
           what the layer takes by itself, counting multiply-adds (core/dispatch.py).
 Peer      for one expert a sequence, forward and backward: PEFT's `adapter_names`, given our own experts as `Library.add`
           exports them.
@@ -29,7 +29,7 @@ from yosegi.routers.by_request import ByRequest
 
 
 class Case(NamedTuple):
-    """B sequences of T tokens, E experts of rank R. Every token hears `top_k` of them; 0: each sequence the one it asks for."""
+    """B sequences of T tokens, E experts of rank R. Every token uses `top_k` of them; 0: each sequence the one it names."""
 
     B: int
     T: int
@@ -60,7 +60,7 @@ class Given(Router):
         self.w_HE = w_HE
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
-        """The same whatever it hears."""
+        """The same rows, whichever experts are active."""
         return self.w_HE
 
 
@@ -130,7 +130,7 @@ def ways(case: Case) -> Row:
     equal = max(difference(y, said["dense"]) for y in said.values())
     milliseconds = {side: 1e3 * spent / times_each for side, spent in times.items()}
     best = min(milliseconds[side] for side in sides)
-    found: Row = {"tokens": f"{case.B} x {case.T}", "E": case.E, "hears": case.top_k or "one a sequence", "d": case.D}
+    found: Row = {"tokens": f"{case.B} x {case.T}", "E": case.E, "active": case.top_k or "one a sequence", "d": case.D}
     found |= {"rank": case.R} | {f"{side} ms": milliseconds[side] for side in sides} | {"taken": way}
     found |= {
         "choosing ms": milliseconds["choosing"],
@@ -169,7 +169,13 @@ def peer(case: Case) -> Row:
     their = [y, x_grad, torch.stack(their[: case.E]), torch.stack(their[case.E :])]
     equal = max(difference(a, b) for a, b in zip(ours(), their, strict=True))
     times, ratios = interleaved(case.rounds, peft=peft, base=lambda: torch.autograd.grad(base(x), x, g), ours=ours)
-    found: Row = {"tokens": f"{case.B} x {case.T}", "E": case.E, "hears": "one a sequence", "d": case.D, "rank": case.R}
+    found: Row = {
+        "tokens": f"{case.B} x {case.T}",
+        "E": case.E,
+        "active": "one a sequence",
+        "d": case.D,
+        "rank": case.R,
+    }
     found |= {"PEFT ms": 1e3 * times["peft"], "yosegi ms": 1e3 * times["ours"], "ratio": ratios["peft"]}
     return found | {"base": ratios["base"], "equal to": agree(f"The layers at {case}", equal, 1e-5)}
 
@@ -184,8 +190,8 @@ def summary(rows: Sequence[Row]) -> None:
     print(f"Choosing left out, another way was more than 10 % faster in {len(wrong)}.")
     better: dict[tuple[object, ...], list[object]] = {}
     for row in rows:
-        if row["hears"] != "one a sequence":
-            key = (row["tokens"], row["d"], row["rank"], row["hears"])
+        if row["active"] != "one a sequence":
+            key = (row["tokens"], row["d"], row["rank"], row["active"])
             better.setdefault(key, []).extend([row["E"]] if row["grouped ms"] < row["dense ms"] else [])
     print("Grouped is faster than dense from so many experts on:")
     for (tokens, d, rank, k), found in better.items():

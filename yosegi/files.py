@@ -1,6 +1,7 @@
 """Files that are either whole or not there: written beside their place, synced, then renamed into it."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -61,6 +62,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"{path} is not valid JSON ({error}). Restore it or delete it.") from error
+
+
+def is_finite(value: object) -> bool:
+    """Returns whether a value of a JSON file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from yosegi.evaluation.statistics import (
     interval,
     mcnemar,
     over_seeds,
+    over_tasks,
     wilson,
 )
 
@@ -224,3 +225,18 @@ def test_holm():
     assert holm([]) == [] and holm([0.6, 0.7]) == [1.0, 1.0]
     rng = np.random.default_rng(11)
     assert sum(min(holm(rng.random(20).tolist())) < 0.05 for _ in range(400)) / 400 < 0.08
+
+
+def test_an_interval_over_tasks_covers_other_questions_of_them():
+    """Tasks of unlike means and sizes: 95 of 100 intervals hold the true mean of their means."""
+    chance, mean_K, size_K = np.random.default_rng(0), (0.1, 0.6, -0.3), (30, 12, 60)
+    held = 0
+    for _ in range(2000):
+        _, low, high = over_tasks([chance.normal(m, 0.5, n) for m, n in zip(mean_K, size_K, strict=True)])
+        held += low <= np.mean(mean_K) <= high
+    assert 0.94 < held / 2000 < 0.96
+
+
+def test_where_nothing_differs_within_a_task_there_still_is_an_interval():
+    mean, low, high = over_tasks([[0.0] * 30, [0.0] * 30])
+    assert mean == 0 and -0.06 < low < 0 < high < 0.06

@@ -8,7 +8,7 @@ def test_the_table_shows_every_model_and_the_best_of_a_task(run, capsys):
     out = capsys.readouterr().out
     assert all(model in out for model in ("base", "arrow", "linear merge", "oracle")) and "log p" in out
     best = max(r["value"] for r in rows if r["task"] == "mgsm_ja" and r["metric"] == "accuracy")
-    assert f"{best:.2f}*" in out
+    assert f"{best:.2f}*"[1:] in out
 
 
 def test_a_model_that_did_not_do_a_task_has_no_mean(capsys):
@@ -27,7 +27,7 @@ def test_of_several_metrics_the_tasks_own_is_shown(capsys):
         for metric, value in (("accuracy", 0.25), ("letter", 0.75))
     ]
     leaderboard(rows)
-    assert "0.25" in (out := capsys.readouterr().out) and "0.75" not in out
+    assert ".25" in (out := capsys.readouterr().out) and ".75" not in out
 
 
 def test_few_questions_and_cut_answers_are_said(capsys):

@@ -43,7 +43,8 @@ def eval_(
         say(found.rows, True)
     elif found.rows:
         several = bool(found.words)
-        leaderboard([row for row in found.rows if not several or row["metric"] != "logp"])  # tokens differ by base
+        rows = [row for row in found.rows if not several or row["metric"] != "logp"]  # tokens differ by base
+        leaderboard(rows, None if several else found.run.path)
         if settings.forgetting:
             print_forgetting(found.run.path)
         for words in found.words:

@@ -121,6 +121,28 @@ def over_seeds(
     return mean, mean - half, mean + half
 
 
+def over_tasks(differences: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """Returns the mean over tasks of mean differences, and a 95 % interval that speaks of other questions of the same tasks.
+
+    Every task counts alike, however many questions it has (stratified means; degrees of freedom by Satterthwaite 1946).
+
+    Args:
+        differences: for each task, the paired differences of its questions.
+    """
+    from scipy.stats import t
+
+    d_KN, K = [np.asarray(one, float) for one in differences], len(differences)
+    mean = float(np.mean([d_N.mean() for d_N in d_KN]))
+    if any(len(d_N) < 2 for d_N in d_KN):
+        return mean, float("-inf"), float("inf")
+    square_K = np.array([d_N.var(ddof=1) / len(d_N) for d_N in d_KN])
+    if not square_K.any():  # no question differs from the others of its task: as if one more had come out the other way
+        square_K = np.array([(1 / len(d_N)) ** 2 for d_N in d_KN])
+    freedom = square_K.sum() ** 2 / sum(v**2 / (len(d_N) - 1) for v, d_N in zip(square_K, d_KN, strict=True))
+    half = float(t.ppf(1 - ALPHA / 2, freedom)) * float(square_K.sum()) ** 0.5 / K
+    return mean, mean - half, mean + half
+
+
 def _unmoved(
     mean: float, N: int, after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None, upper: float
 ) -> tuple[float, float]:

@@ -16,7 +16,6 @@ from typing import Any
 from yosegi import __version__, files, registry
 from yosegi.core.expert import Expert
 from yosegi.errors import Corrupt, Invalid, WrongBase
-from yosegi.library.peft_files import is_finite
 from yosegi.spec import quote, write_method
 
 CARD, README = "expert.json", "README.md"
@@ -200,7 +199,9 @@ def _errors(card: Mapping[str, Any]) -> dict[str, str]:
     known = {"relative_error": "distance from the weighted sum", "truncation_error": "lost in the cut to this rank"}
     if not card["parents"]:
         known = {"relative_error": "lost in the cut to this rank"}
-    return {words: f"{card[field]:.4g} of its norm" for field, words in known.items() if is_finite(card.get(field))}
+    return {
+        words: f"{card[field]:.4g} of its norm" for field, words in known.items() if files.is_finite(card.get(field))
+    }
 
 
 def _merge(card: Mapping[str, Any]) -> str:

@@ -93,7 +93,7 @@ def config_of(folder: Path) -> dict[str, Any]:
         )
     if not (isinstance(init, bool) or init is None or name.startswith((*MOVES_BASE, *KEEPS_BASE))):
         raise Refused(f"{path} says init_lora_weights={init!r}: yosegi does not know whether that moves the base.")
-    for field, patterns, right in (("r", "rank_pattern", _is_rank), ("lora_alpha", "alpha_pattern", is_finite)):
+    for field, patterns, right in (("r", "rank_pattern", _is_rank), ("lora_alpha", "alpha_pattern", files.is_finite)):
         if not right(config.get(field)):
             raise Refused(f"{path} says {field}={config.get(field)!r}, which cannot be.")
         pattern = config.get(patterns) or {}
@@ -149,13 +149,8 @@ def finite_factors(
     return factors
 
 
-def is_finite(value: object) -> bool:
-    """Returns whether a value of a JSON file is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_rank(value: object) -> bool:
-    return is_finite(value) and isinstance(value, int) and value > 0
+    return files.is_finite(value) and isinstance(value, int) and value > 0
 
 
 def _by_pattern(path: Path, config: Mapping[str, Any], field: str, layers: tuple[str, ...], default: Any) -> list[Any]:

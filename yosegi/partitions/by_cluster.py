@@ -68,64 +68,42 @@ def by_cluster(
     return Partition.of_tasks(data, tasks, {**clusters, "left_out": left_out})
 
 
-def cluster(
-    experts: Sequence[Expert],
-    k: int = 10,
-    *,
-    space: str = "factors",
-    sparsity: float = 0.5,
-    components: int = 64,
-    seed: int = 42,
-) -> dict[str, Any]:
+def cluster(experts: Sequence[Expert], k: int = 10, *, seed: int = 42, **how: Any) -> dict[str, Any]:
     """Clusters experts; returns JSON: `clusters`, `labels`, `sizes`, `silhouette`, `similarity`, and the arguments.
 
     The experts are sorted by name, so that their order does not change k-means. The silhouette, of the rows of the cosine
-    matrix, needs 2 to T - 1 clusters and is null otherwise.
+    matrix, needs 2 to T - 1 clusters and is null otherwise. `how` is the space, sparsity and components of `by_cluster`.
     """
-    experts = sorted(experts, key=lambda expert: expert.name)
-    cosine_TT = _compare(experts, space, sparsity, components)
+    experts, (cosine_TT, used) = sorted(experts, key=lambda expert: expert.name), _compare(experts, **how)
     names = [expert.name for expert in experts]
     if len(set(names)) < len(names):
         raise Invalid(f"Two of the experts are called {max(names, key=names.count)!r}.")
-    labels, inertia = _kmeans(cosine_TT, k, seed)
+    labels, row = _kmeans(cosine_TT, k, seed)
     members = [[name for name, label in zip(names, labels, strict=True) if label == c] for c in range(k)]
-    factors = space == "factors"
+    clusters = {f"cluster{c}": held for c, held in enumerate(members)}
+    similarity = [[round(value, 6) for value in row] for row in cosine_TT.tolist()]
     return {
-        "space": space,
-        "k": k,
+        **used,
         "seed": seed,
-        "sparsity": sparsity if factors else None,
-        "components": min(components, len(experts)) if factors else None,
         "experts": names,
         "labels": labels,
-        "clusters": {f"cluster{c}": held for c, held in enumerate(members)},
-        "sizes": [len(held) for held in members],
-        "silhouette": _silhouette(cosine_TT, labels),
-        "inertia": inertia,
-        "similarity": [[round(value, 6) for value in row] for row in cosine_TT.tolist()],
+        "clusters": clusters,
+        **row,
+        "similarity": similarity,
     }
 
 
-def sweep(
-    experts: Sequence[Expert],
-    ks: Sequence[int],
-    *,
-    space: str = "factors",
-    sparsity: float = 0.5,
-    components: int = 64,
-    seed: int = 42,
-) -> list[dict[str, Any]]:
+def sweep(experts: Sequence[Expert], ks: Sequence[int], *, seed: int = 42, **how: Any) -> list[dict[str, Any]]:
     """Returns a row for each k: silhouette, inertia, sizes. The experts are compared once."""
-    cosine_TT = _compare(sorted(experts, key=lambda expert: expert.name), space, sparsity, components)
-    rows: list[dict[str, Any]] = []
-    for k in ks:
-        labels, inertia = _kmeans(cosine_TT, k, seed)
-        sizes = [labels.count(c) for c in range(k)]
-        rows.append({"k": k, "silhouette": _silhouette(cosine_TT, labels), "inertia": inertia, "sizes": sizes})
-    return rows
+    cosine_TT, _ = _compare(experts, **how)
+    return [_kmeans(cosine_TT, k, seed)[1] for k in ks]
 
 
-def _compare(experts: Sequence[Expert], space: str, sparsity: float, components: int) -> Tensor:
+def _compare(
+    experts: Sequence[Expert], space: str = "factors", sparsity: float = 0.5, components: int = 64
+) -> tuple[Tensor, dict[str, Any]]:
+    """Returns the cosines of the experts in order of their names, and the arguments that were used."""
+    experts = sorted(experts, key=lambda expert: expert.name)
     if space not in SPACES:
         raise UnknownName.among("space for clustering", space, SPACES)
     if not experts:
@@ -138,16 +116,18 @@ def _compare(experts: Sequence[Expert], space: str, sparsity: float, components:
         raise Invalid(f"components={components}: it must be at least 1.")
     check_one_base(experts)
     if space == "delta":
-        return similarity(experts)
+        return similarity(experts), {"space": space, "sparsity": None, "components": None}
     check_origin(experts, "compared", 'space="delta"')
-    return similarity(experts, space, sparsity, components)
+    used = {"space": space, "sparsity": sparsity, "components": min(components, len(experts))}
+    return similarity(experts, space, sparsity, components), used
 
 
-def _kmeans(cosine_TT: Tensor, k: int, seed: int) -> tuple[list[int], float]:
-    """Returns labels, by decreasing size of the cluster and then by first member; and the inertia."""
+def _kmeans(cosine_TT: Tensor, k: int, seed: int) -> tuple[list[int], dict[str, Any]]:
+    """Returns labels, by decreasing size of the cluster and then by first member; and k, silhouette, inertia, sizes."""
     if not 1 <= k <= len(cosine_TT):
         raise Invalid(f"k={k}: {len(cosine_TT)} experts can be 1 to {len(cosine_TT)} clusters.")
     from sklearn.cluster import KMeans  # a second to import, and only clustering needs it
+    from sklearn.metrics import silhouette_score
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Number of distinct clusters")  # an error below
@@ -156,12 +136,7 @@ def _kmeans(cosine_TT: Tensor, k: int, seed: int) -> tuple[list[int], float]:
     order = sorted(set(raw), key=lambda label: (-raw.count(label), raw.index(label)))
     if len(order) < k:
         raise Invalid(f"k={k}: by their similarities there are only {len(order)} different experts.")
-    return [order.index(label) for label in raw], float(means.inertia_)  # type: ignore[arg-type]
-
-
-def _silhouette(cosine_TT: Tensor, labels: list[int]) -> float | None:
-    from sklearn.metrics import silhouette_score
-
-    if not 2 <= len(set(labels)) < len(labels):
-        return None
-    return float(silhouette_score(cosine_TT.numpy(), labels))
+    labels = [order.index(label) for label in raw]
+    silhouette = float(silhouette_score(cosine_TT.numpy(), labels)) if 2 <= k < len(labels) else None
+    sizes = [labels.count(c) for c in range(k)]
+    return labels, {"k": k, "silhouette": silhouette, "inertia": float(means.inertia_), "sizes": sizes}  # type: ignore[arg-type]

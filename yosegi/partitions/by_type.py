@@ -50,7 +50,7 @@ class Rule(NamedTuple):
             return False
         left, right = number(value), number(self.value)
         if self.op in ("==", "!="):  # equal numbers inside two names do not make them equal: gsm8k is not gsm8k/ja
-            alike = left is not None and left == right and (_is_number(value) or _is_number(self.value))
+            alike = left is not None and left == right and any(map(_is_number, (value, self.value)))
             return (str(value) == self.value or alike) == (self.op == "==")
         return left is not None and right is not None and OPERATORS[self.op](left, right)
 

@@ -49,4 +49,4 @@ def main(config: Config, run: Run) -> None:
     arms += [Arm("uniform", experts), *(Arm(f"{merge} merge", experts, merge=merge) for merge in ("linear", "svd"))]
     arms += [Arm(router, experts, router) for router in ("arrow", "oracle")]
     asked = [tasks.load(f"skills/{name}") for name in (*config.skills, *config.known)]
-    leaderboard(evaluate(base, arms, asked, run, limit=config.limit, seed=config.seed))
+    leaderboard(evaluate(base, arms, asked, run, limit=config.limit, seed=config.seed), run.path)

@@ -5,14 +5,20 @@ from pathlib import Path
 
 from yosegi.reporting.boards import Board, boards
 from yosegi.reporting.read import Results, Row, Run, gather
+from yosegi.reporting.verdict import verdict
 
 FEW = 20
 """A task with fewer questions is named as one that tells little apart."""
 LOGP = "logp"
 
 
-def leaderboard(rows: Sequence[Row]) -> None:
-    """Prints result rows: the task's own metric with its interval, then the log-likelihood of the gold answer."""
+def leaderboard(rows: Sequence[Row], folder: Path | None = None) -> None:
+    """Prints result rows: the task's own metric with its interval, then the log-likelihood of the gold answer.
+
+    Args:
+        rows: of one evaluation.
+        folder: of its run; with it the verdict stands below, what won and by how much.
+    """
     from rich.console import Console
 
     results = gather([Run(Path(), "", [row for row in rows if row.get("against") is None])])
@@ -20,11 +26,13 @@ def leaderboard(rows: Sequence[Row]) -> None:
     for board in [*made[:1], *(board for board in made[1:] if board.name == LOGP)]:
         console = Console(highlight=False)
         if not console.is_terminal:
-            console = Console(highlight=False, width=max(120, 16 * (len(board.tasks) + 2)))
+            console = Console(highlight=False, width=max(80, 14 * (len(board.tasks) + 2)))
         is_logp = board.name == LOGP
         console.print(_table(board, is_logp))
         for line in () if is_logp else _warnings(results, board):
             console.print(line, soft_wrap=True)
+    if folder and (words := verdict(rows, folder)):
+        print(f"\n{words}")
 
 
 def _table(board: Board, is_logp: bool) -> object:
@@ -37,8 +45,10 @@ def _table(board: Board, is_logp: bool) -> object:
         cells = []
         for score in line.scores:
             interval = "" if score.low is None or is_logp else f" {_digits(score.low)}–{_digits(score.high or 0.0)}"
-            cells.append("–" if score.value is None else f"{score.value:.2f}{'*' if score.best else ' '}{interval}")
-        table.add_row(line.model, *cells, "–" if line.mean.value is None else f"{line.mean.value:.2f}")
+            cells.append(
+                "–" if score.value is None else f"{_digits(score.value)}{'*' if score.best else ' '}{interval}"
+            )
+        table.add_row(line.model, *cells, "–" if line.mean.value is None else _digits(line.mean.value))
     return table
 
 
@@ -59,8 +69,8 @@ def _warnings(results: Results, board: Board) -> list[str]:
 
 
 def _digits(value: float) -> str:
-    """.08, 1.0, 12.3: three characters are enough for the ends of an interval."""
-    return f"{value:.2f}"[1:] if 0 <= value < 0.995 else f"{value:.1f}"
+    """Returns a number in three characters, such as .08, 1.0 and 12.3, so that four tasks fit into 80 columns."""
+    return f"{value:.2f}"[1:] if 0 <= value < 0.995 else f"{value:.1f}" if value >= 0 else f"{value:.2f}"
 
 
 def _short(task: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from yosegi.bases import read, weights_hash
 from yosegi.errors import Invalid, UnknownName
 from yosegi.scores import Score, Values
+from yosegi.scores._windows import mean_of_pages, pieces_of
 
 BATCH = 16  # stretches per batch
 
@@ -49,13 +50,8 @@ class Classifier(Score):
 
     def of(self, texts: Sequence[str]) -> Values:
         """Returns a number for each text; None for a blank one."""
-        cut = [self._cut(text.strip()) for text in texts]
-        scores = iter(self._classify([piece for pieces in cut for piece in pieces]))
-        values: Values = []
-        for pieces in cut:
-            total = sum(len(piece) * next(scores) for piece in pieces)
-            values.append(total / sum(map(len, pieces)) if pieces else None)
-        return values
+        pages = [pieces_of(text.strip(), self.stretch, self.stretches) for text in texts]
+        return mean_of_pages(pages, self._classify)
 
     def about(self) -> dict[str, Any]:
         """Returns the model by its hash, and how a page is cut."""
@@ -64,14 +60,8 @@ class Classifier(Score):
             "stretch": self.stretch, "stretches": self.stretches,
         }  # fmt: skip
 
-    def _cut(self, text: str) -> list[str]:
-        starts = range(0, len(text), self.stretch)
-        if len(starts) > self.stretches:
-            last, most = len(starts) - 1, self.stretches
-            starts = [starts[i * last // max(most - 1, 1)] for i in range(most)]
-        return [text[start : start + self.stretch] for start in starts]
-
     def _classify(self, pieces: list[str]) -> list[float]:
+        """Returns the score of each stretch times its length."""
         import torch
 
         order, scores = sorted(range(len(pieces)), key=lambda i: len(pieces[i])), [0.0] * len(pieces)
@@ -87,14 +77,12 @@ class Classifier(Score):
             else:
                 value_B = (logits_BL.sigmoid() if self._sigmoid else logits_BL.softmax(-1))[:, self._label]
             for i, value in zip(chosen, value_B.tolist(), strict=True):
-                scores[i] = value
+                scores[i] = value * len(pieces[i])
         return scores
 
     def _number(self, label: str) -> int:
         names = {str(name): int(number) for number, name in self._model.config.id2label.items()}
-        numbers = {str(number): number for number in range(self._outputs)}
-        if not label:
-            return self._outputs - 1
-        if label not in names | numbers:
+        numbers = {"": self._outputs - 1} | {str(number): number for number in range(self._outputs)} | names
+        if label not in numbers:
             raise UnknownName.among("label of this classifier", label, names)
-        return names[label] if label in names else numbers[label]
+        return numbers[label]

@@ -7,7 +7,6 @@ words). Text and words are compared after NFKC and without case. A word in Latin
 """
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -62,13 +61,9 @@ def _read(words: str | Sequence[str]) -> dict[str, float]:
     content = files.read_json(path)
     if isinstance(content, list) and all(isinstance(word, str) for word in content):
         return dict.fromkeys(content, 1.0)
-    if isinstance(content, dict) and all(_is_weight(weight) for weight in content.values()):
+    if isinstance(content, dict) and all(files.is_finite(weight) for weight in content.values()):
         return {word: float(weight) for word, weight in content.items()}
     raise Invalid(f"{path} must be a JSON list of words, or words with their weights: {json.dumps({'rail': 1})}.")
-
-
-def _is_weight(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _plain(text: str) -> str:

@@ -79,35 +79,26 @@ class Labelled(Score):
         import numpy as np
         from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+        from sklearn.pipeline import make_pipeline
 
         self.pages, self.kept = len(labels), sum(labels)
         if min(self.kept, self.pages - self.kept) < 2:
             raise Invalid(
                 f"{self.path} labels {self.kept} pages to keep and {self.pages - self.kept} to drop: it needs two of each."
             )
-        counts = _counts(texts)
-        tfidf: Any = TfidfTransformer().fit(counts)
+        counts, folds = _counts(texts), min(FOLDS, self.kept, self.pages - self.kept)
+        tfidf: Any = TfidfTransformer()
         model: Any = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
-        model.fit(tfidf.transform(counts), labels)
+        pipeline = make_pipeline(tfidf, model)
+        cut = StratifiedKFold(folds, shuffle=True, random_state=0)
+        predicted: Any = cross_val_predict(pipeline, counts, labels, cv=cut)
+        right = int((predicted == np.array(labels)).sum())
+        self.note = f"{right} of {self.pages} labelled pages are classified correctly when left out ({folds} folds)"
+        pipeline.fit(counts, labels)
         self._idf_F = np.asarray(tfidf.idf_, dtype=np.float64)
         self._coef_F = np.asarray(model.coef_[0], dtype=np.float64)
         self._intercept = float(model.intercept_[0])
-        self.note = self._accuracy(counts, labels)
-
-    def _accuracy(self, counts: Any, labels: list[int]) -> str:
-        """Returns how many pages a classifier gets right that was trained without them."""
-        from sklearn.feature_extraction.text import TfidfTransformer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold, cross_val_predict
-        from sklearn.pipeline import make_pipeline
-
-        folds = min(FOLDS, self.kept, self.pages - self.kept)
-        pipeline = make_pipeline(
-            TfidfTransformer(), LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
-        )
-        predicted = cross_val_predict(pipeline, counts, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=0))
-        right = sum(int(a == b) for a, b in zip(predicted, labels, strict=True))
-        return f"{right} of {self.pages} labelled pages are classified correctly when left out ({folds} folds)"
 
     def _read(self, folder: Path) -> None:
         from safetensors import SafetensorError

@@ -19,7 +19,7 @@ from yosegi.core.model import attach
 from yosegi.errors import Invalid
 from yosegi.library.store import Library
 from yosegi.scores import Score, Values
-from yosegi.scores._windows import window_logprobs, windows
+from yosegi.scores._windows import mean_of_pages, window_logprobs, windows
 
 
 class LikelihoodRatio(Score):
@@ -51,16 +51,14 @@ class LikelihoodRatio(Score):
 
     def of(self, texts: Sequence[str]) -> Values:
         """Returns a difference for each text; None for an empty one."""
-        pages = [windows(self.base, text, self.windows) for text in texts]
-        pieces = [piece for page in pages for piece in page]
-        domain = iter(window_logprobs(self._adapted, pieces))
-        with nullcontext() if self._banks is None else self._banks.disabled():
-            general = iter(window_logprobs(self.base, pieces))
-        values: Values = []
-        for page in pages:
-            gain, tokens = sum(next(domain) - next(general) for _ in page), sum(map(len, page))
-            values.append(gain / tokens if tokens else None)
-        return values
+
+        def gains(pieces: list[list[int]]) -> list[float]:
+            domain = window_logprobs(self._adapted, pieces)
+            with nullcontext() if self._banks is None else self._banks.disabled():
+                general = window_logprobs(self.base, pieces)
+            return [one - other for one, other in zip(domain, general, strict=True)]
+
+        return mean_of_pages([windows(self.base, text, self.windows) for text in texts], gains)
 
     def about(self) -> dict[str, Any]:
         """Returns both models by their hashes."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from yosegi import bases
 from yosegi.scores import Score, Values
-from yosegi.scores._windows import window_logprobs, windows
+from yosegi.scores._windows import mean_of_pages, window_logprobs, windows
 
 
 class Perplexity(Score):
@@ -29,12 +29,8 @@ class Perplexity(Score):
     def of(self, texts: Sequence[str]) -> Values:
         """Returns a perplexity for each text; None for an empty one."""
         pages = [windows(self.base, text, self.windows) for text in texts]
-        logprobs = iter(window_logprobs(self.base, [piece for pieces in pages for piece in pieces]))
-        values: Values = []
-        for pieces in pages:
-            total, tokens = sum(next(logprobs) for _ in pieces), sum(map(len, pieces))
-            values.append(math.exp(min(-total / tokens, 700)) if tokens else None)
-        return values
+        means = mean_of_pages(pages, lambda pieces: window_logprobs(self.base, pieces))
+        return [None if mean is None else math.exp(min(-mean, 700)) for mean in means]
 
     def about(self) -> dict[str, Any]:
         """Returns the model by its hash."""

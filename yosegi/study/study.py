@@ -33,9 +33,9 @@ from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.training import dense
 from yosegi.training.build import build, build_bank, take_up
-from yosegi.training.cat import begin, moved
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
+from yosegi.training.joint import begin
 from yosegi.training.routers import train_router
 from yosegi.training.settings import BUILDS, DenseSettings, GrpoSettings, RouterSettings, Settings
 from yosegi.training.validation import Validation
@@ -182,12 +182,12 @@ class Study:
             return Arm(name, experts, router, args)
 
         def make(name: str) -> Arm:
+            options = {key: settings[key] for key in ("mix", "granularity") if key in settings}
             torch.manual_seed(seed)  # a random start is drawn from torch's generator, and the training draws the same
             if learns == "answers" and settings.get("learning_rate") == 0:
-                start = begin(self.base, experts, find("routers", router)(**args))
-                training = {**settings, "moved": moved(start, start)}
+                start = begin(self.base, experts, find("routers", router)(**args), **options)
+                training = {**settings, "moved": 0.0}
                 return Arm(name, experts, router, args, start, tasks=tuple(data), training=training)
-            options = {key: settings[key] for key in ("mix", "granularity") if key in settings}
             how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key not in options})
             return train_router(self.base, experts, router, args, data, self.run, how, name=name, **options)
 

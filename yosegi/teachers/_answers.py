@@ -1,8 +1,8 @@
 """The prompt for a language model as teacher, and the parsing of its answer into a vote.
 
 Huang et al. 2025 (LoRA-PAR, arXiv:2507.20999) show their prompt as a picture; this one has its parts in our words: act as the
-target model, read question and answer, choose a system. The answer should be one line of JSON. It is parsed strictly first;
-if that fails, leniently: JSON anywhere in the text, then the one system that the text names.
+target model, read question and answer, choose a system. The answer should be one line of JSON. JSON anywhere in the text counts;
+without it, the one system that the text names.
 """
 
 import json
@@ -48,27 +48,14 @@ def read(raw: str, k: int, tokens_in: int = 0, tokens_out: int = 0) -> Vote:
     if not marked and "<think>" in raw:
         answer = ""  # cut off while thinking
     text = unicodedata.normalize("NFKC", answer).strip()
-    choice, rationale = _strict(text, k)
-    if choice is None:
-        choice, rationale = _lenient(text, k)
+    choice, rationale = _choice(text, k)
     if isinstance(choice, int):
         return Vote(choice - 1, rationale, raw, "", tokens_in, tokens_out)
     return Vote(None, rationale, raw, choice or "unparsable", tokens_in, tokens_out)
 
 
-def _strict(text: str, k: int) -> tuple[int | str | None, str]:
-    """Parses a text that is exactly the requested line, or "System N"."""
-    if alone := re.fullmatch(r"System (\d+)\.?", text):
-        return _within(int(alone[1]), k), ""
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        return None, ""
-    return _chosen(row, k)
-
-
-def _lenient(text: str, k: int) -> tuple[int | str | None, str]:
-    """Parses JSON within other words; else the named system, if all mentions agree or those of the last line do."""
+def _choice(text: str, k: int) -> tuple[int | str | None, str]:
+    """Returns the vote in the JSON of a text; else the named system, if all mentions agree or those of the last line do."""
     rows = [_chosen(row, k) for row in _objects(text)]
     if votes := {vote for vote, _ in rows if vote is not None}:
         return (votes.pop(), next(why for vote, why in rows if vote is not None)) if len(votes) == 1 else (None, "")
@@ -78,7 +65,8 @@ def _lenient(text: str, k: int) -> tuple[int | str | None, str]:
         return None, ""
     every = set().union(*named)
     choice = every if len(every) == 1 else named[-1]
-    return (choice.pop(), text[:500]) if len(choice) == 1 else (None, "")
+    rationale = "" if MENTION.fullmatch(text.removesuffix(".")) else text[:500]
+    return (choice.pop(), rationale) if len(choice) == 1 else (None, "")
 
 
 def _mentioned(line: str, k: int) -> set[int]:

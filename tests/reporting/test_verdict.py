@@ -1,0 +1,59 @@
+"""The sentence says what the rows and their items say."""
+
+import pytest
+
+from yosegi import files
+from yosegi.evaluation.statistics import over_tasks
+from yosegi.reporting.verdict import verdict
+
+RIGHT = {
+    "base": {"a": 2, "b": 3},
+    "arrow": {"a": 9, "b": 8},
+    "svd merge": {"a": 8, "b": 8},
+    "oracle": {"a": 10, "b": 9},
+}
+
+
+def measured(folder, right):
+    """Rows of arms that have so many of ten questions right."""
+    rows = []
+    for model, tasks in right.items():
+        for task, count in tasks.items():
+            name = f"items/{task}.{model}.jsonl"
+            (folder / "items").mkdir(exist_ok=True)
+            items = [{"id": str(n), "score": float(n < count)} for n in range(10)]
+            (folder / name).write_text(files.lines(items))
+            row = {"model": model, "method": "base" if model == "base" else "routed", "router": model, "task": task}
+            rows.append({**row, "metric": "accuracy", "value": count / 10, "n": 10, "items": name, "base": "x"})
+    return rows
+
+
+def test_what_won_by_how_much_and_how_sure(tmp_path):
+    words = verdict(measured(tmp_path, RIGHT), tmp_path)
+    assert words.startswith("arrow won: a mean accuracy of 0.85 over 2 tasks, 0.60 more (95 % interval 0.3")
+    assert (
+        "than the base. Against svd merge, the next: 0.05 more (95 % interval" in words and "inside the noise" in words
+    )
+    assert words.endswith("oracle, which is told the task, has 0.95.")
+
+
+def test_nothing_above_the_base_is_said(tmp_path):
+    words = verdict(
+        measured(
+            tmp_path, {"base": {"a": 5}, "arrow": {"a": 4}} | {"base": {"a": 5, "b": 5}, "arrow": {"a": 4, "b": 4}}
+        ),
+        tmp_path,
+    )
+    assert words.startswith("No arm is above the base, which has a mean accuracy of 0.50") and "arrow" in words
+
+
+def test_one_arm_alone_has_no_verdict(tmp_path):
+    assert verdict(measured(tmp_path, {"base": {"a": 5, "b": 1}}), tmp_path) == ""
+
+
+def test_the_interval_of_one_task_is_students():
+    from scipy import stats
+
+    d = [1.0, 0.0, 0.0, -1.0, 1.0, 1.0, 0.0]
+    low, high = stats.ttest_1samp(d, 0).confidence_interval()
+    assert over_tasks([d]) == pytest.approx((sum(d) / 7, low, high))

@@ -1,0 +1,60 @@
+"""What won, by how much, and how sure that is: one or two sentences under the leaderboard."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from yosegi.evaluation.statistics import over_tasks
+from yosegi.reporting.boards import Board, boards
+from yosegi.reporting.read import Results, Row, Run, gather
+
+
+def verdict(rows: Sequence[Row], folder: Path) -> str:
+    """Returns the verdict on result rows in words; "" where no mean over the tasks can be formed, or nothing is to be compared.
+
+    An arm that is told the task (oracle) does not win; it is named for comparison.
+
+    Args:
+        rows: of one evaluation.
+        folder: of its run, with the items of each row.
+    """
+    results = gather([Run(folder, "", [row for row in rows if row.get("against") is None])])
+    if not (made := boards(results)) or len(made[0].means) < 2:
+        return ""
+    board, sign = made[0], -1 if made[0].all_low else 1
+    oracles = {m.model for m in results.scores if m.row.get("router") == "oracle"}
+    ranked = sorted(board.means, key=lambda model: -sign * board.means[model])
+    first, *others = [model for model in ranked if model not in oracles]
+    base = results.base_of[first]
+    name = next(iter(board.axis)) if len(board.axis) == 1 else "score"
+    mean = f"a mean {name} of {board.means[first]:.2f} over {len(board.tasks)} tasks"
+    if first == base:
+        words = [f"No arm is above the base, which has {mean}."]
+    elif base in board.means:
+        words = [f"{first} won: {mean}, {_apart(results, board, first, base)} than the base."]
+    else:
+        words = [f"{first} won: {mean}."]
+    if others and others[0] != base:
+        words.append(f"Against {others[0]}, the next: {_apart(results, board, first, others[0])}.")
+    words += [f"{model}, which is told the task, has {board.means[model]:.2f}." for model in ranked if model in oracles]
+    return " ".join(words)
+
+
+def _apart(results: Results, board: Board, model: str, other: str) -> str:
+    """The difference of two arms with its interval, paired question by question."""
+
+    def scores(arm: str, task: str) -> dict[str, float]:
+        run = results.runs[0]
+        return {str(item["id"]): float(item["score"]) for m in board.rows[arm, task] for item in run.items(m)}
+
+    differences = []
+    several = any(len(board.rows[arm, task]) > 1 for arm in (model, other) for task in board.tasks)  # seeds
+    for task in () if several else board.tasks:
+        ours, theirs = scores(model, task), scores(other, task)
+        differences.append([ours[id] - theirs[id] for id in ours if id in theirs])
+    if not differences or not all(differences):
+        return f"{abs(board.means[model] - board.means[other]):.2f} apart"
+    mean, low, high = over_tasks(differences)
+    way = "more" if mean >= 0 else "less"
+    low, high = (low, high) if mean >= 0 else (-high, -low)
+    noise = "" if low > 0 else "; inside the noise"
+    return f"{abs(mean):.2f} {way} (95 % interval {low:.2f} to {high:.2f}{noise})"
