@@ -4,13 +4,8 @@ Sekine et al., "NIILC-ECQA2015" (https://github.com/mynlp/niilc-qa), CC BY-SA 4.
 folder only. A tenth of the questions, by hash, is the test split, a tenth the validation.
 
 Training here teaches an expert to answer with a word or two; combined with an expert that has read a corpus, it is asked
-<<<<<<< HEAD
 about that corpus (`terms`). Each of several answers is accepted, also where upstream wants all of them. Five questions to
 which upstream has no answer ("-") are left out.
-=======
-about that corpus (`terms`). Each of several answers is accepted, also where upstream wants all of them. Five questions to which
-upstream has no answer ("-") are left out.
->>>>>>> main
 """
 
 from yosegi.tasks.readers import data, spans

@@ -21,11 +21,7 @@ definitions from Japanese statutes (no copyright), three of them worked examples
 0.06 to 0.09, so only a large difference is one.
 
 Closed-book means that the text is not shown. Every law that defines a term is in the training split of `corpus/NAME`, so an
-<<<<<<< HEAD
 expert can have read it. Nobody knows what a base has read, so compare with the base itself.
-=======
-expert can have read it. What a base has read nobody knows, so compare with the base itself.
->>>>>>> main
 """
 
 import re

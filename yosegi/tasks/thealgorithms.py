@@ -6,13 +6,8 @@ Data: code/thealgorithms_py, in the data folder only.
 The model sees signature and docstring and writes the function, without the docstring, in the fenced form of `mbpp` and
 `gsm_hard`; the sandbox runs the examples of the docstring. A tenth of the files, by hash, is the validation split: functions
 of one file are often alike and stay together. Functions whose examples need numpy are left out, since the sandbox has none.
-<<<<<<< HEAD
 There is no test split: any base trained on public code has read all of these functions. `mbpp` and `gsm_hard` are the
 measures of programs.
-=======
-There is no test split: any base trained on public code has read these functions. `mbpp` and `gsm_hard` are the measures of
-programs.
->>>>>>> main
 """
 
 import ast
