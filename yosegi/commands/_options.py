@@ -9,11 +9,10 @@ import typer
 
 from yosegi.errors import Invalid, NoData, in_one_line
 
-BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id.")]
+BASES = "nano, smollm2, a folder, a GGUF file or a Hub id."
+BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help=BASES)]
 LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
-ABase = Annotated[
-    str | None, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id. \\[nano]")
-]
+ABase = Annotated[str | None, typer.Option("--base", "--model_name_or_path", help=f"{BASES} \\[nano]")]
 ALibrary = Annotated[Path | None, typer.Option("--library", help="The folder of the experts. \\[library]")]
 Config = Annotated[
     Path | None, typer.Option(help="A YAML file with these and all other settings, such as run.yaml of a run.")
