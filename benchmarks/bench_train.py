@@ -31,8 +31,8 @@ from yosegi.library.interchange import write_peft
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.tasks.skills import Skills
+from yosegi.training.fleet import fleet
 from yosegi.training.settings import Settings
-from yosegi.training.sft import train
 
 SHARED = {"max_steps", "per_device_train_batch_size", "learning_rate", "lr_scheduler_type"}
 SHARED |= {"weight_decay", "max_grad_norm"}
@@ -92,7 +92,7 @@ def row(what: str, base: Base, examples: list[Example], how: Settings, rounds: i
         with tempfile.TemporaryDirectory() as folder:
             runs = {side: Stamped(Path(folder) / side) for side in steps}
             peer(copy.deepcopy(base), examples, how, runs["theirs"])
-            train(base, examples, "expert", runs["ours"], how)
+            fleet(base, {"expert": examples}, runs["ours"], how)
         for side, run in runs.items():
             steps[side] += [b - a for a, b in zip(run.times[2:], run.times[3:], strict=False)]
     ours, theirs = runs["ours"].losses, runs["theirs"].losses

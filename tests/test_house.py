@@ -30,7 +30,6 @@ TESTED_ELSEWHERE = {
     "yosegi.curate.label": "commands/test_label.py",
     "yosegi.curate.quiz": "commands/test_terms.py",
     "yosegi.sandbox.jail": "sandbox/test_sandbox.py",  # a script that only the sandbox starts, in a process of its own
-    "yosegi.training.trainer": "training/test_sft.py",  # the trainer's promises are those of the function that runs it
 }
 """Modules that no test imports, and the test that runs them all the same."""
 

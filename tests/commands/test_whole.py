@@ -15,6 +15,11 @@ def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
     code, out, _ = yosegi(*GALORE, "--rank", 8)
     assert code == 0 and "reverse: rank 8, " in out and "% of the change, 3 steps" in out
     assert not list((tmp_path / "r" / "checkpoint").glob("*"))
+    whole = "base{base_delta=r/weights/reverse}"
+    assert f"its weights, uncut: yosegi eval --arm '{whole}'" in out
+    ask = ("eval", "--library", "shelf", "--task", "skills/reverse", "--limit", 2, "--run", "e", "--json")
+    code, out, _ = yosegi(*ask, "--arm", whole, "--arm", "reverse")
+    assert code == 0 and {"whole weights", "expert"} <= {row["method"] for row in json.loads(out)}
     card = files.read_json(tmp_path / "shelf" / "reverse" / "expert.json")
     assert card["training"]["optimizer_args"] == {"rank": 16, "update_gap": 2} and card["init"] is None
     assert 0 < card["metrics"]["energy_kept"] < 1 and 0 < card["relative_error"] < 1
@@ -35,21 +40,6 @@ def test_whole_weights_become_an_expert(yosegi, refused, tmp_path):
     code, out, _ = yosegi(*both, "--build", "shared", "--json")
     assert code == 0 and json.loads(out)[0]["task"] == ["skills/reverse", "skills/sort"]
     assert json.loads(out)[0]["examples"] == 80, "the limit is each task's"
-    words = (
-        "eval",
-        "--library",
-        "two",
-        "--arm",
-        "sort",
-        "--task",
-        "skills/sort",
-        "--limit",
-        2,
-        "--run",
-        "e",
-        "--json",
-    )
-    assert yosegi(*words)[0] == 0
     assert "another expert called 'reverse'" in refused(*both, "--rank", 2)
     assert len(files.read_jsonl(tmp_path / "r" / "metrics.jsonl")) == 3 * 3, "refused before anything was trained"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.conftest import Sums, flat, rows_of, sums, tiny_base
+from tests.training.conftest import Sums, flat, rows_of, sums, tiny_base, train
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid
 from yosegi.inits import fresh
@@ -20,9 +20,7 @@ from yosegi.routers.softmax import Softmax
 from yosegi.routers.static import Static
 from yosegi.routers.task_table import TaskTable
 from yosegi.run import Run
-from yosegi.training import card as cards_of
-from yosegi.training import dense, sft
-from yosegi.training.cat import cat
+from yosegi.training import dense
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo, questions
 from yosegi.training.joint import fresh_bank, joint
@@ -70,6 +68,11 @@ def bank(run, **more):
     return of_arm(joint(base, start, TaskTable(), TASKS, run, settings, name="p", router_learning_rate=0.1))
 
 
+def beside(router, run, **more):
+    settings, options = Settings(**{**PACE, **more}), {"name": "cat", "mix": "outputs", "router_only": True}
+    return of_arm(joint(tiny_base(), experts("a", "b"), router, TASKS, run, settings, **options))
+
+
 def moe(run, **more):
     settings = LoraMoeSettings(**{**PACE, "curriculum": ["easy", "hard"], "shares": {"easy": 1.0, "hard": 2.0}, **more})
     data = {"easy": {"low": TASKS["low"]}, "hard": {"low": sums()[50:55], "high": TASKS["high"]}}
@@ -105,14 +108,14 @@ def model(run, **more):
 
 GALORE = {"optimizer_args": {"rank": 2, "update_gap": 3, "refresh": "subspace", "rotate_state": True}}
 KINDS = {
-    "sft": lambda run, **more: flat(sft.train(tiny_base(), sums(), "sums", run, Settings(**{**PACE, **more}))),
+    "sft": lambda run, **more: flat(train(tiny_base(), sums(), "sums", run, Settings(**{**PACE, **more}))),
     "pissa, masked": lambda run, **more: KINDS["sft"](run, init="pissa", mask="random", weight_decay=0.1, **more),
     "8 bits": lambda run, **more: KINDS["sft"](run, optimizer="adamw_8bit", **more),
     "fleet": many,
     "joint": bank,
     "loramoe": moe,
-    "cat": lambda run, **more: of_arm(cat(tiny_base(), experts("a", "b"), Static(), TASKS, run, Settings(**{**PACE, **more}))),
-    "softmax": lambda run, **more: of_arm(cat(tiny_base(), experts("a", "b"), Softmax(), TASKS, run, Settings(**{**PACE, **more}))),
+    "cat": lambda run, **more: beside(Static(), run, **more),
+    "softmax": lambda run, **more: beside(Softmax(), run, **more),
     "gates": gates,
     "grpo": reward,
     "full": lambda run, **more: whole(DenseSettings, run, **more),
@@ -145,21 +148,21 @@ def logged(run):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_it_ends_with_the_same_bits(kind, tmp_path, killed_at):
-    train = KINDS[kind]
+    learn = KINDS[kind]
     if kind == "8 bits":
         pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
-    straight = train(Run(tmp_path / "whole"))
+    straight = learn(Run(tmp_path / "whole"))
     cut = Run(tmp_path / "cut")
     for step in (2, 5):  # before the first checkpoint, and between two
         killed_at(step)
         with pytest.raises(RuntimeError, match="killed"):
-            train(cut)
+            learn(cut)
     killed_at(None)
     files = {path.name for path in (cut.path / "checkpoint").rglob("*") if path.is_file()}
     assert files == {"state.json", "state.safetensors"}, "no pickles, nothing half-written"
     with pytest.raises(Invalid, match="is of another training: .*(max_steps|learning_rate|names|data)"):
-        train(cut, **({"max_steps": 9} if kind in ("gates", "pretrain") else {"learning_rate": 1e-3}))
-    assert torch.equal(train(cut), straight)
+        learn(cut, **({"max_steps": 9} if kind in ("gates", "pretrain") else {"learning_rate": 1e-3}))
+    assert torch.equal(learn(cut), straight)
     assert logged(cut) == logged(Run(tmp_path / "whole")), "every step once, none lost, none twice"
     assert kind == "pretrain" or not list((cut.path / "checkpoint").glob("*")), "the expert is safe"
 
@@ -257,7 +260,7 @@ def test_every_card_says_what_was_trained_and_what_it_took(tmp_path):
     """Of each kind: trainable parameters, and the bytes of their gradients and of the optimiser's memory."""
     base, run, settings = tiny_base(), Run(tmp_path), Settings(**{**PACE, "max_steps": 1})
     kept = Library(tmp_path / "library", base.hash, base.name)
-    sft.train(base, sums(), "one", run, settings, task="t", keep=kept.add)
+    train(base, sums(), "one", run, settings, task="t", keep=kept.add)
     fleet(base, {"two": sums(), "three": sums()}, run, settings, keep=kept.add)
     fleet(base, {"masked": sums()}, run, Settings(**{**PACE, "max_steps": 1, "mask": "random"}), keep=kept.add)
     bank = joint(base, fresh_bank(base, "p", 2, ["t"], settings), TaskTable(), {"t": sums()}, run, settings, name="p")
@@ -286,5 +289,4 @@ def test_every_card_says_what_was_trained_and_what_it_took(tmp_path):
     assert (
         cards["one"]["training"] == cards["two"]["training"] and cards["one"]["data_hash"] == cards["two"]["data_hash"]
     )
-    own = cards_of.card(base, settings, ["t"], "00", {"steps": 3}, init_seed=7, parents=["old"])
-    assert own["init_seed"] == 7 and own["parents"] == ["old"] and own["metrics"]["steps"] == 3
+    assert cards["rl"]["parents"] == ["one"] and cards["rl"]["init_seed"] == cards["one"]["init_seed"] == 0

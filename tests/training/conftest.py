@@ -1,5 +1,7 @@
 """A tiny base with a character tokenizer, and a task of one-digit sums for it."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
@@ -9,6 +11,8 @@ from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.run import Run
 from yosegi.tasks import Example, Score, Task
+from yosegi.training.fleet import fleet
+from yosegi.training.settings import Settings
 
 CHARACTERS = "0123456789+=abcdefghij "
 
@@ -73,6 +77,13 @@ class Sums(Task):
 def flat(expert: Expert) -> torch.Tensor:
     """All numbers of an expert in a row."""
     return torch.cat([t.flatten() for f in expert.factors.values() for t in (f.A_RI, f.B_OR)])
+
+
+def train(
+    base: Base, examples: Sequence[Example], name: str, run: Run, settings: Settings | None = None, task="", **options
+) -> Expert:
+    """A fleet of one."""
+    return fleet(base, {name: examples}, run, settings, tasks={name: [task] if task else []}, **options)[0]
 
 
 def rows_of(run: Run) -> list[dict]:

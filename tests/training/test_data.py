@@ -7,20 +7,24 @@ from tests.training.conftest import sums, tiny_base, tiny_t5
 from yosegi.bases import Base
 from yosegi.engine.rows import tokenise
 from yosegi.errors import Invalid
-from yosegi.training.data import Place, passes, read, steps_of, total, warn
+from yosegi.run import Run
+from yosegi.training.data import Place, passes, read, steps_of, total
+from yosegi.training.job import Job
 from yosegi.training.settings import Settings
 
 PACKED = Settings(objective="lm", pack=16)
 
 
-def test_without_packing_a_row_is_an_example(base, capsys):
+def test_without_packing_a_row_is_an_example(base, tmp_path, capsys):
     data = read(base, sums(), Settings(limit=7, max_length=5))
     assert data.rows == tokenise(base, sums()[:7], 5)
     counts = {"examples": 7, "characters": 7 * 5, "rows": 7, "tokens_in_rows": 7 * 5, "cut": {"prompt_start": 7}}
     assert data.counts == counts
-    warn([data, read(base, sums()[:3], Settings(max_length=6))], Settings(max_length=5))
+    Job(base, Run(tmp_path), Settings(max_length=7)).read({"all": sums()})
+    assert not capsys.readouterr().err
+    Job(base, Run(tmp_path), Settings(limit=5, max_length=5)).read({"a": sums()[:7], "b": sums()[90:]})
     warning = capsys.readouterr().err
-    assert warning == "Warning: 7 of 10 rows lost the beginning of their prompt (max_length=5).\n"
+    assert warning == "Warning: 10 of 10 rows lost the beginning of their prompt (max_length=5).\n"
 
 
 def test_packed_rows_are_counted_and_nothing_is_cut_off(base):
@@ -33,14 +37,14 @@ def test_packed_rows_are_counted_and_nothing_is_cut_off(base):
     assert [i for row in data.rows for i in row["input_ids"]] == [i for row in whole for i in row["input_ids"]]
 
 
-def test_a_base_that_cannot_is_told_so_or_refused(capsys):
+def test_a_base_that_cannot_is_told_so_or_refused(tmp_path, capsys):
     from transformers import MambaConfig, MambaForCausalLM
 
     torch.manual_seed(0)
     config = MambaConfig(hidden_size=32, num_hidden_layers=1, vocab_size=30, state_size=4)
     recurrent = Base("mamba", "0" * 12, MambaForCausalLM(config).eval(), tiny_base().tokenizer)
     data = read(recurrent, sums()[:9], PACKED)
-    warn([data, data], PACKED)
+    Job(recurrent, Run(tmp_path), PACKED).read({"a": sums()[:9], "b": sums()[:9]})
     assert capsys.readouterr().err.count("cannot keep documents of one row apart") == 1
     assert data.counts["kept_apart"] is False
     assert all(set(row) == {"input_ids", "labels"} for row in data.rows), "then the model is not asked to"

@@ -7,12 +7,15 @@ from safetensors.torch import load_file
 from tests.training.conftest import rows_of, sums, tiny_base, tiny_t5
 from yosegi.core.expert import Expert
 from yosegi.core.model import attach, linears, weight
+from yosegi.engine.arm import Arm
 from yosegi.errors import Diverged, Invalid, UnknownName
 from yosegi.routers.uniform import Uniform
 from yosegi.run import Run
 from yosegi.training import dense, loop
+from yosegi.training.data import read
 from yosegi.training.dense import opened, train
 from yosegi.training.settings import DenseSettings, GaloreSettings
+from yosegi.training.validation import Validation, mean_loss
 
 QUICK = GaloreSettings(
     max_steps=12, per_device_train_batch_size=8, learning_rate=5e-2, save_steps=5, rank=0,
@@ -66,8 +69,8 @@ def test_the_expert_beside_the_base_says_what_the_trained_weights_said(make, tmp
     inputs = {"input_ids": ids, **({"decoder_input_ids": ids} if base.seq2seq else {})}
     said, train_loop = [], dense.train_loop
 
-    def watched(*arguments):
-        outcome = train_loop(*arguments)
+    def watched(*arguments, **more):
+        outcome = train_loop(*arguments, **more)
         base.model.eval()
         with torch.no_grad():
             said.append(base.model(**inputs).logits)
@@ -81,6 +84,25 @@ def test_the_expert_beside_the_base_says_what_the_trained_weights_said(make, tmp
         together = base.model(**inputs).logits
     torch.testing.assert_close(together, said[0], atol=1e-4, rtol=1e-4)
     assert (together - alone).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("settings", [changed(QUICK, rank=1), changed(FULL, rank=1)], ids=["galore", "full"])
+def test_the_trained_weights_are_an_arm_of_their_own(base, tmp_path, settings):
+    """What was cut to rank 1 has forgotten much; the arm answers as the trained model did."""
+    run = Run(tmp_path)
+    validation = Validation({"sums": sums()}, eval_steps=50)
+    expert = train(base, sums(), "sums", run, settings, weights_to=run.path / "weights" / "sums", validation=validation)
+    trained = [row["validation_loss"] for row in rows_of(run) if "validation_loss" in row][-1]
+    rows = read(base, sums(), settings).rows
+    whole, losses = Arm("whole", base_delta=tmp_path / "weights" / "sums"), {}
+    for arm in (Arm("base"), whole, Arm("cut", [expert])):
+        with arm.attached(base):
+            losses[arm.name] = mean_loss(base, rows, settings)
+    assert losses["whole"] == pytest.approx(trained, rel=1e-5) and abs(losses["cut"] - trained) > 1e-3
+    assert (
+        losses["base"] > trained + 0.1
+        and whole.describe()["trainable_params"] == expert.card["metrics"]["trainable_params"]
+    )
 
 
 def test_the_transposed_linears_of_gpt2(gpt2):

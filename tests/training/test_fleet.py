@@ -6,17 +6,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.training.conftest import flat, sums, tiny_base
+from tests.training.conftest import flat, sums, tiny_base, train
 from yosegi import files
 from yosegi.core.expert import Expert
 from yosegi.errors import Diverged, Invalid
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training import fleet as fleets
-from yosegi.training import loop
+from yosegi.training import job as jobs
 from yosegi.training.fleet import fleet
+from yosegi.training.job import Job
 from yosegi.training.settings import Settings
-from yosegi.training.sft import train
 
 QUICK = Settings(max_steps=8, per_device_train_batch_size=6, learning_rate=5e-3, save_steps=3, dropout=0, rank=4)
 DATA = {"few": sums()[:7], "some": sums()[20:50], "many": sums()[40:]}
@@ -141,7 +141,7 @@ def test_one_that_diverges_does_not_drag_the_others_down(tmp_path):
         asked = [banks_names[i] for i in context.expert_B.tolist()]
         return torch.stack([loss * float("nan") if n == "bad" and len(calls) > 3 else loss for n, loss in zip(asked, loss_B, strict=True)])  # fmt: skip
 
-    original = loop.attach
+    original = jobs.attach
 
     def watched(*arguments, **more):
         nonlocal context, banks_names
@@ -152,7 +152,7 @@ def test_one_that_diverges_does_not_drag_the_others_down(tmp_path):
     context, banks_names = None, ()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "sft", poisoned)
-        patch.setattr(loop, "attach", watched)
+        patch.setattr(jobs, "attach", watched)
         with pytest.raises(Diverged, match=r"1 of 4 experts diverged \('bad': the loss is nan at step 4"):
             fleet(base, data, Run(tmp_path / "bad"), QUICK, keep=kept.append)
     assert sorted(e.name for e in kept) == sorted(DATA)
@@ -161,10 +161,10 @@ def test_one_that_diverges_does_not_drag_the_others_down(tmp_path):
         torch.testing.assert_close(flat(expert), flat(alone[expert.name]), rtol=1e-3, atol=1e-6)
 
 
-def test_a_pass_is_measured_with_one_expert_and_all_its_tokens(monkeypatch):
+def test_a_pass_is_measured_with_one_expert_and_all_its_tokens(tmp_path, monkeypatch):
     """What the system says it took, so no memory is read here: the pass is the largest, and it leaves nothing behind."""
     base, peaks, read = tiny_base(), [], []
-    job = loop.Job(base, Run.__new__(Run), QUICK, tokens_per_pass=200)
+    job = Job(base, Run(tmp_path), QUICK, tokens_per_pass=200)
     start = fleets.fresh_expert(base, QUICK, "start")
     rows = job.read({"short": sums()[:3], "long": [Example("l", "1+1=" * 9, "2")]})
     hook = base.model.register_forward_pre_hook(lambda _, __, inputs: read.append(inputs["input_ids"].shape), with_kwargs=True)  # fmt: skip

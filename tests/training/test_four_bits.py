@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.conftest import train
 from yosegi import bases
 from yosegi.core.model import attach, linears, weight
 from yosegi.engine.rows import collate, tokenise
@@ -18,7 +19,6 @@ from yosegi.run import Run
 from yosegi.tasks import load
 from yosegi.training.fleet import fleet
 from yosegi.training.settings import Settings
-from yosegi.training.sft import train
 
 pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
 

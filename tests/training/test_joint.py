@@ -68,7 +68,7 @@ def test_the_router_has_a_rate_of_its_own(tmp_path):
     first = go(tmp_path / "a", base)
     experts, learnt = first.experts, first.router_state
     still = QUICK.model_copy(update={"learning_rate": 1e-12})
-    second = go(tmp_path / "b", base, experts, still, state=learnt, fresh=False)
+    second = go(tmp_path / "b", base, experts, still, state=learnt)
     moved = second.router_state
     for a, b in zip(experts, second.experts, strict=True):
         torch.testing.assert_close(flat(a), flat(b), rtol=0, atol=1e-7)
@@ -84,7 +84,8 @@ def test_the_same_twice_and_what_is_trained_is_not_taken_for_a_start(tmp_path):
     once, again = (go(tmp_path / name) for name in "ab")
     assert all(torch.equal(flat(x), flat(y)) for x, y in zip(once.experts, again.experts, strict=True))
     assert all(torch.equal(once.router_state[key], again.router_state[key]) for key in once.router_state)
-    with pytest.raises(Invalid, match="'p-0' is trained already"):
-        go(tmp_path / "c", experts=once.experts)
-    further = go(tmp_path / "c", experts=once.experts, fresh=False)
+    base = tiny_base()
+    with pytest.raises(Invalid, match="'p-0' is trained already, and others of this bank are not"):
+        go(tmp_path / "c", base, [*once.experts[:2], start(base)[2]])
+    further = go(tmp_path / "c", experts=once.experts)
     assert all((flat(x) - flat(y)).abs().max() > 0 for x, y in zip(once.experts, further.experts, strict=True))

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from yosegi.engine.rows import order
 from yosegi.errors import Diverged, Invalid
 from yosegi.run import Run
 from yosegi.training import checkpoint
-from yosegi.training.pretrain import matrices_and_others, mean_loss, pretrain, rows_of
+from yosegi.training.pretrain import matrices_and_others, mean_loss, pretrain
 
 STEPS = 12
 
@@ -79,10 +80,9 @@ def assert_as_if_never_stopped(run: Run, model: nn.Module, tmp_path: Path):
 
 
 def test_an_epoch_reads_every_row_once_and_the_next_in_another_order():
-    read = torch.cat([rows_of(step, 4, 10, seed=0) for step in range(5)]).view(2, 10)
-    assert [sorted(epoch) for epoch in read.tolist()] == [list(range(10))] * 2
-    assert not torch.equal(read[0], read[1])
-    assert not torch.equal(rows_of(0, 10, 10, seed=0), rows_of(0, 10, 10, seed=1))
+    first, second = (order(10, 20, seed=0)[n : n + 10] for n in (0, 10))
+    assert sorted(first) == sorted(second) == list(range(10)) and first != second
+    assert order(10, 10, seed=1) != first
 
 
 def test_it_learns_and_tells_every_step(tmp_path):
@@ -92,10 +92,10 @@ def test_it_learns_and_tells_every_step(tmp_path):
     assert mean_loss(model, rows()) < 0.5 < mean_loss(Tiny(), rows())
     steps = [row for row in metrics(run) if "loss" in row]
     assert [row["step"] for row in steps] == list(range(1, 61))
-    assert set(steps[0]) == {"step", "stage", "expert", "loss", "lr", "grad_norm", "tokens_per_s", "wall_s"}
+    assert set(steps[0]) == {"step", "stage", "expert", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "wall_s"}
     rates = [row["lr"] for row in steps]
     assert rates[0] == pytest.approx(0.01) and rates[1:24] == [0.02] * 23 and rates[-1] == pytest.approx(0.02 / 36)
-    assert [row["step"] for row in metrics(run) if "validation_loss" in row] == list(range(4, 61, 4))
+    assert [row["step"] for row in metrics(run) if "validation_loss" in row] == list(range(0, 61, 4))
 
 
 def test_a_step_in_pieces_is_the_step(tmp_path):
@@ -130,9 +130,9 @@ def test_a_finished_training_is_not_repeated(tmp_path):
 
 def test_a_loss_that_is_not_a_number_stops_the_training_and_spares_the_checkpoint(tmp_path):
     run = Run(tmp_path)
-    # Seven steps, and one batch of validation at step 4, come before it.
+    # Seven steps, and a batch of validation before the first step and at step 4, come before it.
     with pytest.raises(Diverged, match="loss is nan at step 8 .*last good state stays in .*checkpoint"):
-        train(run, Tiny(poison_at=9))
+        train(run, Tiny(poison_at=10))
     assert checkpoint.read(tmp_path / "checkpoint" / "pretrain")[1]["step"] == 5
     assert_as_if_never_stopped(run, train(run), tmp_path)
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from tests.training.conftest import flat, sums, tiny_base
+from tests.training.conftest import flat, sums, tiny_base, train
 from yosegi import files
 from yosegi.core.model import attach
 from yosegi.engine.rows import collate
@@ -17,9 +17,9 @@ from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.data import read
 from yosegi.training.fleet import fleet
+from yosegi.training.job import Job
 from yosegi.training.settings import Settings
-from yosegi.training.sft import train
-from yosegi.training.validation import Measure, Validation, mean_loss
+from yosegi.training.validation import Validation, mean_loss
 
 LM = Settings(
     objective="lm", pack=16, max_steps=7, per_device_train_batch_size=3, learning_rate=5e-3, dropout=0.2, rank=4,
@@ -159,12 +159,16 @@ def test_the_card_counts_what_was_read(tmp_path):
 
 
 def test_time_spent_measuring_is_not_time_spent_learning(base, tmp_path):
-    measure = Measure(base, SETS, LM, Run(tmp_path))
-    assert measure(3, 7, expert="a") > 0 and measure(4, 7, expert="a") == 0 and measure(7, 7, expert="a") > 0
-    assert {(row["step"], row["expert"]) for row in seen(measure.run)} == {(3, "a"), (7, "a")}
-    assert measure.cost["validation_s"] == pytest.approx(measure.seconds, abs=0.01) and measure.seconds > 0
-    unwatched = Measure(base, None, LM, measure.run)
-    assert unwatched(0, 7) == 0 and unwatched.cost == {}
+    job = Job(base, Run(tmp_path), LM, validation=SETS)
+    took = [job.measure(step, 7, expert="a") for step in (3, 4, 7)]
+    assert took[0] > 0 and took[1] == 0 and took[2] > 0 and job.eval_s == pytest.approx(sum(took))
+    assert {(row["step"], row["expert"]) for row in seen(job.run)} == {(3, "a"), (7, "a")}
+    assert Job(base, job.run, LM).measure(0, 7) == 0
+    cards = [
+        train(tiny_base(), TRAIN, "a", Run(tmp_path / str(n)), LM, validation=v).card
+        for n, v in enumerate((SETS, None))
+    ]
+    assert cards[0]["metrics"]["validation_s"] > 0 and "validation_s" not in cards[1]["metrics"]
 
 
 def test_an_empty_set_is_refused_before_anything_is_learnt(base, tmp_path):

@@ -79,8 +79,11 @@ def train(
     folder, where = Path(options.get("library", "library")), options.get("run")
     rows = [{"name": e.name, "task": e.card["task"], "rank": e.card["rank"], **e.card["metrics"]} for e in experts]
     if not as_json:
+        path = Path(where or Path("runs") / f"train-{folder.name}")
         for row in rows:
-            print(_line(row, Path(where or Path("runs") / f"train-{folder.name}")))
+            print(_line(row, path))
+            if (weights := path / "weights" / row["name"]).exists():
+                print(f"  its weights, uncut: yosegi eval --arm 'base{{base_delta={weights}}}'")
         print(f"{len(rows)} expert{'s' * (len(rows) != 1)} in {folder}, {rows[0].get('wall_s', 0):.0f} s")
     say(rows, as_json, f"See them: yosegi library ls {folder}")
 

@@ -18,9 +18,10 @@ def lm(model: nn.Module, batch: Mapping[str, Any], tokens: Tensor | int) -> Tens
 
 
 def next_token_loss(model: nn.Module, ids_BT: Tensor) -> Tensor:
-    """Returns the same for whole rows of one length; torch can compile it."""
+    """Returns the summed -log p of the tokens of each whole row [B] but its first; torch can compile it."""
     logits_BTV = model(input_ids=ids_BT, use_cache=False).logits[:, :-1]
-    return functional.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT[:, 1:].flatten())
+    loss_X = functional.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT[:, 1:].flatten(), reduction="none")
+    return loss_X.view(len(ids_BT), -1).sum(1)
 
 
 def targets(prompt: list[int], answer: list[int]) -> list[int]:

@@ -109,7 +109,8 @@ def build(
     keep = partial(library.add, overwrite=overwrite)
     if isinstance(settings, DenseSettings):  # no two experts can move the weights at once
         for name, rows in missing.items():
-            dense.train(base, rows, name, run, settings, task=tasks[name], keep=keep, **options)
+            weights_to = run.path / "weights" / name
+            dense.train(base, rows, name, run, settings, task=tasks[name], weights_to=weights_to, keep=keep, **options)
     elif missing:
         fleet(base, missing, run, settings, tasks=tasks, keep=keep, **options)
     return Partition(groups, tasks, found.evidence)

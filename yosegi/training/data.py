@@ -3,16 +3,21 @@
 Shapes: B rows of a pass, T tokens.
 """
 
+import hashlib
 import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from yosegi.bases import Base
+from yosegi.core.expert import Expert
 from yosegi.engine.packing import keeps_apart, pack
-from yosegi.engine.rows import Row, context_length, cut_words, tokenise
+from yosegi.engine.rows import Row, context_length, data_hash, tokenise
 from yosegi.errors import Invalid
 from yosegi.tasks import Example
 from yosegi.training.settings import Settings
@@ -40,7 +45,7 @@ class LearnerData:
         name: of the learner.
         rows: of tokens.
         asks: what the routers are told of each row: its expert, or its task.
-        steps: how many optimiser steps.
+        steps: number of optimiser steps.
         batch: rows of a step.
         order: which row stands at which place of the training; by default shuffled epochs.
         types: of each row, for `balancing`.
@@ -53,6 +58,11 @@ class LearnerData:
     batch: int
     order: Sequence[int] | None = None
     types: Sequence[int] | None = None
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hex digits that change with anything that is read."""
+        return digest(data_hash(self.rows), self.asks, self.order, self.types)
 
 
 class Place(NamedTuple):
@@ -103,18 +113,6 @@ def total(groups: Iterable[TrainingData]) -> dict[str, Any]:
     return counts
 
 
-def warn(groups: Iterable[TrainingData], settings: Settings) -> None:
-    """Print a warning, once for all learners of a training, about what was cut and what the base cannot do."""
-    counts = total(groups)
-    if cut := cut_words(counts.get("cut", {}), counts.get("rows", 0)):
-        print(f"Warning: {cut} (max_length={settings.max_length}).", file=sys.stderr)
-    if not counts.get("kept_apart", True):
-        print(
-            "Warning: this base cannot keep documents of one row apart: each attends to those before it.",
-            file=sys.stderr,
-        )
-
-
 def steps_of(rows: int, settings: Settings, processes: int = 1) -> tuple[int, int]:
     """Returns the steps of one learner and the rows of a step, of which each of several processes reads its share."""
     batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps * processes
@@ -136,3 +134,17 @@ def passes(places: Sequence[Place], tokens: int, rows: int | None = None) -> Ite
 def row_length(row: Mapping[str, list[int]], seq2seq: bool) -> int:
     """Returns the tokens that a row takes in a pass."""
     return len(row["input_ids"]) + (len(row["labels"]) if seq2seq else 0)
+
+
+def digest(*parts: Any) -> str:
+    """Returns 12 hex digits that change with any of these values; of a tensor its numbers count."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        tensor = isinstance(part, Tensor)
+        hashed.update(part.detach().cpu().float().contiguous().numpy().tobytes() if tensor else repr(part).encode())
+    return hashed.hexdigest()[:12]
+
+
+def digest_of(experts: Iterable[Expert]) -> str:
+    """Returns 12 hex digits that change with the experts that a training begins with."""
+    return digest(*([e.name, e.card.get("sha256"), e.card.get("data_hash")] for e in experts))

@@ -7,9 +7,10 @@ arXiv:2412.05270), with adamw plain full fine-tuning. Only the weights of the ch
 is what an expert can be: no biases, norms or embeddings.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +20,15 @@ from yosegi.core.expert import Expert
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.model import linears
 from yosegi.engine.rows import data_hash
+from yosegi.engine.whole import save_weights
 from yosegi.errors import Invalid
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.training.card import card
 from yosegi.training.data import LearnerData, steps_of
-from yosegi.training.loop import Job, train_loop
+from yosegi.training.job import Job, Options
+from yosegi.training.loop import train_loop
 from yosegi.training.settings import DenseSettings
 from yosegi.training.update import Part
-from yosegi.training.validation import Validation
 
 
 def train(
@@ -38,24 +39,20 @@ def train(
     settings: DenseSettings | None = None,
     *,
     task: str | Sequence[str] = (),
-    keep: Callable[[Expert], Any] = lambda expert: None,
-    resume: bool = True,
-    tokens_per_pass: int | None = None,
-    validation: Validation | None = None,
+    weights_to: Path | None = None,
+    **options: Unpack[Options],
 ) -> Expert:
-    """The expert that the trained weights are against the base; the base is as it was.
+    """Returns the expert that the trained weights are against the base; the base is as it was.
 
     Args:
         base: its weights move while the training lasts.
-        examples: what is learnt, in order.
+        examples: the training data, in order.
         name: of the expert.
         run: gets the metrics, and the checkpoint while the training lasts.
-        settings: how. `rank` is the expert's; GaLore's own stands in `optimizer_args`.
-        task: what is learnt, by name.
-        keep: called with the expert; `Library.add` is meant.
-        resume: go on from a checkpoint of the same training, if there is one.
-        tokens_per_pass: tokens that go through the base at once, padding included.
-        validation: texts on which it is measured while it learns.
+        settings: `rank` is the expert's; GaLore's own stands in `optimizer_args`.
+        task: the names of the tasks.
+        weights_to: a folder that gets the trained weights themselves, uncut: the `base_delta` of an arm (engine/whole.py).
+        options: see `Options`.
 
     Raises:
         Diverged: the loss or the gradient stopped being finite; the last good checkpoint stays.
@@ -63,32 +60,29 @@ def train(
         KeyboardInterrupt: after the step was finished and saved.
     """
     settings = settings or DenseSettings()
-    job = Job(base, run, settings, resume, tokens_per_pass, validation)
-    job.share()
+    job = Job(base, run, settings, **options)
+    job.share(name)
     data = job.read({name: examples})[name]
     steps, batch = steps_of(len(data.rows), settings, job.sharing)
-    learner, folder, hashed = LearnerData(name, data.rows, (), steps, batch), job.folder(name), data_hash(data.rows)
-    identity = {"name": name, "base_hash": base.hash, "data_hash": hashed, **settings.model_dump()}
+    learner, tasks = LearnerData(name, data.rows, (), steps, batch), [task] if isinstance(task, str) else list(task)
     with opened(base.model, linears(base.model, settings.targets)) as weights:
         parts = [Part(weights.parameters(), settings.learning_rate, steps)]
-        outcome = train_loop(job, None, [learner], parts, folder, identity, f"train {name}")
+        outcome = train_loop(job, None, [learner], parts, f"train {name}")
         cut = Expert.from_delta(name, weights, settings.rank or weights.full_rank())
+        if weights_to is not None and job.writes:
+            save_weights(weights_to, base, weights.parameters())
     error: float = cut.card["relative_error"]
-    measured = {
-        "steps": steps, **data.counts, "tokens": outcome.tokens, **outcome.costs[name],
-        "tokens_per_s": outcome.tokens_per_s, "wall_s": round(outcome.wall_s, 2), **job.measure.cost,
-        "energy_kept": round(1 - error**2, 6),
-    }  # fmt: skip
-    fields = card(base, settings, [task] if isinstance(task, str) else list(task), hashed, measured)
-    expert = Expert(name, cut.factors, {**fields, **cut.card, "init": None, "init_seed": None})
+    metrics = {"steps": steps, **data.counts, "tokens": outcome.tokens, "energy_kept": round(1 - error**2, 6)}
+    fields = job.card(outcome, name, tasks, data_hash(data.rows), metrics, **cut.card, init=None, init_seed=None)
+    expert = Expert(name, cut.factors, fields)
     if job.writes:
-        keep(expert)
-    job.finish(folder)
+        job.keep(expert)
+    job.finish()
     return expert
 
 
 class Weights(Mapping[str, Tensor]):
-    """The weights that move: by layer what they have become, ΔW [O, I] in fp32, computed when asked for."""
+    """The weights that are trained: layer -> ΔW [O, I] in fp32, computed when asked for."""
 
     def __init__(self, layers: Mapping[str, nn.Module]):
         self.layers = layers
@@ -107,7 +101,7 @@ class Weights(Mapping[str, Tensor]):
         return len(self.layers)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What trains, by its name in the model."""
+        """The trained weights, by their name in the model."""
         return {f"{layer}.weight": module.weight for layer, module in self.layers.items()}  # type: ignore[misc]
 
     def full_rank(self) -> int:
@@ -116,7 +110,7 @@ class Weights(Mapping[str, Tensor]):
 
     @torch.no_grad()
     def restore(self) -> None:
-        """As they were, bit for bit."""
+        """Puts the weights back as they were, bit for bit."""
         for layer, parameter in zip(self.layers, self.parameters().values(), strict=True):
             parameter.copy_(self.before[layer])
             parameter.grad = None
@@ -124,7 +118,7 @@ class Weights(Mapping[str, Tensor]):
 
 @contextmanager
 def opened(model: nn.Module, layers: Sequence[str]) -> Generator[Weights]:
-    """The weights of these linears train and nothing else does; afterwards the model is as it was.
+    """The weights of these linears are trained and nothing else is; afterwards the model is as it was.
 
     Raises:
         Invalid: there is none; experts stand in the model; a weight is quantised, or is not the linear's alone.

@@ -11,14 +11,12 @@ Shapes: G learners, N answers of a step, B answers of a pass, T tokens, K answer
 """
 
 import dataclasses
-import hashlib
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -30,16 +28,16 @@ from yosegi.core.model import Banks
 from yosegi.engine.generate import rooms, sample, tokens
 from yosegi.engine.request import cut, stop_ids
 from yosegi.engine.rows import Row, order, to_batch
-from yosegi.errors import Diverged, Invalid
+from yosegi.errors import Invalid
 from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
-from yosegi.training.card import card
-from yosegi.training.data import Place, passes, row_length
-from yosegi.training.fleet import stacked
-from yosegi.training.loop import Columns, Job, attached, run_steps
+from yosegi.training.data import Place, digest, digest_of, passes, row_length
+from yosegi.training.fleet import Masks, stacked
+from yosegi.training.job import Job, Options, attached
+from yosegi.training.loop import Columns, run_steps
 from yosegi.training.settings import GrpoSettings
 from yosegi.training.update import Outcome, Part, Update
 
@@ -81,27 +79,21 @@ def grpo(
     run: Run,
     settings: GrpoSettings | None = None,
     *,
-    masks: Mapping[str, Mapping[str, Tensor]] | None = None,
-    keep: Callable[[Expert], Any] = lambda expert: None,
-    resume: bool = True,
-    tokens_per_pass: int | None = None,
+    masks: Masks | None = None,
+    **options: Unpack[Options],
 ) -> list[Expert]:
-    """Go on training experts by reward; the base is as it was.
+    """Goes on training experts by reward. Returns those that this process trained, in the order given.
 
     Args:
-        base: what they stand beside.
+        base: the model that they are trained beside; it stays as it was.
         experts: where they begin.
         asked: expert's name -> the questions that it answers, of one task or several.
         run: gets a row for each step and expert (reward, KL, length, share of groups without variance, share of time spent
             drawing), and the checkpoint while the training lasts.
-        settings: how, the same for all.
-        masks: which entries are trained, as for `fleet`. One that is narrower than the expert's rank holds the rest still: the
+        settings: the same for all.
+        masks: which entries are updated, as for `fleet`. One that is narrower than the expert's rank freezes the rest: the
             second half of an expert that began as PiSSA is its origin.
-        keep: called with each expert at the end.
-        resume: go on from the checkpoint of the same training, if there is one.
-        tokens_per_pass: see `fleet`.
-
-    Returns the experts that this process trained, in the order given.
+        options: see `Options`; there is no validation.
 
     Raises:
         Invalid: an expert has no questions; a checkpoint of another training is in the way.
@@ -112,38 +104,29 @@ def grpo(
     for expert in experts:
         if not asked.get(expert.name):
             raise Invalid(f"Expert {expert.name!r} has no questions to answer.")
-    job = Job(base, run, settings, resume, tokens_per_pass)
-    experts = list(experts)[job.processes.process_index :: job.processes.num_processes]
-    names, folder, found = [expert.name for expert in experts], job.folder("grpo"), list[Expert]()
+    job, trained = Job(base, run, settings, **options), list[Expert]()
+    experts = job.deal(experts, "grpo")
+    names = [expert.name for expert in experts]
     if not names:  # more processes than experts: this one has nothing to do
-        job.finish(folder)
+        job.finish()
         return []
     asked = {name: list(asked[name][: settings.limit]) for name in names}
     with attached(base, experts, ByRequest()) as banks:
-        moves = None if masks is None else stacked(banks, {name: masks.get(name) for name in names})
-        begun = _begun(experts, asked, moves)
-        identity = {"names": names, "base_hash": base.hash, "begun": begun, **settings.model_dump()}
-        outcome, steps = grpo_loop(job, banks, [asked[name] for name in names], moves, folder, identity)
-        trained = banks.experts()
-    for expert, start in zip(trained, experts, strict=True):
-        if expert.name in outcome.diverged:
-            continue
-        measured = {
-            "steps": steps, "examples": len(asked[expert.name]), "fleet": len(names), "fleet_tokens": outcome.tokens,
-            "wall_s": round(outcome.wall_s, 2), **outcome.costs[expert.name],
-        }  # fmt: skip
-        parents = [start.card.get("name") or start.name]
-        fields = card(base, settings, expert.tasks, begun, measured, parents=parents)
-        fields |= {"init": start.card.get("init"), "init_seed": start.card.get("init_seed")}
-        found.append(dataclasses.replace(expert, card=fields))
-        keep(found[-1])
-    job.finish(folder)
-    if outcome.diverged:
-        name, how = next(iter(outcome.diverged.items()))
-        raise Diverged(
-            f"{len(outcome.diverged)} of {len(names)} experts diverged ({name!r}: {how}) and are not kept; the others are."
-        )
-    return found
+        moves = {} if masks is None else stacked(banks, {name: masks.get(name) for name in names})
+        every = [
+            (q.task.name, q.example.id, q.example.prompt, q.example.answers) for name in names for q in asked[name]
+        ]
+        data = digest(digest_of(experts), every, *(moves[name] for name in sorted(moves)))
+        outcome, steps = grpo_loop(job, banks, list(asked.values()), moves or None, data)
+        found = banks.experts()
+    metrics = {"steps": steps, "fleet": len(names), "fleet_tokens": outcome.tokens}
+    for expert, start in zip(found, experts, strict=True):
+        if (name := expert.name) not in outcome.diverged:
+            fields = job.card(outcome, name, expert.tasks, data, {"examples": len(asked[name]), **metrics}, start)
+            trained.append(dataclasses.replace(expert, card=fields))
+            job.keep(trained[-1])
+    job.finish(outcome.diverged, len(names))
+    return trained
 
 
 def grpo_loop(
@@ -151,18 +134,16 @@ def grpo_loop(
     banks: Banks,
     asked: Sequence[Sequence[Question]],
     moves: Mapping[str, Tensor] | None,
-    folder: Path,
-    identity: Mapping[str, Any],
+    data: str,
 ) -> tuple[Outcome, int]:
-    """Draw answers, score them, update; step by step. Returns what it cost, and the number of steps.
+    """Draws answers, scores them, updates; step by step. Returns what it cost, and the number of steps.
 
     Args:
         job: the model, with `banks` in it.
         banks: the experts that answer.
-        asked: of each its questions.
-        moves: which entries are trained, by parameter.
-        folder: of the checkpoint.
-        identity: see `run_steps`.
+        asked: the questions of each.
+        moves: True where an entry is updated, by parameter.
+        data: hash of all that is given (`Job.identity`).
     """
     base, settings, device, names = job.base, job.settings, job.device, list(banks.names)
     assert isinstance(settings, GrpoSettings)
@@ -225,7 +206,8 @@ def grpo_loop(
 
     base.model.eval()  # what dropout says of an answer is not what the model that drew it says
     title = f"grpo {len(names)} experts"
-    return run_steps(job, update, take_step, [steps] * len(names), folder, identity, title, stage="grpo"), steps
+    identity = job.identity(names, data)
+    return run_steps(job, update, take_step, [steps] * len(names), identity, title, stage="grpo"), steps
 
 
 def draw(
@@ -290,17 +272,3 @@ def _swapped(parameters: Mapping[str, Any], others: Mapping[str, Tensor]) -> Gen
     finally:
         for name, p in parameters.items():
             p.data = own[name]
-
-
-def _begun(
-    experts: Sequence[Expert], asked: Mapping[str, Sequence[Question]], moves: Mapping[str, Tensor] | None
-) -> str:
-    """12 hex digits that change with where the experts begin, what they are asked, and which entries are trained."""
-    digest = hashlib.sha256()
-    for expert in experts:
-        digest.update(repr([expert.name, expert.card.get("sha256"), expert.card.get("data_hash")]).encode())
-        every = [(q.task.name, q.example.id, q.example.prompt, q.example.answers) for q in asked[expert.name]]
-        digest.update(repr(every).encode())
-    for name in sorted(moves or ()):
-        digest.update((moves or {})[name].numpy().tobytes())
-    return digest.hexdigest()[:12]

@@ -10,9 +10,7 @@ fp32): the order of the rows is computed from (seed, epoch), everything else tha
 Shapes: N rows, B rows of a step, T tokens of a row, V vocabulary.
 """
 
-import hashlib
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,11 +21,27 @@ from yosegi.engine.rows import Row
 from yosegi.engine.score import sum_logprobs
 from yosegi.objectives.lm import next_token_loss
 from yosegi.run import Run
-from yosegi.training.loop import Columns, Job, run_steps
+from yosegi.training.data import LearnerData
+from yosegi.training.job import Job
+from yosegi.training.loop import train_loop
 from yosegi.training.settings import Settings
-from yosegi.training.update import Part, Update
+from yosegi.training.update import Part
 
 STAGE = "pretrain"
+
+
+class TokenRows(Sequence[Row]):
+    """Packed rows of tokens [N, T], each of which is read and predicted whole."""
+
+    def __init__(self, rows_NT: Tensor):
+        self.rows_NT = rows_NT
+
+    def __len__(self) -> int:
+        return len(self.rows_NT)
+
+    def __getitem__(self, n: Any) -> Any:
+        ids = self.rows_NT[n].tolist()
+        return {"input_ids": ids, "labels": ids}
 
 
 def pretrain(
@@ -48,19 +62,19 @@ def pretrain(
     bf16: bool = False,
     compile: bool = False,
 ) -> None:
-    """Train `model` in place for `steps` steps; every step is a row of the run's metrics.
+    """Trains `model` in place for `steps` steps; every step is a row of the run's metrics.
 
     Args:
         model: a causal language model, freshly initialised.
         rows_NT: packed tokens (packing.blocks); each epoch reads them in another order.
-        run: where the metrics go and where the checkpoint lies; one that is there is resumed.
-        steps: how many.
+        run: gets the metrics and the checkpoint; one that is there is resumed.
+        steps: number of optimiser steps.
         batch: rows of a step.
-        lr: the highest learning rate.
-        decay: the share of the steps over which the learning rate falls to zero.
+        lr: highest learning rate.
+        decay: share of the steps over which the learning rate falls to zero.
         warmup: steps over which it rises.
         seed: decides the order of the rows and any dropout, not the model's first weights.
-        validation_NT: rows whose loss is measured every `evaluate_every` steps and at the end.
+        validation_NT: rows whose loss is measured before the first step, every `evaluate_every` steps and at the end.
         evaluate_every: see `validation_NT`.
         checkpoint_every: steps from one checkpoint to the next.
         micro: rows computed at once; a step is cut into pieces of that size. Fewer fit the cache of a CPU better.
@@ -68,11 +82,19 @@ def pretrain(
         compile: compile the loss; worth its minute in runs of several.
     """
     settings = Settings(
-        optimizer="muon", learning_rate=lr, weight_decay=0.1, adam_beta2=0.95, max_steps=steps,
+        objective="lm", optimizer="muon", learning_rate=lr, weight_decay=0.1, adam_beta2=0.95, max_steps=steps,
         per_device_train_batch_size=batch, precision="bf16" if bf16 else "fp32", save_steps=checkpoint_every, seed=seed,
     )  # fmt: skip
-    job = Job(Base("new", "", model, None), run, settings)
-    torch.manual_seed(seed)
+    length = rows_NT.shape[1]
+    job = Job(Base("new", "", model, None), run, settings, tokens_per_pass=(micro or batch) * length)
+    job.share(STAGE)
+    job.eval_steps = evaluate_every
+    if validation_NT is not None:
+        job.held_out = {STAGE: TokenRows(validation_NT)}
+    loss_of: Callable[[nn.Module, Tensor], Tensor] = torch.compile(next_token_loss) if compile else next_token_loss
+
+    def objective(model: nn.Module, batch: Mapping[str, Tensor], tokens_B: Tensor) -> Tensor:
+        return loss_of(model, batch["input_ids"]) / tokens_B
 
     def schedule(step: int) -> float:
         return min(1, (step + 1) / max(warmup, 1), (steps - step) / max(decay * steps, 1))
@@ -80,30 +102,9 @@ def pretrain(
     matrices, others = matrices_and_others(model)
     plain = {"rank": None, "weight_decay": 0.0}
     parts = [Part(matrices, lr, steps, schedule=schedule), Part(others, lr, steps, options=plain, schedule=schedule)]
-    update = Update(parts, [STAGE], settings)
-    loss_of: Callable[[nn.Module, Tensor], Tensor] = torch.compile(next_token_loss) if compile else next_token_loss
-
-    def take_step(step: int, active: list[int]) -> Columns:
-        ids_BT, total = rows_NT[rows_of(step, batch, len(rows_NT), seed)].to(job.device), 0.0
-        for piece_BT in ids_BT.split(micro or batch):
-            with job.autocast():
-                loss = loss_of(model, piece_BT) * (len(piece_BT) / batch)
-            loss.backward()
-            total += loss.item()
-        update.outcome.tokens += ids_BT.numel()
-        return update.step(step, active, torch.tensor([total]))
-
-    def measure(step: int, _: int) -> float:
-        if validation_NT is not None and step and (step % evaluate_every == 0 or step == steps):
-            loss = mean_loss(model, validation_NT, batch, bf16)
-            run.log(step=step, stage=STAGE, expert=STAGE, validation_loss=loss)
-        return 0.0
-
-    rows = hashlib.sha256(rows_NT.contiguous().numpy().tobytes()).hexdigest()
-    identity = {"rows": rows, "decay": decay, "warmup": warmup, **settings.model_dump()}
-    model.train()
-    run_steps(
-        job, update, take_step, [steps], job.folder(STAGE), identity, "pre-train", stage=STAGE, measure=measure
+    learner = LearnerData(STAGE, TokenRows(rows_NT), (), steps, batch)
+    train_loop(
+        job, None, [learner], parts, "pre-train", objective=objective, stage=STAGE, decay=decay, warmup=warmup
     )  # fmt: skip
     model.eval()
 
@@ -117,22 +118,10 @@ def matrices_and_others(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict
     return matrices, {name: p for name, p in model.named_parameters() if name not in matrices}
 
 
-def mean_loss(model: nn.Module, rows_NT: Tensor, batch: int = 32, bf16: bool = False) -> float:
+def mean_loss(model: nn.Module, rows_NT: Tensor) -> float:
     """Returns the mean -log p of the tokens of many rows but their first; exp of it is the perplexity."""
-    rows: list[Row] = [{"input_ids": ids, "labels": ids} for ids in rows_NT.tolist()]
-    logprobs = sum_logprobs(Base("new", "", model, None), rows, batch_size=batch, bf16=bf16)
+    logprobs = sum_logprobs(Base("new", "", model, None), list(TokenRows(rows_NT)))
     return -sum(logprobs) / rows_NT[:, 1:].numel()
-
-
-def rows_of(step: int, batch: int, rows: int, seed: int) -> Tensor:
-    """Which rows [B] the step (the first is 0) reads, out of an endless stream of shuffled epochs."""
-    places = range(step * batch, (step + 1) * batch)
-    return torch.stack([_order(rows, seed, place // rows)[place % rows] for place in places])
-
-
-@lru_cache(maxsize=2)  # a step may reach from one epoch into the next
-def _order(rows: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(rows, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
 def small_llama(

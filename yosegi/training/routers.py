@@ -3,13 +3,12 @@
     inputs     a few examples go through the model, each read with its own expert, and the layers' inputs are averaged
     prompts    every prompt becomes one vector (engine/features.py), and the router learns whose it is
     gates      each expert's own gates are trained on the expert's own data, those of all experts at once
-    answers    the answer loss on a mix of tasks, all experts weighted as the router says (cat.py)
+    answers    the answer loss on a mix of tasks, all experts weighted as the router says (joint.py)
 
 How a router learns is written in its class (`Router.learns`). The experts stay as they are.
 Shapes: B sequences, T tokens, I in, E experts, N prompts, F features.
 """
 
-import hashlib
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +34,10 @@ from yosegi.progress import progress
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example
-from yosegi.training.cat import begin, cat, moved
-from yosegi.training.data import LearnerData
-from yosegi.training.loop import Job, attached, train_loop
+from yosegi.training.data import LearnerData, digest_of
+from yosegi.training.job import Job, attached
+from yosegi.training.joint import joint
+from yosegi.training.loop import train_loop
 from yosegi.training.settings import RouterSettings, Schedule, Settings
 from yosegi.training.update import Part
 
@@ -94,10 +94,11 @@ def train_router(
     chosen = {task: _draw(data[task], how) for task in tasks}
     training = {**how.model_dump(), "mix": mix, "granularity": granularity}
     if make.learns == "answers":
-        options = {"name": name, "mix": mix, "granularity": granularity, "resume": resume}
-        arm = cat(base, experts, method, chosen, run, _by_gradient(how, "linear"), **options)
-        training["moved"] = round(moved(begin(base, experts, make(**router_args), mix), arm.router_state), 6)
-        return replace(arm, router_args=dict(router_args), training=training)
+        arm = joint(
+            base, experts, method, chosen, run, _by_gradient(how, "linear"),
+            name=name, mix=mix, granularity=granularity, resume=resume, router_only=True,
+        )  # fmt: skip
+        return replace(arm, router_args=dict(router_args), training={**training, "moved": arm.training["moved"]})
     with attached(base, experts, method) as banks:
         base.model.eval()
         if make.learns == "inputs":
@@ -105,7 +106,7 @@ def train_router(
         elif make.learns == "prompts":
             _prompts(base, banks, chosen, run, name, how)
         else:
-            job = Job(base, run, _by_gradient(how, "constant_with_warmup"), resume)
+            job = Job(base, run, _by_gradient(how, "constant_with_warmup"), resume=resume)
             _gates(job, banks, experts, _rows(base, experts, chosen, how), name)
         state = {key: value.detach().cpu().clone() for key, value in banks.router_state().items()}
     rows = tokenise(base, [example for some in data.values() for example in some], how.max_length)
@@ -240,9 +241,9 @@ def _prompts(
 
 
 def _gates(job: Job, banks: Banks, experts: Sequence[Expert], rows: Mapping[str, list[Row]], name: str) -> None:
-    """One loop for the gates of all experts: each on its own data, as if it were alone."""
+    """Trains the gates of all experts in one loop: each on its own data, as if it were alone."""
     settings, steps = job.settings, job.settings.max_steps or 1
-    job.share()
+    job.share(f"router {name}")
     for factor in banks.parameters().values():
         factor.requires_grad_(False)
     routers = {layer: cast(Any, module.router) for layer, module in banks.layers.items()}
@@ -251,13 +252,10 @@ def _gates(job: Job, banks: Banks, experts: Sequence[Expert], rows: Mapping[str,
         LearnerData(f"{name} {e}", rows[e], [e] * len(rows[e]), steps, settings.per_device_train_batch_size)
         for e in banks.names
     ]
-    known = [[expert.name, expert.card.get("sha256"), data_hash(rows[expert.name])] for expert in experts]
-    digest = hashlib.sha256(repr(known).encode()).hexdigest()[:12]
-    identity = {"name": name, "base_hash": job.base.hash, "experts": digest, **settings.model_dump()}
-    folder, parts = job.folder(f"router {name}"), [Part(gates, settings.learning_rate, steps)]
-    outcome = train_loop(job, banks, learners, parts, folder, identity, f"train {name}")
+    parts = [Part(gates, settings.learning_rate, steps)]
+    outcome = train_loop(job, banks, learners, parts, f"train {name}", begun=digest_of(experts))
     for learner_name, how in outcome.diverged.items():
         raise Diverged(f"The gates of {learner_name!r}: {how}. Train them anew with a lower learning rate.")
     for router in routers.values():
         router.end()
-    job.finish(folder)
+    job.finish()

@@ -1,22 +1,19 @@
-"""Validation: while somebody learns, the loss on texts that nobody learns from, of the domain and of the rest of the world.
+"""Validation: the loss on texts that nobody learns from, of the domain and of the rest of the world, measured in training.
 
 The first falls and the second rises: what is learnt, and what is forgotten for it. It is measured before the first step, every
-so many steps, and after the last; it draws no random numbers, so the training is the same to the last bit with and without it.
+so many steps, and after the last. No random numbers are drawn, so the training is the same to the last bit with and without it.
 """
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
 from yosegi.bases import Base
 from yosegi.engine.rows import Row, targets_of
 from yosegi.engine.score import sum_logprobs
-from yosegi.errors import Invalid, NotFinite
-from yosegi.run import Run
+from yosegi.errors import Invalid
 from yosegi.tasks import Example
 from yosegi.training.data import read
 from yosegi.training.precision import wants_bf16
@@ -28,7 +25,7 @@ SetBatch = Callable[[int, Tensor], None]
 
 @dataclass(frozen=True)
 class Validation:
-    """On what, and how often.
+    """The texts that are measured, and how often.
 
     Args:
         sets: name -> examples, such as those of a task's validation split.
@@ -42,58 +39,10 @@ class Validation:
         if self.eval_steps < 1:
             raise Invalid(f"eval_steps={self.eval_steps}: at least 1.")
 
-
-class Measure:
-    """Measures when it is time to, and writes it down.
-
-    Args:
-        base: the model, with whatever learns in it.
-        validation: None measures nothing.
-        settings: of the training; the sets are tokenised and packed as its rows are (`limit` is for learning alone).
-        run: gets a row of metrics for each set.
-        tokens_per_pass: tokens that go through the base at once, padding included.
-    """
-
-    def __init__(
-        self,
-        base: Base,
-        validation: Validation | None,
-        settings: Settings,
-        run: Run,
-        tokens_per_pass: int | None = None,
-    ):
-        validation = validation or Validation()
+    def rows(self, base: Base, settings: Settings) -> dict[str, Sequence[Row]]:
+        """Returns the rows of each set, tokenised and packed as those of the training are; `limit` is for learning alone."""
         whole = settings.model_copy(update={"limit": None})
-        self.rows = {name: read(base, examples, whole).rows for name, examples in validation.sets.items()}
-        self.base, self.eval_steps, self.settings, self.run = base, validation.eval_steps, settings, run
-        self.tokens_per_pass, self.seconds = tokens_per_pass, 0.0
-
-    @property
-    def cost(self) -> dict[str, float]:
-        """For the card: the time it took so far in this process, which is none of the training's."""
-        return {"validation_s": round(self.seconds, 2)} if self.rows else {}
-
-    def __call__(self, step: int, steps: int, set_batch: SetBatch = lambda rows, mask_BT: None, **row: Any) -> float:
-        """Measure every set, if this step is one to do so. Returns the seconds it took.
-
-        Args:
-            step: how many were taken; 0 before the first.
-            steps: how many there will be.
-            set_batch: tells the routers.
-            row: columns of the metrics, such as `stage`, `expert` and `tokens`.
-        """
-        if not self.rows or (step % self.eval_steps and step != steps):
-            return 0.0
-        started = time.monotonic()
-        for name, rows in self.rows.items():
-            try:
-                loss = mean_loss(self.base, rows, self.settings, set_batch, self.tokens_per_pass)
-            except NotFinite:  # one learner of several may have diverged
-                loss = None
-            self.run.log({"step": step, **row, "validation": name, "validation_loss": loss})
-        took = time.monotonic() - started
-        self.seconds += took
-        return took
+        return {name: read(base, examples, whole).rows for name, examples in self.sets.items()}
 
 
 def mean_loss(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import flat, rows_of, sums, tiny_base
+from tests.training.conftest import flat, rows_of, sums, tiny_base, train
 from yosegi.engine.rows import order, tokenise
 from yosegi.errors import Diverged, MissingExtra
 from yosegi.inits import fresh
@@ -17,7 +17,6 @@ from yosegi.library.store import Library
 from yosegi.run import Run
 from yosegi.training import loop
 from yosegi.training.settings import Settings
-from yosegi.training.sft import train
 
 QUICK = Settings(max_steps=12, per_device_train_batch_size=8, learning_rate=5e-3, save_steps=5, dropout=0.1, rank=4)
 
