@@ -240,7 +240,7 @@ def test_a_seed_is_a_seed_and_what_was_learnt_can_be_put_back(router, base, tmp_
         banks.detach()
     assert torch.equal(said[0], said[1]) and said[0].isfinite().all()
     banks = attach(base.model, experts[::-1][:2], METHODS[router]())
-    with pytest.raises(Invalid, match="does not fit the router"):
+    with pytest.raises(Invalid, match="does not fit layer"):
         banks.load_router_state(runs[0])
     banks.detach()
 
