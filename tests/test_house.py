@@ -64,10 +64,12 @@ PLAIN_ROOMS = {
     "merges",
     "objectives",
     "partitions",
+    "recipes",
     "reporting",
     "rewards",
     "routers",
     "scores",
+    "study",
     "tasks",
     "teachers",
 }

@@ -17,7 +17,7 @@ ENUMERATED = 12
 
 
 def interval(scores: Sequence[float]) -> tuple[float, float]:
-    """A 95 % interval for the mean: Wilson's where every score is 0 or 1, that of `over_seeds` elsewhere."""
+    """Returns a 95 % interval for the mean: Wilson's where every score is 0 or 1, that of `over_seeds` elsewhere."""
     if all(score in (0, 1) for score in scores):
         return wilson(sum(map(int, scores)), len(scores))
     if len(scores) < 2:
@@ -38,7 +38,7 @@ class Comparison:
 
     @property
     def inside_noise(self) -> bool:
-        """Whether a difference of this size is what chance gives more often than once in twenty."""
+        """Returns whether a difference of this size is what chance gives more often than once in twenty."""
         return self.p_value > ALPHA
 
 
@@ -61,7 +61,7 @@ def compare(after: Sequence[float], before: Sequence[float]) -> Comparison:
 
 
 def _by_signs(d_N: np.ndarray) -> float:
-    """Two-sided p: were each difference as likely the other way round, how often would their sum be as far from 0?"""
+    """Returns a two-sided p: were each difference as likely the other way round, how often would their sum be as far from 0?"""
     moved = d_N[d_N != 0]
     if not len(moved):
         return 1.0
@@ -80,7 +80,7 @@ def over_seeds(
     tasks: Sequence[str] | None = None,
     confidence: float = 1 - ALPHA,
 ) -> tuple[float, float, float]:
-    """The mean of scores [seeds][items], or of their paired differences, and its interval.
+    """Returns the mean of scores [seeds][items], or of their paired differences, and its interval.
 
     Seeds and items are crossed and both random (two-way analysis of variance, Satterthwaite 1946): an interval that speaks of
     other seeds and other questions. A bootstrap of three seeds is far too narrow: 0.77 instead of 0.95 where seeds differ most.
@@ -160,7 +160,7 @@ def _unmoved(
 def difference_p(
     after: Sequence[Sequence[float]], before: Sequence[Sequence[float]], tasks: Sequence[str] | None = None
 ) -> float:
-    """Two-sided p that nothing differs: 1 less the confidence of the widest interval of `over_seeds` that leaves out 0."""
+    """Returns the two-sided p that nothing differs: 1 less the confidence of the widest interval of `over_seeds` without 0."""
 
     def leaves_out_zero(alpha: float) -> bool:
         _, low, high = over_seeds(after, before, tasks, 1 - alpha)
@@ -175,7 +175,7 @@ def equivalence_p(
     margin: float,
     tasks: Sequence[str] | None = None,
 ) -> float:
-    """p that the difference is the margin or more: two one-sided tests (TOST, Schuirmann 1987, doi.org/10.1007/BF01068419).
+    """Returns p that the difference is the margin or more by two one-sided tests (TOST, Schuirmann 1987, 10.1007/BF01068419).
 
     A difference that was not found is no equality; this asks for evidence that it is small. At level α the interval of
     confidence 1 - 2α has to lie between -margin and margin.
@@ -189,7 +189,7 @@ def equivalence_p(
 
 
 def _smallest(rejects: Callable[[float], bool], most: float = 1.0) -> float:
-    """The least level at which a test rejects, by bisection; 1 if it does at none."""
+    """Returns the least level at which a test rejects, by bisection; 1 if it does at none."""
     low, high = 0.0, most - 1e-9
     if not rejects(high):
         return 1.0

@@ -30,7 +30,7 @@ class Score:
 
     @property
     def noise(self) -> bool:
-        """Whether a paired test finds no difference from the base."""
+        """Returns whether a paired test finds no difference from the base."""
         return self.compared is not None and is_noise(self.compared)
 
 
@@ -87,7 +87,7 @@ class Board:
 
     @property
     def sign(self) -> int:
-        """What a value is multiplied by, so that less is better."""
+        """Returns what a value is multiplied by, so that less is better."""
         return 1 if self.all_low else -1
 
     @property
@@ -96,22 +96,22 @@ class Board:
         oracles = {m.model for m in self.results.scores if m.row.get("router") == "oracle"}
         ranked = [line for line in self.lines if line.mean.value is not None]
         ranked.sort(key=lambda line: self.sign * (line.mean.value or 0))
-        free, told = ([line for line in ranked if (line.model in oracles) is is_told] for is_told in (False, True))
-        return free, told
+        free, apart = ([line for line in ranked if (line.model in oracles) is is_oracle] for is_oracle in (False, True))
+        return free, apart
 
     @property
     def low_is_good(self) -> list[str]:
-        """The metrics of which less is better."""
+        """Returns the metrics of which less is better."""
         return [name for name in self.axis if low_is_good(name)]
 
     @property
     def has_noise(self) -> bool:
-        """Whether any score is inside the noise."""
+        """Returns whether any score is inside the noise."""
         return any(score.noise for line in self.lines for score in line.scores)
 
     @property
     def has_seeds(self) -> bool:
-        """Whether any score is the mean of several seeds."""
+        """Returns whether any score is the mean of several seeds."""
         return any(score.spread is not None for line in self.lines for score in line.scores)
 
     def head(self, task: str, with_metric: bool | None = None) -> str:
@@ -189,7 +189,7 @@ def boards(results: Results) -> list[Board]:
 
 
 def _is_best(value: float, values: Sequence[float], low: bool) -> bool:
-    """Whether it is the best of several; where all are the same, none is."""
+    """Returns whether it is the best of several; where all are the same, none is."""
     return value == (min if low else max)(values) and (len(values) == 1 or len(set(values)) > 1)
 
 

@@ -23,12 +23,12 @@ class Comparison(NamedTuple):
 
 
 def low_is_good(metric: str) -> bool:
-    """Whether less of it is better."""
+    """Returns whether less of it is better."""
     return any(word in metric.lower() for word in LOW_IS_GOOD)
 
 
 def is_noise(m: Measurement) -> bool:
-    """Whether a paired comparison finds no difference: as its row says, else by its p."""
+    """Returns whether a paired comparison finds no difference: as its row says, else by its p."""
     written = m.row.get("inside_noise")
     return written if isinstance(written, bool) else (m.number("p_value") or 0.0) > ALPHA
 

@@ -11,7 +11,7 @@ NONE = "–"
 
 
 def known(value: Any) -> float | None:
-    """The value if it is a finite number, else None (JSON allows NaN, and a measurement may be missing)."""
+    """Returns the value if it is a finite number, else None (JSON allows NaN, and a measurement may be missing)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value
@@ -26,13 +26,13 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    """A difference: +0.125, −0.125, 0.000."""
+    """Returns a difference: +0.125, −0.125, 0.000."""
     text = number(value)
     return f"+{text}" if value is not None and value > 0 and text != "0.000" else text
 
 
 def probability(p: float | None) -> str:
-    """A p-value: two figures that count, and never a bare zero."""
+    """Returns a p-value: two figures that count, and never a bare zero."""
     if p is None:
         return NONE
     if p < 0.001:
@@ -52,7 +52,7 @@ def seconds(value: float | None) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """The text, or its beginning and an ellipsis."""
+    """Returns the text, or its beginning and an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
@@ -62,18 +62,18 @@ def plural(count: int, word: str) -> str:
 
 
 def one_line(text: Any, limit: int) -> str:
-    """The end of a text without its line breaks: in a prompt that is the question, after examples and instructions."""
+    """Returns the end of a text without its line breaks: in a prompt that is the question, after examples and instructions."""
     words = " ".join(str(text or "").split())
     return words if len(words) <= limit else "…" + words[-limit:]
 
 
 def between(low: float | None, high: float | None) -> str:
-    """An interval in words, or nothing."""
+    """Returns an interval in words, or nothing."""
     return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """A nested configuration as rows of name and value: `versions.torch`, `2.9.1`."""
+    """Returns a nested configuration as rows of name and value: `versions.torch`, `2.9.1`."""
     if isinstance(value, dict) and value:
         return [row for key, inner in value.items() for row in flat(inner, f"{name}.{key}" if name else str(key))]
     if isinstance(value, list):
@@ -87,10 +87,10 @@ def json_for_page(value: Any) -> Markup:
 
 
 def text(value: Any) -> str:
-    """A prompt or an answer as text: what is not text is written as JSON."""
+    """Returns a prompt or an answer as text: what is not text is written as JSON."""
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def words(value: Any) -> str:
-    """A list as one text, and what is not there as none."""
+    """Returns a list as one text, and what is not there as none."""
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

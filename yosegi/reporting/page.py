@@ -42,7 +42,7 @@ def render(template: str, **data: object) -> Markup:
 
 
 def _breakable(text: str) -> Markup:
-    """A name that may break after /, _, + and the like, and nowhere else."""
+    """Returns a name that may break after /, _, + and the like, and nowhere else."""
     return Markup(re.sub(r"(?<=[\w)])([/_+:.·-])(?=\w)", r"\1<wbr>", str(escape(text))))
 
 

@@ -29,14 +29,14 @@ class Pair:
 
     @property
     def noise(self) -> bool:
-        """Whether no difference is shown."""
+        """Returns whether no difference is shown."""
         if self.p is not None:
             return self.p > ALPHA
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
     @property
     def right(self) -> tuple[int, int]:
-        """How many each has right."""
+        """Returns how many each has right."""
         return self.both + self.only_a, self.both + self.only_b
 
     @property
@@ -47,14 +47,14 @@ class Pair:
 
     @property
     def by_luck(self) -> float | None:
-        """The same, expected of models that are right as often and do not look at the question."""
+        """Returns the same, expected of models that are right as often and do not look at the question."""
         a, b = self.right
         both = a * b / self.n
         return both / (a + b - both) if a + b else None
 
     @property
     def test(self) -> str:
-        """The p, or the interval over seeds, in words."""
+        """Returns the p, or the interval over seeds, in words."""
         return f"p {probability(self.p)}" if self.p is not None else f"{between(self.low, self.high)} over seeds"
 
 
@@ -77,6 +77,7 @@ def pair(answers: Answers, a: str, b: str) -> Pair | None:
             p = compare(mean_b, mean_a).p_value
         else:  # one seed (a base has no more) stands against each of the other's
             seeds = many if few == 1 else few
-            _, low, high = over_seeds(*((s * seeds if len(s) == 1 else s)[:seeds] for s in (b_SN, a_SN)))
+            a_SN, b_SN = ((scores * seeds if len(scores) == 1 else scores)[:seeds] for scores in (a_SN, b_SN))
+            _, low, high = over_seeds(b_SN, a_SN)
     score_a, score_b = (sum(means) / len(ids) for means in (mean_a, mean_b))
     return Pair(a, b, len(ids), score_a, score_b, both, only_a, only_b, p, low, high)

@@ -40,7 +40,7 @@ def verdict(rows: Sequence[Row], folder: Path) -> str:
 
 
 def _apart(results: Results, board: Board, model: str, other: str) -> str:
-    """The difference of two arms with its interval, paired question by question."""
+    """Returns the difference of two arms with its interval, paired question by question."""
 
     def scores(arm: str, task: str) -> dict[str, float]:
         run = results.runs[0]

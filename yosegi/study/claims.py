@@ -113,8 +113,8 @@ def claims_finding(
     judged = judge(claims, measures)
     text = []
     for verdict in VERDICTS[:-1]:
-        if said := [f"{one.claim} ({one.claim.group}, {one.metric})" for one in judged if one.verdict == verdict]:
-            text.append(f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(said)}.")
+        if words := [f"{one.claim} ({one.claim.group}, {one.metric})" for one in judged if one.verdict == verdict]:
+            text.append(f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(words)}.")
     if few := sum(one.verdict == FEW for one in judged):
         text.append(f"{few} comparisons have {FEW}.")
     text += [

@@ -9,7 +9,7 @@ LINK = "Sizes and times"
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """What is known of each model, and the card of each expert with its size."""
+    """Returns what is known of each model, and the card of each expert with its size."""
     with_experts = [run for run in context.results.runs if run.experts]
     experts = [
         (f"{run.name} · {card.get('name', '?')}" if len(with_experts) > 1 else str(card.get("name", "?")), card, size)
@@ -22,7 +22,7 @@ def section(context: Context) -> dict[str, Any] | None:
 
 
 def _costs(context: Context, model: str) -> dict[str, float | None]:
-    """The largest of each size, and the sum of the times; metrics of one evaluation share one time."""
+    """Returns the largest of each size, and the sum of the times; metrics of one evaluation share one time."""
     rows = [m for m in context.results.scores if m.model == model]
     times: dict[tuple[str, str], float] = {}
     for m in rows:

@@ -23,7 +23,7 @@ LONGEST = 60
 
 
 def digest(context: Context, answers: Answers) -> list[dict[str, Any]]:
-    """Every model of one task."""
+    """Returns every model of one task."""
     return [audit(answers, model) for model in answers.rows]
 
 
@@ -61,12 +61,12 @@ def _target(row: Row) -> str:
 
 
 def _stands_in(target: str, text: str) -> bool:
-    """Whether a target stands in a text by itself: 12 is not in 312, nor in 12.5."""
+    """Returns whether a target stands in a text by itself: 12 is not in 312, nor in 12.5."""
     return re.search(rf"(?<![A-Za-z0-9.,]){re.escape(target)}(?![A-Za-z0-9]|[.,]\d)", text) is not None
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """The share of unreadable answers by model and task, what was wrong, some examples, and what the limit cut off."""
+    """Returns the share of unreadable answers by model and task, what was wrong, some examples, and what the limit cut off."""
     audits = [audit for of_task in context.digests["extraction"] for audit in of_task]
     unread = {(a["model"], a["task"]): a["unread"] / a["judged"] for a in audits if a["judged"]}
     truncated: dict[str, dict[str, float]] = {}
@@ -78,13 +78,12 @@ def section(context: Context) -> dict[str, Any] | None:
     if not unread and not truncated:
         return None
     faulty = [a for a in audits if a["unread"] or a["cut_off"] or a["contains"]]
-    some = [
-        key for key, share in unread.items() if share
-    ]  # models and tasks of which everything could be read say nothing
+    # Models and tasks of which everything could be read say nothing.
+    unreadable = [key for key, share in unread.items() if share]
     return {
         "unread": unread,
-        "models": [model for model in context.models if any(model == m for m, _ in some)],
-        "tasks": [task for task in context.results.tasks if any(task == t for _, t in some)],
+        "models": [model for model in context.models if any(model == m for m, _ in unreadable)],
+        "tasks": [task for task in context.results.tasks if any(task == t for _, t in unreadable)],
         "faulty": faulty,
         "examples": in_turn([[(a, *example) for example in a["examples"]] for a in faulty])[:PAGE],
         "truncated": {model: truncated[model] for model in context.models if model in truncated},

@@ -51,7 +51,7 @@ def _facts(run: Run, several: bool) -> dict[str, str]:
 
 
 def _best(context: Context) -> dict[str, Any] | None:
-    """The best mean, and whether it can be told from the next. An oracle is told the task, so it does not win."""
+    """Returns the best mean, and whether it can be told from the next. An oracle is told the task, so it does not win."""
     if not context.boards:
         return None
     board = context.boards[0]
@@ -72,7 +72,7 @@ def _best(context: Context) -> dict[str, Any] | None:
 
 
 def _loss(context: Context) -> dict[str, Any] | None:
-    """The task that some model forgot most; only where the base is known."""
+    """Returns the task that some model forgot most; only where the base is known."""
     scores = [
         (score.tint, score.change, line.model, task)
         for board in context.boards[:1]

@@ -21,13 +21,13 @@ COLUMNS = 24
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Every task that has one."""
+    """Returns every task that has one."""
     ledgers = context.digests["ledger"]
     return {"ledgers": ledgers} if ledgers else None
 
 
 def digest(context: Context, answers: Answers) -> dict[str, Any] | None:
-    """The table of one task."""
+    """Returns the table of one task."""
     return ledger(answers, CELLS // len(context.results.tasks))
 
 

@@ -26,13 +26,13 @@ FEW = 0.05
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Every task with at least two models."""
+    """Returns every task with at least two models."""
     tasks = context.digests["pairs"]
     return {"tasks": tasks} if tasks else None
 
 
 def digest(context: Context, answers: Answers) -> dict[str, Any] | None:
-    """The pairs of one task."""
+    """Returns the pairs of one task."""
     return compare(answers, LISTED // len(context.results.tasks))
 
 

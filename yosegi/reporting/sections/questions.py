@@ -21,14 +21,14 @@ LENGTHS = (400, 200, 100, 50, 25)
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Every task with answers, and how many are left out."""
+    """Returns every task with answers, and how many are left out."""
     tasks = context.digests["questions"]
     maps = [task for task in tasks if task]
     return {"maps": maps, "left_out": len(tasks) - len(maps), "RIGHT": RIGHT} if tasks else None
 
 
 def digest(context: Context, answers: Answers) -> dict[str, Any]:
-    """The strips of one task; nothing where there is no room for another."""
+    """Returns the strips of one task; nothing where there is no room for another."""
     made = len(context.digests["questions"])
     return draw(answers, f"q{made}", min(len(context.results.tasks), MAPS)) if made < MAPS else {}
 
@@ -64,7 +64,7 @@ def draw(answers: Answers, key: str, tasks: int) -> dict[str, Any]:
 
 
 def _texts(answers: Answers, ids: list[str], kinds: dict[str, dict[str, str]], length: int) -> tuple[str, bool]:
-    """What the pointer shows, as JSON: models, and each question with its predictions; and whether any text is cut.
+    """Returns what the pointer shows, as JSON: models, and each question with its predictions; and whether any text is cut.
 
     A prediction that repeats an earlier one of its question is that one's place; one that equals the target is -1.
     """

@@ -10,7 +10,7 @@ LINK = ""
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """The nested values as rows of name and value."""
+    """Returns the nested values as rows of name and value."""
     runs = context.results.runs
     parts = [(run.name, {"Configuration": run.config, "Environment": run.env}) for run in runs]
     rows = [(name, run, flat(value)) for run, values in parts for name, value in values.items() if value]

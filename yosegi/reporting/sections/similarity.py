@@ -12,7 +12,7 @@ LINK = "Similarity"
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """A heat map for every run that has a matrix."""
+    """Returns a heat map for every run that has a matrix."""
     maps: list[tuple[str, Heat]] = []
     space = ""
     for place, run in enumerate(context.results.runs):

@@ -14,7 +14,7 @@ LINK = ""
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """A panel per set of texts, and each training's loss on every set before and after."""
+    """Returns a panel per set of texts, and each training's loss on every set before and after."""
     curves = watched(context.results)
     panels, legend = plots(context.results)
     losses = [[[loss for _, loss in curve.points(VALIDATION, name)] for name, _ in panels] for curve in curves.values()]
