@@ -243,7 +243,7 @@ def _rows(layers: Sequence[str], most: int) -> list[tuple[str, list[int]]]:
 
 
 def _chosen(parts: Sequence[Tensor]) -> str:
-    """Returns the strongest expert of each token, as "3 0 0 2"; one number if it is the same for all, nothing if no layer reads."""
+    """Returns the strongest expert of each token, as "3 0 0 2"; one number if it is the same for all, "" if none reads."""
     if not parts:
         return ""
     w_TE = torch.stack(list(parts)).mean(0)
