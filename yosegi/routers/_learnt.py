@@ -59,7 +59,7 @@ class Learnt(nn.Module):
         """
         if (tensor := getattr(self, name)) is None:
             raise Invalid(
-                f"The router {self.router} is not trained: yosegi train-router --library LIBRARY --router {self.router}"
+                f"The router {self.router} is not trained: yosegi train-router --library LIBRARY --arm {self.router}"
             )
         return tensor
 
