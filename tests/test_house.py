@@ -67,6 +67,7 @@ PLAIN_ROOMS = {
     "reporting",
     "rewards",
     "routers",
+    "sandbox",
     "scores",
     "tasks",
     "teachers",
