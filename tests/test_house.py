@@ -68,6 +68,7 @@ PLAIN_ROOMS = {
     "reporting",
     "rewards",
     "routers",
+    "sandbox",
     "scores",
     "study",
     "tasks",
