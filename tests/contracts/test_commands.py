@@ -157,7 +157,7 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("library ls nowhere", "nowhere"),
         ("library show nowhere x", "nowhere"),
         ("library verify nowhere", "nowhere"),
-        ("library routers nowhere", "nowhere"),
+        ("library arms nowhere", "nowhere"),
         ("library similarity nowhere --space detla", "Did you mean 'delta'"),
         ("library import lib nowhere", "nowhere"),
         ("eval", "--task"),
