@@ -90,19 +90,20 @@ class Reader:
             self.expect("=")
             if key in found:
                 raise Invalid(f"{self.text!r}: {key} is given twice.")
-            found[key] = self._value()
+            found[key] = self.value()
             if not self.take(","):
                 self.expect("}")
                 break
         return found
 
-    def _value(self) -> Any:
+    def value(self) -> Any:
+        """Returns a value as it is written: a text, a list or a dictionary of texts."""
         if self.peek() == "{":
             return self.options()
         if self.take("["):
             items: list[Any] = []
             while not self.take("]"):
-                items.append(self._value())
+                items.append(self.value())
                 if not self.take(","):
                     self.expect("]")
                     break

@@ -130,7 +130,7 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("run pretrain_nan", "Did you mean 'pretrain_nano'"),
         ("run pretrain_nano --smoke --stepz 3", "Did you mean 'steps'"),
         ("run pretrain_nano --smoke --steps", "--steps needs a value"),
-        ("run pretrain_nano --smoke --steps many", "steps is a whole number; 'many' was given"),
+        ("run pretrain_nano --smoke --steps many", "steps is of type int; many was given"),
         ("run pretrain_nano --smoke extra", "'extra'"),
         ("run pretrain_nano --smoke --config nowhere.yaml", "nowhere.yaml"),
         ("run pretrain_nano --smoke --config list.yaml", "list.yaml"),
