@@ -15,10 +15,13 @@ def similarity(
 ) -> None:
     """Print the cosine of each two experts."""
     begin()
+    from yosegi.errors import UnknownName
     from yosegi.library.origin import check_origin
+    from yosegi.library.similarity import SPACES
     from yosegi.library.similarity import similarity as cosine
     from yosegi.library.store import Library
 
+    UnknownName.check("space", [space], SPACES)
     experts = Library(library).load()
     cosine_EE = cosine(experts, space).tolist()
     if space == "factors":
