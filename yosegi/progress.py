@@ -1,4 +1,4 @@
-"""One progress bar for the whole house: what, how far, how long still. Quiet where nobody watches."""
+"""One progress bar for everything that takes long: what, how far, how long still. Quiet where nobody watches."""
 
 import sys
 import time

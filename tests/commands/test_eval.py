@@ -128,4 +128,4 @@ def test_bad_input(refused, tmp_path):
     (tmp_path / "empty.txt").write_text("# none\n")
     assert "names no base" in refused(*EVAL, "--bases", "empty.txt")
     assert "named twice" in refused(*EVAL, "--base", "nano", "--base", "nano")
-    assert "one --base" in refused(*EVAL, "--base", "nano", "--base", "house", "--library", "x")
+    assert "one --base" in refused(*EVAL, "--base", "nano", "--base", "smollm2", "--library", "x")

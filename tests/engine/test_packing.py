@@ -5,7 +5,7 @@ import torch
 
 from tests.training.conftest import sums, tiny_base
 from yosegi.bases import load
-from yosegi.engine.packing import blocks, keeps_apart, pack
+from yosegi.engine.packing import keeps_apart, pack
 from yosegi.engine.rows import collate, tokenise
 from yosegi.errors import Invalid
 from yosegi.objectives import IGNORED
@@ -120,12 +120,6 @@ def test_models_that_do_not_are_found_out(architecture, settings):
 
 def test_the_embedded_base_keeps_them_apart():
     assert keeps_apart(load("nano").model)
-
-
-def test_blocks_are_the_rows_that_are_full():
-    assert blocks([[1, 2, 3], [4], [5, 6]], 4, eos=0).tolist() == [[1, 2, 3, 0], [4, 0, 5, 6]]
-    with pytest.raises(Invalid, match="3 tokens, too few for one row of 4"):
-        blocks([[1, 2]], 4, eos=0)
 
 
 @pytest.mark.data

@@ -111,13 +111,8 @@ def test_twice_the_same_or_no_questions_is_refused(tmp_path):
 
 
 @pytest.mark.data
-def test_real_terms_on_house_and_nano(tmp_path):
+def test_real_terms_on_nano(tmp_path):
     names = ["nano"]
-    try:
-        bases.locate("house")
-        names.append("house")
-    except bases.YosegiError:
-        pass  # it takes an hour to make
     found = evaluate_bases(names, [load("terms/ja_railway_law/rank")], Run(tmp_path / "r"), limit=4)
     own = [row for row in found.rows if row["metric"] == "logp_mrr"]
     assert len(own) == len(names) and not found.failed

@@ -56,7 +56,7 @@ def test_read_card_names_what_is_wrong(tmp_path):
 
 
 def test_a_local_base_is_no_hub_id(tmp_path):
-    for base in (str(tmp_path), "house", None):
+    for base in (str(tmp_path), "smollm2", None):
         card, config = made(base=base)
         assert "base_model" not in readme(card, config)
     card, config = made(base="org/model", seq2seq=True)

@@ -2,7 +2,6 @@ import pytest
 
 from tests.conftest import each
 from yosegi import tasks
-from yosegi.bases import house
 from yosegi.errors import Invalid, NoData, UnknownName
 from yosegi.tasks.corpus import passages
 
@@ -96,17 +95,3 @@ def test_real():
         found = {split: task.examples(split) for split in ("train", "validation")}
         assert {e.prompt for e in found["train"]}.isdisjoint(e.prompt for e in found["validation"])
     assert len(tasks.load("corpus/ja_railway_law").examples("train")) > 1000
-
-
-def test_what_the_docstrings_say_of_house_is_so():
-    read = set(house.SOURCES)
-    assert "code/thealgorithms_py" in read and "knowledge_ja/jaquad_train" in read and "corpus/ja_general" in read
-    kept = [
-        "math_en/gsm_hard_test",
-        "code/mbpp_train",
-        "code/mbpp_test",
-        "corpus/ja_railway_law",
-        "corpus/ja_railway_law_terms",
-    ]
-    assert all(map(house.kept_out, [*kept, "corpus/ja_food_novel", "corpus/ja_food_essays"]))
-    assert not read & {"knowledge_ja/jsquad_valid", "knowledge_ja/jaquad_dev", "knowledge_ja/niilc_dev"}

@@ -9,11 +9,10 @@ import typer
 
 from yosegi.errors import Invalid, NoData, in_one_line
 
-BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id.")]
+BASES = "nano, smollm2, a folder, a GGUF file or a Hub id."
+BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help=BASES)]
 LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
-ABase = Annotated[
-    str | None, typer.Option("--base", "--model_name_or_path", help="nano, house, a folder or a Hub id. \\[nano]")
-]
+ABase = Annotated[str | None, typer.Option("--base", "--model_name_or_path", help=f"{BASES} \\[nano]")]
 ALibrary = Annotated[Path | None, typer.Option("--library", help="The folder of the experts. \\[library]")]
 Config = Annotated[
     Path | None, typer.Option(help="A YAML file with these and all other settings, such as run.yaml of a run.")
@@ -31,7 +30,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
 RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Seed = Annotated[int, typer.Option(help="Seed of the data order, of the experts' start and of samples.")]
 
 
 def begin(data: Path | None = None, as_json: bool = False) -> None:

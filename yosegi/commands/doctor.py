@@ -13,7 +13,7 @@ from yosegi.commands._options import Json, begin, check, say, table
 EXTRAS = {"eval": ("lm_eval",), "quant": ("bitsandbytes",)}
 
 FETCH = "Fetch a base into the cache beforehand, such as smollm2 or a Hub id, and end."
-MODEL = "nano, a folder, a Hub id, a published size (60m to 70b), or hidden=…,inner=…,layers=…,heads=…,vocab=…"
+MODEL = "a base by name, folder, file or Hub id; a published size (60m to 70b); or hidden=…,inner=…,layers=…,heads=…,vocab=…"
 EXAMPLE = "yosegi doctor --plan --base 7b --method galore --gpu a6000"
 
 

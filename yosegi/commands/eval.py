@@ -16,7 +16,9 @@ def eval_(
     base: Annotated[
         list[str] | None,
         typer.Option(
-            "--base", "--model_name_or_path", help="nano (the default), house, a folder or a Hub id; may be repeated."
+            "--base",
+            "--model_name_or_path",
+            help="nano (the default), smollm2, a folder, a GGUF file, a Hub id; may be repeated.",
         ),
     ] = None,
     config: Config = None,

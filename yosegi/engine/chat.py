@@ -20,12 +20,12 @@ def render(example: Example, shots: Sequence[Example] = (), template: str = "non
     """Returns the prompt and the target of an example as text.
 
     Args:
-        example: the question. Where it has `messages`, these take the place of its prompt and its target.
+        example: the question. Where it has `messages` and no prompt and target, they are put one after another.
         shots: worked examples that are shown before it, in order.
         template: "none" puts the plain texts one after another, with an empty line between two examples.
     """
     if template not in TEMPLATES:
         raise UnknownName.among("chat template", template, TEMPLATES)
-    turns = [message["content"] for message in example.messages]
+    turns = [] if example.target else [message["content"] for message in example.messages]
     prompt, target = ("\n\n".join(turns[:-1]), turns[-1]) if turns else (example.prompt, example.target)
     return Rendered("\n\n".join([*(shot.prompt + shot.target for shot in shots), prompt]), target)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from yosegi.errors import Invalid
 from yosegi.objectives import IGNORED
@@ -47,18 +47,6 @@ def pack(documents: Iterable[Mapping[str, Sequence[int]]], length: int) -> list[
             rows[-1]["position_ids"] += range(end - start)
             room, start = room - (end - start), end
     return rows
-
-
-def blocks(documents: Iterable[Sequence[int]], length: int, eos: int) -> Tensor:
-    """Returns the rows as ids alone [N, T], for pre-training across documents; an end-of-text token follows each document.
-
-    An incomplete last row is dropped.
-    """
-    ended = ([*document, eos] for document in documents)
-    rows = [row["input_ids"] for row in pack(({"input_ids": ids, "labels": ids} for ids in ended), length)]
-    if not rows or len(rows[0]) < length:
-        raise Invalid(f"The documents have {sum(map(len, rows))} tokens, too few for one row of {length}.")
-    return torch.tensor([row for row in rows if len(row) == length])
 
 
 @torch.no_grad()

@@ -45,7 +45,7 @@ class EvalSettings(BaseModel):
     experts: list[str] = Field(default=[], json_schema_extra={"common": True})
     """Experts that routers and merges take when they name none, as in a,b; by default all that were not made of others here."""
     base: list[str] = []
-    """A base: nano (the default), house, a folder or a Hub id. Several are compared with each other."""
+    """A base: nano (the default), smollm2, a folder, a GGUF file or a Hub id. Several are compared with each other."""
     bases: str | None = None
     """A file of bases to compare, one a line."""
     split: Literal["train", "validation", "test"] = Field(default="test", json_schema_extra={"common": True})

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from yosegi import files
-from yosegi.bases import hub_folder, load, locate, weight_files, weights_hash
+from yosegi.bases import hub_folder, load, locate, weights_hash
 from yosegi.engine.arm import Arm
 from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
-from yosegi.evaluation.measure import evaluate, fingerprint
+from yosegi.evaluation.measure import evaluate, fingerprint, questions
 from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.findings import Cell, Estimate, Finding, Table, save
 from yosegi.progress import Bar, progress
@@ -56,26 +56,13 @@ def evaluate_bases(
     batch_size: int = 64,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Bases:
-    """Measure each base on each task; rows, items and `findings.json` go into the run.
+    """Measures each base on each task as `evaluate` does; rows, items and `findings.json` go into the run.
 
-    Args:
-        names: as `yosegi.bases.load` takes them.
-        tasks: what to ask.
-        run: the folder.
-        split: of the tasks.
-        limit: at most so many examples of each task.
-        seed: written into the rows.
-        batch_size: sequences at a time.
-        tell: called with one line for each base that is not measured.
-
-    Raises:
-        Invalid: a base twice, or a task without examples.
+    `tell` takes one line for each base that is not measured. A base that is named twice is Invalid.
     """
     if twice := [name for n, name in enumerate(names) if name in names[:n]]:
         raise Invalid(f"The base {twice[0]!r} is named twice.")
-    asked = {task.name: task.examples(split)[:limit] for task in tasks}
-    if empty := [name for name, examples in asked.items() if not examples]:
-        raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
+    asked = questions(tasks, split, limit)
     results, each = Bases(), sum(map(len, asked.values()))
     with progress("evaluate", each * len(names)) as bar:
         for n, name in enumerate(names, 1):
@@ -87,7 +74,8 @@ def evaluate_bases(
                     known = _measure(name, tasks, run, bar, split=split, limit=limit, seed=seed, batch_size=batch_size)
                 results.rows += known
             except Exception as error:  # any: a night of twenty bases does not end with the third
-                results.failed[name] = _words(error)
+                first = str(error).strip().split("\n")[0][:300]
+                results.failed[name] = first if isinstance(error, YosegiError) else f"{type(error).__name__}: {first}"
                 tell(f"{name} is left out: {results.failed[name]}")
             finally:
                 gc.collect()
@@ -152,12 +140,9 @@ def words(lines: Sequence[tuple[Row, Comparison | None]]) -> list[str]:
         text.append(f"On these questions it cannot be told from {', '.join(same)}: that it stands first is no finding.")
     if worse:
         text.append(f"Worse, outside the noise: {', '.join(worse)}.")
-    guess = best.get("chance")
-    if guess is not None:
-        like = [row["model"] for row, _ in lines if row["ci_low"] <= guess <= row["ci_high"]]
-        text.append(
-            f"Guessing is worth {guess:.3f}" + (f"; inside the interval of {', '.join(like)}." if like else ".")
-        )
+    if (guess := best.get("chance")) is not None:
+        like = ", ".join(row["model"] for row, _ in lines if row["ci_low"] <= guess <= row["ci_high"])
+        text.append(f"Guessing is worth {guess:.3f}" + (f"; inside the interval of {like}." if like else "."))
     return text
 
 
@@ -203,33 +188,19 @@ def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **settings: A
 
 def size(name: str) -> int | None:
     """Returns the bytes of a base's weights in float32, read from the heads of its files; None where that cannot be known."""
-    from huggingface_hub import get_safetensors_metadata
-    from safetensors import safe_open
+    from huggingface_hub import get_local_safetensors_metadata, get_safetensors_metadata
 
     folder = locate(name)
     try:
-        if not Path(folder).is_dir():
-            try:
-                folder = hub_folder(folder, local=True)
-            except OSError:
-                return 4 * sum(get_safetensors_metadata(folder).parameter_count.values())
-        total = 0
-        for file in weight_files(Path(folder)):
-            with safe_open(file, "pt") as weights:
-                for key in weights.keys():  # noqa: SIM118 - it is no dict
-                    numbers = 4
-                    for wide in weights.get_slice(key).get_shape():
-                        numbers *= wide
-                    total += numbers
-        return total
+        try:
+            local = folder if Path(folder).is_dir() else hub_folder(folder, local=True)
+            metadata = get_local_safetensors_metadata(local)
+        except OSError:  # it is on the Hub alone
+            metadata = get_safetensors_metadata(folder)
+        return 4 * sum(metadata.parameter_count.values())
     except Exception:  # a damaged file, no network: `load` says what it is
         return None
 
 
 def _scores(run: Run, row: Row) -> dict[str, float]:
     return {item["id"]: item["score"] for item in files.read_jsonl(run.path / row["items"])}
-
-
-def _words(error: Exception) -> str:
-    first = str(error).strip().split("\n")[0][:300]
-    return first if isinstance(error, YosegiError) else f"{type(error).__name__}: {first}"

@@ -21,13 +21,9 @@ class Correlation(NamedTuple):
 
 
 def correlate(x_TT: np.ndarray, y_TT: np.ndarray, by: Callable[..., Any], draws: int = 2000) -> Correlation:
-    """The correlation of the entries above the diagonals.
+    """Returns the correlation of the entries above the diagonals of two symmetric matrices.
 
-    Args:
-        x_TT: symmetric.
-        y_TT: symmetric, of the same tasks.
-        by: such as `scipy.stats.pearsonr`; its first result counts.
-        draws: of the bootstrap and of the permutations.
+    `by` is such as `scipy.stats.pearsonr`, whose first result counts; `draws` are those of the bootstrap and of the permutations.
     """
     T = len(x_TT)
     upper = np.triu_indices(T, 1)

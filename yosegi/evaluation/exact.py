@@ -10,12 +10,9 @@ Z95 = 1.959963984540054
 
 
 def wilson(right: float, n: float, z: float = Z95) -> tuple[float, float]:
-    """A 95 % interval for a share; honest at 0 and at n, where ± a standard error is not.
+    """Returns a 95 % interval for the share `right` of n; honest at 0 and at n, where ± a standard error is not.
 
-    Args:
-        right: how many are right.
-        n: of how many; of how many independent ones, where answers hang together.
-        z: how many standard errors are allowed for.
+    Where answers hang together, n is of how many independent ones. z is how many standard errors are allowed for.
     """
     if n == 0:
         return 0.0, 1.0
@@ -25,6 +22,6 @@ def wilson(right: float, n: float, z: float = Z95) -> tuple[float, float]:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Two-sided exact p: were gains and losses equally likely, how often would they be this uneven?"""
+    """Returns the two-sided exact p: were gains and losses equally likely, how often would they be this uneven?"""
     n, fewer = gained + lost, min(gained, lost)
     return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)

@@ -56,15 +56,7 @@ def probes(base: Base, arms: Sequence[Arm]) -> tuple[list[tuple[Task, str]], lis
 def forgetting(
     base: Base, arms: Sequence[Arm], run: Run, asked: Sequence[tuple[Task, str]], **settings: Any
 ) -> list[dict[str, Any]]:
-    """Measures every arm on every general task. The first arm is what the others are compared with.
-
-    Args:
-        base: loaded once.
-        arms: as for `evaluate`.
-        run: gets the rows and the items.
-        asked: what `probes` found.
-        settings: more arguments of `evaluate`: limit, seed, batch_size.
-    """
+    """Measures every arm on every general task that `probes` found; `settings` are more arguments of `evaluate`."""
     settings = {**settings, "limit": settings.get("limit") or MOST}
     rows: list[dict[str, Any]] = []
     for split, pairs in groupby(sorted(asked, key=lambda pair: pair[1]), key=lambda pair: pair[1]):

@@ -61,9 +61,7 @@ def evaluate(
     """
     if twice := {a.name for a in arms if sum(b.name == a.name for b in arms) > 1}:
         raise Invalid(f"Two arms of one evaluation are called {sorted(twice)[0]!r}.")
-    asked = {task.name: task.examples(split)[:limit] for task in tasks}
-    if empty := [name for name, examples in asked.items() if not examples]:
-        raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
+    asked = questions(tasks, split, limit)
     base_mark, ends, before = base.hash + base.dtype.removeprefix("fp32"), stop_ids(base), run.results()
     scores: dict[tuple[str, str], list[float]] = {}
     rows: list[Row] = []
@@ -83,18 +81,11 @@ def evaluate(
                         started = time.monotonic()
                         items, metrics, cut = _ask(base, arm, banks, task, examples, batch_size)
                         name = task.name if split == "test" else f"{task.name}.{split}"
-                        shared = {
-                            "run": run.path.name,
-                            "base": base.name,
-                            "base_hash": base.hash,
-                            **({"dtype": base.dtype} if base.dtype != "fp32" else {}),
-                            "seed": seed,
-                            "items": run.items(name, f"{arm.name}-s{seed}-{mark}", items),
-                            "wall_s": round(time.monotonic() - started, 2),
-                            "peak_mem_mb": round(peak_memory()),
-                            "fingerprint": mark,
-                            **({"general": True} if general else {}),
-                        }
+                        shared = {"run": run.path.name, "base": base.name, "base_hash": base.hash, "seed": seed}
+                        shared |= {"dtype": base.dtype} if base.dtype != "fp32" else {}
+                        shared |= {"items": run.items(name, f"{arm.name}-s{seed}-{mark}", items), "fingerprint": mark}
+                        shared |= {"wall_s": round(time.monotonic() - started, 2), "peak_mem_mb": round(peak_memory())}
+                        shared |= {"general": True} if general else {}
                         new = [shared | row for row in _rows(arm, task, examples, split, items, metrics, cut)]
                         bar.advance(len(examples), f"{arm.name} · {task.name} {new[0]['value']:.3f}")
                         if arm is arms[0] and cut:
@@ -119,9 +110,17 @@ def evaluate(
     return rows
 
 
+def questions(tasks: Sequence[Task], split: str, limit: int | None) -> dict[str, list[Example]]:
+    """Returns the examples of each task, at most `limit`. A task without examples is Invalid."""
+    asked = {task.name: task.examples(split)[:limit] for task in tasks}
+    if empty := [name for name, examples in asked.items() if not examples]:
+        raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
+    return asked
+
+
 def _again(rows: list[Row], run: Run, general: bool) -> list[Row]:
-    """The rows of what was measured before. If it was not general knowledge then and is now, they are written once more, so that
-    the measure of forgetting finds them."""
+    """Returns the rows of what was measured before. If it was not general knowledge then and is now, they are written once more,
+    so that the measure of forgetting finds them."""
     if marked := [row for row in rows if bool(row.get("general")) == general]:
         return marked
     if general:
@@ -148,7 +147,7 @@ def fingerprint(
 def _ask(
     base: Base, arm: Arm, banks: Banks | None, task: Task, examples: Sequence[Example], batch_size: int
 ) -> tuple[list[Row], Sequence[Mapping[str, float]], str]:
-    """An item for each example, the further metrics of each, and what was cut, in words."""
+    """Returns an item for each example, the further metrics of each, and what was cut, in words."""
     prompts = [example.prompt for example in examples]
     known = arm.known(base, banks, task.name, prompts)
     scored = score_candidates(base, task, examples, banks=banks, known=known, batch_size=batch_size)
@@ -163,25 +162,15 @@ def _ask(
     else:
         scores = [score for score in scored.scores if score is not None]
         answers, metrics = [Answer(score.answer or "", False) for score in scores], [score.metrics for score in scores]
-    items = [
-        {
-            "id": example.id,
-            "prompt": example.prompt,
-            "target": example.target,
-            "prediction": answer.text,
-            "score": score.value,
-            "parsed": score.parsed,
-            "truncated": answer.truncated,
-            **({"close_calls": answer.close_calls} if answer.close_calls else {}),
-            "logp": logp,
-            **more,
-            **({} if task.generates else {"logprobs": logprobs}),
-            "meta": dict(example.meta),
-        }
-        for example, answer, score, logp, more, logprobs in zip(
-            examples, answers, scores, scored.answers, metrics, scored.logprobs, strict=True
-        )
-    ]
+    items = []
+    for e, answer, score, logp, more, logprobs in zip(
+        examples, answers, scores, scored.answers, metrics, scored.logprobs, strict=True
+    ):
+        item = {"id": e.id, "prompt": e.prompt, "target": e.target, "prediction": answer.text, "score": score.value}
+        item |= {"parsed": score.parsed, "truncated": answer.truncated}
+        item |= {"close_calls": answer.close_calls} if answer.close_calls else {}
+        item |= {"logp": logp, **more, **({} if task.generates else {"logprobs": logprobs})}
+        items.append(item | {"meta": dict(e.meta)})
     return items, metrics, cut_words(cut, len(examples))
 
 
@@ -194,7 +183,7 @@ def _rows(
     metrics: Sequence[Mapping[str, float]],
     cut: str,
 ) -> list[Row]:
-    """A row for the task's own metric, for each further one over the examples that have it, and for the log-likelihood."""
+    """Returns a row for the task's own metric, one for each further metric of some examples, and one for the log-likelihood."""
     chances = [chance for example in examples if (chance := task.chance(example)) is not None]
     remark = " ".join(filter(None, [task.note(split), cut and f"{cut}."]))
     close = sum("close_calls" in item for item in items)

@@ -26,15 +26,8 @@ from yosegi.tasks import Example
 def norm_ratios(
     base: Base, experts: Sequence[Expert], examples: Sequence[Sequence[Example]], max_length: int = 1024
 ) -> dict[str, list[float]]:
-    """Own over other, a number for each example and each other expert. "raw" is the ratio as above; "equal size" divides each ΔW
-    by its Frobenius norm first, since a large delta moves everything.
-
-    Args:
-        base: the model; it reads without its experts.
-        experts: one for each task.
-        examples: of each expert's own task.
-        max_length: longest sequence, in tokens.
-    """
+    """Returns own over other, a number for each example of an expert's own task and each other expert. "raw" is the ratio above;
+    "equal size" divides each ΔW by its Frobenius norm first, since a large delta moves everything. The base reads alone."""
     banks = attach(base.model, experts, ByRequest())
     through: dict[str, Tensor] = {}
     size: dict[str, Tensor] = {}

@@ -8,7 +8,7 @@ Paper   Huang et al. 2025, arXiv:2507.20999 (Llama-2 7B, GSM8K): 34.6 on LoRA an
 Ours    nano, 3 seeds, by the longer recipe of 1c545d0 (`dev/LOG.md`; to be measured again): PAR .32, all entries .16, random .39,
         PiSSA + RL .60.
 Run     yosegi run lora_par --smoke     seconds; without it nano, some twenty minutes of one CPU core a seed
-        yosegi run lora_par --base house --tasks gsm8k,mgsm_ja …    real questions, with the data folder
+        yosegi run lora_par --base smollm2 --tasks gsm8k,mgsm_ja …    real questions, with the data folder
 """
 
 from dataclasses import dataclass

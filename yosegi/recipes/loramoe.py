@@ -8,7 +8,7 @@ Ours    nano, 3 seeds, measured by the longer recipe of 1c545d0 (`dev/LOG.md`) a
         than one LoRA of equal parameters (-.07, -.47 to .33), less than one of equal time (-.25), more than one that forgets as
         little (+.25, .18 to .33). Random types do as well as true ones.
 Run     yosegi run loramoe                  nano, about ten minutes of one CPU core a seed; with --smoke seconds
-        yosegi run loramoe --base house --easy en=gsm8k,ja=mgsm_ja --hard en=math,ja=math/ja …    needs the data folder
+        yosegi run loramoe --base smollm2 --easy en=gsm8k,ja=mgsm_ja --hard en=math,ja=math/ja …    needs the data folder
 
 All read the same rows in the same order. Who learns at a lower rate forgets less: one LoRA more takes the rate at which it keeps
 as much as the bank. Arms that differ from another only in their data or types take its learning rate. Fixed: a cosine schedule,

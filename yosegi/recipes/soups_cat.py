@@ -7,7 +7,7 @@ Paper   Prabhakar et al. 2024, arXiv:2410.13025 (Llama-2 7B): on hard maths by p
 Ours    nano, 15 pairs, three seeds, measured by the longer recipe of 1c545d0 (`dev/LOG.md`) and to be measured again: the plain
         sum composes best (.071, -.04 to .19), CAT does not (.022).
 Run     yosegi run soups_cat             nano, some twenty minutes of one CPU core a seed; with --smoke seconds
-        yosegi run soups_cat --kind real --base house     needs the data folder
+        yosegi run soups_cat --kind real --base smollm2   needs the data folder
 
 Every arm chooses its settings by log p on validation questions of the single skills; nothing is tuned on a composition.
 """

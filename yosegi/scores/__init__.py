@@ -117,5 +117,5 @@ def share(keep: float, pages: int) -> int:
 
 
 def load(spec: str) -> Score:
-    """Returns a score: `length`, `keywords{words=[鉄道,軌道]}`, `perplexity{base=house,windows=2}`, `package.module:Class`."""
+    """Returns a score: `length`, `keywords{words=[鉄道,軌道]}`, `perplexity{base=smollm2,windows=2}`, `package.module:Class`."""
     return make_method("scores", spec)

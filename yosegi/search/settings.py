@@ -30,7 +30,7 @@ class SearchSettings(BaseModel):
     task: list[str] = Field(default=[], json_schema_extra={"common": True})
     """NAME[:METRIC][=WEIGHT]; the metric is the task's own, or logp (cheap). May be repeated."""
     base: str = Field(default="nano", json_schema_extra={"common": True})
-    """The base: nano, house, a folder or a Hub id."""
+    """The base: nano, smollm2, a folder, a GGUF file or a Hub id."""
     library: str = Field(default="library", json_schema_extra={"common": True})
     """The folder of the experts."""
     arm: list[str] = Field(default=["merge:cat"], json_schema_extra={"common": True})

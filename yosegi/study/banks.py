@@ -5,6 +5,7 @@ Seeds share no experts: only their types and the size of the load can be average
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
@@ -17,7 +18,7 @@ from yosegi.run import Run
 from yosegi.study.kinds import OTHERS
 from yosegi.study.measures import LOGP, Measure
 from yosegi.study.study import Study
-from yosegi.study.tables import changes, lines, training_curves
+from yosegi.study.tables import changes, lines, metrics, training_curves
 from yosegi.tasks import Example
 
 LAST = 0.2
@@ -30,7 +31,7 @@ Routes = Mapping[int, Mapping[str, Mapping[str, Any]]]
 
 
 def over(values: Sequence[float]) -> Estimate | None:
-    """A mean over seeds with the interval that they allow: t with as many degrees of freedom as there are seeds but one."""
+    """Returns a mean over seeds with Student's interval."""
     from scipy.stats import t
 
     if len(values) < 2:
@@ -42,7 +43,7 @@ def over(values: Sequence[float]) -> Estimate | None:
 def load_finding(
     run: Run, experts: Mapping[str, Sequence[str]], size: int, compared: tuple[str, str] | None = None
 ) -> Finding:
-    """Whether few experts come to bear all: the load's coefficient of variation over a training, by the batches that are learnt.
+    """Returns whether few experts come to bear all: the load's coefficient of variation over a training.
 
     Args:
         run: whose metrics.
@@ -50,14 +51,12 @@ def load_finding(
         size: experts of a bank.
         compared: the arm without a constraint, and that with one.
     """
-    rows = files.read_jsonl(run.path / "metrics.jsonl")
+    rows = [row for row in metrics(run) if "load_cv" in row]
     found: list[list[Cell]] = []
     cvs: dict[str, list[float]] = {}
     for arm, names in experts.items():
-        seeds = [
-            own for name in names if (own := [row for row in rows if row.get("expert") == name and "load_cv" in row])
-        ]
-        ends = {what: [end(own, what) for own in seeds if any(what in row for row in own)] for what in ENDS}
+        seeds = [[row for row in rows if row.get("expert") == name] for name in names]
+        ends = {what: [end(seed, what) for seed in seeds if any(what in row for row in seed)] for what in ENDS}
         cvs[arm], bearing = ends["load_cv"], [size / (1 + cv * cv) for cv in ends["load_cv"]]
         found.append([arm, over(ends["load_cv"]), over(bearing), *(over(ends[what]) for what in ENDS[1:])])
     about = (
@@ -74,7 +73,7 @@ def load_finding(
 
 
 def _collapse(plain: str, ours: str, without: Sequence[float], with_it: Sequence[float], size: int) -> list[str]:
-    """Whether the load collapses without the constraint, and what the constraint changes, seed by seed."""
+    """Returns whether the load collapses without the constraint, and what the constraint changes, in words."""
     if not without or len(without) != len(with_it):
         return []
     gap = over([a - b for a, b in zip(without, with_it, strict=True)])
@@ -91,14 +90,14 @@ ENDS = ("load_cv", "entropy", "match_mass", "ce")
 
 
 def end(rows: Sequence[Mapping[str, Any]], what: str) -> float:
-    """The mean over the end of a training."""
+    """Returns the mean over the end of a training."""
     return fmean(row[what] for row in rows[-max(1, round(LAST * len(rows))) :] if what in row)
 
 
 def read_routes(
     study: Study, arms: Mapping[str, Arm], cells: Mapping[str, Sequence[Example]], seed: int
 ) -> Mapping[str, Any]:
-    """What each router does on each sample of questions with their gold answers; kept in routes-sSEED.json."""
+    """Returns what each router does on each sample of questions with their gold answers; kept in routes-sSEED.json."""
     path = study.run.path / f"routes-s{seed}.json"
     if not path.exists():
         found = {}
@@ -112,42 +111,32 @@ def read_routes(
 
 
 def routes_finding(routes: Routes, types: Sequence[int], pairs: Mapping[str, tuple[str, str]]) -> Finding:
-    """Who is active on which questions, and how far the weights of two kinds lie apart, next to two samples of one kind.
+    """Returns who is active on which questions, and how far the weights of two kinds lie apart, next to two samples of one kind.
 
     Args:
         routes: by seed and arm.
-        types: of each expert; the weight of the first type is told.
+        types: of each expert; the table has the weight of the first type.
         pairs: what is compared -> two samples.
     """
-    arms = list(dict.fromkeys(arm for of_seed in routes.values() for arm in of_seed))
     rows: list[list[Cell]] = []
     text: list[str] = []
-    for arm in arms:
+    for arm in dict.fromkeys(arm for of_seed in routes.values() for arm in of_seed):
         seeds = [of_seed[arm] for of_seed in routes.values() if arm in of_seed]
-        for cell in [cell for cell in seeds[0]["tasks"] if not cell.endswith(OTHERS)]:
-            mass = [
-                fmean(sum(w for w, k in zip(row, types, strict=True) if k == 0) for row in s["tasks"][cell])
-                for s in seeds
-            ]
-            rows.append([arm, cell, over(mass), *(over([fmean(s[w][cell]) for s in seeds]) for w in ("cv", "entropy"))])
-        told = []
-        for what, (a, b) in pairs.items():
-            if distance := over(
-                [apart(s["tasks"][a], s["tasks"][b]) for s in seeds if a in s["tasks"] and b in s["tasks"]]
-            ):
-                told.append(f"{what} {_words(distance)}")
-        samples = [
-            [apart(s["tasks"][a], s["tasks"][a + OTHERS]) for a in s["tasks"] if a + OTHERS in s["tasks"]]
-            for s in seeds
-        ]
-        if told and (same := over([fmean(some) for some in samples if some])):
-            told.append(f"two samples of one kind {_words(same)}, which is what chance does")
-        text += (
-            [f"How far the mean weights of {arm} lie apart (0: the same; 1: no expert in common): {'; '.join(told)}."]
-            if told
-            else []
-        )
-    table = Table(["", "questions", "weight of the first type", "load CV", "entropy, nats"], rows, "Means over layers.")
+        weights = [seed["tasks"] for seed in seeds]
+        for cell in [cell for cell in weights[0] if not cell.endswith(OTHERS)]:
+            first = [fmean(sum(compress(row, [not k for k in types])) for row in w[cell]) for w in weights]
+            cv, entropy = (over([fmean(seed[what][cell]) for seed in seeds]) for what in ("cv", "entropy"))
+            rows.append([arm, cell, over(first), cv, entropy])
+        distances = {
+            what: over([apart(w[a], w[b]) for w in weights if a in w and b in w]) for what, (a, b) in pairs.items()
+        }
+        samples = [[apart(w[a], w[a + OTHERS]) for a in w if a + OTHERS in w] for w in weights]
+        if any(distances.values()):
+            distances["two samples of one kind"] = over([fmean(s) for s in samples if s])
+            words = "; ".join(f"{what} {_words(distance)}" for what, distance in distances.items() if distance)
+            text.append(f"How far the mean weights of {arm} lie apart (0: the same; 1: no expert in common): {words}.")
+    note = "Means over layers. Two samples of one kind lie as far apart as chance has it."
+    table = Table(["", "questions", "weight of the first type", "load CV", "entropy, nats"], rows, note)
     return Finding("Who is active on which questions", text, table)
 
 
@@ -172,25 +161,23 @@ def weight_maps(
 
 
 def apart(a: Weights, b: Weights) -> float:
-    """The mean total variation of two weights [layer][expert]."""
+    """Returns the mean total variation of two weights [layer][expert]."""
     return fmean(sum(abs(x - y) for x, y in zip(*rows, strict=True)) / 2 for rows in zip(a, b, strict=True))
 
 
 def ablate(
     study: Study, arm: Arm, questions: Mapping[str, Sequence[Example]], labels: Sequence[str], seed: int
 ) -> Mapping[str, Mapping[str, list[float]]]:
-    """The log p of the answers to each group of questions with all experts ("all") and without each; kept in ablation-sSEED.json.
+    """Returns the log p of the answers to each group of questions with all experts and without each; kept in ablation-sSEED.json.
 
     Experts are named by `labels`, since those of two seeds have only their type in common.
     """
     path = study.run.path / f"ablation-s{seed}.json"
     if not path.exists():
-        without = {
-            "all": arm,
-            **{f"without {n}": replace(arm, ablate=(e.name,)) for n, e in zip(labels, arm.experts, strict=True)},
-        }
+        arms = {"all": arm}
+        arms |= {f"without {n}": replace(arm, ablate=(e.name,)) for n, e in zip(labels, arm.experts, strict=True)}
         files.write_json(
-            path, {name: {g: study.logps(one, some) for g, some in questions.items()} for name, one in without.items()}
+            path, {n: {g: study.logps(a, asked) for g, asked in questions.items()} for n, a in arms.items()}
         )
     return files.read_json(path)
 
@@ -198,14 +185,12 @@ def ablate(
 def ablation_finding(
     ablations: Mapping[int, Mapping[str, Mapping[str, list[float]]]], text: Sequence[str] = ()
 ) -> Finding:
-    """What is lost without each expert, by group of questions, and a heat map of it."""
+    """Returns what is lost without each expert, by group of questions, and a heat map of it."""
     first = next(iter(ablations.values()))
-    measures = [
-        Measure(
-            group, LOGP, {arm: {s: ablations[s][arm][group] for s in ablations} for arm in first}, [group] * len(values)
-        )
-        for group, values in first["all"].items()
-    ]
+    measures = []
+    for group, values in first["all"].items():
+        scores = {arm: {seed: ablations[seed][arm][group] for seed in ablations} for arm in first}
+        measures.append(Measure(group, LOGP, scores, [group] * len(values)))
     arms = [arm for arm in first if arm != "all"]
     values = [[one.value if (one := m.change(arm, "all")) else None for m in measures] for arm in arms]
     found = changes(measures, text, "What each expert is worth", against="all")
@@ -216,12 +201,9 @@ def ablation_finding(
 def own_type(
     ablations: Mapping[int, Mapping[str, Mapping[str, list[float]]]], kinds: Sequence[str], types: Sequence[int]
 ) -> Measure:
-    """The log p without an expert of a question's own type and without one of another, a mean over such experts.
+    """Returns the log p without an expert of a question's own type and without one of another, a mean over such experts.
 
-    Args:
-        ablations: by seed, what `ablate` says; its groups are called "KIND LANGUAGE".
-        kinds: the types, in order.
-        types: of each expert, in order.
+    `kinds` are the types in order, `types` that of each expert; groups of `ablations` are called "KIND LANGUAGE".
     """
     scores: dict[str, dict[int, list[float]]] = {"without its own type": {}, "without another type": {}}
     for seed, worth in ablations.items():

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from yosegi.evaluation.statistics import ALPHA, difference_p, equivalence_p, holm, over_seeds
-from yosegi.findings import Cell, Estimate, Figure, Finding, Table
+from yosegi.findings import Cell, Estimate, Finding, Table
 from yosegi.study.measures import LOGP, Measure, rounded
 
 SEEDS = 3
@@ -28,24 +28,18 @@ VERDICTS = (HOLDS, REVERSE, BETTER, WORSE, NOISE, UNSHOWN, FEW)
 
 @dataclass(frozen=True)
 class Claim:
-    """One comparison that somebody has made.
-
-    Args:
-        group: the questions it is asked on.
-        arm: which arm it is about.
-        against: the arm it is compared with.
-        paper: what the paper measured: "+1.2", "> 0", "+43 %" of the other arm's score, or "≈ 0" for an equality. "(ours)" marks
-            a control that it does not have.
-    """
+    """One comparison that somebody has made, on a group of questions."""
 
     group: str
     arm: str
     against: str
     paper: str = "> 0"
+    """What the paper measured: "+1.2", "> 0", "+43 %" of the other arm's score, or "≈ 0" for an equality. "(ours)" marks a
+    control that the paper does not have."""
 
     @property
     def equality(self) -> bool:
-        """Whether two arms are claimed to be alike."""
+        """Returns whether two arms are claimed to be alike."""
         return self.paper.startswith("≈")
 
     def __str__(self) -> str:
@@ -53,7 +47,7 @@ class Claim:
 
 
 def claims(table: Mapping[str, Mapping[str, Mapping[str, str]]]) -> list[Claim]:
-    """The claims of a table: questions -> arm -> the arm it is compared with -> what the paper measured."""
+    """Returns the claims of a table: questions -> arm -> the arm it is compared with -> what the paper measured."""
     return [
         Claim(group, arm, against, paper)
         for group, arms in table.items()
@@ -76,7 +70,7 @@ class Judged:
 
 
 def judge(claims: Sequence[Claim], measures: Sequence[Measure]) -> list[Judged]:
-    """Every claim by every measure of its group. A claim about an arm that was not run is left out."""
+    """Judges every claim by every measure of its group. A claim about an arm that was not run is left out."""
     asked = [(c, m, *m.pairs(c.arm, c.against)) for c in claims for m in measures if m.group == c.group]
     asked = [one for one in asked if one[2]]
     tests: list[list[float]] = []
@@ -97,7 +91,7 @@ def judge(claims: Sequence[Claim], measures: Sequence[Measure]) -> list[Judged]:
 
 
 def _verdict(diff: float, p_values: Sequence[float]) -> tuple[float | None, str]:
-    """The p that decides, and the verdict: of a difference alone, or of a difference and an equality."""
+    """Returns the p that decides, and the verdict: of a difference alone, or of a difference and an equality."""
     if not p_values:
         return None, FEW
     if len(p_values) == 1:
@@ -113,9 +107,8 @@ def claims_finding(
     measures: Sequence[Measure],
     heading: str = "Held against the paper",
     note: str = "",
-    figure: Figure | None = None,
 ) -> Finding:
-    """The verdicts in words, and a row for each claim and measure."""
+    """Returns the verdicts in words, and a row for each claim and measure."""
     judged = judge(claims, measures)
     text = []
     for verdict in VERDICTS[:-1]:
@@ -140,7 +133,7 @@ def claims_finding(
     ]
     columns = ["claim", "questions", "by", "paper", "difference", "p (Holm)", "verdict"]
     note = f"Paired, on the same questions; 95 % intervals, each for itself. {note}".rstrip()
-    return Finding(heading, text, Table(columns, rows, note), figure)
+    return Finding(heading, text, Table(columns, rows, note))
 
 
 def _p(value: float | None) -> Cell:

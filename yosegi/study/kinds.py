@@ -33,41 +33,36 @@ Typed = dict[str, dict[str, list[Example]]]
 
 @dataclass(frozen=True)
 class Kinds:
-    """The tasks of a study.
+    """The tasks of a study."""
 
-    Args:
-        tasks: by kind, each with its language.
-        train: the training examples of each task, by name; none of one that is only asked.
-    """
-
-    tasks: Mapping[str, Sequence[tuple[str, Task]]]
-    train: Mapping[str, Sequence[Example]]
+    tasks: Mapping[str, Sequence[tuple[str, Task]]]  # by kind, each with its language
+    train: Mapping[str, Sequence[Example]]  # by the name of the task; none of a task that is only asked
 
     @property
     def languages(self) -> list[str]:
-        """In order."""
+        """Returns the languages, in order."""
         return list(dict.fromkeys(language for pairs in self.tasks.values() for language, _ in pairs))
 
     @property
     def whole(self) -> str:
-        """The name of all languages together."""
+        """Returns the name of all languages together."""
         return "mixed" if len(self.languages) > 1 else self.languages[0]
 
     def of(self, kind: str = "both", language: str = "mixed") -> list[Task]:
-        """The tasks of a kind and a language; "both" and "mixed" are all of them."""
+        """Returns the tasks of a kind and a language; "both" and "mixed" are all of them."""
         pairs = [pair for k, several in self.tasks.items() if kind in (k, "both") for pair in several]
         return [task for own, task in pairs if language in (own, "mixed")]
 
     def learnt(self, kind: str = "both", language: str = "mixed") -> dict[str, list[Example]]:
-        """The training examples of those that are learnt from, by task."""
+        """Returns the training examples of the tasks that are learnt from."""
         return {task.name: list(self.train[task.name]) for task in self.of(kind, language) if self.train[task.name]}
 
     def can_learn(self, kind: str, language: str) -> bool:
-        """Whether there is something to learn from of this kind, or of each kind."""
+        """Returns whether there is something to learn from of this kind, or of each kind."""
         return all(self.learnt(one, language) for one in (self.tasks if kind == "both" else (kind,)))
 
     def typed(self, language: str, by: str = "kind", seed: int = 0) -> Typed:
-        """What a bank reads, by type: the kinds, the languages, or random types, as many rows of each kind as there are."""
+        """Returns what a bank reads, by type: the kinds, the languages, or random types with as many rows as the kinds have."""
         if by == "language":
             return {own: self.learnt("both", own) for own in self.languages if self.learnt("both", own)}
         data = {kind: self.learnt(kind, language) for kind in self.tasks}
@@ -81,18 +76,20 @@ class Kinds:
         return drawn
 
     def groups(self) -> dict[str, list[Task]]:
-        """The tasks of every kind in every language, as "easy en"."""
+        """Returns the tasks of every kind in every language, as "easy en"."""
         found = {f"{kind} {language}": self.of(kind, language) for kind in self.tasks for language in self.languages}
         return {name: several for name, several in found.items() if several}
 
     def fit_all(
         self, study: Study, ways: Mapping[str, "Way"], rates: Mapping[str, float], seed: int
     ) -> dict[str, Arm | None]:
-        """Every arm at its learning rate; the LoRAs that are trained alike side by side."""
-        loras = {name: way for name, way in ways.items() if not isinstance(way.settings, LoraMoeSettings)}
-        study.train(
-            {f"{name} {rates[name]:g}": way.training(self, rates[name], seed) for name, way in loras.items()}, seed
-        )
+        """Returns every arm at its learning rate; the LoRAs that are trained alike are trained side by side."""
+        loras = {
+            f"{name} {rates[name]:g}": way.training(self, rates[name], seed)
+            for name, way in ways.items()
+            if not way.is_bank
+        }
+        study.train(loras, seed)
         return {name: way.fit(study, self, name, rates[name], seed) for name, way in ways.items()}
 
     def choose_rates(
@@ -104,8 +101,8 @@ class Kinds:
         count: int,
         seed: int,
     ) -> Sweep:
-        """The learning rate of every arm that takes no other's: by the log p of what is learnt, on a few validation questions of
-        each task. Its second number is the log p of what was known."""
+        """Chooses the learning rate of every arm that takes no other's, by the log p of what is learnt, on a few validation
+        questions of each task. The second number of an option is the log p of what was known."""
         learnt = validation([task for task in self.of() if self.train[task.name]], count)
         asked = [several for several in (learnt, validation(known, count)) if several]
 
@@ -117,7 +114,7 @@ class Kinds:
         return sweep(study.run.path / "settings.json", grids, measure, "choose learning rates")
 
     def measured(self, run: Run, general: Sequence[Task], seed: int) -> dict[str, list[Task]]:
-        """All questions, those of each kind and language, what was known, and texts. What is guessed cannot be forgotten."""
+        """Returns all questions, those of each kind and language, what was known, texts, and what the base only guesses."""
         groups = {"all": self.of(), **{kind: self.of(kind) for kind in self.tasks}}
         groups |= {language: self.of("both", language) for language in self.languages if language != self.whole}
         texts = [task for task in general if isinstance(task, Passages)]
@@ -128,34 +125,30 @@ class Kinds:
 
 @dataclass(frozen=True)
 class Way:
-    """One LoRA, or a bank (with `LoraMoeSettings`), on questions of a kind and a language.
+    """One LoRA, or a bank (with `LoraMoeSettings`), on questions of a kind and a language."""
 
-    Args:
-        settings: all but the learning rate and the seeds.
-        kind: or "both".
-        language: or "mixed".
-        types: of a bank: kind, language or random.
-        like: the arm whose learning rate it takes; "" for its own.
-        experts: of a bank.
-    """
-
-    settings: Settings
+    settings: Settings  # all but the learning rate and the seeds
     kind: str = "both"
     language: str = "mixed"
-    types: str = "kind"
-    like: str = ""
-    experts: int = EXPERTS
+    types: str = "kind"  # of a bank: kind, language or random
+    like: str = ""  # the arm whose learning rate it takes
+    experts: int = EXPERTS  # of a bank
+
+    @property
+    def is_bank(self) -> bool:
+        """Returns whether it is a bank."""
+        return isinstance(self.settings, LoraMoeSettings)
 
     def training(self, kinds: Kinds, lr: float, seed: int) -> Training:
-        """Of one LoRA. LoRAs and banks read the same rows in the same order."""
+        """Returns the training of one LoRA. LoRAs and banks read the same rows in the same order."""
         rows = kinds.learnt(self.kind, self.language)
         settings = self.settings.model_copy(update={"learning_rate": lr, "seed": seed, "init_seed": seed})
         return Training([row for several in rows.values() for row in several], settings, [*rows])
 
     def fit(self, study: Study, kinds: Kinds, name: str, lr: float, seed: int) -> Arm | None:
-        """The arm at a learning rate, or None if it diverges."""
+        """Returns the arm at a learning rate, or None if it diverges."""
         whole = f"{name} {lr:g}"
-        if not isinstance(self.settings, LoraMoeSettings):
+        if not self.is_bank:
             return study.arms({whole: self.training(kinds, lr, seed)}, seed).get(whole)
         settings = self.settings.model_copy(update={"learning_rate": lr, "seed": seed, "init_seed": 100 * seed})
         typed = kinds.typed(self.language, self.types, seed)
@@ -163,7 +156,7 @@ class Way:
         return study.keep(whole, seed, partial(loramoe, study.base, typed, study.run, settings, **more))
 
     def timed(self, base: Base, kinds: Kinds, name: str) -> Callable[[Run, int], object]:
-        """What `measure_pace` takes: the same for so many steps, in a run of its own."""
+        """Returns what `measure_pace` takes: the same for so many steps, in a run of its own."""
 
         def training(run: Run, steps: int) -> object:
             brief = replace(self, settings=self.settings.model_copy(update={"max_steps": steps}))
@@ -175,11 +168,7 @@ class Way:
 def read_kinds(
     named: Mapping[str, Sequence[str]], limit: int | None = None, max_new_tokens: int | None = None
 ) -> Kinds:
-    """The tasks of each kind, written LANGUAGE=TASK.
-
-    Raises:
-        Invalid: a kind has no tasks, a text is not of that form, a task is named twice, or there is nothing to learn from.
-    """
+    """Returns the tasks of each kind, written LANGUAGE=TASK. What cannot be right is Invalid."""
     tasks: dict[str, list[tuple[str, Task]]] = {}
     for kind, texts in named.items():
         for text in texts:
@@ -203,16 +192,12 @@ def read_kinds(
 
 
 def read_general(names: Sequence[str], kinds: Kinds, most: int, max_new_tokens: int | None = None) -> list[Task]:
-    """The tasks on which is measured what is forgotten; a corpus as at most so many passages.
-
-    Raises:
-        Invalid: one of them is learnt from.
-    """
-    found = [
+    """Returns the tasks that show what is forgotten, a corpus as at most so many passages. A task that is learnt is Invalid."""
+    asked = [
         Passages(name, most=most) if name.startswith("corpus/") else load([name], max_new_tokens)[0] for name in names
     ]
-    check_once([*kinds.of(), *found])
-    return found
+    check_once([*kinds.of(), *asked])
+    return asked
 
 
 def check_once(tasks: Sequence[Task]) -> None:
@@ -223,16 +208,16 @@ def check_once(tasks: Sequence[Task]) -> None:
 
 
 def validation(tasks: Sequence[Task], count: int) -> list[list[Example]]:
-    """A few validation questions of each task that has some."""
+    """Returns a few validation questions of each task that has some."""
     found = []
     for task in tasks:
         with suppress(Invalid):
             found.append(task.examples("validation")[:count])
-    return [several for several in found if several]
+    return [examples for examples in found if examples]
 
 
 def cells(groups: Mapping[str, Sequence[Task]], count: int) -> dict[str, list[Example]]:
-    """Test questions of each group, so many in all; and as many OTHERS, which tell how far two samples of one group lie apart."""
+    """Returns test questions of each group, so many in all, and as many OTHERS: how far do two samples of one group lie apart?"""
     found: dict[str, list[Example]] = {}
     for name, tasks in groups.items():
         each = max(1, count // max(1, len(tasks)))
@@ -243,7 +228,7 @@ def cells(groups: Mapping[str, Sequence[Task]], count: int) -> dict[str, list[Ex
 
 
 def at_chance(run: Run, task: str, seed: int) -> bool:
-    """Whether the base does no better than a guess on questions with choices: what is guessed cannot be forgotten."""
+    """Returns whether the base does no better than a guess on questions with choices."""
     row = next((r for r in run.results() if (r["model"], r["task"], r["seed"]) == ("base", task, seed)), None)
     items = files.read_jsonl(run.path / row["items"]) if row else []
     if not items or not all(item["meta"].get("choices") for item in items):
@@ -256,7 +241,7 @@ def at_chance(run: Run, task: str, seed: int) -> bool:
 def shown_finding(
     study: Study, tasks: Sequence[Task], shots: int, seed: int, limit: int, max_new_tokens: int | None = None
 ) -> Finding | None:
-    """The base alone, after worked examples and without, on the tasks that have such a form: what it can do without training."""
+    """Returns the base alone, after worked examples and without, on the tasks that have such a form."""
     shown: dict[str, Task] = {}
     for task in tasks if shots else ():
         with suppress(Invalid, LookupError):

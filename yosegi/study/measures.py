@@ -21,38 +21,32 @@ Scores = Mapping[str, Mapping[int, Sequence[float]]]
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of a study's tables: a group of questions and what is counted on them.
+    """One column of a study's tables: a group of questions and what is counted on them."""
 
-    Args:
-        group: the questions, as in "new tasks".
-        metric: what is counted, as in "accuracy".
-        scores: of every arm and seed that answered all of them.
-        tasks: the task of each question.
-        over_tasks: whether intervals speak of other tasks; else of other questions of these tasks. Both speak of other seeds.
-    """
-
-    group: str
-    metric: str
-    scores: Scores
-    tasks: Sequence[str]
-    over_tasks: bool = False
+    group: str  # as in "new tasks"
+    metric: str  # as in "accuracy"
+    scores: Scores  # of every arm and seed that answered all questions
+    tasks: Sequence[str]  # the task of each question
+    over_tasks: bool = (
+        False  # whether intervals speak of other tasks, not only of other questions of these; both of other seeds
+    )
 
     @property
     def label(self) -> str:
-        """The head of the column."""
+        """Returns the head of the column."""
         return self.group if self.group == self.metric else f"{self.group}, {self.metric}"
 
     @property
     def clusters(self) -> Sequence[str] | None:
-        """What `over_seeds` takes as `tasks`."""
+        """Returns what `over_seeds` takes as `tasks`."""
         return self.tasks if self.over_tasks else None
 
     def mean(self, arm: str) -> float | None:
-        """Over all seeds and questions."""
+        """Returns the mean over all seeds and questions."""
         return None if arm not in self.scores else round(fmean(fmean(v) for v in self.scores[arm].values()), 4)
 
     def estimate(self, arm: str) -> Estimate | None:
-        """The mean with its 95 % interval; that of a log p ends at 0."""
+        """Returns the mean with its 95 % interval; that of a log p ends at 0."""
         if arm not in self.scores:
             return None
         value, low, high = over_seeds(list(self.scores[arm].values()), tasks=self.clusters)
@@ -60,36 +54,32 @@ class Measure:
         return rounded(value, low, high)
 
     def pairs(self, arm: str, against: str) -> tuple[list[Sequence[float]], list[Sequence[float]]]:
-        """The scores [seeds][questions] of two arms, for the seeds that both have."""
+        """Returns the scores [seeds][questions] of two arms, for the seeds that both have."""
         after, before = self.scores.get(arm, {}), self.scores.get(against, {})
         both = sorted(after.keys() & before.keys())
         return [after[seed] for seed in both], [before[seed] for seed in both]
 
     def change(self, arm: str, against: str = "base") -> Estimate | None:
-        """The mean paired difference with its 95 % interval."""
+        """Returns the mean paired difference with its 95 % interval."""
         after, before = self.pairs(arm, against)
-        if not after:
-            return None
-        return rounded(*over_seeds(after, before, self.clusters))
+        return rounded(*over_seeds(after, before, self.clusters)) if after else None
 
     def with_mean(self, name: str, arms: Sequence[str]) -> "Measure":
-        """The same with one more arm: the mean of several, question by question, for the seeds that all of them have."""
+        """Returns the same with one more arm: the mean of several, question by question, for the seeds that all of them have."""
         there = [self.scores[arm] for arm in arms if arm in self.scores]
         seeds = [seed for seed in (there[0] if there else ()) if all(seed in one for one in there)]
         means = {seed: [fmean(values) for values in zip(*(one[seed] for one in there), strict=True)] for seed in seeds}
         return replace(self, scores={**self.scores, **({name: means} if means else {})})
 
     def of(self, task: str) -> "Measure":
-        """The questions of one task."""
-        places = [n for n, one in enumerate(self.tasks) if one == task]
-        scores = {
-            arm: {seed: [v[n] for n in places] for seed, v in seeds.items()} for arm, seeds in self.scores.items()
-        }
-        return replace(self, group=task, scores=scores, tasks=[task] * len(places), over_tasks=False)
+        """Returns the same for the questions of one task."""
+        at = [n for n, one in enumerate(self.tasks) if one == task]
+        scores = {arm: {s: [v[n] for n in at] for s, v in seeds.items()} for arm, seeds in self.scores.items()}
+        return replace(self, group=task, scores=scores, tasks=[task] * len(at), over_tasks=False)
 
 
 def rounded(value: float, low: float, high: float) -> Estimate:
-    """A mean and its interval, as tables have them."""
+    """Returns a mean and its interval, as tables have them."""
     return Estimate(round(value, 4) + 0.0, round(low, 4) + 0.0, round(high, 4) + 0.0)  # -0 is 0
 
 
@@ -101,10 +91,10 @@ def measures(
     logp: bool | Sequence[str] = True,
     over_tasks: bool | None = None,
 ) -> list[Measure]:
-    """Two measures of each group of tasks, its own metric and the log p of the gold answer a token, in the order of the groups.
+    """Returns two measures of each group of tasks: its own metric, and the log p per token of the gold answer.
 
     Args:
-        run: its results and items are read.
+        run: whose results and items are read.
         groups: the tasks of each group; an empty group is left out.
         keys: for a group, the fields of an item of which the first that is there counts; ("score",) by default.
         logp: whether to add the log p; of the groups named here it is the only measure, and of the others it is none.
@@ -142,6 +132,6 @@ def measures(
 
 
 def gained_and_lost(after: Sequence[float], before: Sequence[float]) -> tuple[int, int]:
-    """How many questions went up and how many went down."""
+    """Returns how many questions went up and how many went down."""
     pairs = list(zip(after, before, strict=True))
     return sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)

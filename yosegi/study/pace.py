@@ -7,7 +7,7 @@ machine slows nobody down. The numbers are kept: a study that goes on compares w
 import os
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -38,14 +38,7 @@ Pace = Mapping[str, Mapping[str, float]]
 
 
 def measure_pace(path: Path, base: Base, trainings: Mapping[str, Steps], steps: int) -> Pace:
-    """Time every training and measure its memory, or read what was measured before.
-
-    Args:
-        path: of the JSON file that keeps it.
-        base: what is trained beside.
-        trainings: by arm.
-        steps: that are timed in a round, after one that is not.
-    """
+    """Times every training, so many steps a round after one that is not timed, and measures its memory; `path` keeps both."""
     if path.exists():
         return files.read_json(path)
     on_cpu = next(base.model.parameters()).device.type == "cpu"
@@ -68,13 +61,13 @@ def measure_pace(path: Path, base: Base, trainings: Mapping[str, Steps], steps: 
 
 
 def equal_time(pace: Pace, arm: str, slowest: str, steps: int) -> int | None:
-    """The steps that an arm makes in the time of the slowest, if that is worth another training."""
+    """Returns the steps that an arm makes in the time of the slowest, if that is worth another training."""
     ratio = pace[slowest]["seconds"] / max(pace[arm]["seconds"], 1e-9)
     return round(steps * ratio) if ratio > SPARE and round(steps * ratio) > steps else None
 
 
 def equal_rank(base: Base, bank: Settings, experts: int) -> int:
-    """The rank of one LoRA that has as many parameters as a bank with its routers; of more, not of fewer."""
+    """Returns the rank of one LoRA that has at least as many parameters as a bank with its routers."""
     one = fresh(base.model, "size", rank=1, alpha=1, targets=bank.targets)
     inner = sum(f.A_RI.shape[1] for f in one.factors.values())
     of_a_rank = inner + sum(f.B_OR.shape[0] for f in one.factors.values())
@@ -84,23 +77,20 @@ def equal_rank(base: Base, bank: Settings, experts: int) -> int:
 def cost_finding(
     pace: Pace,
     costs: Mapping[str, Mapping[str, Any]],
-    text: Sequence[str] = (),
     predicted: Mapping[str, float] | None = None,
 ) -> Finding:
-    """Parameters, time and memory of every arm.
+    """Returns parameters, time and memory of every arm.
 
     Args:
         pace: what was measured.
-        costs: by arm the `metrics` of its card.
-        text: said above the table.
+        costs: the `metrics` of each arm's card.
         predicted: megabytes beside the base, by arm, as `yosegi.estimate` has them.
     """
-    told = ("trainable_params", "steps", "tokens", "wall_s")
     columns = ["", "trainable parameters", "steps", "tokens", "training, s", "ms per step", "peak, MB"]
     rows: list[list[Cell]] = []
     for arm, metrics in costs.items():
         step, memory = (pace.get(arm, {}).get(key) for key in ("seconds", "peak_mb"))
-        row: list[Cell] = [arm, *(metrics.get(key) for key in told)]
+        row: list[Cell] = [arm, *(metrics.get(key) for key in ("trainable_params", "steps", "tokens", "wall_s"))]
         row += [None if step is None else round(1000 * step, 1), None if memory is None else round(memory, 1)]
         if predicted is not None:
             expected = predicted.get(arm)
@@ -111,17 +101,13 @@ def cost_finding(
         "A step was measured by itself, the quickest of three rounds (processor seconds on a CPU), and so was the most that "
         "torch held beside the base. Seconds of training are those of the clock on the wall."
     )
-    return Finding("What it costs", [*text, *([about] if pace else [])], Table(columns, rows))
+    return Finding("What it costs", [about] if pace else [], Table(columns, rows))
 
 
 def beside_base(base: Base, methods: Mapping[str, tuple[str, int]], batch: int, length: int) -> dict[str, float]:
-    """The megabytes beside the base that `yosegi.estimate` predicts, by arm; nothing for a shape it does not know.
+    """Returns the megabytes beside the base that `yosegi.estimate` predicts, by arm; nothing for a shape it does not know.
 
-    Args:
-        base: what is trained beside.
-        methods: by arm, lora, galore or full, and its rank.
-        batch: rows of a step.
-        length: tokens of a row.
+    `methods` has the method (lora, galore or full) and rank of each arm; a step reads `batch` rows of `length` tokens.
     """
     found: dict[str, float] = {}
     device = next(base.model.parameters()).device.type
@@ -146,7 +132,7 @@ class _Clock(Run):
 
 
 def _peak(act: Callable[[], Any], on_cpu: bool) -> int:
-    """The most bytes that `act` held at once, as torch's allocator counts them."""
+    """Returns the most bytes that `act` held at once, as torch's allocator counts them."""
     if not on_cpu:
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -164,7 +150,7 @@ def _peak(act: Callable[[], Any], on_cpu: bool) -> int:
 
 @contextmanager
 def _silence() -> Generator[None]:
-    """Nothing on stderr: the profiler reports its start and its end there, and has no option not to."""
+    """Sends stderr nowhere: the profiler reports its start and its end there, and has no option not to."""
     before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

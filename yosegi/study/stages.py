@@ -13,7 +13,6 @@ from statistics import fmean
 from typing import Any
 
 from yosegi.core.expert import Expert
-from yosegi.engine.arm import Arm
 from yosegi.study.study import Study, Training
 from yosegi.study.sweep import Sweep, sweep
 from yosegi.tasks import Example, Task
@@ -50,13 +49,13 @@ class Stages:
         self._make = lambda start, seed: Entries(study.base, self._settings(start, seed), fast, slow, **entries)
 
     def entries(self, start: str, seed: int) -> Entries:
-        """What matters to an expert that begins like this; measured once."""
+        """Returns what matters to an expert that begins like this; measured once."""
         if (start, seed) not in self._entries:
             self._entries[start, seed] = self._make(start, seed)
         return self._entries[start, seed]
 
     def train(self, ways: Mapping[str, str], seed: int) -> dict[str, Expert]:
-        """The experts, by arm; one that diverges in any stage is missing."""
+        """Returns the experts, by arm; one that diverges in any stage is missing."""
         cut = {arm: way.split(" | ") for arm, way in ways.items()}
         done: dict[str, Expert] = {}
         for n in range(1, max(map(len, cut.values()), default=0)):
@@ -77,16 +76,10 @@ class Stages:
             self.rates[start], name = option["lr"], f"{start} lr {option['lr']:g}"
             training = self._stage(start, "grpo: all", begun, seed)
             brief = training.settings.model_copy(update={"max_steps": steps})
-            arms = {
-                arm: Arm(arm, [e])
-                for arm, e in self.study.pilot.train({name: replace(training, settings=brief)}, seed).items()
-            }
+            arms = self.study.pilot.arms({name: replace(training, settings=brief)}, seed)
             rows = self.study.pilot.evaluate(arms, self.tasks, seed, split="validation", limit=asked, batch_size=128)
-            return (
-                [fmean(row["value"] for row in rows if row["model"] == name and row["metric"] == "accuracy")]
-                if arms
-                else None
-            )
+            right = [row["value"] for row in rows if row["model"] == name and row["metric"] == "accuracy"]
+            return [fmean(right)] if right else None
 
         found = sweep(self.study.run.path / "rates.json", {start: {"lr": rates} for start in starts}, pilot)
         self.rates |= {start: option["lr"] for start, option in found.chosen.items()}
@@ -98,7 +91,7 @@ class Stages:
         return self.sft.model_copy(update={"init": init, "targets": targets, "seed": seed, "init_seed": seed})
 
     def _stage(self, start: str, text: str, before: Expert | None, seed: int) -> Training:
-        """DATA: ENTRIES as a training that goes on from an expert."""
+        """Returns DATA: ENTRIES as a training that goes on from an expert."""
         kind, _, what = text.partition(": ")
         if kind != "grpo":
             mask = None if what == "all" else self.entries(start, seed).mask(what, seed)

@@ -36,46 +36,37 @@ from yosegi.training.build import build, build_bank, keep_bank, take_up
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
 from yosegi.training.joint import begin
-from yosegi.training.routers import train_router
+from yosegi.training.routers import train_arm
 from yosegi.training.settings import BUILDS, DenseSettings, GrpoSettings, RouterSettings, Settings
 from yosegi.training.validation import Validation
 
 
 @dataclass(frozen=True)
 class Training:
-    """How one expert is trained.
+    """How one expert is trained: by reward with `GrpoSettings`, with whole weights with `DenseSettings`, else in a fleet."""
 
-    Args:
-        examples: what it learns from; questions where it learns by reward.
-        settings: how; their class says by what: `GrpoSettings` by reward, `DenseSettings` with whole weights, else as a fleet.
-        tasks: the names of the tasks.
-        start: the expert it begins as; by default a fresh one.
-        mask: which of its entries move; by default all.
-        validation: texts on which it is measured while it learns.
-    """
-
-    examples: Sequence[Any]
+    examples: Sequence[Any]  # questions where it learns by reward
     settings: Settings
     tasks: Sequence[str] = ()
-    start: Expert | None = None
-    mask: Mapping[str, Tensor] | None = None
+    start: Expert | None = None  # by default a fresh expert
+    mask: Mapping[str, Tensor] | None = None  # entries that move; by default all
     validation: Validation | None = None
 
     @classmethod
     def on(cls, names: str, settings: Settings, limit: int | None = None) -> "Training":
-        """On the training split of one or more tasks, as `read` has them. Plain texts alone are learnt by the objective lm."""
+        """Returns a training on the training split of one or more tasks. Plain texts alone are learnt by the objective lm."""
         plain = all(name.startswith("corpus/") for name in names.split(","))
         settings = settings.model_copy(update={"objective": "lm"}) if plain else settings
         return cls(read(names, "train", limit), settings, names.split(","))
 
 
 def read(names: str, split: str, limit: int | None = None) -> list[Example]:
-    """The examples of one or more tasks ("mbpp,thealgorithms"), in order, at most `limit` of each."""
+    """Returns the examples of one or more tasks ("mbpp,thealgorithms"), in order, at most `limit` of each."""
     return [example for name in names.split(",") for example in tasks.load(name).examples(split)[:limit]]
 
 
 def load(names: Iterable[str], max_new_tokens: int | None = None) -> list[Task]:
-    """Tasks by name, whose answers are at most so long."""
+    """Returns tasks by name, whose answers are at most so long."""
     found = [tasks.load(name) for name in names]
     for task in found:
         task.max_new_tokens = min(task.max_new_tokens, max_new_tokens or task.max_new_tokens)
@@ -83,12 +74,7 @@ def load(names: Iterable[str], max_new_tokens: int | None = None) -> list[Task]:
 
 
 class Study:
-    """The trainings of one run.
-
-    Args:
-        base: what all experts are trained beside.
-        run: where everything is kept.
-    """
+    """The trainings of one run, beside one base."""
 
     def __init__(self, base: Base, run: Run):
         self.base, self.run = base, run
@@ -97,15 +83,15 @@ class Study:
 
     @property
     def pilot(self) -> "Study":
-        """A study of its own for trainings that only choose settings."""
+        """Returns a study of its own for trainings that only choose settings."""
         return Study(self.base, Run(self.run.path / "pilot"))
 
     def library(self, seed: int, name: str = "experts") -> Library:
-        """The library of one seed; a study may have several."""
+        """Returns the library of one seed; a study may have several."""
         return Library(self.run.path / "libraries" / f"{name}-s{seed}", self.base.hash, self.base.name)
 
     def train(self, trainings: Mapping[str, Training], seed: int, library: Library | None = None) -> dict[str, Expert]:
-        """The experts, by name: those that are missing are trained, side by side where settings and start are the same.
+        """Returns the experts, by name. What is missing is trained, side by side where settings and start are the same.
 
         In the library and in the metrics NAME is called "NAME s0", by its seed. One that diverges is noted in `lost`.
         """
@@ -125,13 +111,13 @@ class Study:
         return {name: library[whole] for name, whole in zip(trainings, named, strict=True) if whole in library}
 
     def arms(self, trainings: Mapping[str, Training], seed: int) -> dict[str, Arm]:
-        """The same as arms of one expert."""
+        """Returns the same as arms of one expert."""
         return {name: Arm(name, [expert]) for name, expert in self.train(trainings, seed).items()}
 
     def keep(
         self, name: str, seed: int, make: Callable[..., Arm | Expert], library: Library | None = None
     ) -> Arm | None:
-        """The arm of this name that the library keeps; else what `make` returns, kept from now on together with its experts.
+        """Returns the arm of this name that the library keeps; else what `make` returns, kept from now on with its experts.
 
         `make` is called with `name`, the name with the seed, for metrics and for experts. None if it diverges.
         """
@@ -161,19 +147,10 @@ class Study:
         settings: Mapping[str, Any],
         library: Library | None = None,
     ) -> Arm | None:
-        """Finished experts under a router; one that learns from examples of tasks is trained once and kept.
+        """Returns finished experts under a router. A router that learns from examples (`data`) is trained once and kept.
 
-        Args:
-            name: of the arm.
-            seed: of the study.
-            experts: of the library.
-            router: a method of `routers`.
-            args: its arguments.
-            data: what it learns from.
-            settings: those of `train_router`, `mix` and `granularity`; with learning_rate 0 the router stays as it begins.
-            library: by default that of the seed.
+        `settings` are those of `RouterSettings`, and `mix`; with learning_rate 0 the router stays as it begins.
         """
-
         learns = find("routers", router).learns
         if learns in (None, "jointly"):
             return Arm(name, experts, router, args)
@@ -185,29 +162,18 @@ class Study:
                 start = begin(self.base, experts, find("routers", router)(**args), **options)
                 training = {**settings, "moved": 0.0}
                 return Arm(name, experts, router, args, start, tasks=tuple(data), training=training)
-            how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key not in options})
-            return train_router(self.base, experts, router, args, data, self.run, how, name=name, **options)
+            how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key != "mix"})
+            arm = Arm(name, experts, router, args, mix=settings.get("mix", "outputs"))
+            return train_arm(self.base, arm, data, self.run, how)
 
         return self.keep(name, seed, make, library)
 
     def build(
-        self,
-        way: str,
-        seed: int,
-        data: Data,
-        settings: Settings,
-        name: str = "",
-        **more: Any,
+        self, way: str, seed: int, data: Data, settings: Settings, name: str = "", **more: Any
     ) -> tuple[Library, Partition]:
-        """A library built in one of the ways of `training.build`, which keeps what is there, and who learnt from what.
+        """Returns a library built in one of the ways of `training.build`, which keeps what is there, and who learnt from what.
 
-        Args:
-            way: private, shared, mbc or random.
-            seed: of the study.
-            data: the examples of each task.
-            settings: of every expert.
-            name: of the library; by default the way.
-            more: arguments of the way (`training.settings`), and `brief_library` of `training.build`.
+        `name` is that of the library, by default the way; `more` are arguments of the way, and `brief_library` of `build`.
         """
         name, clusters = name or way, range(more.get("clusters", 0))
         groups = [*data, "shared", *(f"{kind}{k}" for kind in ("cluster", "random") for k in clusters)]
@@ -217,36 +183,36 @@ class Study:
         return library, build(self.base, library, how, data, self.run, settings, names=names, brief_library=brief)
 
     def bank(self, way: str, seed: int, data: Data, settings: Settings, rate: float, **more: Any) -> Arm | None:
-        """The bank of `training.build_bank` (poly or mhr) under its table of tasks, which learns at this rate."""
+        """Returns the bank of `training.build_bank` (poly or mhr) under its table of tasks, which learns at this rate."""
         how = _build(way, {"router_learning_rate": rate, **more})
         return self.keep(way, seed, partial(build_bank, self.base, how, data, self.run, settings))
 
     def new_tasks(self, bank: Arm | None, seed: int, data: Data, settings: Settings, rate: float) -> Arm | None:
-        """A bank for new tasks: only rows of the table are learnt, from the mean of the old ones; the experts stay."""
+        """Returns a bank for new tasks: only rows of the table are learnt, from the mean of the old ones; the experts stay."""
         if bank is None:
             return None
         make = partial(take_up, self.base, bank, data, self.run, settings, router_learning_rate=rate)
         return self.keep(f"{bank.name}-z", seed, make)
 
     def logps(self, arm: Arm, examples: Sequence[Example], batch_size: int = 128) -> list[float]:
-        """The log p a token of each answer, as this arm gives it."""
+        """Returns the log p per token of each answer, as this arm gives it."""
         with arm.attached(self.base) as banks:
             return score_answers(self.base, examples, banks=banks, batch_size=batch_size)
 
     def logp(self, arm: Arm, examples: Sequence[Example]) -> float:
-        """The mean of `logps`."""
+        """Returns the mean of `logps`."""
         return fmean(self.logps(arm, examples))
 
     def evaluate(
         self, arms: Mapping[str, Arm | None], asked: Sequence[Task | str], seed: int, **settings: Any
     ) -> list[dict[str, Any]]:
-        """The base and every arm that did not diverge, on all of these tasks; `settings` are those of `evaluate`."""
+        """Asks the base and every arm that did not diverge all of these tasks; `settings` are those of `evaluate`."""
         there = [Arm("base"), *(replace(arm, name=name) for name, arm in arms.items() if arm is not None)]
         loaded = [tasks.load(task) if isinstance(task, str) else task for task in asked]
         return evaluate(self.base, there, loaded, self.run, **{"seed": seed, "traced": 0, **settings})
 
     def new_base(self, expert: Expert) -> Base:
-        """A base whose weights have this expert in them, kept in `base` of the run: what it learnt belongs to the base now."""
+        """Returns a base whose weights have this expert in them, kept in `base` of the run: its knowledge is the base's now."""
         folder = self.run.path / "base"
         if not folder.exists():
             model: Any = copy.deepcopy(self.base.model)
@@ -259,28 +225,23 @@ class Study:
         return load_base(str(folder))
 
     def result(self, model: str, metric: str, value: float, seed: int, **more: Any) -> None:
-        """A row of results.jsonl for a number that `evaluate` does not know; written once."""
-        row = {
-            "run": self.run.path.name,
-            "base": self.base.name,
-            "base_hash": self.base.hash,
-            "model": model,
-            "task": "all",
-        }
-        row |= {"metric": metric, "seed": seed, "split": "test"}
+        """Writes a row of results.jsonl for a number that `evaluate` does not know, once."""
+        row = {"run": self.run.path.name, "base": self.base.name, "base_hash": self.base.hash, "model": model}
+        row |= {"task": "all", "metric": metric, "seed": seed, "split": "test"}
         if not any(row.items() <= old.items() for old in self.run.results()):
             self.run.result({**row, "value": float(value), **more})
 
     def save(self, title: str, findings: Iterable[Finding | None]) -> None:
-        """Write `findings.json`; what diverged is told last."""
-        told = [finding for finding in findings if finding is not None]
-        if self.lost:
-            lost = [f"{name}: {why}" for name, why in self.lost.items()]
-            told.append(Finding("Diverged, and missing from all tables", lost))
-        save(self.run.path, title, told)
+        """Writes `findings.json`; what diverged stands last."""
+        lost = Finding("Diverged, and missing from all tables", [f"{name}: {why}" for name, why in self.lost.items()])
+        save(
+            self.run.path,
+            title,
+            [finding for finding in (*findings, lost if self.lost else None) if finding is not None],
+        )
 
     def lose(self, reasons: Mapping[str, str]) -> None:
-        """Note what diverged."""
+        """Notes what diverged."""
         self.lost |= reasons
         files.write_json(self._lost, self.lost)
 
@@ -306,6 +267,5 @@ class Study:
 
 
 def _build(way: str, options: Mapping[str, Any]) -> Any:
-    """A way to fill a library, of several arguments those that it takes."""
-    make = BUILDS[way]
-    return make(**{key: value for key, value in options.items() if key in make.model_fields})
+    """Returns a way to fill a library, with those of several arguments that it takes."""
+    return BUILDS[way](**{key: value for key, value in options.items() if key in BUILDS[way].model_fields})

@@ -22,19 +22,14 @@ Grid = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What was tried and what was chosen.
-
-    Args:
-        grids: by arm.
-        tried: by arm, every option with its numbers (more is better, the first decides); None if it diverged.
-    """
+    """What was tried and what was chosen, by arm. Of an option's numbers more is better, the first decides; None: it diverged."""
 
     grids: Mapping[str, Grid]
     tried: Mapping[str, Sequence[tuple[Option, Sequence[float] | None]]]
 
     @property
     def chosen(self) -> dict[str, Option]:
-        """The option of each arm."""
+        """Returns the option of each arm."""
         found: dict[str, Option] = {}
         for arm, tried in self.tried.items():
             known = [(option, numbers) for option, numbers in tried if numbers]
@@ -42,7 +37,7 @@ class Sweep:
         return found
 
     def at_end(self) -> list[str]:
-        """The arms whose choice lies at an end of its grid, so that a wider one might do better."""
+        """Returns the arms whose choice lies at an end of its grid, so that a wider one might do better."""
         found = []
         for arm, option in self.chosen.items():
             for key, values in self.grids[arm].items():
@@ -52,8 +47,9 @@ class Sweep:
         return found
 
     def keeping(self, arm: str, like: str) -> Option | None:
-        """The option with which an arm keeps as much (its second number) as another does with its own; of several the one that
-        learns most, and if none keeps as much, the one that keeps most. None if the arm's own choice does, or nobody measured."""
+        """Returns the option with which an arm keeps as much (its second number) as another does with its own; of several the one
+        that learns most, and if none keeps as much, the one that keeps most. None if the arm's own choice does, or none is known.
+        """
         own, goal = ([(o, n) for o, n in self.tried[name] if n and len(n) > 1] for name in (arm, like))
         kept = next((numbers[1] for option, numbers in goal if option == self.chosen[like]), None)
         if kept is None or not own:
@@ -63,7 +59,7 @@ class Sweep:
         return None if option == self.chosen[arm] else option
 
     def text(self) -> list[str]:
-        """In words: what was chosen, and where the grid was too narrow."""
+        """Returns what was chosen, and where the grid was too narrow, in words."""
         chosen = "; ".join(f"{arm} {words(option)}" for arm, option in self.chosen.items())
         ends = self.at_end()
         return [
@@ -72,7 +68,7 @@ class Sweep:
         ]
 
     def finding(self, heading: str, numbers: Sequence[str], text: Sequence[str] = ()) -> Finding:
-        """Everything that was tried. With two numbers they are drawn against each other: who learns more may only forget more."""
+        """Returns everything that was tried. Two numbers are drawn against each other: who learns more may only forget more."""
         rows: list[list[Cell]] = []
         series = []
         for arm, tried in self.tried.items():
@@ -95,12 +91,12 @@ def sweep(
     measure: Callable[[str, Option], Sequence[float] | None],
     title: str = "choose settings",
 ) -> Sweep:
-    """Try every option of every arm once. What `path` has already is not tried again.
+    """Tries every option of every arm once; what the JSON file `path` has already is not tried again.
 
     Args:
-        path: of a JSON file that keeps what was tried.
+        path: keeps what was tried.
         grids: by arm; of one option nothing is measured.
-        measure: of an arm and an option, numbers of which more is better; None if it diverged.
+        measure: returns an option's numbers of which more is better; None if it diverged.
         title: of the progress bar.
 
     Raises:
@@ -126,13 +122,11 @@ def sweep(
 
 
 def frontier(points: Sequence[Sequence[float]]) -> list[list[float]]:
-    """The points that no other point beats at one number without losing at another, sorted."""
+    """Returns the points that no other point beats at one number without losing at another, sorted."""
     every = sorted(map(list, points))
     return [p for p in every if not any(q != p and all(a >= b for a, b in zip(q, p, strict=True)) for q in every)]
 
 
 def words(option: Mapping[str, Any]) -> str:
-    """As "lr 0.01, weight 0.5"."""
-    return ", ".join(
-        f"{key} {value:g}" if isinstance(value, int | float) else f"{key} {value}" for key, value in option.items()
-    )
+    """Returns an option in words: "lr 0.01, weight 0.5"."""
+    return ", ".join(f"{key} {v:g}" if isinstance(v, int | float) else f"{key} {v}" for key, v in option.items())

@@ -42,19 +42,17 @@ def arms_finding(
     text: Sequence[str] = (),
     *,
     arms: Sequence[str] | None = None,
-    note: str = "",
     figure: int | Figure = 0,
     more: Mapping[str, Mapping[str, Cell]] | None = None,
 ) -> Finding:
-    """Every arm by every measure.
+    """Returns every arm by every measure.
 
     Args:
         heading: of the finding.
         measures: a column each.
-        text: said above the table; what the intervals speak of is added.
+        text: stands above the table, with what the intervals speak of.
         arms: which, and in which order; by default all of the first measure.
-        note: below the table.
-        figure: the measure that is drawn, or another figure.
+        figure: the place of the measure that is drawn, or another figure.
         more: further columns, a cell for each arm.
     """
     arms = list(measures[0].scores) if arms is None else arms
@@ -64,18 +62,11 @@ def arms_finding(
         [arm, *(measure.estimate(arm) for measure in measures), *(column.get(arm) for column in extra.values())]
         for arm in arms
     ]
-    return Finding(heading, [*text, intervals(measures)], Table(columns, rows, note), drawn)
+    return Finding(heading, [*text, intervals(measures)], Table(columns, rows), drawn)
 
 
 def by_number(title: str, measure: Measure, series: Mapping[str, Mapping[Any, str]], x: str) -> Lines:
-    """A measure over a number that arms differ in: the mean of the seeds, and their range.
-
-    Args:
-        title: of the figure.
-        measure: what is drawn.
-        series: name of a line -> number -> the arm.
-        x: what the number is.
-    """
+    """Returns a measure over a number that arms differ in (name of a line -> number -> arm): mean and range of the seeds."""
     found = []
     for name, by_x in series.items():
         seeds = {number: [fmean(v) for v in measure.scores.get(arm, {}).values()] for number, arm in by_x.items()}
@@ -85,61 +76,40 @@ def by_number(title: str, measure: Measure, series: Mapping[str, Mapping[Any, st
 
 
 def intervals(measures: Sequence[Measure]) -> str:
-    """What the intervals of these measures speak of."""
+    """Returns what the intervals of these measures speak of, in words."""
     over = {measure.over_tasks for measure in measures}
-    what = (
-        "tasks"
-        if over == {True}
-        else "questions of these tasks"
-        if over == {False}
-        else "tasks, where there are several"
-    )
+    what = "questions of these tasks" if over == {False} else "tasks" + ", where there are several" * (over != {True})
     seeds = max((len(seeds) for measure in measures for seeds in measure.scores.values()), default=0)
     return f"{seeds} seed{'s' * (seeds != 1)}. Intervals: 95 %, over seeds and {what}."
 
 
 def dots(measure: Measure, arms: Sequence[str], title: str = "") -> Dots:
-    """An arm a row, those of one library ("library · router") in one colour, and the base as a line across."""
+    """Returns an arm per row, those of one library ("library · router") in one colour, and the base as a line across."""
     several = any(" · " in arm for arm in arms)
     shown = [(arm, estimate) for arm in arms if (estimate := measure.estimate(arm)) is not None]
     rows = [Dot(arm, e.value, e.low, e.high, arm.split(" · ")[0] if several else "") for arm, e in shown]
-    base = measure.mean("base")
-    return Dots(
-        title or measure.label,
-        intervals([measure]),
-        rows,
-        measure.metric,
-        None if base is None else Reference(base, "base"),
-    )
+    base = None if (mean := measure.mean("base")) is None else Reference(mean, "base")
+    return Dots(title or measure.label, intervals([measure]), rows, measure.metric, base)
 
 
 def task_by_task(measure: Measure, text: Sequence[str] = ()) -> Finding:
-    """Every arm on every task, mean over seeds: a mean over tasks can hide that one of them decides."""
-    tasks = list(dict.fromkeys(measure.tasks))
-    parts = [measure.of(task) for task in tasks]
-    values = [[part.mean(arm) for part in parts] for arm in measure.scores]
-    names = [short(task) for task in tasks]
-    figure = Matrix(f"{measure.label}, task by task", "Mean over seeds.", list(measure.scores), names, values)
+    """Returns every arm on every task, mean over seeds: a mean over tasks can hide that one of them decides."""
+    parts = {short(task): measure.of(task) for task in dict.fromkeys(measure.tasks)}
+    values = [[part.mean(arm) for part in parts.values()] for arm in measure.scores]
+    figure = Matrix(f"{measure.label}, task by task", "Mean over seeds.", list(measure.scores), list(parts), values)
     return Finding("Task by task", list(text), figure=figure)
 
 
 def grid(heading: str, measure: Measure, arm: str, rows: Sequence[float], columns: Sequence[float]) -> Finding:
-    """Arms that differ in two numbers, mean over seeds; `arm` is their name, as in "α {:g} β {:g}"."""
+    """Returns arms that differ in two numbers, mean over seeds; `arm` is their name, as in "α {:g} β {:g}"."""
     values = [[measure.mean(arm.format(a, b)) for b in columns] for a in rows]
-    down, across = [f"{number:g}" for number in rows], [f"{number:g}" for number in columns]
     caption = f"Mean over seeds: {arm.replace('{:g}', '…')}."
+    down, across = ([f"{number:g}" for number in side] for side in (rows, columns))
     return Finding(heading, figure=Matrix(measure.label, caption, down, across, values))
 
 
 def two_arms(heading: str, measure: Measure, pairs: Mapping[str, tuple[str, str]], text: Sequence[str]) -> Finding:
-    """Two arms against each other, a point for each task.
-
-    Args:
-        heading: of the finding.
-        measure: by what.
-        pairs: group of points -> the arm on the x axis and that on the y axis.
-        text: said above the table.
-    """
+    """Returns two arms against each other, a point for each task; `pairs` has the arms on x and on y by group of points."""
     points, rows = [], list[list[Cell]]()
     for task in dict.fromkeys(measure.tasks):
         part = measure.of(task)
@@ -162,15 +132,15 @@ def correlations(
     text: Sequence[str],
     draws: int = 2000,
 ) -> Finding:
-    """Whether what holds between two tasks goes with what they gain from each other; the last of `x` is drawn.
+    """Returns whether what holds between two tasks goes with what they gain from each other; the last matrix of `x` is drawn.
 
     Args:
         heading: of the finding.
         names: of the T tasks.
-        x: by what it is, a symmetric matrix [T, T].
+        x: symmetric matrices [T, T], by what they are.
         y_TT: symmetric.
         axes: what x and y are called.
-        text: said above the table.
+        text: stands above the table.
         draws: of the bootstrap over tasks and of the permutations.
     """
     from scipy.stats import pearsonr, spearmanr
@@ -185,20 +155,13 @@ def correlations(
         Point(float(drawn[i, j]), float(y_TT[i, j]), f"{short(names[i])} + {short(names[j])}")
         for i, j in combinations(range(len(names)), 2)
     ]
-    note = (
-        "Pairs share tasks and are not independent: intervals draw tasks again, and p is by permuting tasks (Mantel)."
-    )
-    table = Table([axes[0], "correlation", "value", "p"], rows, note)
-    return Finding(
-        heading,
-        list(text),
-        table,
-        Scatter(heading, "A point for each pair of tasks.", points, x=axes[0], y=axes[1], line=True),
-    )
+    note = "Pairs share tasks: intervals draw tasks again, and p is by permuting tasks (Mantel)."
+    figure = Scatter(heading, "A point for each pair of tasks.", points, *axes, line=True)
+    return Finding(heading, list(text), Table([axes[0], "correlation", "value", "p"], rows, note), figure)
 
 
 def above_one(heading: str, ratios: Mapping[str, Sequence[Sequence[float]]], text: Sequence[str]) -> Finding:
-    """How many of some ratios are above 1, by seed; the last kind is drawn, as log₂."""
+    """Returns how many of some ratios are above 1, by seed; the last kind is drawn, as log₂."""
     rows: list[list[Cell]] = []
     for what, seeds in ratios.items():
         shares = [float(np.mean(np.array(seed) > 1)) for seed in seeds]
@@ -216,7 +179,7 @@ def above_one(heading: str, ratios: Mapping[str, Sequence[Sequence[float]]], tex
 def changes(
     measures: Sequence[Measure], text: Sequence[str] = (), heading: str = "Gained and lost", against: str = "base"
 ) -> Finding:
-    """Every arm against the base on the same questions: the change, and how many questions went up and down (mean over seeds)."""
+    """Returns every arm against the base on the same questions: the change, and how many questions went up and down."""
     arms = [arm for arm in dict.fromkeys(a for m in measures for a in m.scores) if arm != against]
     columns = [f"{m.label}: {what}" for m in measures for what in ("change", "up", "down")]
     rows: list[list[Cell]] = []
@@ -238,7 +201,7 @@ def training_curves(
     y: Callable[[Mapping[str, Any]], float | None],
     x: Callable[[str, Mapping[str, Any]], float] = lambda arm, row: row["step"],
 ) -> list[Series]:
-    """What `metrics.jsonl` says of some trainings: a line for each arm, the mean of its seeds from the lowest to the highest.
+    """Returns a line for each arm from `metrics.jsonl`, the mean of its seeds from the lowest to the highest.
 
     Args:
         run: whose metrics.
@@ -246,8 +209,7 @@ def training_curves(
         y: of a row; None leaves it out.
         x: of an arm and a row; the step by default.
     """
-    rows = files.read_jsonl(run.path / "metrics.jsonl") if (run.path / "metrics.jsonl").exists() else []
-    series = []
+    rows, series = metrics(run), []
     for arm, names in experts.items():
         found = {
             name: [(x(arm, row), v) for row in rows if row.get("expert") == name and (v := y(row)) is not None]
@@ -257,24 +219,27 @@ def training_curves(
         length = min(map(len, seeds), default=0)
         width = max(1, length // POINTS)
         points = []
-        for start in range(0, length - width + 1, width):
-            means = [fmean(v for _, v in seed[start : start + width]) for seed in seeds]
-            points.append(
-                (seeds[0][start + width - 1][0], *(round(v, 4) for v in (fmean(means), min(means), max(means))))
-            )
+        for end in range(width, length + 1, width):
+            means = [fmean(v for _, v in seed[end - width : end]) for seed in seeds]
+            points.append((seeds[0][end - 1][0], *(round(v, 4) for v in (fmean(means), min(means), max(means)))))
         series.append(Series(arm, points))
     return series
+
+
+def metrics(run: Run) -> list[dict[str, Any]]:
+    """Returns the rows of `metrics.jsonl`; none where nothing was trained."""
+    return files.read_jsonl(run.path / "metrics.jsonl") if (run.path / "metrics.jsonl").exists() else []
 
 
 def lines(
     title: str, series: Sequence[Series], x: str, y: str, caption: str = "Mean of the seeds, and their range."
 ) -> Lines:
-    """Lines that have points."""
+    """Returns a figure of the lines that have points."""
     return Lines(title, caption, [one for one in series if one.points], x, y)
 
 
 def regions_finding(entries: Mapping[int, Entries], text: Sequence[str] = ()) -> Finding:
-    """Whether two systems differ more in the entries that matter to them than two halves of one system do, by seed."""
+    """Returns, by seed, whether two systems differ more in the entries that matter to them than two halves of one system do."""
     rows, shares = list[list[Cell]](), list[dict[str, tuple[float, ...]]]()
     for seed, one in entries.items():
         found = one.regions()
@@ -291,7 +256,7 @@ def regions_finding(entries: Mapping[int, Entries], text: Sequence[str] = ()) ->
 
 
 def movement(libraries: Iterable[Library], heading: str = "How far the learnt weights moved") -> Finding:
-    """The arms that learnt weights beside finished experts: a weight that stays where it began has learnt nothing."""
+    """Returns how far arms that learn weights beside finished experts moved: a weight that stays has learnt nothing."""
     found: dict[str, list[float]] = {}
     for library in libraries:
         for name in arms(library):
@@ -306,5 +271,5 @@ def movement(libraries: Iterable[Library], heading: str = "How far the learnt we
 
 
 def short(task: str) -> str:
-    """The last part of a task's name."""
+    """Returns the last part of a task's name."""
     return task.rpartition("/")[2]

@@ -15,7 +15,7 @@ from yosegi.run import Run
 from yosegi.study.pace import Pace, Steps, measure_pace
 from yosegi.study.study import Study, Training
 from yosegi.study.sweep import Option, Sweep, sweep
-from yosegi.study.tables import lines, training_curves
+from yosegi.study.tables import lines, metrics, training_curves
 from yosegi.training.settings import Private, make_settings
 from yosegi.training.validation import Validation
 
@@ -25,10 +25,9 @@ PLACES = ("below the rail", "beside the track", "above the wheel", "inside the c
 
 
 def methods_of(lora: Sequence[int], galore: Sequence[int], full: bool = False) -> dict[str, tuple[str, int]]:
-    """Arms by name, each a method and its rank."""
-    found = {f"LoRA r {rank}": ("lora", rank) for rank in lora} | {
-        f"GaLore r {rank}": ("galore", rank) for rank in galore
-    }
+    """Returns arms by name, each a method and its rank."""
+    found = {f"LoRA r {rank}": ("lora", rank) for rank in lora}
+    found |= {f"GaLore r {rank}": ("galore", rank) for rank in galore}
     return found | ({"full": ("full", 0)} if full else {})
 
 
@@ -55,15 +54,9 @@ class Readers:
     def training(
         self, arm: str, lr: float, seed: int, steps: int, reads: str = "domain", every: int | None = None
     ) -> Training:
-        """A training that reads from beginning to end, whole documents; questions are learnt by their answers.
+        """Returns a training that reads from beginning to end, whole documents; questions are learnt by their answers.
 
-        Args:
-            arm: whose method.
-            lr: its learning rate.
-            seed: of the order, and of the start of a LoRA.
-            steps: of the training.
-            reads: which texts.
-            every: steps between two looks at the validation passages.
+        `reads` says which texts; `every`, after how many steps the validation passages are looked at.
         """
         (method, rank), names, plain = self.methods[arm], self.texts[reads], reads != "questions"
         own = {"rank": rank, "alpha": 2 * rank, "init_seed": seed} if method == "lora" else {"rank": 0}
@@ -77,15 +70,12 @@ class Readers:
 
     def _watch(self, every: int) -> Validation:
         kinds = {kind: names for kind, names in self.texts.items() if kind != "questions"}
-        passages = {
-            kind: [e for name in names for e in tasks.load(name).examples("validation")]
-            for kind, names in kinds.items()
-        }
-        return Validation({kind: spread(some, self.watched) for kind, some in passages.items() if some}, every)
+        passages = {k: [e for n in names for e in tasks.load(n).examples("validation")] for k, names in kinds.items()}
+        return Validation({kind: spread(texts, self.watched) for kind, texts in passages.items() if texts}, every)
 
     def choose_rates(self, rates: Mapping[str, Sequence[float]], steps: int, seed: int) -> Sweep:
-        """The learning rate of each arm, from the grid of its method: the lowest loss on the domain's validation passages after a
-        short training."""
+        """Chooses the learning rate of each arm from the grid of its method: the lowest loss on the domain's validation passages
+        after a short training."""
 
         def pilot(arm: str, option: Option) -> list[float] | None:
             name, study = f"{arm} at {option['lr']:g}", self.study.pilot
@@ -97,7 +87,7 @@ class Readers:
         return sweep(self.study.run.path / "settings.json", grids, pilot, "choose learning rates")
 
     def pace(self, steps: int) -> Pace:
-        """What a step of each arm costs; nothing for no steps."""
+        """Measures what a step of each arm costs; nothing for no steps."""
 
         def timed(arm: str) -> Steps:
             return lambda run, steps: Study(self.study.base, run).train({"pace": self.training(arm, 1e-5, 0, steps)}, 0)
@@ -107,40 +97,27 @@ class Readers:
 
 
 def final_loss(run: Run, expert: str, kind: str) -> float | None:
-    """The last loss on one kind of validation passages; None if it was never measured."""
-    rows = files.read_jsonl(run.path / "metrics.jsonl") if (run.path / "metrics.jsonl").exists() else []
-    seen = [row["validation_loss"] for row in rows if (row.get("expert"), row.get("validation")) == (expert, kind)]
-    return seen[-1] if seen else None
+    """Returns the last loss on one kind of validation passages; None if it was never measured."""
+    rows = [row for row in metrics(run) if (row.get("expert"), row.get("validation")) == (expert, kind)]
+    return rows[-1]["validation_loss"] if rows else None
 
 
 def curve_finding(
     run: Run, heading: str, experts: Mapping[str, Sequence[str]], kind: str, x: str, scale: Callable[[str, int], float]
 ) -> Finding:
-    """The loss on one kind of validation passages while learning.
+    """Returns the loss on one kind of validation passages while learning; `scale` gives the place of an arm's step on x."""
 
-    Args:
-        run: whose metrics.
-        heading: of the finding.
-        experts: arm -> the names of its experts, one for each seed.
-        kind: of the passages.
-        x: the name of the axis.
-        scale: of an arm and a step, the place on it.
-    """
-    series = training_curves(
-        run, experts,
-        lambda row: row.get("validation_loss") if row.get("validation") == kind else None,
-        lambda arm, row: scale(arm, row["step"]),
-    )  # fmt: skip
+    def loss(row: Mapping[str, Any]) -> float | None:
+        return row.get("validation_loss") if row.get("validation") == kind else None
+
+    series = training_curves(run, experts, loss, lambda arm, row: scale(arm, row["step"]))
     ends = ", ".join(f"{one.name} {one.points[-1][1]:.3f}" for one in series if one.points)
     text = f"Loss on validation passages, at the end: {ends}."
     return Finding(heading, [text], figure=lines(heading, series, x, "loss, nats a token"))
 
 
 def invented(folder: Path) -> dict[str, str]:
-    """A field with sixteen words nobody knows, a second field, plain sentences, and a quiz of the words, written as files.
-
-    Returns the tasks: domain, second, general and quiz.
-    """
+    """Writes a field with sixteen invented words, a second field, plain sentences and a quiz; returns their tasks by name."""
     words = [(f"{part}{end}", PLACES[n % len(PLACES)]) for n, part in enumerate(PARTS) for end in ("er", "ing")]
     texts = {
         "domain": [f"the {word} is the part {place}, number {n}." for n, (word, place) in enumerate(words)],

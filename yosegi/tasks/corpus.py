@@ -7,8 +7,7 @@ A text is cut into passages of at most 400 characters, at ends of lines or sente
 text. The measures are `bits_per_character`, which does not depend on the tokenizer (2 to that power is the perplexity per
 character), and the log-likelihood per token (the row "logp"). The score, Rouge-L of the first hundred characters of a
 generated continuation, is there because every task has one. Whole texts are train or validation, as the file says. There is
-no test split: `terms/ja_railway_law` asks what `corpus/ja_railway_law` has taught. The base `house` has read the general
-corpora, not law and not food.
+no test split: `terms/ja_railway_law` asks what `corpus/ja_railway_law` has taught.
 """
 
 import re

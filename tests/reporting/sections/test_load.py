@@ -1,7 +1,6 @@
 import pytest
 
-from yosegi.reporting.sections._load import load
-from yosegi.reporting.sections._trace import Trace
+from yosegi.reporting.sections.routing import Trace, load
 
 
 def router(**more):

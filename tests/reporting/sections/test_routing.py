@@ -32,6 +32,21 @@ def test_the_grid_holds_every_number(routers):
     assert json.loads(grid.data) == {"rows": ["l.0", "l.1"], "columns": ["a", "b"], "values": [[1, 0], [0.5, 0.25]]}
 
 
+def test_equal_weights_everywhere_are_a_table_and_no_grids(routers, tmp_path):
+    routers({"t": [[0.5, 0.5]] * 2})
+    written = json.loads((tmp_path / "routing.json").read_text())
+    tokens = [{"task": "t", "text": ["x"], "chosen": ["-1", "-1"], "weights": [[0.5, 0.5]]}]
+    written["routers"] = {
+        "uniform": {**written["routers"]["arrow"], "tokens": tokens},
+        "arrow": {"tasks": {"t": [[1, 0]] * 2}},
+    }
+    (tmp_path / "routing.json").write_text(json.dumps(written))
+    arrow, uniform = routing.section(Context(read([tmp_path])))["routers"]
+    assert (arrow["name"], uniform["name"]) == ("arrow", "uniform"), "who decides nothing stands last"
+    assert arrow["grids"] and not (uniform["grids"] or uniform["chosen"]["examples"] or uniform["prompts"])
+    assert uniform["tasks"]["t"][0] == [0.5, 0.5] and uniform["load"]["entropy"] is None
+
+
 def test_how_many_layers_stand_behind_a_row_is_kept(routers):
     (one,) = routers({"t": [[1.0, 0.0], [0.5, 0.25]]}, averaged=28)
     assert (one["averaged"], one["load"]["rows"]) == (28, 2)

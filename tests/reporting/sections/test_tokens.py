@@ -3,8 +3,7 @@ import json
 import pytest
 
 from yosegi.reporting.draw.marks import COLOURS
-from yosegi.reporting.sections._tokens import chosen, prompts
-from yosegi.reporting.sections._trace import Trace
+from yosegi.reporting.sections.routing import Trace, chosen, prompts
 
 
 def router(*lines, text=("x", "\n", "z"), tokens=1):

@@ -1,6 +1,6 @@
 import pytest
 
-from yosegi.reporting.sections._trace import Trace
+from yosegi.reporting.sections.routing import Trace
 
 
 def test_weights_are_one_for_each_expert():
