@@ -196,7 +196,8 @@ def group(layer: str, granularity: str) -> str:
     return layer if granularity == "module" else ""
 
 
-def _state(banks: Banks) -> dict[str, Tensor]:
+def state_of(banks: Banks) -> dict[str, Tensor]:
+    """Returns what the routers have learnt, on the CPU."""
     return {key: value.detach().cpu().clone() for key, value in banks.router_state().items()}
 
 

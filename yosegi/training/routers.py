@@ -192,7 +192,7 @@ def _inputs(
 
 
 def _tensors(base: Base, rows: Sequence[Row], masks: dict[int, Tensor]) -> dict[str, Tensor]:
-    """Returns a batch of prompts and answers without the end-of-text token, which is the same for all; `masks` by their length."""
+    """Returns a batch without the end-of-text tokens, which are the same for all; `masks` gets its masks by their length."""
     masks.clear()
     if not base.seq2seq:
         batch = to_batch(base, [{key: value[:-1] or value for key, value in row.items()} for row in rows])

@@ -33,6 +33,7 @@ from yosegi.training.settings import (
     Poly,
     Private,
     Random,
+    RouterSettings,
     Settings,
     Shared,
     make_build,
@@ -134,7 +135,9 @@ def as_list(names: str | Sequence[str] | Mapping[str, Any]) -> list[str]:
     return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
-def open_library(base: str | Base, library: str | Path | Library, settings: Settings) -> tuple[Base, Library]:
+def open_library(
+    base: str | Base, library: str | Path | Library, settings: Settings | RouterSettings
+) -> tuple[Base, Library]:
     """Returns the loaded base, and the library of its experts."""
     model = base if isinstance(base, Base) else load(base, settings.dtype, settings.load_in_4bit)
     path = library.path if isinstance(library, Library) else Path(library)
