@@ -127,8 +127,8 @@ class Galore(torch.optim.Optimizer):
                 raise Invalid(
                     "per_layer updates before processes have told each other their gradients: use one process."
                 )
-            for inner, places in self._inners:
-                hook = places[0].weight.register_post_accumulate_grad_hook(self._hook(inner, places))
+            for each, places in self._inners:
+                hook = places[0].weight.register_post_accumulate_grad_hook(self._hook(each, places))
                 self._hooks.append(hook)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
