@@ -30,7 +30,8 @@ class Local(AskingTeacher):
         self.base = load(base) if isinstance(base, str) else base
         self.max_tokens = min(max_tokens, context_length(self.base) // 4)
         self.batch_size, self.kept = batch_size, Kept(answers)
-        self.name, self.hash = f"local/{self.base.name}", f"{self.base.hash} {self.max_tokens}"
+        read = " ".join(self.base.reads.values())
+        self.name, self.hash = f"local/{self.base.name}", f"{self.base.hash} {self.max_tokens} {read}".strip()
 
     def about(self) -> dict[str, object]:
         """Returns the model by its hash."""
@@ -42,12 +43,7 @@ class Local(AskingTeacher):
 
     def write(self, chats: Sequence[Chat]) -> list[str]:
         """Returns the model's answer to each chat, in its own template if it has one."""
-        tokenizer = self.base.tokenizer
-        if getattr(tokenizer, "chat_template", None):
-            prompts = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
-        else:
-            prompts = ["\n\n".join(turn["content"] for turn in c) + "\n\n" for c in chats]
-        return [answer.text for answer in generate(self.base, prompts, max_new_tokens=self.max_tokens)]
+        return [answer.text for answer in generate(self.base, chats, max_new_tokens=self.max_tokens)]
 
     def ask(self, missing: Mapping[str, Chat], bar: Bar) -> None:
         """Generates batch by batch."""

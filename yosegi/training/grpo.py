@@ -219,7 +219,7 @@ def draw(
     asked = [(g, question) for g, _, question in each for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
-    prompts = tokens(base, [question.example.prompt for *_, question in each], room)
+    prompts = tokens(base, [question.example for *_, question in each], room)
     seeds = [f"{seed}/{m}" for _, m, _ in each]  # an expert draws the same whoever learns beside it
     known = {"experts": [banks.names[g] for g, *_ in each]}
     new = sample(
