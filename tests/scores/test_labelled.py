@@ -79,8 +79,8 @@ def test_damaged_files_are_named(labels, tmp_path):
     ("rows", "said"),
     [
         ([{"text": "a", "label": 1}] * 3, "labels 3 pages to keep and 0 to drop"),
-        ([{"text": "a", "label": 1}, {"label": 0}], "row 2, has no text"),
-        ([{"text": "a", "label": "perhaps"}], "row 1: the label is 'perhaps'"),
+        ([{"text": "a", "label": 1}, {"label": 0}], "line 2, has no text"),
+        ([{"text": "a", "label": "perhaps"}], "line 1: the label is 'perhaps'"),
         ([{"text": "a", "label": 2}], "the label is 2"),
         ([{"text": "a", "label": None}], "labels 0 pages to keep and 0 to drop"),
     ],

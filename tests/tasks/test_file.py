@@ -103,7 +103,9 @@ def test_three_rows_are_enough_for_every_split_and_two_are_not(write):
 def test_the_metric_follows_the_length_of_the_answers(write):
     long = [{"prompt": str(i), "completion": "a much longer answer than five words are"} for i in range(3)]
     japanese = [{"prompt": str(i), "completion": "吾輩は猫である名前はまだ無い"} for i in range(3)]
-    assert File(str(write("a.jsonl", pairs(3)))).metric == "exact_match"
+    words = [{"prompt": str(i), "completion": f"answer {i}"} for i in range(3)]
+    assert File(str(write("a.jsonl", words))).metric == "exact_match"
+    assert File(str(write("n.jsonl", pairs(3)))).metric == "number"
     assert File(str(write("b.jsonl", long))).metric == "rougeL"
     assert File(str(write("c.jsonl", japanese))).metric == "rougeL"
     assert File(str(write("d.jsonl", long)), metric="exact_match").metric == "exact_match"
@@ -141,9 +143,9 @@ def test_generation_ends_where_the_answers_do(write):
 
 
 NO_SHAPE = [
-    {"question": "?", "answer": "!"},
+    {"question": "?", "reply": "!"},
     {"prompt": "?"},
-    {"prompt": "?", "completion": ["!"]},
+    {"prompt": "?", "completion": [{"text": "!"}]},
     {"messages": []},
     {"messages": [{"role": "user", "content": "?"}]},
     {"messages": [{"role": "user"}, {"role": "assistant", "content": "!"}]},
@@ -156,7 +158,7 @@ NO_SHAPE = [
 @pytest.mark.parametrize("row", NO_SHAPE)
 def test_a_row_of_no_known_shape_is_named(write, row):
     path = write("x.jsonl", [*pairs(1), row])
-    with pytest.raises(Invalid, match=r'x\.jsonl, line 2, has none of the accepted shapes: \{"prompt", "completion"\}'):
+    with pytest.raises(Invalid, match=r"x\.jsonl, line 2, has none of the accepted shapes: prompt and completion, "):
         File(str(path))
 
 
@@ -167,8 +169,8 @@ def test_an_empty_answer_is_named(write, row):
 
 
 def test_what_a_row_has_instead_is_said(write):
-    with pytest.raises(Invalid, match=r"It has prompt \(str\), completion \(int\)\."):
-        File(str(write("x.jsonl", [{"prompt": "?", "completion": 3}])))
+    with pytest.raises(Invalid, match=r"It has prompt \(str\), completion \(dict\)\."):
+        File(str(write("x.jsonl", [{"prompt": "?", "completion": {}}])))
 
 
 def test_a_turn_may_come_in_parts(write):
@@ -182,8 +184,8 @@ def test_splits_may_be_written_large_and_what_is_held_out_is_said(write):
     rows = [{**pair, "split": split} for pair, split in zip(pairs(4), ("Train", "TEST", "Dev", "train"), strict=True)]
     task = File(str(write("x.jsonl", rows)))
     assert {name: len(some) for name, some in task.splits.items()} == {"train": 2, "test": 1, "validation": 1}
-    assert task.note("train").startswith("2 rows to learn from; held out are 1 for test and 1 for validation")
-    assert task.note("test") is None and File(str(write("y.jsonl", pairs(2)))).note("train") is None
+    assert "; 2 rows to learn from; held out are 1 for test and 1 for validation" in task.note("train")
+    assert File(str(write("y.jsonl", pairs(2)))).note("train").endswith("; 2 rows to learn from.")
 
 
 def test_what_cannot_be_read_is_named(write, tmp_path):
@@ -192,8 +194,9 @@ def test_what_cannot_be_read_is_named(write, tmp_path):
     with pytest.raises(NoData, match="There is no file"):
         tmp_path.joinpath("folder.jsonl").mkdir()
         File(str(tmp_path / "folder.jsonl"))
-    with pytest.raises(Invalid, match=r"from a \.jsonl, \.jsonl\.gz or \.txt file, not from 'x\.parquet'"):
-        File("x.parquet")
+    tmp_path.joinpath("x.dat").write_bytes(b"prompt completion")
+    with pytest.raises(Invalid, match=r"x\.dat is not understood: rows are JSON Lines or a JSON array"):
+        File(str(tmp_path / "x.dat"))
     for name in ("empty.jsonl", "empty.txt"):
         with pytest.raises(Invalid, match=f"{name} is empty"):
             File(str(write(name, "\n\n")))
@@ -225,3 +228,90 @@ def test_real(write, check):
     texts = [{"text": row["text"], "split": row["split"]} for row in data.rows("corpus/ja_general")]
     corpus = File(str(write("corpus.jsonl", texts)), metric="exact_match")
     assert (len(corpus.examples("train")), len(corpus.examples("validation"))) == (25, 2)
+
+
+def test_a_file_of_choices_is_scored_by_likelihood(write):
+    rows = [{"question": f"Colour {i}?", "choices": ["red", "blue"], "answer": "B"} for i in range(4)]
+    path = write("x.jsonl", rows)
+    task = File(str(path))
+    (example,) = task.examples("test")
+    assert (task.metric, task.generates, task.chance(example)) == ("accuracy", False, 0.5)
+    assert task.candidates(example)["choice"].texts == (" blue", " red")
+    logprobs = {name: [tasks.LogProb(-9.0, 1), tasks.LogProb(-8.0, 1)] for name in ("choice", "letter")}
+    assert task.score_logprobs(example, logprobs).metrics == {"acc_norm": 1.0, "letter": 0.0}
+    normed = File(str(path), metric="acc_norm").score_logprobs(example, logprobs)
+    assert (normed.value, set(normed.metrics)) == (1.0, {"accuracy", "letter"})
+    assert "read as questions with choices (4), scored by accuracy, acc_norm and letter (metric=…" in task.note("test")
+
+
+def test_every_accepted_output_counts(write):
+    path = write("x.jsonl", [{"question": f"{i}?", "answers": ["red", "crimson fox"]} for i in range(3)])
+    task = File(str(path))
+    (example,) = task.examples("test")
+    assert task.metric == "exact_match" and task.score(example, "crimson fox").value == 1
+    assert task.score(example, "a crimson fox").metrics["f1"] == pytest.approx(4 / 5)
+
+
+def test_programs_run_in_the_sandbox(write):
+    path = write(
+        "x.jsonl", [{"instruction": "Add one.", "tests": ["assert f(1) == 2"], "code": "def f(x):\n    return x + 1"}]
+    )
+    task = File(str(path))
+    (example,) = task.examples("train")
+    good, bad = "\ndef f(n): return n + 1\n```", "\ndef f(n): return n"
+    assert [one.value for one in task.scores([example] * 4, [example.target, good, bad, ""])] == [1, 1, 0, 0]
+    assert task.metric == "passed" and task.stop == ("\n```",)
+
+
+def test_a_task_without_answers_has_checks(write):
+    path = write("x.jsonl", [{"prompt": f"Say hi {i} times.", "contains": ["hi"], "regex": "!$"} for i in range(3)])
+    task = File(str(path))
+    (example,) = task.examples("test")
+    assert (task.metric, example.target) == ("checks", "")
+    assert [task.score(example, text).value for text in ("Hi!", "hi", "")] == [1, 0, 0]
+    with pytest.raises(Invalid, match=r"x\.jsonl, line 1: it has no answer, which metric=rougeL needs"):
+        File(str(path), metric="rougeL")
+
+
+def test_columns_are_named_and_the_name_reads_back(write):
+    path = write("x.csv", "ask,say,split\n1+1?,2,train\n2+2?,4,test\n")
+    task = tasks.load(f"file{{path={path},columns={{prompt=ask,completion=say}}}}")
+    assert [example.prompt for example in task.examples("test")] == ["2+2?"]
+    assert tasks.load(task.name).splits == task.splits
+    with pytest.raises(UnknownName, match="No field is called 'promt'. Did you mean 'prompt'"):
+        File(str(path), columns={"promt": "ask"})
+    with pytest.raises(Invalid, match=r"x\.csv, line 2: it has no column 'asks', only ask, say, split"):
+        File(str(path), columns={"prompt": "asks"})
+    with pytest.raises(Invalid, match=r"'\(' is no regular expression"):
+        File(str(path), columns={"prompt": "ask", "completion": "say"}, metric="regex", pattern="(")
+
+
+@pytest.mark.parametrize("ids", [[2, ..., ...], [None] * 3, [..., "1", ...]])
+def test_absent_ids_are_nobody_elses(write, ids):
+    rows = [row if one is ... else {**row, "id": one} for row, one in zip(pairs(3), ids, strict=True)]
+    task = File(str(write("x.jsonl", rows)))
+    assert len({example.id for rows in task.splits.values() for example in rows}) == 3
+
+
+def test_half_a_character_is_named_with_its_row(write):
+    path = write("x.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt": "smile", "completion": "\\ud83d"}\n')
+    with pytest.raises(Corrupt, match=r"x\.jsonl, line 2, is not a valid row \(it holds half a character"):
+        File(str(path))
+
+
+def test_a_conversation_is_kept_turn_by_turn(write):
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    (example,) = File(str(write("x.json", [{"conversations": turns}]))).examples("train")
+    assert example.messages == ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"})
+
+
+def test_of_preferences_the_chosen_answer_is_learnt(write):
+    task = File(str(write("x.jsonl", [{"prompt": "a", "chosen": "good", "rejected": "bad"}])))
+    assert [example.target for example in task.examples("train")] == ["good"]
+    assert "of which the chosen answer alone is learnt" in task.note("train")
+
+
+def test_a_data_set_of_the_hub_is_a_task(hub):
+    hub([{"question": f"{i}+{i}?", "answer": str(2 * i)} for i in range(40)])
+    task = tasks.load("file/hf:some/sums:train")
+    assert task.metric == "number" and {name: len(rows) for name, rows in task.splits.items()}["test"] == 2

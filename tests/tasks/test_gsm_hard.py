@@ -87,7 +87,7 @@ def test_there_is_nothing_to_train_on(rows):
 
 
 def test_without_data_it_says_what_to_fetch(nowhere):
-    with pytest.raises(NoData, match=r"GSM-Hard is not here: set YOSEGI_DATA .* math_en/gsm_hard_test\.jsonl"):
+    with pytest.raises(NoData, match=r"GSM-Hard \(test\) is not here: set YOSEGI_DATA .* math_en/gsm_hard_test\.jsonl"):
         tasks.load("gsm_hard").examples("test")
 
 

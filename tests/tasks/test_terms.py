@@ -151,7 +151,7 @@ def test_what_is_wrong_with_a_row_is_said(own, change, said):
 
 def test_an_id_is_given_once_and_a_file_is_there(own, tmp_path):
     task, _ = own({**ROW, "id": "a"}, {**ROW, "id": "a"})
-    with pytest.raises(Invalid, match="two rows have the id 'a'"):
+    with pytest.raises(Invalid, match="line 2: the id 'a' is taken by an earlier row"):
         task.examples("test")
     with pytest.raises(NoData, match="yosegi terms build"):
         tasks.load(f"terms/{tmp_path}/none.jsonl/rank")

@@ -24,8 +24,8 @@ from yosegi.core.model import left_out
 from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 
 __all__ = [
-    "DTYPES", "Base", "LoadSettings", "choose_device", "choose_dtype", "choose_template", "fetched", "hub_folder", "load", "locate", "read",
-    "short_hash", "weight_files", "weights_hash",
+    "DTYPES", "Base", "LoadSettings", "choose_device", "choose_dtype", "choose_template", "fetched", "hub_folder", "load",
+    "locate", "read", "short_hash", "weight_files", "weights_hash",
 ]  # fmt: skip
 
 # bitsandbytes, which PEFT imports wherever it is installed, warns on CPUs with AVX512-BF16 that an optional kernel is missing.

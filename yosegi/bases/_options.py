@@ -20,8 +20,8 @@ class LoadSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    """Precision of the frozen base's weights. auto: bf16 for hidden sizes from 512 on a CPU with AVX512-BF16 or AMX; on a GPU that
-    has bf16, the checkpoint's own; else fp32. Experts, routers and losses are fp32 in any case."""
+    """Precision of the frozen base's weights. auto: bf16 for hidden sizes from 512 on a CPU with AVX512-BF16 or AMX; on a GPU
+    that has bf16, the checkpoint's own; else fp32. Experts, routers and losses are fp32 in any case."""
     load_in_4bit: bool = False
     """Hold the base's linears in NF4, as QLoRA does (pip install 'yosegi[quant]')."""
     device: str = "auto"

@@ -21,16 +21,11 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what has t
 Resume = Annotated[
     bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of an interrupted training.")
 ]
-DType = Annotated[str | None, typer.Option(help="fp32 or bf16: precision of the base's weights \\[fp32].")]
-In4Bit = Annotated[
-    bool,
-    typer.Option("--load-in-4bit", "--load_in_4bit", help="Hold the base's linears in 4 bits (NF4, as QLoRA does)."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
 RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Seed = Annotated[int, typer.Option(help="Seed of the data order, of the experts' start and of samples.")]
 
 
 def begin(data: Path | None = None, as_json: bool = False) -> None:

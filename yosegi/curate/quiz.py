@@ -6,9 +6,9 @@ from typing import Any
 
 from yosegi import files
 from yosegi.curate import definitions
-from yosegi.errors import Invalid, NoData
+from yosegi.errors import Invalid
 from yosegi.tasks.corpus import Corpus
-from yosegi.tasks.readers import data
+from yosegi.tasks.readers import data, records
 
 
 def draft_quiz(
@@ -42,12 +42,10 @@ def draft_quiz(
 
 def _texts(name: str) -> list[dict[str, Any]]:
     """Returns the rows of the train split of one corpus, each with a unique id."""
-    path = Path(name).expanduser()
     if name.endswith((".jsonl", ".jsonl.gz", ".txt")):
-        if not path.is_file():
-            raise NoData(f"There is no file {str(path.absolute())!r}.")
-        numbered = data.paragraphs(path) if path.suffix == ".txt" else data.lines(path)
-        rows, title = [{"id": number, **row} for number, row in numbered], path.name
+        pages = records.read(name)
+        rows = [{**row, "id": key} for key, (_, row) in zip(records.names(pages, name), pages, strict=True)]
+        title = Path(name).name
     else:
         title = Corpus(name.removeprefix("corpus/")).part
         rows = data.rows(f"corpus/{title}", None, f"The corpus {title}")
@@ -55,8 +53,4 @@ def _texts(name: str) -> list[dict[str, Any]]:
         raise Invalid(f"{name}: the row {bad.get('id')!r} has no text.")
     if not (seen := [row for row in rows if row.get("split", "train") == "train"]):
         raise Invalid(f"{name} has no rows that training sees (split train).")
-    ids = [str(row.get("id", n)) for n, row in enumerate(seen, 1)]
-    return [
-        {"title": title, **row, "id": key if key.startswith(f"{title}/") else f"{title}/{key}"}
-        for key, row in zip(ids, seen, strict=True)
-    ]
+    return [{"title": title, **row, "id": f"{title}/{str(row['id']).removeprefix(f'{title}/')}"} for row in seen]

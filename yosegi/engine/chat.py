@@ -3,9 +3,10 @@
     plain       Question: 1+1?\\nAnswer: 2
     template    <|im_start|>user\\nQuestion: 1+1?\\nAnswer:<|im_end|>\\n<|im_start|>assistant\\n2<|im_end|>
 
-In a template the prompt is one turn of the user, worked examples are earlier turns, and a target loses its leading space and brings
-the mark that ends a turn. Of an example with `messages` these are the turns; of several answers each is learnt, and nothing else.
-A text without a prompt stays a text. Stop strings that are only spaces and newlines are dropped: the end of the turn stops.
+In a template the prompt is one turn of the user, worked examples are earlier turns, and a target loses its leading space and
+brings the mark that ends a turn. Of an example with `messages` these are the turns; of several answers each is learnt, and
+nothing else. A text without a prompt stays a text. Stop strings that are only spaces and newlines are dropped: the end of the
+turn stops.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,9 @@ class Template:
             )
         except Exception as error:  # Jinja's, and whatever a template makes of turns that it does not expect
             roles = ", ".join(str(turn.get("role")) for turn in turns)
-            raise Invalid(f"The chat template does not take turns of {roles}: {' '.join(str(error).split())}.") from error
+            raise Invalid(
+                f"The chat template does not take turns of {roles}: {' '.join(str(error).split())}."
+            ) from error
 
     @cached_property
     def end(self) -> str:
@@ -89,7 +92,7 @@ def render(example: Example, shots: Sequence[Example] = (), template: Template |
     """Returns the prompt and the target of an example as text.
 
     Args:
-        example: the question.
+        example: the question. Plainly, its `messages` take the place of a prompt and a target only where it has neither.
         shots: worked examples that are shown before it, in order; nothing of them is learnt.
         template: by default plain texts one after another, with an empty line between two examples.
     """
@@ -98,14 +101,12 @@ def render(example: Example, shots: Sequence[Example] = (), template: Template |
         texts = [message["content"] for message in turns]
         prompt, target = ("\n\n".join(texts[:-1]), texts[-1]) if texts else (example.prompt, example.target)
         return Rendered("\n\n".join([*(shot.prompt + shot.target for shot in shots), prompt]), target)
-    shown = [turn for shot in shots for turn in _turns(shot)]
-    *before, answer = [*shown, *_turns(example)]
-    if answer.get("role") != "assistant":
-        raise Invalid(f"The example {example.id!r} ends with a turn of {answer.get('role')}, not of the assistant.")
-    prompt = template.write(before)
+    shown, turns = [turn for shot in shots for turn in _turns(shot)], _turns(example)
+    target = turns.pop()["content"] if turns[-1].get("role") == "assistant" else example.target
+    prompt = template.write(before := [*shown, *turns])
     places = [n for n in range(len(shown), len(before)) if before[n].get("role") == "assistant"]
     learnt = tuple(_place(template, before, n, prompt) for n in places)
-    return Rendered(prompt, answer["content"].lstrip() + template.end, bool(template.end), learnt)
+    return Rendered(prompt, target.lstrip() + template.end, bool(template.end), learnt)
 
 
 def for_task(base: Base, task: Task) -> Base:
@@ -141,8 +142,8 @@ def stop_strings(base: Base, strings: Sequence[str]) -> tuple[str, ...]:
 
 
 def _turns(example: Example) -> list[Message]:
-    asked = [{"role": "user", "content": example.prompt}, {"role": "assistant", "content": example.target}]
-    return list(example.messages) or asked
+    question, answer = {"role": "user", "content": example.prompt}, {"role": "assistant", "content": example.target}
+    return list[Message](example.messages or (question, answer))
 
 
 def _place(template: Template, before: Sequence[Message], n: int, prompt: str) -> tuple[int, int]:
@@ -150,6 +151,8 @@ def _place(template: Template, before: Sequence[Message], n: int, prompt: str) -
     start, content = len(head := template.write(before[:n])), before[n]["content"].strip()
     place = prompt.find(content, start) if prompt.startswith(head) else -1
     if place < 0:
-        raise Invalid("The chat template rewrites earlier turns, so what is learnt of them is unknown: keep the last turn.")
+        raise Invalid(
+            "The chat template rewrites earlier turns, so what is learnt of them is unknown: keep the last turn."
+        )
     end = place + len(content)
     return start, end + len(template.end) * prompt.startswith(template.end, end)

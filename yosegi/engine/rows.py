@@ -102,8 +102,8 @@ def encode_pairs(base: Base, pairs: Sequence[tuple[str, str]]) -> list[tuple[lis
 def tokenise(base: Base, examples: Sequence[Example], max_length: int, objective: str = "sft") -> Rows:
     """Returns one row for each example; the mark that ends a turn, or else the end-of-text token, is part of the answer.
 
-    A prompt that is too long loses its beginning but not the BOS. An answer that is too long even alone loses its end. Whole texts
-    (objective lm) are no conversation unless they come as messages.
+    A prompt that is too long loses its beginning but not the BOS. An answer that is too long even alone loses its end. Whole
+    texts (objective lm) are no conversation unless they come as messages.
     """
     if not examples:
         raise Invalid("There are no examples to learn from.")

@@ -21,11 +21,10 @@ from yosegi.bases import (
     hub_folder,
     load,
     locate,
-    weight_files,
     weights_hash,
 )
-from yosegi.engine.chat import for_task
 from yosegi.engine.arm import Arm
+from yosegi.engine.chat import for_task
 from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
 from yosegi.evaluation.measure import evaluate, fingerprint, questions, read_as

@@ -16,6 +16,7 @@ from typing import Any
 from yosegi import files
 from yosegi.errors import Corrupt, Invalid, NoData
 from yosegi.scores import Score, Values
+from yosegi.tasks.readers import records
 
 CARD, WEIGHTS = "labelled.json", "labelled.safetensors"
 FEATURES = 2**18
@@ -138,14 +139,14 @@ def _counts(texts: Sequence[str]) -> Any:
 def _rows(path: Path) -> tuple[list[str], list[int]]:
     texts: list[str] = []
     labels: list[int] = []
-    for number, row in enumerate(files.read_jsonl(path), 1):
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise Invalid(f"{path}, row {number}, has no text.")
+    for place, row in records.read(path):
+        if not isinstance(row.get("text"), str):
+            raise Invalid(f"{path}, {place}, has no text.")
         label = row.get("label")
         if label is None:
             continue
         if not isinstance(label, str | int | float) or label not in LABELS:
-            raise Invalid(f"{path}, row {number}: the label is {label!r}; it must be 1 or 0, or null if unlabelled.")
+            raise Invalid(f"{path}, {place}: the label is {label!r}; it must be 1 or 0, or null if unlabelled.")
         texts.append(row["text"])
         labels.append(LABELS[label])
     return texts, labels

@@ -13,6 +13,7 @@ from yosegi import registry, tasks
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
+from yosegi.engine.chat import for_task
 from yosegi.engine.generate import generate
 from yosegi.engine.score import score_answers, score_candidates
 from yosegi.errors import Invalid, NotFinite, UnknownName

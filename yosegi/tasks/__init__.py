@@ -4,7 +4,7 @@ A task finds its rows in a local folder, else on the Hugging Face Hub, else one 
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -70,12 +70,15 @@ class LogProb(NamedTuple):
 class Task:
     """The contract of the drawer: a class in `tasks/NAME.py`, which `load("NAME/part")` calls with the part.
 
+    Most tasks say where their rows come from (`source`) and how a row becomes an example (`example`); others define `examples`.
+
     A task that `generates` is asked to write an answer, and `score` grades it. A task may also, or only, have `candidates`: their
     log-likelihoods go to `score_logprobs`. Of a task that generates, these give further metrics; of one that does not, the score
     itself, and the first text of its first candidates is the right one.
 
     Attributes:
         name: "NAME" or "NAME/part".
+        source: the rows, split by split (readers/data.py).
         metric: the name of the mean of the scores.
         max_new_tokens: where generation ends at the latest.
         stop: strings at which generation ends; the answer is what stands before them.
@@ -85,6 +88,7 @@ class Task:
     """
 
     name: str
+    source: Any = None
     metric: str = "accuracy"
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
@@ -94,6 +98,14 @@ class Task:
 
     def examples(self, split: str) -> list[Example]:
         """Returns the examples of "train", "validation" or "test": the same list every time, each id once."""
+        return [self.example(row) for row in self.rows(split)]
+
+    def rows(self, split: str) -> list[dict[str, Any]]:
+        """Returns the rows of a split, in upstream order."""
+        return self.source.rows(split)
+
+    def example(self, row: dict[str, Any]) -> Example:
+        """Returns a row as an example."""
         raise NotImplementedError
 
     def documents(self, split: str) -> list[Example]:
@@ -101,11 +113,11 @@ class Task:
         return self.examples(split)
 
     def score(self, example: Example, prediction: str) -> Score:
-        """Grades one answer. The gold target always scores 1."""
-        raise NotImplementedError
+        """Grades one answer. The gold target always scores 1. A task defines this or `scores`."""
+        return self.scores([example], [prediction])[0]
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
-        """Grades many answers at once: tasks whose answers are programs run them side by side."""
+        """Grades many answers at once, as tasks do whose answers are programs and run side by side."""
         return [self.score(*pair) for pair in zip(examples, predictions, strict=True)]
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
@@ -139,13 +151,11 @@ def load(name: str) -> Task:
         return registry.find("tasks", name)()
     if kind not in registry.names("tasks") and name.endswith((".jsonl", ".jsonl.gz", ".txt")):
         raise Invalid(f"A file of your own is the task file/PATH: file/{name}")
-    make: Callable[..., Task] = registry.find("tasks", kind)
+    make: type[Task] = registry.find("tasks", kind)
     first = next(iter(inspect.signature(make).parameters.values()), None)
     if part and first is None:
         raise Invalid(f"The task {kind!r} has no parts, so there is no {name!r}.")
-    if part:
-        return make(part)
-    if first is not None and first.default is first.empty:
-        known: list[str] = make.parts()[:40]  # type: ignore[attr-defined]
+    if not part and first is not None and first.default is first.empty:
+        known = make.parts()[:40]
         raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(known)}{', '.join(known)}.")
-    return make()
+    return make(*filter(None, [part]))

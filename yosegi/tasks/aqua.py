@@ -5,7 +5,7 @@ Data: math_en/aqua_test (test) and math_en/aqua_dev in the data folder, else dee
 training set (97,467 rows) is not in the folder: of the 254 development rows, 204 are the training split and 50 the validation.
 
 A model learns to write the rationale as people wrote it, then "The answer is B." Some rationales are scrap ("ANSWER:E"); one
-in the test set names another letter than the key. `letter` and `likelihood` (choices.py) are measured without a rationale.
+in the test set names another letter than the key. `letter` and `acc_norm` (choices.py) are measured without a rationale.
 Parts: `ja` (instruction in Japanese), `Kshot` (up to 8 training problems as worked examples).
 """
 

@@ -1,54 +1,84 @@
-"""Your own data: `file/path/to/rows.jsonl`, also .jsonl.gz, or a .txt whose paragraphs (between blank lines) are rows.
+"""Your own data: `file/path/to/rows.jsonl`, in any usual form (readers/records.py) and shape (readers/shapes.py).
 
-A row has one of these shapes. A chat is written out turn by turn: "User: …", a blank line, "Assistant: …".
+    file/rows.jsonl                                          a question, its answer and the rest are found by their names
+    file{path=rows.csv,columns={prompt=ask,completion=say}}  or named
+    file{path=rows.jsonl,metric=number}                      scored as readers/measures.py says; by default as the fields suggest
+    file/hf:openai/gsm8k/main:train                          a data set on the Hub: its id, a configuration, a split
 
-    {"prompt": …, "completion": …}     two texts, or two lists of {"role", "content"}
-    {"messages": [… , the answer]}     a chat; the last turn, the assistant's, is the target
-    {"text": …}                        a text for continued pre-training: the prompt is empty
-
-It may have an "id" (by default the line number) and a "split". The hash of the prompt decides the split of other rows: a
-twentieth of the prompts is the test, a twentieth the validation, at least one each, and the rest is for training. So no
-prompt is in two splits unless the file says so. Fewer than three prompts are all for training.
+A row may have an "id" (by default its line) and a "split". The hash of the prompt decides the split of other rows: a twentieth
+of the prompts is the test, a twentieth the validation, at least one each, and the rest is for training. So no prompt is in
+two splits unless the file says so. Fewer than three prompts are all for training.
 """
 
-from pathlib import Path
-from statistics import median
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yosegi.errors import Invalid, NoData, UnknownName
+from yosegi.errors import Invalid, UnknownName
 from yosegi.spec import write_method
-from yosegi.tasks import Example, Score, Task
-from yosegi.tasks.readers import answers, data, rouge
+from yosegi.tasks import Candidates, Example, LogProb, Score, Task
+from yosegi.tasks.readers import choices, data, measures, shapes
+from yosegi.tasks.readers.programs import CLOSE, outcomes
+from yosegi.tasks.readers.programs import read as read_program
+from yosegi.tasks.readers.records import names, read
 
-SHAPES = '{"prompt", "completion"} (texts or chats), {"messages"} that end with the assistant, or {"text"}'
-METRICS = ("exact_match", "rougeL", "number")
 SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"} | {
     name: name for name in ("train", "validation", "test")
 }
+STOPS = {
+    "conversations": ("\n\nUser:",),
+    "preference pairs": ("\n\nUser:",),
+    "instructions": ("\n###",),
+    "programs with tests": (CLOSE,),
+}
+"""Where an answer ends that may have several lines; one that has a single line ends with it."""
 
 
 class File(Task):
     """Args:
-    path: the file.
-    metric: `exact_match` (after NFKC, without spaces around it), `rougeL`, or `number` (the number that a text ends up with); by
-        default exact match if at least half of the answers have five words or fewer (two characters of Japanese count as
-        one), else Rouge-L."""
+    path: the file, or hf:ID[/CONFIG][:SPLIT].
+    metric: how answers are scored (readers/measures.py); by default what the fields of the rows suggest.
+    columns: names of fields, as in {prompt=question,completion=answer}: ours, then the file's.
+    pattern: the regular expression of `metric=regex`, for rows that bring none.
+    max_new_tokens: where generation ends at the latest; by default where the longest answer of the file would."""
 
-    def __init__(self, path: str, metric: str | None = None):
-        if metric not in (None, *METRICS):
-            raise UnknownName.among("metric of a file", metric, METRICS)
-        self.name = write_method("file", {"path": path, "metric": metric}) if metric else f"file/{path}"
-        self.path = Path(path).expanduser()
-        rows = _read(self.path)
-        places = data.deal([(example.prompt or example.target, split) for example, split in rows])
-        self.splits: dict[str, list[Example]] = {}
-        for (example, _), place in zip(rows, places, strict=True):
-            self.splits.setdefault(place, []).append(example)
-        targets = [example.target for example, _ in rows]
-        self.metric = metric or ("exact_match" if median(map(rouge.words, targets)) <= 5 else "rougeL")
+    def __init__(
+        self,
+        path: str,
+        metric: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        pattern: str | None = None,
+        max_new_tokens: int | None = None,
+    ):
+        options = {"metric": metric, "columns": columns, "pattern": pattern, "max_new_tokens": max_new_tokens}
+        given = {key: value for key, value in options.items() if value}
+        self.name = write_method("file", {"path": path, **given}) if given else f"file/{path}"
+        self.path, self.pattern, self.guessed = path, pattern, metric is None
+        for ours in columns or {}:
+            if ours not in (known := {*shapes.SAME, *shapes.FIELDS}):
+                raise UnknownName.among("field", ours, sorted(known))
+        _compiled(pattern)
+        rows = _understood(path, columns or {})
+        self.metric = metric or measures.guess([shape for _, _, shape, _ in rows])
+        self.kinds = Counter(shape.kind for _, _, shape, _ in rows)
+        for place, _, shape, _ in rows:
+            _compiled(shape.meta.get("regex"))
+            if fault := measures.check(self.metric, shape, pattern):
+                raise Invalid(f"{path}, {place}: {fault}, which metric={self.metric} needs.")
+        targets = [shape.target for _, _, shape, _ in rows]
+        longest = max(len(target.encode()) for target in targets) if any(targets) else 240
         # No tokenizer needs more tokens than bytes; a model that ends its answer stops before that.
-        self.max_new_tokens = min(1024, max(len(target.encode()) for target in targets) + 16)
-        self.stop = ("\n\nUser:",) if any("\n" in target.rstrip() for target in targets) else ("\n",)
+        self.max_new_tokens = max_new_tokens or min(1024, longest + 16)
+        (kind, _), *_ = self.kinds.most_common(1)
+        several = not any(targets) or any("\n" in target.rstrip() for target in targets)
+        self.stop = STOPS.get(kind, ("\n\nUser:",)) if several else ("\n",)
+        self.generates = self.metric not in choices.MEASURES
+        placed = data.deal([(shape.prompt or shape.target, split) for _, _, shape, split in rows])
+        self.splits: dict[str, list[Example]] = {}
+        for (_, name, shape, _), split in zip(rows, placed, strict=True):
+            one = Example(name, shape.prompt, shape.target, shape.answers, dict(shape.meta), shape.messages)
+            self.splits.setdefault(split, []).append(one)
 
     def examples(self, split: str) -> list[Example]:
         """Returns the rows of a split, in the order of the file. Rows may name splits of their own."""
@@ -58,68 +88,76 @@ class File(Task):
         return list(self.splits[split])
 
     def note(self, split: str) -> str | None:
-        """Returns the size of each split, for whoever trains on this file."""
+        """Returns what was understood: for whoever trains, the sizes of the splits; for whoever measures, the metric."""
+        read_as = "read as " + ", ".join(f"{kind} ({n})" for kind, n in self.kinds.most_common())
+        if "preference pairs" in self.kinds:
+            read_as += ", of which the chosen answer alone is learnt"
+        if split != "train":
+            scored = {"passed": "pass@1", "accuracy": "accuracy, acc_norm and letter"}.get(self.metric, self.metric)
+            return f"{read_as}, scored by {scored}{' (metric=… in the task chooses another)' * self.guessed}."
         others = [f"{len(rows)} for {name}" for name, rows in self.splits.items() if name != "train"]
-        if split != "train" or not others:
-            return None
-        train = len(self.splits.get("train", ()))
-        return f'{train} rows to learn from; held out are {" and ".join(others)} ("split" in a row decides).'
+        held = f'; held out are {" and ".join(others)} ("split" in a row decides)' if others else ""
+        return f"{read_as}; {len(self.splits.get('train', ()))} rows to learn from{held}."
 
     def score(self, example: Example, prediction: str) -> Score:
         """Grades an answer by the metric."""
-        if self.metric == "rougeL":
-            return rouge.score(prediction, example.answers)
-        if self.metric == "number":
-            number = answers.last_number(prediction)
-            return Score(float(number is not None and answers.same_number(number, example.answers[0])), number)
-        answer = rouge.fold(prediction)
-        return Score(float(answer in map(rouge.fold, example.answers)), answer or None)
+        if self.metric in choices.MEASURES:
+            return measures.exact_match(prediction, example.answers)
+        if self.metric == "passed":
+            return self.scores([example], [prediction])[0]
+        return measures.score(self.metric, example, prediction, self.pattern)
+
+    def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
+        """Grades many answers at once; programs run side by side."""
+        if self.metric != "passed":
+            return super().scores(examples, predictions)
+        programs = [read_program(text) for text in predictions]
+        programs = [
+            f"{example.meta['before']}\n{code}" if code.strip() else ""
+            for example, code in zip(examples, programs, strict=True)
+        ]
+        results = outcomes(programs, [example.meta["tests"] for example in examples])
+        return [
+            Score(float(not one.error), None if one.error == "syntax" else one.error or "passed") for one in results
+        ]
+
+    def candidates(self, example: Example) -> Mapping[str, Candidates]:
+        """Returns the choices after the bare question, and the letters after the listed choices."""
+        if self.generates:
+            return {}
+        gap = example.target.removesuffix(example.answers[0])
+        return choices.candidates(example, example.prompt, example.meta["listed"], lambda text: f"{gap}{text}")
+
+    def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
+        """Returns the metric of the choices; the other measures are further metrics."""
+        return choices.graded(example, logprobs, self.metric)
+
+    def chance(self, example: Example) -> float | None:
+        """Returns the share of one choice."""
+        return 1 / len(example.meta["choices"]) if not self.generates else None
 
 
-def _read(path: Path) -> list[tuple[Example, str]]:
-    """Returns every row as an example, with the split that it names."""
-    if not path.name.endswith((".jsonl", ".jsonl.gz", ".txt")):
-        raise Invalid(f"A task is read from a .jsonl, .jsonl.gz or .txt file, not from {str(path)!r}.")
-    if not path.is_file():
-        raise NoData(f"There is no file {str(path.absolute())!r}.")
-    examples: dict[str, tuple[Example, str]] = {}
-    for number, row in data.paragraphs(path) if path.suffix == ".txt" else data.lines(path):
-        pair, name, split = _pair(row), str(row.get("id", number)), str(row.get("split") or "")
-        if not pair:
+def _understood(path: str, columns: Mapping[str, str]) -> list[tuple[str, str, shapes.Shape, str]]:
+    """Each row's place, id, shape and the split that it names."""
+    records, rows = read(path), list[tuple[str, shapes.Shape, str]]()
+    for place, row in records:
+        try:
+            shape = shapes.understand(shapes.rename(row, columns) if columns else row)
+        except ValueError as error:
+            raise Invalid(f"{path}, {place}: {error}.") from error
+        if not shape:
             kinds = ", ".join(f"{key} ({type(value).__name__})" for key, value in list(row.items())[:6])
             raise Invalid(
-                f"{path}, line {number}, has none of the accepted shapes: {SHAPES}. It has {kinds or 'nothing'}."
+                f"{path}, {place}, has none of the accepted shapes: {shapes.SHAPES}. It has {kinds or 'nothing'}."
             )
-        if not pair[1].strip():
-            raise Invalid(f"{path}, line {number}: the answer is empty.")
-        if name in examples:
-            raise Invalid(f"{path}, line {number}: the id {name!r} is taken by an earlier row.")
-        examples[name] = Example(name, *pair, (pair[1],)), SPLITS.get(split.casefold(), split)
-    return list(examples.values())
+        split = str(row.get("split") or "")
+        rows.append((place, shape, SPLITS.get(split.casefold(), split)))
+    return [(place, name, shape, split) for (place, shape, split), name in zip(rows, names(records, path), strict=True)]
 
 
-def _pair(row: data.Row) -> tuple[str, str] | None:
-    match row:
-        case {"prompt": str(prompt), "completion": str(target)}:
-            return prompt, target
-        case {"text": str(target)}:
-            return "", target
-        case {"prompt": [*turns], "completion": [answer]} | {"messages": [*turns, answer]}:
-            if all(map(_is_turn, [*turns, answer])) and answer["role"] == "assistant":
-                chat = "".join(f"{turn['role'].capitalize()}: {_content(turn['content'])}\n\n" for turn in turns)
-                return f"{chat}Assistant:", f" {_content(answer['content'])}"
-    return None
-
-
-def _is_turn(turn: data.Row) -> bool:
-    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and _content(turn.get("content")) is not None
-
-
-def _content(content: Any) -> str | None:
-    """Returns the text of a turn, which may come in parts (OpenAI's format); None if a part is no text."""
-    match content:
-        case str():
-            return content
-        case [*parts] if parts and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
-            return "".join(part["text"] for part in parts)
-    return None
+def _compiled(pattern: Any) -> None:
+    """Refuses what is no regular expression."""
+    try:
+        re.compile(pattern or "")
+    except (re.error, TypeError) as error:
+        raise Invalid(f"{pattern!r} is no regular expression ({error}).") from error

@@ -19,9 +19,7 @@ def _from_hub(row: Row) -> Row:
     return {"question": row["question"], "solution": solution.strip(), "answer": answer.strip().replace(",", "")}
 
 
-def _hub(split: str) -> Hub:
-    revision = "740312add88f781978c0658806c59bc2815b9866"
-    return Hub("openai/gsm8k", revision, _from_hub, split, "main", ids=f"gsm8k/{split}")
+REVISION, SPLITS = "740312add88f781978c0658806c59bc2815b9866", ("train", "test")
 
 
 class Gsm8K(Numbers):
@@ -30,9 +28,9 @@ class Gsm8K(Numbers):
     kind = "gsm8k"
     source = Source(
         "GSM8K",
-        {split: f"math_en/gsm8k_{split}" for split in ("train", "test")},
+        {split: f"math_en/gsm8k_{split}" for split in SPLITS},
         ("id", "question", "solution", "answer"),
-        {split: _hub(split) for split in ("train", "test")},
+        {split: Hub("openai/gsm8k", REVISION, _from_hub, split, "main", ids=f"gsm8k/{split}") for split in SPLITS},
         held_out=200,
     )
     most_shots = 8

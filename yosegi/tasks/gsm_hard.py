@@ -8,7 +8,6 @@ The model writes a Python function `solution`; the sandbox runs it, and the numb
 one. It is right within 1e-3, as in PAL, or within 1e-12 of gold where gold is so large that sums of floats differ by more.
 (PAL's own second rule, 1e-3 of gold, would forgive forgetting three eggs of five million.) A number without a program is no
 answer. `gsm_hard/few_shot` shows four worked examples first, for models that have not learnt the form.
-
 Some gold numbers are absurd (negative eggs), and 329 of the 1,319 questions are GSM8K's, word for word: upstream is so.
 """
 
@@ -20,7 +19,6 @@ from yosegi.tasks import Example, Score
 from yosegi.tasks.readers import data
 from yosegi.tasks.readers.programs import CLOSE, OPEN, Programs, bare, outcomes
 
-FIELDS = ("id", "question", "answer", "code")
 INSTRUCTION = "Write a Python function solution() that returns the answer."
 TOLERANCE, RELATIVE = 1e-3, 1e-12
 
@@ -30,6 +28,7 @@ class GsmHard(Programs):
     part: "" or "few_shot".
     """
 
+    source = data.Source("GSM-Hard", {"test": "math_en/gsm_hard_test"}, ("id", "question", "answer", "code"))
     metric = "solved"
     stop = (CLOSE, "\nQuestion:")
 
@@ -44,22 +43,16 @@ class GsmHard(Programs):
         """Returns the part with worked examples."""
         return ["few_shot"]
 
-    def examples(self, split: str) -> list[Example]:
-        """Returns the problems, in the order of GSM8K's test set. There is only a test split."""
-        data.known(split, ("test",))
-        rows = data.rows("math_en/gsm_hard_test", None, "GSM-Hard", FIELDS)
-        return [self._example(row) for row in rows]
+    def example(self, row: data.Row) -> Example:
+        """Returns a problem; the answer is PAL's program."""
+        code = bare(row["code"])
+        return Example(row["id"], self.head + _prompt(row["question"]), f"\n{code}", (code,), {"answer": row["answer"]})
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
         """Returns 1 where the program returns the right number."""
         results = outcomes(predictions, [""] * len(predictions), "solution()")
-        return [
-            _score(float(example.meta["answer"]), one.value) for example, one in zip(examples, results, strict=True)
-        ]
-
-    def _example(self, row: data.Row) -> Example:
-        code = bare(row["code"])
-        return Example(row["id"], self.head + _prompt(row["question"]), f"\n{code}", (code,), {"answer": row["answer"]})
+        golds = [float(example.meta["answer"]) for example in examples]
+        return [_score(gold, one.value) for gold, one in zip(golds, results, strict=True)]
 
 
 def _prompt(question: str) -> str:
@@ -67,20 +60,13 @@ def _prompt(question: str) -> str:
 
 
 def _score(gold: float, value: object) -> Score:
-    number = _number(value)
-    if not isfinite(number):
-        return Score(0.0)
-    return Score(float(abs(number - gold) <= max(TOLERANCE, RELATIVE * abs(gold))), str(value))
-
-
-def _number(value: object) -> float:
-    """Returns what a program returned as a number; infinity if it is none. A text counts if it is nothing but a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return inf
+    """Compares what a program returned. A text counts if it is nothing but a number."""
     try:
-        return float(value)
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else inf
     except (ValueError, OverflowError):
-        return inf
+        number = inf
+    right = abs(number - gold) <= max(TOLERANCE, RELATIVE * abs(gold))
+    return Score(float(right), str(value)) if isfinite(number) else Score(0.0)
 
 
 SHOTS = (

@@ -8,30 +8,25 @@ Data, in the data folder only: knowledge_ja/{jsquad_valid, jaquad_train, jaquad_
 
 from yosegi.tasks import Example
 from yosegi.tasks.readers import spans
-from yosegi.tasks.readers.data import Source
-
-SOURCE = Source(
-    "The Japanese reading comprehension",
-    {
-        "train": "knowledge_ja/jaquad_train",
-        "validation": "knowledge_ja/jaquad_dev",
-        "test": "knowledge_ja/jsquad_valid",
-    },
-    ("id", "question", "context", "answers", "title"),
-)
+from yosegi.tasks.readers.data import Row, Source
 
 
 class Jsquad(spans.Spans):
     """Scored by exact match; the F1 of characters is a further metric."""
 
     name = "jsquad"
+    source = Source(
+        "The Japanese reading comprehension",
+        {
+            "train": "knowledge_ja/jaquad_train",
+            "validation": "knowledge_ja/jaquad_dev",
+            "test": "knowledge_ja/jsquad_valid",
+        },
+        ("id", "question", "context", "answers", "title"),
+        apart="title",
+    )
     max_new_tokens = 64
 
-    def examples(self, split: str) -> list[Example]:
-        """Returns the questions of a split, in upstream order."""
-        rows = SOURCE.rows(split)
-        if split != "test":
-            asked = {row["title"] for row in SOURCE.rows("test")}
-            rows = [row for row in rows if row["title"] not in asked]
-        # JSQuAD writes the article's title before the text, and "[SEP]" between them
-        return [spans.example(row, row["context"].replace(" [SEP] ", "\n").strip() + "\n\n") for row in rows]
+    def example(self, row: Row) -> Example:
+        """Returns a question after its text; JSQuAD writes the article's title before the text, and "[SEP]" between them."""
+        return spans.example(row, row["context"].replace(" [SEP] ", "\n").strip() + "\n\n")

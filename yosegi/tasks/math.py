@@ -20,26 +20,18 @@ from yosegi.tasks.readers.answers import boxed
 from yosegi.tasks.readers.data import Hub, Row, Source
 from yosegi.tasks.readers.forms import Questions, ranked
 
-LEVELS = [f"level{level}" for level in range(1, 6)]
 SUBJECTS = (
-    "algebra",
-    "counting_and_probability",
-    "geometry",
-    "intermediate_algebra",
-    "number_theory",
-    "prealgebra",
-    "precalculus",
-)
+    "algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra", "precalculus",
+)  # fmt: skip
 
 
 def _from_test(row: Row) -> Row:
-    kept = {key: row[key] for key in ("answer", "solution", "subject")}
-    return {"question": row["problem"], "level": f"Level {row['level']}", **kept}
+    return {**row, "question": row["problem"], "level": f"Level {row['level']}"}
 
 
 def _from_train(row: Row) -> Row:
-    kept = {"question": row["problem"], "solution": row["solution"], "level": row["level"], "subject": row["type"]}
-    return {**kept, "answer": (boxed(row["solution"]) or [""])[0]}
+    answer = (boxed(row["solution"]) or [""])[0]
+    return {**row, "question": row["problem"], "subject": row["type"], "answer": answer}
 
 
 TEST = Hub("HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", _from_test, "test", ids="math500/test")
@@ -68,7 +60,7 @@ class Math(Questions):
     @classmethod
     def subsets(cls) -> list[str] | None:
         """Returns the levels and the subjects."""
-        return [*LEVELS, *SUBJECTS]
+        return [*(f"level{level}" for level in range(1, 6)), *SUBJECTS]
 
     def subsets_of(self, row: Row) -> Sequence[str | None]:
         """Returns the level and the subject of a problem."""

@@ -22,33 +22,24 @@ def _hub(split: str) -> Hub:
     return Hub("google-research-datasets/mbpp", "4bb6404fdc6cacfda99d4ac4205087b89d32030c", convert, split, "full")
 
 
-SOURCE = Source(
-    "MBPP",
-    {"train": "code/mbpp_train", "validation": "code/mbpp_train", "test": "code/mbpp_test"},
-    ("id", "split", "instruction", "solution", "tests"),
-    {split: _hub(split) for split in SPLITS},
-)
-
-
 class Mbpp(Programs):
     """Scored by running the program with its asserts."""
 
     name = "mbpp"
+    source = Source(
+        "MBPP",
+        {"train": "code/mbpp_train", "validation": "code/mbpp_train", "test": "code/mbpp_test"},
+        ("id", "split", "instruction", "solution", "tests"),
+        {split: _hub(split) for split in SPLITS},
+        apart="instruction",
+    )
 
-    def examples(self, split: str) -> list[Example]:
-        """Returns the problems of a split, in upstream order."""
-        rows = [row for row in SOURCE.rows(split) if row["split"] == split]
-        if split != "test":
-            asked = {row["instruction"] for row in SOURCE.rows("test") if row["split"] == "test"}
-            rows = [row for row in rows if row["instruction"] not in asked]
-        return [_example(row) for row in rows]
+    def example(self, row: Row) -> Example:
+        """Returns the sentence and its asserts; the answer is the program."""
+        code, tests = row["solution"].replace("\r\n", "\n").strip(), row["tests"].strip()
+        prompt = f"{row['instruction'].strip()}\nYour code should pass these tests:\n\n{tests}{OPEN}"
+        return Example(row["id"], prompt, f"\n{code}", (code,), {"tests": tests})
 
     def checks(self, example: Example) -> str:
         """Returns the asserts."""
         return example.meta["tests"]
-
-
-def _example(row: Row) -> Example:
-    code, tests = row["solution"].replace("\r\n", "\n").strip(), row["tests"].strip()
-    prompt = f"{row['instruction'].strip()}\nYour code should pass these tests:\n\n{tests}{OPEN}"
-    return Example(row["id"], prompt, f"\n{code}", (code,), {"tests": tests})

@@ -23,8 +23,7 @@ def _from_hub(row: Row) -> Row:
     return {**{key: row[key] for key in ("question", "choices", "subject")}, "answer_index": row["answer"]}
 
 
-def _hub(split: str) -> Hub:
-    return Hub("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe", _from_hub, split, "all", ids=f"mmlu/{split}")
+REVISION = "c30699e8356da336a370243923dbaf21066bb9fe"
 
 
 class Mmlu(Choices):
@@ -35,7 +34,8 @@ class Mmlu(Choices):
         "MMLU",
         {"validation": "knowledge_en/mmlu_val", "test": "knowledge_en/mmlu_redux_test"},
         ("id", "question", "choices", "answer_index", "subject"),
-        {split: _hub(split) for split in ("validation", "test")},
+        {s: Hub("cais/mmlu", REVISION, _from_hub, s, "all", ids=f"mmlu/{s}") for s in ("validation", "test")},
+        apart="question",
     )
     most_shots = 5
 
@@ -49,11 +49,7 @@ class Mmlu(Choices):
 
     def rows(self, split: str) -> list[Row]:
         """Returns the questions of a split: one of each subject, then another of each …"""
-        rows = super().rows(split)
-        if split == "validation":
-            asked = {row["question"].strip() for row in self.source.rows("test")}
-            rows = [row for row in rows if row["question"].strip() not in asked]
-        return in_turn(rows, "subject")
+        return in_turn(super().rows(split), "subject")
 
     def shots(self) -> list[Row]:
         """Returns validation questions of the subset."""

@@ -54,7 +54,7 @@ class NaturalInstructions(Task):
         """Returns the tasks in the data folder. The Hub has 876 more, which are not listed."""
         return sorted(_tasks())
 
-    def examples(self, split: str) -> list[Example]:
+    def rows(self, split: str) -> list[Row]:
         """Returns the instances of a split, in upstream order."""
         test = data.known(split) == "test"
         if self.version:
@@ -67,13 +67,14 @@ class NaturalInstructions(Task):
             rows = data.carve(rows, len(rows) // 10)[split == "validation"]
         if not rows:
             raise Invalid(f"{self.name} has no {split} rows here.")
-        return [self._example(row) for row in rows]
+        return rows
 
     def score(self, example: Example, prediction: str) -> Score:
         """Returns the best Rouge-L F1 against an accepted output."""
         return rouge.score(prediction, example.answers)
 
-    def _example(self, row: Row) -> Example:
+    def example(self, row: Row) -> Example:
+        """Returns an instance after the definition, in the prompt format."""
         definition = self.definition.strip()[:DEFINITION]
         prompt = self.format.template.format(definition=definition, input=row["input"])
         return Example(row["id"], prompt, f"{self.format.gap}{row['outputs'][0].strip()}", tuple(row["outputs"]))

@@ -4,11 +4,10 @@ Sekine et al., "NIILC-ECQA2015" (https://github.com/mynlp/niilc-qa), CC BY-SA 4.
 folder only. A tenth of the questions, by hash, is the test split, a tenth the validation.
 
 Training here teaches an expert to answer with a word or two; combined with an expert that has read a corpus, it is asked
-about that corpus (`terms`). Each of several answers is accepted, also where upstream wants all of them. Five questions to which
-upstream has no answer ("-") are left out.
+about that corpus (`terms`). Each of several answers is accepted, also where upstream wants all of them. Five questions to
+which upstream has no answer ("-") are left out.
 """
 
-from yosegi.tasks import Example
 from yosegi.tasks.readers import data, spans
 
 
@@ -18,12 +17,11 @@ class Niilc(spans.Spans):
     name = "niilc"
     max_new_tokens = 48
 
-    def examples(self, split: str) -> list[Example]:
+    def rows(self, split: str) -> list[data.Row]:
         """Returns the questions of a split, in upstream order."""
         test = data.known(split) == "test"
         rows = data.rows("knowledge_ja/niilc_dev", None, "NIILC", ("id", "question", "answers"))
         rows = data.carve(rows, len(rows) // 10)[test]
         if not test:
             rows = data.carve(rows, len(rows) // 9)[split == "validation"]
-        rows = [row for row in rows if row["answers"] != ["-"]]
-        return [spans.example(row) for row in rows]
+        return [row for row in rows if row["answers"] != ["-"]]

@@ -21,7 +21,7 @@ definitions from Japanese statutes (no copyright), three of them worked examples
 0.06 to 0.09, so only a large difference is one.
 
 Closed-book means that the text is not shown. Every law that defines a term is in the training split of `corpus/NAME`, so an
-expert can have read it. What a base has read nobody knows, so compare with the base itself.
+expert can have read it. Nobody knows what a base has read, so compare with the base itself.
 """
 
 import re
@@ -32,11 +32,13 @@ from typing import Any
 from yosegi.errors import Invalid, NoData, UnknownName
 from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks.readers import data, ranking, spans
+from yosegi.tasks.readers.letters import LETTERS, lettered
+from yosegi.tasks.readers.records import names, read
 
 FIELDS = ("id", "split", "question", "answer", "choices", "answer_index", "statement_template")
 NEEDS = {"": (), "choices": ("choices",), "rank": ("choices", "statement_template")}
 """For each form the fields that a row needs besides question and answer."""
-LETTERS = "ABCDEFGHIJ"
+JAPANESE = re.compile("[぀-ヿ一-鿿]")
 GAP, BLANK = "{word}", "＿＿"
 NEUTRAL = {"ja": "これは{word}です。", "en": "This is {word}."}
 """Sentences that say nothing about a candidate, for pmi; a row may bring its own."""
@@ -55,16 +57,15 @@ class Terms(Task):
     def __init__(self, part: str):
         self.name, self.halved = f"terms/{part}", part.endswith("/halved")
         part = part.removesuffix("/halved")
-        source, _, form = part.rpartition("/")
-        self.source, self.form = (source, form) if form in NEEDS and form and source else (part, "")
+        self.form = next((form for form in ("choices", "rank") if part.endswith(f"/{form}")), "")
+        self.quiz = part.removesuffix(f"/{self.form}")
         if self.form == "rank":
             self.metric, self.generates = "logp_mrr", False
-        self.file = Path(self.source).expanduser() if re.search(r"\.jsonl(\.gz)?$", self.source) else None
-        known = self.parts()
-        if self.file is None and known and part not in known:
-            raise UnknownName.among("quiz", part, known)
-        if self.file is not None and not self.file.is_file():
+        self.file = Path(self.quiz).expanduser() if self.quiz.endswith((".jsonl", ".jsonl.gz")) else None
+        if self.file and not self.file.is_file():
             raise NoData(f"There is no quiz {str(self.file.absolute())!r}; yosegi terms build drafts one.")
+        if not self.file and (known := self.parts()) and part not in known:
+            raise UnknownName.among("quiz", part, known)
 
     @classmethod
     def parts(cls) -> list[str]:
@@ -132,18 +133,16 @@ class Terms(Task):
     def _rows(self) -> list[data.Row]:
         """Returns the rows with defaults filled in. The error for a bad row names its line."""
         if self.file is None:
-            places = [(row["id"], row) for row in data.rows(f"corpus/{self.source}_terms", None, self.name, FIELDS)]
+            records = [(row["id"], row) for row in data.rows(f"corpus/{self.quiz}_terms", None, self.name, FIELDS)]
         else:
-            places = [(f"{self.file}, line {number}", row) for number, row in data.lines(self.file)]
-        rows: dict[str, data.Row] = {}
-        for n, (place, row) in enumerate(places, 1):
-            row = {"split": "test", "choices": [], "lang": _language(row), **row, "id": str(row.get("id", n))}
-            if wrong := self._wrong(row):
-                raise Invalid(f"{self.name}: {place}{wrong}.")
-            if row["id"] in rows:
-                raise Invalid(f"{self.name}: two rows have the id {row['id']!r}.")
-            rows[row["id"]] = row
-        return _halved(list(rows.values())) if self.halved else list(rows.values())
+            records = read(self.file)
+        rows = []
+        for name, (place, row) in zip(names(records, self.name), records, strict=True):
+            lang = "ja" if JAPANESE.search(str(row.get("question"))) else "en"
+            rows.append({"split": "test", "choices": [], "lang": lang, **row, "id": name})
+            if wrong := self._wrong(rows[-1]):
+                raise Invalid(f"{self.name}: {self.file or ''}{', ' * bool(self.file)}{place}{wrong}.")
+        return _halved(rows) if self.halved else rows
 
     def _wrong(self, row: data.Row) -> str:
         needs = NEEDS[self.form]
@@ -161,8 +160,7 @@ class Terms(Task):
 
     def _ask(self, row: data.Row, before: str = "") -> str:
         choices = row["choices"] if self.form == "choices" else []
-        lines = [f"\n{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)]
-        return spans.prompt(row["question"] + "".join(lines), before, row["lang"])
+        return spans.prompt(row["question"] + lettered(choices), before, row["lang"])
 
     def _answer(self, row: data.Row) -> str:
         letters = self.form == "choices"
@@ -196,8 +194,3 @@ def _halved(rows: list[data.Row]) -> list[data.Row]:
     asked = sorted((row["id"] for row in rows if row["split"] == "test"), key=data.hashed)
     early = set(asked[: len(asked) // 2])
     return [row | {"split": "validation"} if row["id"] in early else row for row in rows]
-
-
-def _language(row: data.Row) -> str:
-    """Japanese if there are kana or kanji in the question."""
-    return "ja" if re.search(r"[぀-ヿ一-鿿]", str(row.get("question"))) else "en"

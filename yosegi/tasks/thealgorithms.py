@@ -6,8 +6,8 @@ Data: code/thealgorithms_py, in the data folder only.
 The model sees signature and docstring and writes the function, without the docstring, in the fenced form of `mbpp` and
 `gsm_hard`; the sandbox runs the examples of the docstring. A tenth of the files, by hash, is the validation split: functions
 of one file are often alike and stay together. Functions whose examples need numpy are left out, since the sandbox has none.
-There is no test split: any base trained on public code has read these functions. `mbpp` and `gsm_hard` are the measures of
-programs.
+There is no test split: any base trained on public code has read all of these functions. `mbpp` and `gsm_hard` are the
+measures of programs.
 """
 
 import ast
@@ -15,8 +15,6 @@ import ast
 from yosegi.tasks import Example
 from yosegi.tasks.readers import data
 from yosegi.tasks.readers.programs import CLOSE, OPEN, Programs, bare
-
-FIELDS = ("id", "prompt", "solution", "entry_point", "raw")
 
 CHECK = """
 import doctest
@@ -33,23 +31,22 @@ class Thealgorithms(Programs):
 
     name = "thealgorithms"
 
-    def examples(self, split: str) -> list[Example]:
+    def rows(self, split: str) -> list[data.Row]:
         """Returns the functions of a split, in upstream order."""
         data.known(split, ("train", "validation"))
-        rows = data.rows("code/thealgorithms_py", None, "TheAlgorithms", FIELDS)
+        fields = ("id", "prompt", "solution", "entry_point", "raw")
+        rows = data.rows("code/thealgorithms_py", None, "TheAlgorithms", fields)
         rows = [row for row in rows if "import numpy" not in row["prompt"]]
-        held_out = {path for path in (row["raw"]["path"] for row in rows) if data.hashed(path) % 10 == 0}
-        return [_example(row) for row in rows if (row["raw"]["path"] in held_out) == (split == "validation")]
+        return [row for row in rows if (data.hashed(row["raw"]["path"]) % 10 == 0) == (split == "validation")]
+
+    def example(self, row: data.Row) -> Example:
+        """Returns signature and docstring as the prompt, and the function without its docstring."""
+        whole = f"{row['prompt']}\n{row['solution']}"
+        function = next(node for node in ast.parse(whole).body if isinstance(node, ast.FunctionDef))
+        prompt = f"Write the function that this describes.\n\n```python\n{row['prompt']}{CLOSE}{OPEN}"
+        meta = {"doctest": ast.get_docstring(function), "name": row["entry_point"]}
+        return Example(row["id"], prompt, f"\n{bare(whole)}", (bare(whole),), meta)
 
     def checks(self, example: Example) -> str:
         """Returns code that raises unless every example of the docstring comes out as it says."""
         return CHECK.format(doc=example.meta["doctest"], name=example.meta["name"])
-
-
-def _example(row: data.Row) -> Example:
-    whole = f"{row['prompt']}\n{row['solution']}"
-    function = next(node for node in ast.parse(whole).body if isinstance(node, ast.FunctionDef))
-    code = bare(whole)
-    prompt = f"Write the function that this describes.\n\n```python\n{row['prompt']}{CLOSE}{OPEN}"
-    meta = {"doctest": ast.get_docstring(function), "name": row["entry_point"]}
-    return Example(row["id"], prompt, f"\n{code}", (code,), meta)

@@ -21,13 +21,22 @@ class Local(AskingTeacher):
     max_tokens: the most tokens of an answer; at most a quarter of the context, as the question needs the rest.
     batch_size: chats per batch; a kill loses at most one batch.
     answers: the file of answers.
+    chat_template: auto (the base's, if it has one), none, or a file.
     """
 
-    def __init__(self, base: str | Base, *, max_tokens: int = 2048, batch_size: int = 16, answers: Path | None = None):
+    def __init__(
+        self,
+        base: str | Base,
+        *,
+        max_tokens: int = 2048,
+        batch_size: int = 16,
+        answers: Path | None = None,
+        chat_template: str = "auto",
+    ):
         super().__init__()
         if batch_size < 1:
             raise Invalid(f"batch_size={batch_size}: it must be at least 1.")
-        self.base = load(base) if isinstance(base, str) else base
+        self.base = load(base, chat_template=chat_template) if isinstance(base, str) else base
         self.max_tokens = min(max_tokens, context_length(self.base) // 4)
         self.batch_size, self.kept = batch_size, Kept(answers)
         read = " ".join(self.base.reads.values())

@@ -65,7 +65,7 @@ def reinforce(
     if not suffix and not overwrite:
         raise Invalid("Without --suffix the new experts replace the old ones: say --overwrite if you mean it.")
     loaded = {t.name: t for t in map(yosegi.tasks.load, asked)}
-    model = base if isinstance(base, Base) else load(base, how.dtype, how.load_in_4bit)
+    model = base if isinstance(base, Base) else load(base, **how.loading)
     path = library.path if isinstance(library, Library) else Path(library)
     shelf = Library(path, model.hash, model.name)
     old = [shelf[name] for name in (list(shelf) if "all" in begin else begin)]

@@ -98,7 +98,7 @@ def train(
     for one in loaded.values():
         if PartialState().is_main_process and (note := one.note("train")):
             print(f"{one.name}: {note}", file=sys.stderr)
-    model = base if isinstance(base, Base) else load(base, chosen.dtype, chosen.load_in_4bit)
+    model = base if isinstance(base, Base) else load(base, **chosen.loading)
     path = library.path if isinstance(library, Library) else Path(library)
     shelf = Library(path, model.hash, model.name)
     types = None

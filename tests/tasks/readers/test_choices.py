@@ -56,11 +56,11 @@ def test_in_japanese_with_worked_examples():
 def test_what_is_weighed():
     (example,) = Cities("1shot").examples("test")
     weighed = Cities("1shot").candidates(example)
-    assert weighed["letter"].prompt == example.prompt and weighed["letter"].texts == (" A", " B", " C", " D")
-    bare = weighed["likelihood"]
+    assert weighed["letter"].prompt == example.prompt and weighed["letter"].texts == (" D", " A", " B", " C")
+    bare = weighed["choice"]
     assert bare.prompt.endswith("\n\nQuestion: Capital of Spain?\nAnswer:") and "A. Paris" not in bare.prompt
     assert bare.prompt.split("\n\n")[0].rpartition(" ")[2] in ("Paris", "London", "Rome"), "its example is bare, too"
-    assert bare.texts == (" Paris", " London", " Rome", " Madrid")
+    assert bare.texts == (" Madrid", " Paris", " London", " Rome"), "the right one first"
 
 
 def nats(**sums):
@@ -71,20 +71,20 @@ def nats(**sums):
 def test_the_likelihood_is_for_each_character():
     task = Cities()
     (example,) = task.examples("test")
-    per_character = {"letter": [-3, -2, -1, -4], "likelihood": [-1.0 * 5, -1.0 * 6, -1.0 * 4, -0.9 * 6]}
+    per_character = {"letter": [-4, -3, -2, -1], "choice": [-0.9 * 6, -1.0 * 5, -1.0 * 6, -1.0 * 4]}
     judged = task.score_logprobs(example, nats(**per_character))
     assert (judged.value, judged.answer) == (1.0, "D")
     assert judged.metrics == {
-        "letter": 0.0, "likelihood": 1.0, "letter_ok": 0.0, "likelihood_ok": 1.0,
+        "letter": 0.0, "acc_norm": 1.0, "letter_ok": 0.0, "acc_norm_ok": 1.0,
     }  # fmt: skip
-    assert min(per_character["likelihood"]) != per_character["likelihood"][3], "not because it is the likeliest whole"
+    assert max(per_character["choice"]) != per_character["choice"][0], "not because it is the likeliest whole"
 
 
 def test_a_tie_is_shared():
     task = Cities()
     (example,) = task.examples("test")
     level = [log(0.25)] * 4
-    assert task.score_logprobs(example, nats(letter=level, likelihood=[-1, -1, -1, -9])).metrics["letter"] == 0.25
+    assert task.score_logprobs(example, nats(letter=level, choice=[-9, -1, -1, -1])).metrics["letter"] == 0.25
 
 
 def test_a_faulty_question_has_no_twin():
@@ -92,8 +92,8 @@ def test_a_faulty_question_has_no_twin():
     faulty, sound = task.examples("train")[0], task.examples("test")[0]
     assert task.score(faulty, "A") == Score(1.0, "A", {})
     assert task.score(sound, "A") == Score(0.0, "A", {"accuracy_ok": 0.0})
-    judged = task.score_logprobs(faulty, nats(letter=[0, -1, -1, -1], likelihood=[0, -1, -1, -1]))
-    assert set(judged.metrics) == {"letter", "likelihood"}
+    judged = task.score_logprobs(faulty, nats(letter=[0, -1, -1, -1], choice=[0, -1, -1, -1]))
+    assert set(judged.metrics) == {"letter", "acc_norm"}
 
 
 @each(

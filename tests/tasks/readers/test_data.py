@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from yosegi.errors import Corrupt, Invalid, NoData
-from yosegi.tasks.readers import data
+from yosegi.tasks.readers import data, records
 from yosegi.tasks.readers.data import Hub
 
 
@@ -175,7 +175,8 @@ def test_without_a_network_nobody_waits_for_retries(nowhere, monkeypatch):
         data.rows("x", Hub("someone/unreachable", "3" * 40, upper))
     assert config.HF_HUB_OFFLINE is False
     monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://proxy"})
-    assert data._reachable()
+    with records.online():
+        assert config.HF_HUB_OFFLINE is False
 
 
 def test_carve_holds_out_the_same_rows_every_time_and_keeps_the_order():

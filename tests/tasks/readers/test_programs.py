@@ -1,6 +1,6 @@
 from tests.conftest import each
 from yosegi.sandbox import Outcome
-from yosegi.tasks import Score
+from yosegi.tasks import Example, Score
 from yosegi.tasks.readers import programs
 
 CODE = "def solution():\n    return 3"
@@ -48,5 +48,10 @@ def test_each_prediction_has_its_outcome_and_equal_ones_run_once(monkeypatch):
 
 def test_a_check_passes_or_says_how_it_failed():
     said = [CODE, "def solution(): return 2", "def (", "import os\nos.fork()"]
-    scores = programs.passed(said, ["assert solution() == 3"] * 4)
+
+    class Threes(programs.Programs):
+        def checks(self, example):
+            return "assert solution() == 3"
+
+    scores = Threes().scores([Example("", "", "")] * 4, said)
     assert scores == [Score(1.0, "passed"), Score(0.0, "exception"), Score(0.0), Score(0.0, "forbidden")]

@@ -4,28 +4,19 @@ The data folder is `--data DIR`, `$YOSEGI_DATA` or `../shared/data`, whichever c
 its README documents the schema. A `Hub` names the data set with the same rows online and converts its rows to that schema.
 """
 
-import gzip
 import hashlib
-import json
 import os
-import socket
-import urllib.request
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from yosegi.errors import Corrupt, Invalid, NoData
-
-Row = dict[str, Any]
+from yosegi.errors import Invalid, NoData
+from yosegi.tasks.readers.records import Row, lines, online, short
 
 NEIGHBOUR = Path("..") / "shared" / "data"
-HUB = "https://huggingface.co"
 SPLITS = ("train", "validation", "test")
 
 
@@ -62,6 +53,7 @@ class Source:
         fields: what each row must have.
         hub: for each split the same rows online; several data sets are read one after another.
         held_out: how many training rows, drawn by the hash of their ids, are the validation split (at most a fifth).
+        apart: a field; rows whose value of it the test has, too, are in no other split.
     """
 
     title: str
@@ -69,29 +61,41 @@ class Source:
     fields: Sequence[str]
     hub: Mapping[str, Hub | Sequence[Hub]] = field(default_factory=dict)
     held_out: int = 0
+    apart: str = ""
 
     def rows(self, split: str) -> list[Row]:
-        """Returns the rows of a split in upstream order."""
-        file = known(split, [name for name in SPLITS if name in self.files or (name == "validation" and self.held_out)])
+        """Returns the rows of a split in upstream order; where one file holds several splits, its rows name theirs."""
+        known(split, [name for name in SPLITS if name in self.files or (name == "validation" and self.held_out)])
+        file = "train" if self.held_out and split == "validation" else split
+        read = rows(self.files[file], self.hub.get(file), f"{self.title} ({file})", self.fields)
+        if list(self.files.values()).count(self.files[file]) > 1:
+            read = [row for row in read if row["split"] == split]
         if self.held_out and split != "test":
-            return carve(self._read("train"), self.held_out)[split == "validation"]
-        return self._read(file)
-
-    def _read(self, split: str) -> list[Row]:
-        return rows(self.files[split], self.hub.get(split), f"{self.title} ({split})", self.fields)
+            read = carve(read, self.held_out)[split == "validation"]
+        if self.apart and split != "test":
+            asked = {row[self.apart].strip() for row in self.rows("test")}
+            read = [row for row in read if row[self.apart].strip() not in asked]
+        return read
 
 
 def folder() -> Path | None:
     """Returns the data folder of this process, or None. One that was asked for by name must exist."""
-    given = os.environ.get("YOSEGI_DATA")
-    if given:
-        return _existing(Path(given).expanduser())
+    if given := os.environ.get("YOSEGI_DATA"):
+        return _existing(given)
     return NEIGHBOUR if NEIGHBOUR.is_dir() else None
 
 
 def set_folder(path: str | Path) -> None:
     """Makes `path` the data folder of this process and of those it starts (the option `--data DIR`)."""
-    os.environ["YOSEGI_DATA"] = str(_existing(Path(path).expanduser()).resolve())
+    os.environ["YOSEGI_DATA"] = str(_existing(path).resolve())
+
+
+def _existing(path: str | Path) -> Path:
+    if not (path := Path(path).expanduser()).is_dir():
+        raise NoData(
+            f"The data folder '{path}' does not exist. Point --data or YOSEGI_DATA at a folder of JSONL files."
+        )
+    return path
 
 
 def rows(name: str, hub: Hub | Sequence[Hub] | None = None, title: str = "", fields: Iterable[str] = ()) -> list[Row]:
@@ -106,18 +110,20 @@ def rows(name: str, hub: Hub | Sequence[Hub] | None = None, title: str = "", fie
         if path.is_file():
             read = list(_read(path.resolve(), path.stat().st_mtime_ns))
             for wanted in fields:
-                if number := next((i for i, row in enumerate(read, 1) if wanted not in row), 0):
+                if number := next((i for i, row in enumerate(read, 1) if row.get(wanted) is None), 0):
                     raise Invalid(f"{path}: row {number} has no {wanted!r}.")
             return read
+    wanted = f"put {stem}.jsonl into the data folder {str(here)!r}"
+    wanted = wanted if here else f"set YOSEGI_DATA or --data to a folder with {stem}.jsonl"
     if hub is None:
-        raise NoData(f"{title} is not here: {_wanted(stem, here)}.")
+        raise NoData(f"{title} is not here: {wanted}.")
     hubs = [hub] if isinstance(hub, Hub) else hub
     try:
         return [row for one in hubs for row in _fetch(one)]
     except Exception as error:  # offline, no route, gated, moved, not in the cache: the Hub has a class for each
         raise NoData(
-            f"{title} is not here and {hubs[0].repo} could not be read from the Hugging Face Hub ({_short(error)}): "
-            f"{_wanted(stem, here)}, or go online."
+            f"{title} is not here and {hubs[0].repo} could not be read from the Hugging Face Hub ({short(error)}): "
+            f"{wanted}, or go online."
         ) from error
 
 
@@ -126,41 +132,6 @@ def known(split: str, splits: Iterable[str] = SPLITS) -> str:
     if split not in splits:
         raise Invalid(f"No split {split!r}; there are: {', '.join(splits)}.")
     return split
-
-
-def lines(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yields each row of a JSON Lines file with its line number. The error for a damaged file names the line."""
-    row, number, opened = None, 0, gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError("a row is one JSON object in braces")
-                    yield number, row
-    except UnicodeDecodeError as error:
-        raise Corrupt(f"{path} is not UTF-8 text (after line {number}).") from error
-    except (ValueError, RecursionError) as error:
-        raise Corrupt(f"{path}, line {number}, is not a valid row ({_short(error)}).") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise Corrupt(f"{path} cannot be read (after line {number}): {_short(error)}.") from error
-    if row is None:
-        raise Invalid(f"{path} is empty.")
-
-
-def paragraphs(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yields each paragraph of a text file as a row {"text": …}, with the number of its first line."""
-    try:
-        text_lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise Corrupt(f"{path} is not UTF-8 text.") from error
-    for blank, block in groupby(enumerate(text_lines, 1), key=lambda line: not line[1].strip()):
-        if not blank:
-            numbers, texts = zip(*block, strict=True)
-            yield numbers[0], {"text": "\n".join(texts)}
-    if not any(map(str.strip, text_lines)):
-        raise Invalid(f"{path} is empty.")
 
 
 def hashed(text: str) -> int:
@@ -206,46 +177,11 @@ def _read(path: Path, modified: int) -> tuple[Row, ...]:
 
 @lru_cache(maxsize=64)
 def _fetch(hub: Hub) -> tuple[Row, ...]:
-    from datasets import config, load_dataset  # two seconds and a network stack: only for those who need the Hub
-
-    before = config.HF_HUB_OFFLINE
-    config.HF_HUB_OFFLINE = before or not _reachable()
-    try:
+    with online() as load_dataset:
         if hub.files:
             kind = "json" if hub.files.endswith(".jsonl") else "text"
             url = f"hf://datasets/{hub.repo}@{hub.revision}/{hub.files}"
             upstream = load_dataset(kind, data_files={hub.split: url}, split=hub.split)
         else:
             upstream = load_dataset(hub.repo, hub.config, split=hub.split, revision=hub.revision)
-    finally:
-        config.HF_HUB_OFFLINE = before
     return tuple({"id": f"{hub.ids}/{number}"} | hub.convert(dict(row)) for number, row in enumerate(upstream))
-
-
-def _reachable() -> bool:
-    """Returns whether there is a network at all: without this, six retries would take half a minute to find out."""
-    if urllib.request.getproxies():  # behind a proxy names need not resolve here
-        return True
-    try:
-        return bool(socket.getaddrinfo(urlsplit(os.environ.get("HF_ENDPOINT", HUB)).hostname, 443))
-    except OSError:
-        return False
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_dir():
-        raise NoData(
-            f"The data folder {str(path)!r} does not exist. Point --data or YOSEGI_DATA at a folder of JSONL files."
-        )
-    return path
-
-
-def _wanted(stem: str, here: Path | None) -> str:
-    if here:
-        return f"put {stem}.jsonl into the data folder {str(here)!r}"
-    return f"set YOSEGI_DATA or --data to a folder with {stem}.jsonl"
-
-
-def _short(error: BaseException) -> str:
-    text = str(error).strip().split("\n")[0]
-    return (text[:160] + "…" if len(text) > 160 else text) or type(error).__name__

@@ -57,17 +57,14 @@ class Algebra:
     def same(self, answer: str, gold: str) -> bool:
         """Returns whether math-verify could show that two answers are the same."""
         with self.lock:
-            verdict = None
             for _ in range(2):  # once more if it died of something else than this pair
                 if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
                     self._start()
-                    if self._ask("1", "1", START) is None:
-                        raise RuntimeError("math-verify does not start; try: python -c 'import math_verify'")
                 begun = time.monotonic()
                 verdict = self._ask(answer, gold, SECONDS)
                 if verdict is not None or time.monotonic() - begun >= SECONDS:
-                    break
-            return bool(verdict)
+                    return bool(verdict)
+            return False
 
     def close(self) -> None:
         """Ends the process, if this process started it: after a fork it belongs to the parent."""
@@ -95,6 +92,8 @@ class Algebra:
         )
         self.owner = os.getpid()
         self.restarts += 1
+        if self._ask("1", "1", START) is None:
+            raise RuntimeError("math-verify does not start; try: python -c 'import math_verify'")
 
     def _ask(self, answer: str, gold: str, seconds: float) -> bool | None:
         """Returns the verdict on a pair, or None if the process died or took too long."""
@@ -115,15 +114,12 @@ class Algebra:
         process.wait()  # otherwise it might still look alive to the next caller
         return None
 
-    def reset(self) -> None:
-        """Starts afresh in a forked child: the process is the parent's, and the lock may be held for ever."""
-        self.lock, self.process = threading.Lock(), None
-
 
 ALGEBRA = Algebra()
 atexit.register(ALGEBRA.close)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=ALGEBRA.reset)
+    # in a forked child the process is the parent's, and the lock may be held for ever
+    os.register_at_fork(after_in_child=ALGEBRA.__init__)
 
 
 def serve(pairs: IO[str] = sys.stdin, verdicts: IO[str] = sys.stdout) -> None:

@@ -8,12 +8,12 @@ instruction and how a row becomes question, target and answers; the rest is here
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from yosegi.errors import Invalid, UnknownName
 from yosegi.tasks import Example, Task
-from yosegi.tasks.readers.data import Row, Source, hashed
+from yosegi.tasks.readers.data import Row, hashed
 
 LABELS = {"en": ("Question: ", "\nAnswer:", " "), "ja": ("問題：", "\n答え：", "")}
 """For each language what stands before a question, what stands after it, and what its answer begins with."""
@@ -21,13 +21,12 @@ NEXT = ("\nQuestion:", "\n問題：")
 """A model that writes one of these has answered and gone on to a next question."""
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """The part of a task's name, parsed."""
 
-    subset: str
-    language: str
-    shots: int
+    subset: str = ""
+    language: str = "en"
+    shots: int = 0
 
     def render(self, question: str) -> str:
         """Returns the question between its labels."""
@@ -43,40 +42,32 @@ def read(kind: str, part: str, subsets: Sequence[str] | None, language: str, mos
     """Parses the part of a task's name. If the subsets are not known (None: there is no data), any other word is one."""
     chosen: dict[str, Any] = {}
     for word in part.split("/") if part else []:
-        if word in LABELS:
-            option, value = "language", word
-        elif match := re.fullmatch(r"(\d{1,3})shot", word):
-            option, value = "number of shots", int(match[1])
-            if value > most_shots:
-                have = f"has {most_shots} worked examples to show" if most_shots else "has no worked examples to show"
-                raise Invalid(f"The task {kind!r} {have}, so there is no {word!r}.")
-        elif word and (subsets is None or word in subsets):
-            option, value = "subset", word
-        else:
+        shots = re.fullmatch(r"(\d{1,3})shot", word)
+        option = "language" if word in LABELS else "shots" if shots else "subset"
+        if shots and int(shots[1]) > most_shots:
+            raise Invalid(
+                f"The task {kind!r} has {most_shots or 'no'} worked examples to show, so there is no {word!r}."
+            )
+        if option == "subset" and not (word and (subsets is None or word in subsets)):
             known = [*(subsets or []), *LABELS, *(["1shot"] if most_shots else [])]
             raise UnknownName.among(f"part of {kind}", word, known)
         if option in chosen:
             raise Invalid(f"{kind}/{part} names more than one {option}.")
-        chosen[option] = value
-    return Form(chosen.get("subset", ""), chosen.get("language", language), chosen.get("number of shots", 0))
+        chosen[option] = int(shots[1]) if shots else word
+    return Form(**{"language": language, **chosen})
 
 
 class Questions(Task):
     """The base class of these tasks. A row has an id, a question and whatever `target` and `answers` read.
 
-    Args:
-        part: a subset, `en` or `ja`, `Kshot`, or several of them with "/" between.
-
     Attributes:
         kind: the name of the task without its part.
-        source: where the rows come from.
         language: `en` or `ja`, unless the part names one.
         instruction: for each language what stands before everything else; "" for nothing.
         most_shots: the largest K of `Kshot`.
     """
 
     kind: str
-    source: Source
     language = "en"
     instruction: Mapping[str, str] = dict.fromkeys(LABELS, "")
     most_shots = 0
@@ -85,7 +76,6 @@ class Questions(Task):
     def __init__(self, part: str = ""):
         self.form = read(self.kind, part, self.subsets(), self.language, self.most_shots)
         self.name = f"{self.kind}/{part}" if part else self.kind
-        self._pool: list[Row] | None = None
 
     @classmethod
     def subsets(cls) -> list[str] | None:
@@ -126,32 +116,24 @@ class Questions(Task):
         """Returns what scoring or a report needs besides."""
         return {}
 
-    def examples(self, split: str) -> list[Example]:
-        """Returns the examples of a split, in the order of the rows."""
-        return [
-            Example(
-                row["id"],
-                self.prompt(row["id"], self.question(row), self.instruction[self.form.language], self._worked),
-                self.form.answer(self.target(row)),
-                self.answers(row),
-                self.meta(row),
-            )
-            for row in self.rows(split)
-        ]
+    def example(self, row: Row) -> Example:
+        """Returns a question after its instruction and worked examples."""
+        instruction, worked = self.instruction[self.form.language], lambda row: (self.question(row), self.target(row))
+        prompt = self.prompt(row["id"], self.question(row), instruction, worked)
+        return Example(row["id"], prompt, self.form.answer(self.target(row)), self.answers(row), self.meta(row))
 
     def prompt(self, id: str, question: str, instruction: str, worked: Callable[[Row], tuple[str, str]]) -> str:
         """Returns instruction, worked examples and question, with an empty line between them.
 
         `worked` turns a row into the question and answer of a worked example; a question is never its own example.
         """
-        if self._pool is None and self.form.shots:
-            self._pool = self.shots()
-        pairs = map(worked, shown(self._pool or [], self.form.shots, id))
+        pairs = map(worked, shown(self._pool, self.form.shots, id))
         shots = [self.form.render(asked) + self.form.answer(answer) for asked, answer in pairs]
-        return "\n\n".join([*([instruction] if instruction else []), *shots, self.form.render(question)])
+        return "\n\n".join([*filter(None, [instruction]), *shots, self.form.render(question)])
 
-    def _worked(self, row: Row) -> tuple[str, str]:
-        return self.question(row), self.target(row)
+    @cached_property
+    def _pool(self) -> list[Row]:
+        return self.shots() if self.form.shots else []
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:

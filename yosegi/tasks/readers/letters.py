@@ -35,6 +35,11 @@ FOLLOWS = r"(?=$|[.:,、。](?:\s|$|[^\x00-\x7f])|\s*(?:です|だ|である|が
 SENTENCE = re.compile(r"\s+(?!because\b|since\b|as\b|and\b|with\b|is\b|for\b|which\b)[a-z]")
 
 
+def lettered(choices: Sequence[str]) -> str:
+    """Returns the choices, each on a line after its letter."""
+    return "".join(f"\n{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
+
+
 def last_letter(text: str, choices: Sequence[str]) -> str | None:
     """Returns the letter that a text ends up with, or None."""
     text = unicodedata.normalize("NFKC", text[-READ:]).replace("**", "").replace("__", "").strip()

@@ -22,17 +22,16 @@ class Programs(Task):
     max_new_tokens = 400
     stop: tuple[str, ...] = (CLOSE,)
 
-    def score(self, example: Example, prediction: str) -> Score:
-        """Runs the program of one prediction."""
-        return self.scores([example], [prediction])[0]
-
     def checks(self, example: Example) -> str:
         """Returns the Python code that runs after a program and raises if the program is wrong."""
         raise NotImplementedError
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
-        """Returns 1 where the check after the program raises nothing."""
-        return passed(predictions, map(self.checks, examples))
+        """Returns 1 where the check after the program raises nothing. A program that does not even compile is no answer."""
+        return [
+            Score(0.0) if outcome.error == "syntax" else Score(float(not outcome.error), outcome.error or "passed")
+            for outcome in outcomes(predictions, map(self.checks, examples))
+        ]
 
 
 def read(prediction: str) -> str:
@@ -59,11 +58,3 @@ def outcomes(predictions: Iterable[str], checks: Iterable[str], ask: str = "None
     unique = list(dict.fromkeys(job for job in jobs if job.program.strip()))  # the same job has the same outcome
     outcome_of = dict(zip(unique, run(unique), strict=True))
     return [outcome_of.get(job) or Outcome(error="syntax", message="no program") for job in jobs]
-
-
-def passed(predictions: Iterable[str], checks: Iterable[str]) -> list[Score]:
-    """Returns 1 where the check after the program raises nothing. A program that does not even compile is no answer."""
-    return [
-        Score(0.0) if outcome.error == "syntax" else Score(float(not outcome.error), outcome.error or "passed")
-        for outcome in outcomes(predictions, checks)
-    ]

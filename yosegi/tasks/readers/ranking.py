@@ -41,13 +41,9 @@ def chance(c: int) -> float:
 
 def scores(whole: Sequence[LogProb], neutral: Sequence[LogProb], way: str) -> list[float]:
     """Returns a score for each candidate by one of the normalisations. NaN ranks last."""
-    match way:
-        case "sum":
-            values = [one.sum_logprob for one in whole]
-        case "mean":
-            values = [one.sum_logprob / max(one.tokens, 1) for one in whole]
-        case _:
-            values = [one.sum_logprob - alone.sum_logprob for one, alone in zip(whole, neutral, strict=True)]
+    values = [one.mean if way == "mean" else one.sum_logprob for one in whole]
+    if way == "pmi":
+        values = [value - alone.sum_logprob for value, alone in zip(values, neutral, strict=True)]
     return [-math.inf if math.isnan(value) else value for value in values]
 
 

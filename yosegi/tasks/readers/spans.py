@@ -25,6 +25,10 @@ class Spans(Task):
     metric = "exact_match"
     stop = ("\n",)
 
+    def example(self, row: Row) -> Example:
+        """Returns a question and its accepted answers."""
+        return example(row)
+
     def score(self, example: Example, prediction: str) -> Score:
         """Returns the exact match, and F1."""
         matched = exact(prediction, example.answers)
