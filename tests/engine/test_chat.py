@@ -67,7 +67,9 @@ def test_a_text_without_a_prompt_stays_a_text(chatty):
 
 
 def learnt(base, row):
-    return base.tokenizer.decode([i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED])
+    return base.tokenizer.decode(
+        [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED]
+    )
 
 
 def test_each_answer_of_a_conversation_is_learnt_and_nothing_else(chatty):
@@ -78,7 +80,9 @@ def test_each_answer_of_a_conversation_is_learnt_and_nothing_else(chatty):
     assert all(label in (IGNORED, token) for token, label in zip(row["input_ids"], row["labels"], strict=True))
     first = row["labels"].index(chatty.tokenizer.unk_token_id)  # where the first answer ends
     short = tokenise(chatty, [Example("5", "plain", "x", messages=TURNS)], len(row["input_ids"]) - first - 1)
-    assert learnt(chatty, short[0]) == "3<unk>" and short.cut == {"prompt_start": 1}, "cut from the left, labels with it"
+    assert learnt(chatty, short[0]) == "3<unk>" and short.cut == {"prompt_start": 1}, (
+        "cut from the left, labels with it"
+    )
 
 
 def test_whole_texts_are_no_conversation_unless_they_come_as_one(chatty):
@@ -89,9 +93,13 @@ def test_whole_texts_are_no_conversation_unless_they_come_as_one(chatty):
 
 
 def test_a_template_without_a_mark_leaves_the_end_to_the_end_of_text(nano):
-    base = replace(nano, chat_template="{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: ")
+    base = replace(
+        nano, chat_template="{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
+    )
     (row,) = tokenise(base, [ASKED], 99)
-    assert Template(nano.tokenizer, base.chat_template).end == "" and row["input_ids"][-1] == nano.tokenizer.eos_token_id
+    assert (
+        Template(nano.tokenizer, base.chat_template).end == "" and row["input_ids"][-1] == nano.tokenizer.eos_token_id
+    )
     assert stop_ids(base) == stop_ids(nano)
 
 

@@ -81,9 +81,9 @@ class Stages:
             right = [row["value"] for row in rows if row["model"] == name and row["metric"] == "accuracy"]
             return [fmean(right)] if right else None
 
-        found = sweep(self.study.run.path / "rates.json", {start: {"lr": rates} for start in starts}, pilot)
-        self.rates |= {start: option["lr"] for start, option in found.chosen.items()}
-        return found
+        tried = sweep(self.study.run.path / "rates.json", {start: {"lr": rates} for start in starts}, pilot)
+        self.rates |= {start: option["lr"] for start, option in tried.chosen.items()}
+        return tried
 
     def _settings(self, start: str, seed: int) -> Settings:
         init, _, letters = start.partition(" ")
@@ -98,4 +98,4 @@ class Stages:
             return Training(self.examples[kind], self._settings(start, seed), start=before, mask=mask)
         how = self.grpo.model_copy(update={"init": start, "learning_rate": self.rates[start], "seed": seed})
         entries = self.entries(start, seed)
-        return Training(self.examples[kind], how, start=before or entries.silent(), mask=entries.mask(what, seed))
+        return Training(self.examples[kind], how, start=before or entries.initial(), mask=entries.mask(what, seed))
