@@ -4,16 +4,25 @@ import builtins
 import json
 
 import pytest
+import torch
+
+from yosegi.bases import load
+from yosegi.core.expert import Expert, Factors
+from yosegi.inits import fresh
+from yosegi.library.store import Library
 
 
 @pytest.fixture
-def library(pair, nano, tmp_path):
-    from yosegi.library.store import Library
-
-    shelf = Library(tmp_path / "lib", nano.hash, nano.name)
-    for expert in pair:
-        shelf.add(expert)
-    return shelf.path
+def library(tmp_path):
+    """Two random experts beside nano."""
+    base = load("nano", device="cpu")
+    folder = Library(tmp_path / "lib", base.hash, base.name)
+    torch.manual_seed(0)
+    for name, rank in (("adder", 2), ("turner", 4)):
+        expert = fresh(base.model, name, rank=rank, alpha=rank, task=f"skills/{name}")
+        factors = {k: Factors(f.A_RI, torch.randn_like(f.B_OR) * 0.1, f.scale) for k, f in expert.factors.items()}
+        folder.add(Expert(name, factors, {"task": [f"skills/{name}"], "base_hash": base.hash}))
+    return folder.path
 
 
 def test_one_answer_is_written_out(yosegi):
