@@ -1,6 +1,6 @@
 """What does the whole chain cost, four experts trained and every arm asked, beside PEFT and transformers one after another?
 
-train      Peer: TRL's SFTTrainer on PEFT's LoRA, expert after expert (bench_fleet.py says how it is told the same). Ours: a fleet.
+train      Peer: TRL's SFTTrainer on PEFT's LoRA, expert after expert, told the same (bench_fleet.py). Ours: a fleet.
 answer     Base, each expert and the sum of all (`cat`) on the test questions of every task, greedily. Peer: PEFT's adapters in
            one model, `set_adapter` arm by arm, transformers' `generate` in left-padded batches. Ours: all arms in one batch.
 logp       The gold answers' log-likelihood under the same arms. Peer: a forward pass for each batch, all logits.

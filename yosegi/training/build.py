@@ -32,7 +32,7 @@ from yosegi.routers.task_table import TaskTable
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training import dense
-from yosegi.training.data import read
+from yosegi.training.data import EPOCHS, read
 from yosegi.training.fleet import fleet
 from yosegi.training.joint import fresh_bank, joint
 from yosegi.training.settings import Build, DenseSettings, Mbc, Poly, Private, Random, Settings, Shared
@@ -208,7 +208,7 @@ def part_of(settings: Settings, share: float) -> Settings:
     """The same training with a part of the passes or steps."""
     return settings.model_copy(
         update={
-            "num_train_epochs": share * settings.num_train_epochs,
+            "num_train_epochs": share * (settings.num_train_epochs or EPOCHS),
             "max_steps": settings.max_steps and max(1, round(share * settings.max_steps)),
         }
     )
