@@ -23,7 +23,6 @@ PANELS = {
     "Start": ("demo", "doctor", "ls", "show"),
     "Train": ("train", "reinforce", "train-router", "label", "curate", "terms"),
     "Combine": ("library", "merge", "search"),
-    "Ask": ("generate", "chat"),
     "Judge": ("eval", "report", "run"),
 }
 """The verbs in the order in which `yosegi --help` lists them: from a first try to a finished report."""

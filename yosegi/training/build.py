@@ -217,21 +217,13 @@ def take_up(
 
 
 def part_of(settings: Settings, share: float) -> Settings:
-<<<<<<< HEAD
-    """The same training with a part of the passes or steps."""
-    return settings.model_copy(
-        update={
-            "num_train_epochs": share * (settings.num_train_epochs or EPOCHS),
-            "max_steps": settings.max_steps and max(1, round(share * settings.max_steps)),
-        }
-    )
-=======
     """Returns the same training with a part of the passes or steps."""
     steps = settings.max_steps and max(1, round(share * settings.max_steps))
-    return settings.model_copy(update={"num_train_epochs": share * settings.num_train_epochs, "max_steps": steps})
+    return settings.model_copy(
+        update={"num_train_epochs": share * (settings.num_train_epochs or EPOCHS), "max_steps": steps}
+    )
 
 
 def _limited(data: Data, settings: Settings) -> tuple[Data, Settings]:
     """Returns the first `limit` examples of each task, and the settings of a training on all of these."""
     return {task: rows[: settings.limit] for task, rows in data.items()}, settings.model_copy(update={"limit": None})
->>>>>>> main
