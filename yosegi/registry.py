@@ -8,6 +8,7 @@ import ast
 import importlib
 import importlib.metadata
 import pkgutil
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def _entry_points() -> importlib.metadata.EntryPoints:
 
 def _outside(name: str) -> Any:
     module, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:  # last, so that it hides nothing that is installed
+        sys.path.append(here)
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:

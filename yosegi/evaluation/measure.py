@@ -112,7 +112,7 @@ def evaluate(
 
 def questions(tasks: Sequence[Task], split: str, limit: int | None) -> dict[str, list[Example]]:
     """Returns the examples of each task, at most `limit`. A task without examples is Invalid."""
-    asked = {task.name: task.examples(split)[:limit] for task in tasks}
+    asked = {task.name: task.sample(split, limit) for task in tasks}
     if empty := [name for name, examples in asked.items() if not examples]:
         raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
     return asked

@@ -30,7 +30,7 @@ from yosegi.partitions.random_clusters import random_clusters
 from yosegi.partitions.shared import shared
 from yosegi.routers.task_table import TaskTable
 from yosegi.run import Run
-from yosegi.tasks import Example
+from yosegi.tasks import Example, subset
 from yosegi.training import dense
 from yosegi.training.data import read
 from yosegi.training.fleet import fleet
@@ -78,7 +78,7 @@ def build(
         raise Invalid(f"clusters={how.clusters}: {len(data)} tasks can be 1 to {len(data)} clusters.")
     for name in (names or {}).values():
         check_name(name)
-    data = {task: examples[: settings.limit] for task, examples in data.items()}
+    data = {task: subset(examples, settings.limit) for task, examples in data.items()}
     if not isinstance(how, Private):  # of a group of tasks the limit has been taken from each
         settings = settings.model_copy(update={"limit": None})
     if isinstance(how, Mbc):
@@ -157,7 +157,7 @@ def build_bank(
         name: of the bank.
         options: `resume` and `tokens_per_pass`, see `fleet`.
     """
-    data = {task: examples[: settings.limit] for task, examples in data.items()}
+    data = {task: subset(examples, settings.limit) for task, examples in data.items()}
     start, all_of_it = fresh_bank(base, name, how.experts, list(data), settings), {"limit": None}
     return joint(
         base, start, TaskTable(how.slices), data, run, settings.model_copy(update=all_of_it), name=name, mix="factors",

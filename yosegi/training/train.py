@@ -6,6 +6,7 @@ experts = yosegi.train(["skills/reverse", "skills/sort"], base="nano", library="
 bank = yosegi.train(["mgsm_ja", "niilc"], build="loramoe{experts=4}", library="library")
 """
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ from yosegi.library.card import check_name
 from yosegi.library.store import Library
 from yosegi.partitions.by_type import by_type, typed
 from yosegi.run import Run
-from yosegi.tasks import Example
+from yosegi.spec import read
+from yosegi.tasks import Example, subset
 from yosegi.training.build import build as build_library
 from yosegi.training.build import build_bank, keep_bank
 from yosegi.training.loramoe import keep_types, loramoe
@@ -105,7 +107,7 @@ def train(
     if isinstance(how, Loramoe | Poly):
         check_bank(shelf, names["shared"], how.experts, overwrite)
     if isinstance(how, Loramoe):
-        data = {key: examples[: chosen.limit] for key, examples in data.items()}
+        data = {key: subset(examples, chosen.limit) for key, examples in data.items()}
         types = by_type(data, rules=how.types) if how.types else by_type(data, {key: names[key] for key in data})
         for word in [*(how.shares or {}), *how.curriculum]:
             if word not in {*types.groups, *data}:
@@ -161,9 +163,11 @@ def name_experts(tasks: Sequence[str], how: Build, name: str | None) -> dict[str
 
 
 def short(task: str) -> str:
-    """What an expert of a task is called: the last part, without folders and endings."""
-    part = task.rstrip("/").rpartition("/")[2]
-    return part.removesuffix(".jsonl").removesuffix(".txt") or task
+    """What an expert of a task is called: the last part, without folders, endings and arguments."""
+    name, options = read(task) if "{" in task else (task, {})
+    part = str(options.get("path", name)).rstrip("/")
+    part = part.partition("hf:")[2].partition(":")[0] if "hf:" in part else part.rpartition(":")[2]
+    return re.sub(r"\.(jsonl|json|csv|tsv|parquet|txt|md)(\.gz)?$", "", part.rpartition("/")[2]) or task
 
 
 def check_bank(library: Library, name: str, experts: int, overwrite: bool) -> None:
