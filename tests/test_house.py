@@ -54,6 +54,7 @@ CALLS = {"torch.load", "torch.save", "yaml.load", "yaml.unsafe_load"}
 UNSAFE = {"trust_remote_code", "allow_pickle"}
 
 PLAIN_ROOMS = {
+    "core",
     "curate",
     "evaluation",
     "findings",

@@ -15,19 +15,19 @@ EVAL = ("eval", "--library", "shelf", "--task", "skills/sort", "--limit", 4, "--
 def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_path):
     assert yosegi(*TRAIN, "--task", "skills/sort", "--task", "skills/reverse")[0] == 0
     assert yosegi(*TRAIN, "--task", "skills/succ", "--rank", 3)[0] == 0
-    assert "yosegi train-router --library shelf --router centroid" in refused(*EVAL, "--arm", "centroid")
+    assert "yosegi train-router --library shelf --arm centroid" in refused(*EVAL, "--arm", "centroid")
 
-    code, out, _ = yosegi(*FIT, "--router", "centroid", "--limit", 3)
+    code, out, _ = yosegi(*FIT, "--arm", "centroid", "--limit", 3)
     assert code == 0 and "centroid-router: trained for 3 experts on 3 tasks" in out
-    assert "has an arm called 'centroid-router'" in refused(*FIT, "--router", "centroid")
-    assert yosegi(*FIT, "--router", "centroid", "--limit", 3, "--overwrite", "--temperature", "0.1")[0] == 0
-    assert yosegi(*FIT, "--router", "phatgoose", "--steps", 2, "--batch-size", 2)[0] == 0
-    assert yosegi(*FIT, "--router", "predictor", "--steps", 20, "--limit", 5)[0] == 0
-    two = ("--expert", "sort", "--expert", "succ")
-    code, out, _ = yosegi(*FIT, "--router", "retrieval", "--name", "near", *two, "--limit", 5, "--json")
+    assert "has an arm called 'centroid-router'" in refused(*FIT, "--arm", "centroid")
+    assert yosegi(*FIT, "--arm", "centroid{temperature=.1}", "--limit", 3, "--overwrite")[0] == 0
+    assert yosegi(*FIT, "--arm", "phatgoose", "--steps", 2, "--batch-size", 2)[0] == 0
+    assert yosegi(*FIT, "--arm", "predictor", "--steps", 20, "--limit", 5)[0] == 0
+    two = ("--experts", "sort,succ")
+    code, out, _ = yosegi(*FIT, "--arm", "retrieval", "--name", "near", *two, "--limit", 5, "--json")
     assert code == 0 and json.loads(out)["experts"] == ["sort", "succ"]
     more = ("--task", "skills/sort", "--task", "skills/succ", "--task", "skills/add", *two)
-    assert yosegi(*FIT, "--router", "predictor", "--name", "wider", "--steps", 2, "--limit", 2, *more)[0] == 0
+    assert yosegi(*FIT, "--arm", "predictor", "--name", "wider", "--steps", 2, "--limit", 2, *more)[0] == 0
 
     card = files.read_json(tmp_path / "shelf" / "arms" / "centroid-router" / "arm.json")
     assert (
@@ -66,7 +66,7 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert yosegi(*TRAIN, "--task", "skills/sort", "--overwrite", "--max-steps", 4)[0] == 0
     assert "'near' was made with another expert 'sort'" in refused(*EVAL, "--arm", "near")
     assert yosegi("library", "rm", "shelf", "succ")[0] == 0
-    assert "yosegi train-router --router" in refused(*EVAL, "--arm", "wider")
+    assert "yosegi train-router --arm" in refused(*EVAL, "--arm", "wider")
     assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid-router", "--router")
     assert yosegi("library", "rm", "shelf", "centroid-router", "--router")[0] == 0
     assert "centroid-router" not in yosegi("library", "routers", "shelf")[1]
@@ -77,9 +77,15 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
 @pytest.mark.slow
 def test_what_cannot_be_fitted_leaves_nothing_behind(yosegi, refused, tmp_path):
     assert yosegi(*TRAIN, "--task", "skills/sort")[0] == 0
-    assert "'skills/sort', and there are none" in refused(*FIT, "--router", "centroid", "--task", "skills/succ")
-    assert "Did you mean 'sort'" in refused(*FIT, "--router", "centroid", "--expert", "sotr")
-    assert "steps: Input should be greater than" in refused(*FIT, "--router", "phatgoose", "--steps", 0)
+    assert "'skills/sort', and there are none" in refused(*FIT, "--arm", "centroid", "--task", "skills/succ")
+    assert "Did you mean 'sort'" in refused(*FIT, "--arm", "centroid", "--experts", "sotr")
+    assert "Did you mean 'centroid'" in refused(*FIT, "--arm", "centroyd")
+    assert "arrow has nothing to learn" in refused(*FIT, "--arm", "arrow")
+    assert "it learns together with its experts" in refused(*FIT, "--arm", "task_table")
+    for arm in ("sort", "base", "merge:cat", "sort*.5"):
+        assert "could learn" in (error := refused(*FIT, "--arm", arm)) or "trained already" in error
+    assert "without ablate and heads" in refused(*FIT, "--arm", "centroid{heads=2}")
+    assert "steps: Input should be greater than" in refused(*FIT, "--arm", "phatgoose", "--steps", 0)
     assert not (tmp_path / "shelf" / "arms").exists()
 
 
@@ -99,12 +105,12 @@ def test_a_bank_takes_up_a_new_task(yosegi, refused, tmp_path):
         "r",
     )
     assert yosegi(*train, "--task", "skills/reverse", "--task", "skills/sort")[0] == 0
-    assert "name the new tasks" in refused("train-router", "--library", "shelf", "--router", "poly")
+    assert "name the new tasks" in refused("train-router", "--library", "shelf", "--arm", "poly")
     fit = (
         "train-router",
         "--library",
         "shelf",
-        "--router",
+        "--arm",
         "poly",
         "--task",
         "skills/succ",
@@ -115,9 +121,9 @@ def test_a_bank_takes_up_a_new_task(yosegi, refused, tmp_path):
         "--run",
         "r",
     )
-    assert "poly is a bank" in (said := refused(*fit, "--temperature", 2)) and "--temperature says nothing" in said
+    assert "poly is a bank" in (error := refused(*fit, "--experts", "a")) and "--experts says nothing" in error
     code, out, _ = yosegi(*fit)
-    assert code == 0 and "poly-new: poly has taken up 1 tasks" in out
+    assert code == 0 and "poly-new: trained for 2 experts on 1 tasks" in out
     ask = ("eval", "--library", "shelf", "--limit", 4, "--run", "e")
     code, out, _ = yosegi(*ask, "--arm", "poly", "--arm", "poly-new", "--task", "skills/succ", "--task", "skills/sort")
     assert code == 0 and "poly-new" in out
@@ -128,10 +134,27 @@ def test_a_bank_takes_up_a_new_task(yosegi, refused, tmp_path):
 @pytest.mark.slow
 def test_cat_is_fitted_folded_and_answers_the_same(yosegi, refused, tmp_path):
     assert yosegi(*TRAIN, "--task", "skills/sort", "--task", "skills/reverse")[0] == 0
-    fit = (*FIT, "--router", "static", "--name", "soup", "--steps", 4, "--limit", 8, "--learning-rate", "0.05")
-    assert "No granularity is called 'word'" in refused(*fit, "--granularity", "word")
-    code, out, _ = yosegi(*fit, "--constraint", "free", "--granularity", "layer", "--json")
+    fit = (
+        *FIT,
+        "--arm",
+        "static{constraint=free}",
+        "--name",
+        "soup",
+        "--steps",
+        4,
+        "--limit",
+        8,
+        "--learning-rate",
+        "0.05",
+    )
+    code, out, _ = yosegi(*fit, "--granularity", "layer", "--json")
     assert code == 0 and json.loads(out)["moved"] > 0
+    assert "has an arm called 'soup'" in refused(*fit)
+    assert "soup is trained already: name its router" in refused(*FIT, "--arm", "soup")
+    again = ("train-router", "--config", "f/run.yaml", "--run", "g", "--name", "again")
+    assert yosegi(*again)[0] == 0 and yosegi("library", "verify", "shelf")[0] == 0
+    states = [(tmp_path / "shelf" / "arms" / name / "state.safetensors").read_bytes() for name in ("soup", "again")]
+    assert states[0] == states[1], "run.yaml trains the same again"
     card = files.read_json(tmp_path / "shelf" / "arms" / "soup" / "arm.json")
     assert (
         card["router_args"] == {"constraint": "free"}
@@ -147,5 +170,5 @@ def test_cat_is_fitted_folded_and_answers_the_same(yosegi, refused, tmp_path):
 
 
 def _unfoldable(yosegi, refused):
-    assert yosegi(*FIT, "--router", "softmax", "--steps", 2, "--limit", 4, "--learning-rate", "0.05")[0] == 0
+    assert yosegi(*FIT, "--arm", "softmax", "--steps", 2, "--limit", 4, "--learning-rate", "0.05")[0] == 0
     return refused("library", "fold", "shelf", "softmax-router")

@@ -13,6 +13,7 @@ import torch
 
 from tests.training.conftest import Sums, flat, rows_of, sums, tiny_base, train
 from yosegi.core.expert import Expert
+from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid
 from yosegi.inits import fresh
 from yosegi.library.store import Library
@@ -26,7 +27,7 @@ from yosegi.training.grpo import grpo, questions
 from yosegi.training.joint import fresh_bank, joint
 from yosegi.training.loramoe import loramoe
 from yosegi.training.pretrain import pretrain
-from yosegi.training.routers import train_router
+from yosegi.training.routers import train_arm
 from yosegi.training.settings import (
     ApolloSettings,
     DenseSettings,
@@ -91,7 +92,7 @@ def whole(kind, run, **more):
 
 def gates(run, **more):
     settings = RouterSettings(steps=more.get("max_steps", 7), batch_size=3, save_steps=3)
-    return of_arm(train_router(tiny_base(), experts("a", "b"), "phatgoose", {}, TASKS, run, settings))
+    return of_arm(train_arm(tiny_base(), Arm("phatgoose", experts("a", "b"), "phatgoose"), TASKS, run, settings))
 
 
 def model(run, **more):

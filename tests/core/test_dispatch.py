@@ -41,7 +41,7 @@ def test_grouped_is_the_loop(dtype, R):
                 want[b, t] += w[b, t, 0, e].double() * B[e].double() @ (A[e].double() @ x[b, t].double())
     with torch.no_grad():
         got = grouped(y, x, A, B, w)
-        assert torch.equal(grouped(y, x, A, B, torch.zeros_like(w)), y), "nobody is heard"
+        assert torch.equal(grouped(y, x, A, B, torch.zeros_like(w)), y), "no expert is active"
         assert grouped(y[:0], x[:0], A, B, w[:0]).shape == (0, 5, O)
         shared = grouped(y, x, A, B, w[0, 0])
     assert got.dtype == dtype
@@ -57,13 +57,13 @@ def test_the_layer_says_the_same_either_way(router, way, monkeypatch):
     model, experts = many()
     banks = attach(model, experts, router)
     banks.set_batch(experts=["7", None, "95"])
-    x, said = torch.randn(3, 40, I), {}
+    x, output = torch.randn(3, 40, I), {}
     with torch.no_grad():
         for name in ("dense", way):
             monkeypatch.setattr(layers, "cheapest", lambda *arguments, name=name: name)
-            said[name] = model["q"](x)
-    torch.testing.assert_close(said[way], said["dense"], rtol=1e-4, atol=1e-4)
-    assert not torch.equal(said[way], said["dense"]), "so they were computed in two ways"
+            output[name] = model["q"](x)
+    torch.testing.assert_close(output[way], output["dense"], rtol=1e-4, atol=1e-4)
+    assert not torch.equal(output[way], output["dense"]), "so they were computed in two ways"
 
 
 def taken(router, x, asked=None, mix=layers.outputs, count=E, grad=False, autocast=False):
@@ -83,16 +83,16 @@ def taken(router, x, asked=None, mix=layers.outputs, count=E, grad=False, autoca
 
             patch.setattr(layers, name, noted)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            said = model.to(x.dtype)["q"](x)
-    return way, said
+            output = model.to(x.dtype)["q"](x)
+    return way, output
 
 
 def test_not_where_it_would_be_wrong_or_slow():
     x, each = torch.randn(8, 64, I), [str(b) for b in range(8)]
     assert taken(Arrow(top_k=1), x)[0] == "grouped"
     assert taken(Arrow(top_k=1), x.double())[0] == "grouped"
-    assert taken(Arrow(top_k=1), x, grad=True)[0] == "dense", "a silent expert's weight has a gradient too"
-    assert taken(Uniform(), x)[0] == "dense", "everybody is heard"
+    assert taken(Arrow(top_k=1), x, grad=True)[0] == "dense", "a weight of zero has a gradient too"
+    assert taken(Uniform(), x)[0] == "dense", "all experts are active"
     assert taken(Arrow(top_k=1), x, mix=factors)[0] == "dense", "every expert reads x there"
     assert taken(Arrow(top_k=1), x, count=2)[0] == "dense", "so few that two GEMMs are nothing"
     assert taken(Arrow(top_k=1), x[:1, :1])[0] == "dense", "one token is not worth beginning"
@@ -102,7 +102,7 @@ def test_not_where_it_would_be_wrong_or_slow():
 
 
 class Fixed(Router):
-    """Token n hears expert n."""
+    """Token n goes to expert n."""
 
     def forward(self, x, context):
         return torch.eye(E)[torch.arange(x.shape[-2]) % E][:, None]
@@ -110,17 +110,17 @@ class Fixed(Router):
 
 @each("router, asked", [(Fixed(), None), (ByRequest(), [str(b) for b in range(8)])])
 def test_autocast(router, asked):
-    x, said = torch.randn(8, 64, I), []
+    x, output = torch.randn(8, 64, I), []
     for autocast in (False, True):
         torch.manual_seed(0)
         way, y = taken(router, x, asked, autocast=autocast)
         assert way == ("grouped" if asked is None else "gathered")
-        said.append(y)
-    assert said[1].dtype == torch.bfloat16
-    assert (said[1] - said[0]).norm() < 0.02 * said[0].norm()
+        output.append(y)
+    assert output[1].dtype == torch.bfloat16
+    assert (output[1] - output[0]).norm() < 0.02 * output[0].norm()
 
 
-def test_an_expert_that_diverges_is_heard_by_nobody_else():
+def test_an_expert_that_diverges_reaches_no_other():
     model, experts = many()
     banks = attach(model, experts[:2], ByRequest())
     banks["q"].A_ERI.data[1] = torch.inf
@@ -132,7 +132,7 @@ def test_an_expert_that_diverges_is_heard_by_nobody_else():
 
 
 def test_what_was_counted():
-    """Few are heard: who hears one expert goes another way than who hears half of them."""
+    """With one active expert in a few the way is another than with half of them active."""
     x, B_shape, w = torch.randn(8, 64, I), (E, O, R), torch.zeros(8, 64, 1, E)
     w[..., 7] = 1
     with torch.no_grad():

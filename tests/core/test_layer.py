@@ -109,9 +109,9 @@ def test_factors_is_merge_first(shape):
 def test_the_two_mixes_differ_in_their_cross_terms():
     w, x_I = torch.full((1, E), 0.25, dtype=torch.float64), x()
     layer = make(Fixed(w))
-    said = layer(x_I)
+    output = layer(x_I)
     layer.mix = factors
-    assert (layer(x_I) - said).abs().max() > 0.1
+    assert (layer(x_I) - output).abs().max() > 0.1
 
 
 def test_outputs_does_not_see_how_a_delta_is_factored_and_factors_does():
@@ -159,8 +159,8 @@ def test_outputs_with_heads_weighs_slices_of_each_answer():
     layer = make(Fixed(w), heads=H)
     want = layer.base(x_I).clone()
     for e in range(E):
-        said = layer.bank.scale_E[e] * (x_I @ layer.bank.A_ERI[e].T @ layer.bank.B_EOR[e].T)
-        want = want + w[..., e].repeat_interleave(O // H, -1) * said
+        output = layer.bank.scale_E[e] * (x_I @ layer.bank.A_ERI[e].T @ layer.bank.B_EOR[e].T)
+        want = want + w[..., e].repeat_interleave(O // H, -1) * output
     same(layer(x_I), want)
 
 
@@ -228,8 +228,8 @@ def test_dropout_is_only_for_experts_and_only_in_training():
     quiet = layer(x_I)
     same(quiet, loop(layer, x_I, router.w))
     layer.train()
-    said = [layer(x_I) for _ in range(2)]
-    assert not torch.allclose(said[0], quiet) and not torch.allclose(said[0], said[1])
+    output = [layer(x_I) for _ in range(2)]
+    assert not torch.allclose(output[0], quiet) and not torch.allclose(output[0], output[1])
     assert all(seen is x_I for seen in router.seen)  # the router always sees all of it
     nn.init.zeros_(layer.bank.B_EOR)
     assert torch.equal(layer(x_I), layer.base(x_I))  # and so does the base

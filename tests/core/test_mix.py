@@ -22,7 +22,7 @@ def test_outputs_weighs_each_expert_alone(leading, heads):
     want = torch.zeros(B, T, heads, E, R, dtype=torch.float64)
     for h in range(heads):
         for e in range(E):
-            read = sum(z[:, :, g, e] for g in range(heads))  # every head of the output hears the whole input
+            read = sum(z[:, :, g, e] for g in range(heads))  # every head of the output reads the whole input
             want[:, :, h, e] = full[:, :, h, e, None] * read
     torch.testing.assert_close(outputs(z, w), want, atol=1e-12, rtol=0)
 

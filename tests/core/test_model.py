@@ -36,7 +36,7 @@ def logits(model, ids):
 
 @torch.no_grad()
 def merged(model, experts, weights):
-    """A copy of the model with Σ w ΔW added to its weights: what an expert means, said densely."""
+    """A copy of the model with Σ w ΔW added to its weights: what an expert means, as a dense weight."""
     model = copy.deepcopy(model)
     modules = dict(model.named_modules())
     for expert, w in zip(experts, weights, strict=True):
@@ -61,7 +61,7 @@ def test_experts_are_added_to_the_weights(any_model, experts):
 
 
 @torch.no_grad()
-def test_each_sequence_hears_the_expert_it_asks_for(any_model, experts):
+def test_each_sequence_gets_the_expert_that_it_names(any_model, experts):
     ids, given = tokens(batch=3), experts(any_model, 2, size=SMALL)
     wants = [any_model, merged(any_model, given, [0, 1]), merged(any_model, given, [1, 0])]
     want = torch.cat([logits(model, ids[i : i + 1]) for i, model in enumerate(wants)])
@@ -145,7 +145,7 @@ def test_experts_come_out_as_they_stand(llama, experts):
 
 
 @torch.no_grad()
-def test_an_expert_is_not_heard_in_a_layer_it_does_not_have(llama, experts):
+def test_an_expert_is_not_active_in_a_layer_that_it_lacks(llama, experts):
     ids = tokens()
     queries = Expert("q", {n: f for n, f in experts(llama, 1, size=SMALL)[0].factors.items() if n.endswith("q_proj")})
     rest = experts(llama, 1, targets=["q_proj", "down_proj"], size=SMALL)[0]
@@ -154,15 +154,15 @@ def test_an_expert_is_not_heard_in_a_layer_it_does_not_have(llama, experts):
     down = next(n for n in banks if n.endswith("down_proj"))
     assert banks[down].present_E.tolist() == [False, True]
     assert banks.experts()[0].factors.keys() == queries.factors.keys()
-    said = logits(llama, ids)
+    output = logits(llama, ids)
     banks.detach()
     # Uniform shares a layer among those that have it: both in q_proj, one alone in down_proj.
     halves = [Expert(e.name, {n: f for n, f in e.factors.items() if n.endswith("q_proj")}) for e in (queries, rest)]
     alone = Expert("d", {n: f for n, f in rest.factors.items() if n.endswith("down_proj")})
-    close(said, logits(merged(llama, [*halves, alone], [0.5, 0.5, 1]), ids))
+    close(output, logits(merged(llama, [*halves, alone], [0.5, 0.5, 1]), ids))
 
 
-def test_put_twice_is_refused(llama, experts):
+def test_attaching_twice_is_refused(llama, experts):
     given = experts(llama, 2)
     banks = attach(llama, given[:1], Uniform())
     with pytest.raises(Invalid, match="already has experts"):
@@ -184,7 +184,7 @@ def test_put_twice_is_refused(llama, experts):
         (lambda es: [*es, _misfit(es[0])], {}, "do not fit"),
     ],
 )
-def test_a_put_that_fails_leaves_the_model_alone(llama, experts, spoil, options, message):
+def test_an_attach_that_fails_leaves_the_model_alone(llama, experts, spoil, options, message):
     modules = dict(llama.named_modules())
     with pytest.raises((Invalid, UnknownName), match=message):
         attach(llama, spoil(experts(llama, 2, rank=(2, 3))), Uniform(), **options)
@@ -198,7 +198,7 @@ def _misfit(expert):
     return Expert("misfit", {**expert.factors, names[-1]: expert.factors[names[0]]})
 
 
-def test_hear(llama, experts):
+def test_set_batch(llama, experts):
     banks = attach(llama, experts(llama, 3), Uniform())
     mask = torch.ones(2, 4)
     banks.set_batch(tasks=["task_c", "task_a"], experts=["b", None], mask_BT=mask)
@@ -209,18 +209,18 @@ def test_hear(llama, experts):
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("batch", "message"),
     [
         ({"tasks": ["task_x"]}, "No task of this bank is called 'task_x'. Did you mean 'task_.'"),
         ({"experts": ["z"]}, "No expert of this bank is called 'z'. There are: a, b"),
     ],
 )
-def test_hear_of_the_unknown(llama, experts, said, message):
+def test_set_batch_refuses_the_unknown(llama, experts, batch, message):
     banks = attach(llama, experts(llama, 2), Uniform())
     banks.set_batch(tasks=["task_a"])
     with pytest.raises(UnknownName, match=message):
-        banks.set_batch(**said)
-    assert banks.context.task_B.tolist() == [0]  # what was heard before still holds
+        banks.set_batch(**batch)
+    assert banks.context.task_B.tolist() == [0]  # the batch before still holds
 
 
 class Noisy(Router):
@@ -246,9 +246,9 @@ def test_route_gives_every_layer_its_own_router(llama, experts):
 def test_route_changes_the_mix_only_when_told(llama, experts):
     ids = tokens()
     banks = attach(llama, experts(llama, 2), Uniform(), mix=factors)
-    said = logits(llama, ids)
+    output = logits(llama, ids)
     banks.route(Uniform())
-    assert torch.equal(logits(llama, ids), said)
+    assert torch.equal(logits(llama, ids), output)
 
 
 def test_route_refuses_factors_among_mixed_ranks(llama, experts):
@@ -377,13 +377,13 @@ def test_experts_left_out_for_a_while(llama, experts):
 
 
 class Placed(Uniform):
-    """Remembers where it was put."""
+    """Stores its place."""
 
     def place(self, layer, layers):
         self.layer, self.layers = layer, layers
 
 
-def test_routers_hear_where_they_stand_in_the_order_of_the_model(llama, experts):
+def test_routers_get_their_place_in_the_order_of_the_model(llama, experts):
     (expert,) = experts(llama, 1, targets=["gate_proj", "down_proj", "up_proj"])
     turned = Expert(expert.name, dict(reversed(expert.factors.items())), expert.card)
     banks = attach(llama, [turned], Placed())
@@ -417,7 +417,7 @@ def test_one_decision_a_block_is_saved_once_and_comes_back(llama, experts):
     close(logits(llama, ids), want)
     again.detach()
     other = attach(llama, given, Softmax())
-    with pytest.raises(Invalid, match="does not say the row_EI of layer"):
+    with pytest.raises(Invalid, match="lacks row_EI of layer"):
         other.load_router_state(learnt)
 
 

@@ -7,7 +7,7 @@ from yosegi.core.context import Context
 from yosegi.core.router import Router
 
 
-class Silent(Router):
+class Plain(Router):
     """No arguments at all."""
 
 
@@ -18,7 +18,7 @@ class Tuned(Router):
 
 
 def test_config_of_a_router_without_arguments():
-    assert Silent().config() == {}
+    assert Plain().config() == {}
 
 
 def test_config_is_enough_to_make_it_again():
@@ -27,10 +27,10 @@ def test_config_is_enough_to_make_it_again():
     assert Tuned(**config).config() == config
 
 
-def test_a_router_has_to_say_something():
+def test_a_router_must_have_weights():
     with pytest.raises(NotImplementedError):
-        Silent()(torch.zeros(1, 2), Context())
+        Plain()(torch.zeros(1, 2), Context())
 
 
 def test_bind_is_optional():
-    assert Silent().bind(None) is None
+    assert Plain().bind(None) is None

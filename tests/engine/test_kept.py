@@ -67,7 +67,7 @@ def test_an_expert_that_is_gone_or_changed_is_said(library, trained):
     load_arm(library, "cm")
     library.add(expert("a"), overwrite=True)
     with pytest.raises(
-        Invalid, match="'cm' was made with another expert 'a' than .*: yosegi train-router --router centroid"
+        Invalid, match="'cm' was made with another expert 'a' than .*: yosegi train-router --arm centroid"
     ):
         load_arm(library, "cm")
     library.remove("a")
@@ -182,7 +182,7 @@ def test_a_joint_table_knows_its_own_tasks(library):
 def test_a_router_of_an_earlier_version_is_refused_with_the_command(library):
     files.write_json(library.path / ".routers" / "cm" / "router.json", {"router": "centroid"})
     with pytest.raises(
-        Invalid, match="Train it again: yosegi train-router --library .* --router centroid --name cm-router"
+        Invalid, match="Train it again: yosegi train-router --library .* --arm centroid --name cm-router"
     ):
         read_arm(library, "cm")
     assert arms(library) == [] and library.verify() == []

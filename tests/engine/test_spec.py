@@ -120,7 +120,7 @@ def test_several_at_once(library):
     ("merge:ties(a*.5,b)", "every expert has a weight or none"), ("merge:ties{weights=[1,2]}(a*.5,b*1)", "written once"),
     ("merge:ties{weights=[1]}(a,b)", "2 experts need 2 weights, not 1"), ("merge:ties{ablate=a}(a,b)", "leave it out of the merge"),
     ("uniform{ablate=z}(a,b)", "expert of this arm is called 'z'"), ("near{top_k=x}", "near: top_k is of type"), ("near{over=last,oder=1}", "'oder'"),
-    ("by_request", "the arm of one expert is its NAME"), ("softmax(a,b)", "has to be trained: yosegi train-router --library .* --router softmax"),
+    ("by_request", "the arm of one expert is its NAME"), ("softmax(a,b)", "has to be trained: yosegi train-router --library .* --arm softmax"),
     ("centroid", "Trained ones are kept here as near"), ("task_table", r"together with its experts \(yosegi train --build\)"),
     ("base{base_delta=nowhere,x=1}", "argument of base is called 'x'"), ("uniform{heads=two}", "heads is of type int"),
 ])  # fmt: skip
@@ -163,7 +163,7 @@ def test_a_router_of_an_earlier_version_is_refused_with_its_command(tmp_path):
     library.add(expert("a"))
     files.write_json(library.path / ".routers" / "soup" / "router.json", {"router": "static"})
     with pytest.raises(
-        Invalid, match="Train it again: yosegi train-router --library .* --router static --name soup-router"
+        Invalid, match="Train it again: yosegi train-router --library .* --arm static --name soup-router"
     ):
         parse_arm("soup", library)
 

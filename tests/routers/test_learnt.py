@@ -21,7 +21,7 @@ def test_nothing_is_saved_before_there_is_something():
     learnt = make()
     assert not learnt.state_dict()
     with pytest.raises(
-        Invalid, match="router router is not trained: yosegi train-router --library LIBRARY --router router"
+        Invalid, match="router router is not trained: yosegi train-router --library LIBRARY --arm router"
     ):
         learnt.get("p_EI")
     learnt.set(p_EI=torch.ones(2, 3))

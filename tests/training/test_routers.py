@@ -11,6 +11,7 @@ from tests.training.conftest import tiny_base
 from yosegi.bases import Base
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.model import attach
+from yosegi.engine.arm import Arm
 from yosegi.engine.features import features
 from yosegi.engine.rows import order, tokenise
 from yosegi.errors import Invalid, NoData, UnknownName
@@ -24,7 +25,7 @@ from yosegi.routers.uniform import Uniform
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training import routers
-from yosegi.training.routers import train_router
+from yosegi.training.routers import train_arm
 from yosegi.training.settings import RouterSettings, Settings
 
 
@@ -58,7 +59,7 @@ def library(base):
 
 def fit(base, experts, router, args, data, run, **settings):
     """What a router learns, by layer and name."""
-    return train_router(base, experts, router, args, data, run, RouterSettings(**settings)).router_state
+    return train_arm(base, Arm(router, experts, router, args), data, run, RouterSettings(**settings)).router_state
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_a_seed_is_a_seed_and_what_was_learnt_can_be_put_back(router, base, tmp_
         banks.detach()
     assert torch.equal(said[0], said[1]) and said[0].isfinite().all()
     banks = attach(base.model, experts[::-1][:2], METHODS[router]())
-    with pytest.raises(Invalid, match="does not fit the router"):
+    with pytest.raises(Invalid, match="does not fit layer"):
         banks.load_router_state(runs[0])
     banks.detach()
 

@@ -38,7 +38,7 @@ Columns = Annotated[
     typer.Option(help="How the fields of --data-file are called: prompt=question,completion=answer."),
 ]
 RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Seed = Annotated[int, typer.Option(help="Seed of the data order, of the experts' start and of samples.")]
 
 
 def begin(data: Path | None = None, as_json: bool = False) -> None:

@@ -16,18 +16,18 @@ from yosegi.errors import Invalid
 
 
 class Bank(nn.Module):
-    """A_ERI and B_EOR are what trains; scale_E is alpha / rank; present_E is False where an expert has no such layer.
+    """A_ERI and B_EOR are trained; scale_E is alpha / rank; present_E is False for an expert without this layer.
 
-    An initialiser with B ≠ 0 (PiSSA, OLoRA) would move the base. Here the starting point is kept as a frozen *origin* and
+    An initialiser with B ≠ 0 (PiSSA, OLoRA) would move the base. Here the starting point is stored as a frozen *origin* and
     subtracted, so the delta is s (B A - B₀ A₀): exactly zero at step 0, and an ordinary expert of rank 2R afterwards.
 
     Args:
-        names: the experts, in order.
-        tasks_E: what each was trained on, for routers that know the task.
-        factors: one expert's layer each; None where the expert does not touch this layer.
-        shape: (O, I) of the linear they stand beside.
-        rank: the stack's inner width; by default the largest of the factors'.
-        device: where the stack lives.
+        names: the names of the experts.
+        tasks_E: the tasks that each was trained on, for routers that know the task.
+        factors: the factors of each expert; None for an expert without this layer.
+        shape: (O, I) of the linear.
+        rank: the inner width of the stack; by default the largest of the factors.
+        device: the device of the stack.
     """
 
     def __init__(
@@ -71,24 +71,24 @@ class Bank(nn.Module):
 
     @property
     def tasks(self) -> list[str]:
-        """Every task some expert was trained on, sorted: what `Context.task_B` counts in."""
+        """Returns every task of some expert, sorted: `Context.task_B` is an index into them."""
         return sorted({task for tasks in self.tasks_E for task in tasks})
 
     @torch.no_grad()
     def set_origin(self) -> None:
-        """Remember where the factors stand now, and subtract it from now on."""
+        """Stores the factors as they are, and subtracts them from now on."""
         if bool(self.B_EOR.any()):  # B = 0 says nothing: there is nothing to subtract
             self.A0_ERI, self.B0_EOR = self.A_ERI.detach().clone(), self.B_EOR.detach().clone()
 
     def stacked(self) -> tuple[Tensor, Tensor]:
-        """What the layer computes with: A [E, R, I] and B [E, O, R], the origin beside them when there is one (rank 2R)."""
+        """Returns the A [E, R, I] and B [E, O, R] that the layer uses; with an origin, that is appended (rank 2R)."""
         if self.A0_ERI is None or self.B0_EOR is None:
             return self.A_ERI, self.B_EOR
         return torch.cat([self.A_ERI, self.A0_ERI], 1), torch.cat([self.B_EOR.mT, -self.B0_EOR.mT], 1).mT
 
     @torch.no_grad()
     def factors(self, e: int) -> Factors | None:
-        """One expert's layer as it stands, with its own rank, detached from the stack."""
+        """Returns one expert's factors at their own rank, detached from the stack."""
         if not self.present_E[e]:
             return None
         R = self.rank_E[e]

@@ -1,8 +1,8 @@
-"""An expert: a named low-rank delta against a pristine base, one pair of thin matrices a layer.
+"""An expert: a named low-rank delta against a pristine base, one pair of thin matrices for each layer.
 
     ΔW = s B A          A [R, I], B [O, R], s = alpha / rank
 
-Every operation returns a new expert; the tensors of the old one are shared where nothing changes.
+Every operation returns a new expert, which shares the tensors that do not change.
 Shapes: I in, O out, R rank.
 """
 
@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from yosegi.errors import Invalid, UnknownName
 
 
 class Factors(NamedTuple):
-    """One layer's delta, s B A, never multiplied out unless asked."""
+    """One layer's delta s B A, which is multiplied out only by `dense`."""
 
     A_RI: Tensor
     B_OR: Tensor
@@ -28,12 +29,12 @@ class Factors(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """The inner width."""
+        """Returns the inner width."""
         return self.A_RI.shape[0]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(O, I) of the linear."""
+        """Returns (O, I) of the linear."""
         return self.B_OR.shape[0], self.A_RI.shape[1]
 
     def minus(self, other: "Factors") -> "Factors":
@@ -44,13 +45,13 @@ class Factors(NamedTuple):
         return Factors(torch.cat([self.A_RI.float(), other.A_RI.float()]), wide_OR)
 
     def dense(self) -> Tensor:
-        """ΔW [O, I] in fp32."""
+        """Returns ΔW [O, I] in fp32."""
         return self.scale * (self.B_OR.float() @ self.A_RI.float())
 
 
 @dataclass(frozen=True)
 class Expert:
-    """`factors` by layer name, as the base model names its linears; `card` is what is known of where it comes from."""
+    """`factors` by the names of the base's linears; `card` says how the expert was made."""
 
     name: str
     factors: Mapping[str, Factors]
@@ -58,46 +59,42 @@ class Expert:
 
     @property
     def rank(self) -> int:
-        """The largest rank among the layers."""
+        """Returns the largest rank among the layers."""
         return max((f.rank for f in self.factors.values()), default=0)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What it was trained on, by name."""
+        """Returns the names of the tasks that it was trained on."""
         task = self.card.get("task") or ()
         return (task,) if isinstance(task, str) else tuple(task)
 
     def delta(self, layer: str) -> Tensor:
-        """The dense ΔW [O, I] of one layer."""
+        """Returns the dense ΔW [O, I] of one layer."""
         if layer not in self.factors:
             raise UnknownName.among(f"layer of expert {self.name!r}", layer, self.factors)
         return self.factors[layer].dense()
 
     def pad(self, rank: int) -> "Expert":
-        """The same deltas at a larger rank: rows of zeros, which training leaves at zero."""
+        """Returns the same deltas at a larger rank, with rows of zeros, which training leaves at zero."""
         if rank < self.rank:
             raise Invalid(f"Cannot pad expert {self.name!r} of rank {self.rank} to rank {rank}: padding only widens.")
-
-        def widen(f: Factors) -> Factors:
-            more = rank - f.rank
-            return Factors(
-                torch.nn.functional.pad(f.A_RI, (0, 0, 0, more)), torch.nn.functional.pad(f.B_OR, (0, more)), f.scale
-            )
-
-        return replace(self, factors={layer: widen(f) for layer, f in self.factors.items()})
+        return replace(self, factors={
+            layer: Factors(pad(f.A_RI, (0, 0, 0, rank - f.rank)), pad(f.B_OR, (0, rank - f.rank)), f.scale)
+            for layer, f in self.factors.items()
+        })  # fmt: skip
 
     def scale(self, by: float) -> "Expert":
-        """Every delta, `by` times as large."""
+        """Returns every delta times `by`."""
         return replace(self, factors={layer: f._replace(scale=f.scale * by) for layer, f in self.factors.items()})
 
     @classmethod
     def from_delta(
         cls, name: str, deltas: Mapping[str, Tensor], rank: int, card: Mapping[str, Any] | None = None
     ) -> "Expert":
-        """The best expert of a given rank for dense deltas [O, I] (truncated SVD, Eckart and Young 1936).
+        """Returns the best expert of a given rank for dense deltas [O, I] (truncated SVD, Eckart and Young 1936).
 
-        `card["relative_error"]` says what was lost: ‖ΔW - s B A‖ / ‖ΔW‖ over all layers, Frobenius norms;
-        `card["energy_kept"]` what was not, layer by layer: ‖s B A‖² / ‖ΔW‖².
+        `card["relative_error"]` is ‖ΔW - s B A‖ / ‖ΔW‖ over all layers, in Frobenius norms; `card["energy_kept"]` is
+        ‖s B A‖² / ‖ΔW‖² of each layer.
         """
         if rank < 1:
             raise Invalid(f"rank={rank}: an expert needs a rank of at least 1.")

@@ -1,4 +1,4 @@
-"""The one layer of this library: a frozen linear with a bank of experts beside it.
+"""The one layer of this library: a frozen linear with a bank of experts.
 
     y = W x + up(mix(down(x), w))
 
@@ -26,7 +26,7 @@ from yosegi.errors import Invalid
 
 
 def check(bank: Bank, mix: Mix) -> None:
-    """Whether a mix makes sense for the experts of a bank."""
+    """Refuses a mix that makes no sense for the experts of a bank."""
     ranks = sorted({rank for rank in bank.rank_E if rank})
     if mix is factors and len(ranks) > 1:
         raise Invalid(f"mix=factors averages A and B, so every expert needs the same rank; here are {ranks}.")
@@ -37,13 +37,13 @@ class ExpertLinear(nn.Module):
 
     Args:
         base: the frozen linear.
-        bank: the experts that stand beside it.
+        bank: the experts.
         router: gives each expert its weight (core/router.py).
         mix: `outputs` or `factors` (core/mix.py).
         heads: slices of the input and output that are routed on their own.
-        dropout: share of x that the experts do not see in training. The router always sees all of it.
-        name: the layer's path in the model; routing is recorded under it.
-        context: the model's, shared by its layers.
+        dropout: the share of x that is dropped for the experts in training. The router always gets all of it.
+        name: the layer's path in the model, under which its routing is recorded.
+        context: the context of the model, shared by its layers.
     """
 
     def __init__(
@@ -68,35 +68,32 @@ class ExpertLinear(nn.Module):
         self.disabled = False
         router.bind(bank)
 
-    def _route(self, x_I: Tensor) -> Tensor:
-        """The router's w, decided in fp32 whatever the rest is computed in."""
-        with autocast(x_I.device.type, enabled=False) if torch.is_autocast_enabled(x_I.device.type) else nullcontext():
-            return self.context.by_token(self.router(x_I, self.context))
-
     @property
     def weight(self) -> Tensor:
-        """The base's, for models that look at it (T5 asks for its dtype)."""
+        """Returns the base's weight, for models that read it (T5 reads its dtype)."""
         return self.base.weight  # type: ignore[return-value]
 
     @property
     def bias(self) -> Tensor | None:
-        """The base's."""
+        """Returns the base's bias."""
         return self.base.bias  # type: ignore[return-value]
 
     def forward(self, x_I: Tensor) -> Tensor:
-        """[..., I] -> [..., O]."""
+        """Maps [..., I] to [..., O]."""
         if self.disabled:
             return self.base(x_I)
         if x_I.dim() == 2 and self.context.row_X is not None:
             return self._mixed(x_I[None])[0]
         B = self.context.sequences if x_I.dim() == 2 else None
-        if B and len(x_I) % B == 0:  # OPT lays all tokens of a batch in one row, but routers think of sequences
+        if B and len(x_I) % B == 0:  # OPT puts all tokens of a batch into one row, but routers need sequences
             return self._mixed(x_I.unflatten(0, (B, -1))).flatten(0, 1)
         return self._mixed(x_I)
 
     def _mixed(self, x_I: Tensor) -> Tensor:
         A_ERI, B_EOR = (factor.to(x_I.dtype) for factor in self.bank.stacked())
-        w_HE = self._route(x_I)
+        # The router computes in fp32, whatever the rest is computed in.
+        with autocast(x_I.device.type, enabled=False) if torch.is_autocast_enabled(x_I.device.type) else nullcontext():
+            w_HE = self.context.by_token(self.router(x_I, self.context))
         if self.context.disabled_E is not None:
             w_HE = w_HE.masked_fill(self.context.disabled_E, 0)
         w_HE = self.context.record(self.name, w_HE).to(x_I.dtype)
@@ -110,7 +107,7 @@ class ExpertLinear(nn.Module):
                 return gathered(y_O, seen_I, A_ERI, B_EOR, w_HE * scale_E, run_K, self.context.every)
             if way == "grouped":
                 return grouped(y_O, seen_I, A_ERI, B_EOR, w_HE * scale_E)
-        if self.heads == 1:  # two GEMMs; the second adds itself to the base's answer
+        if self.heads == 1:  # two GEMMs; the second adds to the base's output
             z_HER = (seen_I @ A_ERI.flatten(0, 1).mT).unflatten(-1, (1, *A_ERI.shape[:2]))
             h_HER = self.mix(z_HER, w_HE) * scale_E[:, None]
             up_KO = B_EOR.mT.flatten(0, 1)

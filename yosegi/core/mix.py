@@ -1,10 +1,10 @@
-"""Two ways the experts of a bank can be blended. Both act in rank space, where everything is small.
+"""Two ways to blend the experts of a bank. Both act in rank space, where everything is small.
 
-    outputs   Σ_e w_e B_e A_e x               blend what the experts say   (CAT, LoRAMoE)
-    factors   (Σ_e w_e B_e) (Σ_e w_e A_e) x   blend what the experts are   (Poly, MHR)
+    outputs   Σ_e w_e B_e A_e x               blend the outputs of the experts   (CAT, LoRAMoE)
+    factors   (Σ_e w_e B_e) (Σ_e w_e A_e) x   blend the experts themselves       (Poly, MHR)
 
-They differ in the cross terms B_i A_j; a paper means one or the other, and it matters which. `outputs` sees only the
-deltas. `factors` also sees how each delta was factored, so use it only among experts that share an origin.
+They differ in the cross terms B_i A_j, and each paper means one of them. `outputs` depends only on the deltas. `factors` also
+depends on how each delta was factored, so use it only among experts that share an origin.
 Shapes: H heads (1 unless MHR), E experts, R rank; "..." is any leading axes.
 """
 
@@ -18,12 +18,12 @@ Mix = Callable[[Tensor, Tensor], Tensor]  # (z [..., H, E, R], w [..., H, E]) ->
 
 
 def outputs(z_HER: Tensor, w_HE: Tensor) -> Tensor:
-    """Each expert reads x on its own; the weights say how loudly it answers."""
+    """Each expert reads x on its own, and its output is multiplied by its weight."""
     return w_HE[..., None] * (z_HER.sum(-3, keepdim=True) if z_HER.shape[-3] > 1 else z_HER)
 
 
 def factors(z_HER: Tensor, w_HE: Tensor) -> Tensor:
-    """One averaged expert reads x and answers; equal to merging A and B first, but never builds them."""
+    """One averaged expert reads x; equal to merging A and B first, but never builds them."""
     return w_HE[..., None] * (w_HE[..., None] * z_HER).sum((-3, -2), keepdim=True)
 
 
@@ -31,7 +31,7 @@ MIXES: dict[str, Mix] = {"outputs": outputs, "factors": factors}
 
 
 def named(name: str) -> Mix:
-    """A mix by its name."""
+    """Returns a mix by its name."""
     if name not in MIXES:
         raise UnknownName.among("mix", name, MIXES)
     return MIXES[name]

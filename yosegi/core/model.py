@@ -1,8 +1,8 @@
-"""Put experts into a model, and take them out again. The base is wrapped, never edited: out comes what went in, bit for bit.
+"""Attaches experts to a model, and detaches them. The base is wrapped, never edited: afterwards it is the same bit for bit.
 
-banks = attach(model, [Expert, Expert, …], Arrow())      y = W x + up(mix(down(x), w)) in every layer they touch
-banks.set_batch(tasks=["gsm8k", "mgsm_ja"])                what the routers may know of the next batch
-banks.detach()                                          the model as it was
+banks = attach(model, [Expert, Expert, …], Arrow())      y = W x + up(mix(down(x), w)) in every layer of the experts
+banks.set_batch(tasks=["gsm8k", "mgsm_ja"])              what the routers may know about the next batch
+banks.detach()                                           the model as it was
 """
 
 # Torch is typed in part; strictness is for our own lines.
@@ -29,7 +29,7 @@ from yosegi.errors import Invalid, UnknownName
 
 
 class Banks(Mapping[str, Bank]):
-    """The banks of one model, by layer name. Made by `put`."""
+    """The banks of one model, by layer name. `attach` makes them."""
 
     def __init__(self, model: nn.Module, layers: dict[str, ExpertLinear], context: Context, trainable: dict[str, bool]):
         self.model, self.layers, self.context, self._trainable = model, layers, context, trainable
@@ -45,12 +45,12 @@ class Banks(Mapping[str, Bank]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The experts, in the order the weights count them."""
+        """Returns the names of the experts, in the order of the weights."""
         return self._first().names
 
     @property
     def tasks(self) -> list[str]:
-        """Every task some expert was trained on."""
+        """Returns every task of some expert."""
         return self._first().tasks
 
     def set_batch(
@@ -62,27 +62,24 @@ class Banks(Mapping[str, Bank]):
         mask_BT: Tensor | None = None,
         row_X: Tensor | None = None,
     ) -> None:
-        """Tell the routers about the next batch.
+        """Sets what routers may know about the next batch.
 
         Args:
-            tasks: per sequence its task; None for one that no expert learnt.
-            experts: per sequence the expert it asks for; None for the base.
-            features: [B, F], what is known of each prompt as a whole.
+            tasks: the task of each sequence; None for a task of no expert.
+            experts: the expert of each sequence; None for the base.
+            features: [B, F], the features of each prompt as a whole.
             mask_BT: 1 where a token is real.
-            row_X: the sequence of each token, where the batch is one flat row of many sequences.
+            row_X: the sequence of each token, if the batch is one flat row of many sequences.
         """
         device = next(self.model.parameters()).device
 
-        def count(what: str, names: Sequence[str | None], places: dict[str | None, int]) -> Tensor:
-            for name in names:
-                if name not in places:
-                    raise UnknownName.among(what, str(name), filter(None, places))
-            return torch.tensor([places[name] for name in names], device=device)
+        def places(what: str, known: Sequence[str], given: Sequence[str | None] | None) -> Tensor | None:
+            if given is None:
+                return None
+            UnknownName.check(f"{what} of this bank", filter(None, given), known)
+            return torch.tensor([-1 if name is None else known.index(name) for name in given], device=device)
 
-        task_K: dict[str | None, int] = {None: -1} | {name: k for k, name in enumerate(self.tasks)}
-        expert_E: dict[str | None, int] = {None: -1} | {name: e for e, name in enumerate(self.names)}
-        task_B = None if tasks is None else count("task of this bank", tasks, task_K)
-        expert_B = None if experts is None else count("expert of this bank", experts, expert_E)
+        task_B, expert_B = places("task", self.tasks, tasks), places("expert", self.names, experts)
         context = self.context
         context.task_B, context.expert_B, context.run_K, context.every = task_B, expert_B, None, False
         if experts and expert_B is not None:
@@ -95,7 +92,7 @@ class Banks(Mapping[str, Bank]):
         context.once.clear()
 
     def route(self, router: Router, mix: Mix | None = None) -> None:
-        """Give every layer another router (a copy each), and another mix when one is named."""
+        """Gives every layer a copy of another router, and another mix if one is given."""
         for layer in self.layers.values():  # all or none of them
             check(layer.bank, mix or layer.mix)
         ordered = [name for name, _ in self.model.named_modules() if name in self.layers]
@@ -107,7 +104,7 @@ class Banks(Mapping[str, Bank]):
 
     @contextmanager
     def disabled(self) -> Generator[None]:
-        """The base alone, while the block lasts."""
+        """Disables all experts while the block lasts."""
         for layer in self.layers.values():
             layer.disabled = True
         try:
@@ -118,10 +115,8 @@ class Banks(Mapping[str, Bank]):
 
     @contextmanager
     def ablated(self, experts: Sequence[str]) -> Generator[None]:
-        """Some experts say nothing, while the block lasts. The others are as loud as they were: only theirs is missing."""
-        for name in experts:
-            if name not in self.names:
-                raise UnknownName.among("expert of this bank", name, self.names)
+        """Sets the weights of some experts to zero while the block lasts; the weights of the others do not change."""
+        UnknownName.check("expert of this bank", experts, self.names)
         disabled_E = torch.tensor([name in experts for name in self.names], device=next(self.model.parameters()).device)
         before, self.context.disabled_E = self.context.disabled_E, disabled_E if experts else None
         try:
@@ -130,38 +125,36 @@ class Banks(Mapping[str, Bank]):
             self.context.disabled_E = before
 
     def experts(self) -> list[Expert]:
-        """The experts as they stand, detached, with their origin folded in."""
-        first = self._first()
-        found = []
-        for e, name in enumerate(self.names):
-            factors = {layer: f for layer, bank in self.items() if (f := bank.factors(e)) is not None}
-            found.append(Expert(name, factors, {"task": list(first.tasks_E[e])}))
-        return found
+        """Returns the experts as they are, detached from the model, with their origin subtracted."""
+        return [
+            Expert(name, {layer: f for layer, bank in self.items() if (f := bank.factors(e)) is not None}, {"task": list(tasks)})
+            for e, (name, tasks) in enumerate(zip(self.names, self._first().tasks_E, strict=True))
+        ]  # fmt: skip
 
     def router_state(self) -> dict[str, Tensor]:
-        """What the routers have learnt, by "layer|name"; "|name" where it is one tensor that all layers share."""
+        """Returns what the routers have learnt, by "layer|name"; "|name" for one tensor that all layers share."""
         states = {layer: module.router.state_dict() for layer, module in self.layers.items()}
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for layer, state in states.items():
             for name, value in state.items():
                 places = {other[name].data_ptr() for other in states.values() if name in other}
                 one = len(places) == 1 and len(states) > 1 and value.numel() > 0
-                found[f"{'' if one else layer}|{name}"] = value
-        return found
+                tensors[f"{'' if one else layer}|{name}"] = value
+        return tensors
 
     def load_router_state(self, learnt: Mapping[str, Tensor]) -> None:
-        """Put back what `learnt` gave. The experts have to be the same, in the same order."""
-        if strange := {key.rpartition("|")[0] for key in learnt} - {"", *self.layers}:
-            raise Invalid(f"What was learnt is of layer {min(strange)}, which no expert here touches.")
+        """Loads what `router_state` returned. The experts must be the same, in the same order."""
+        if unknown := {key.rpartition("|")[0] for key in learnt} - {"", *self.layers}:
+            raise Invalid(f"The router's state is of layer {min(unknown)}, which no expert here has.")
         for layer, module in self.layers.items():
             module.router.load_layer(layer, learnt)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What trains: the factors of every bank and whatever the routers learn, by name in the model."""
+        """Returns the trainable parameters by name: the factors of every bank and those of the routers."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def detach(self) -> None:
-        """Hand every linear back and restore what was trainable before. A second time there is nothing left to do."""
+        """Restores every linear and what was trainable before. A second call does nothing."""
         for name, layer in self.layers.items():
             self.model.set_submodule(name, layer.base)
         for name, parameter in self.model.named_parameters():
@@ -169,9 +162,9 @@ class Banks(Mapping[str, Bank]):
         self.layers, self._trainable = {}, {}
 
     def _first(self) -> Bank:
-        for bank in self.values():
-            return bank
-        raise Invalid("These experts have been taken out of the model.")
+        if not self.layers:
+            raise Invalid("These experts have been taken out of the model.")
+        return next(iter(self.values()))
 
 
 def attach(
@@ -184,43 +177,41 @@ def attach(
     dropout: float = 0.0,
     rank: int | None = None,
 ) -> Banks:
-    """Stand experts beside the linears they name; everything else is frozen.
+    """Attaches experts to the linears that they name; everything else is frozen.
 
     Args:
-        model: any module whose linears carry the layer names of the experts.
-        experts: at least one; ranks and layers may differ. An expert has weight 0 in a layer it does not have.
-        router: copied into every layer.
+        model: any module whose linears have the layer names of the experts.
+        experts: at least one; ranks and layers may differ. An expert has weight 0 in a layer that it lacks.
+        router: the router, copied into every layer.
         mix: `outputs` or `factors`.
-        heads: slices routed on their own (MHR).
-        dropout: on what the experts read, in training.
+        heads: slices of the input and output that are routed on their own (MHR).
+        dropout: dropout of the experts' input in training.
         rank: the inner width of the stacks; by default the largest rank.
     """
     if not experts:
-        raise Invalid("There is no expert to put into the model.")
+        raise Invalid("There is no expert to attach to the model.")
     if twice := [name for name, times in Counter(e.name for e in experts).items() if times > 1]:
         raise Invalid(f"Two experts of one bank are called {twice[0]!r}.")
     if any(isinstance(module, ExpertLinear) for module in model.modules()):
-        raise Invalid("This model already has experts in it; take them out first.")
+        raise Invalid("This model already has experts; detach them first.")
     known = dict(model.named_modules())
     names = list(dict.fromkeys(layer for expert in experts for layer in expert.factors))
     for name in names:
         if name not in known or not is_linear(known[name]):
             raise UnknownName.among("linear of this model", name, linears(model))
     if not names:
-        raise Invalid("These experts touch no layer at all.")
+        raise Invalid("These experts have no layer at all.")
 
     context = Context()
     layers: dict[str, ExpertLinear] = {}
-    who, tasks_E = [e.name for e in experts], [e.tasks for e in experts]
     ordered = [name for name in known if name in set(names)]
     for name in names:
-        base = known[name]
+        base, device = known[name], known[name].weight.device
         factors = [expert.factors.get(name) for expert in experts]
-        bank = Bank(who, tasks_E, factors, shape(base), rank, device=base.weight.device)  # type: ignore[arg-type]
-        (own := copy.deepcopy(router)).place(name, ordered)
-        layer = ExpertLinear(base, bank, own, mix, heads, dropout, name, context).train(model.training)
-        layer.router.to(base.weight.device)  # type: ignore[arg-type]
-        layers[name] = layer
+        bank = Bank([e.name for e in experts], [e.tasks for e in experts], factors, shape(base), rank, device)  # type: ignore[arg-type]
+        (placed := copy.deepcopy(router)).place(name, ordered)
+        layers[name] = ExpertLinear(base, bank, placed, mix, heads, dropout, name, context).train(model.training)
+        placed.to(device)  # type: ignore[arg-type]
 
     trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     model.requires_grad_(False)
@@ -230,10 +221,10 @@ def attach(
 
 
 def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> list[str]:
-    """The names of the linears an expert is to touch.
+    """Returns the names of the linears that targets mean.
 
     Args:
-        model: looked through in order.
+        model: the model; the names are in its order.
         targets: "all-linear" (all but the output head), a regular expression for the whole name, or a list of names and
             name endings such as "q_proj". Of a multimodal model, "all-linear" and endings mean its text model.
     """
@@ -241,25 +232,21 @@ def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> li
     every = [name for name in everywhere if name.startswith(inside)]
     if targets == "all-linear":
         return every
+    words = [targets] if isinstance(targets, str) else targets
+    chosen = {word: {name for name in every if name == word or name.endswith(f".{word}")} for word in words}
     if isinstance(targets, str):
         try:
-            pattern = re.compile(targets)
+            chosen[targets] |= {n for n in everywhere if re.fullmatch(targets, n) or n == targets}
         except re.error as error:
             raise Invalid(f"Target modules {targets!r} is not a regular expression: {error}.") from error
-        ending = [n for n in every if n.endswith("." + targets)]
-        found = [n for n in everywhere if pattern.fullmatch(n) or n == targets or n in ending]
-        missing = [] if found else [targets]
-    else:
-        found = [n for n in every if any(n == t or n.endswith("." + t) for t in targets)]
-        missing = [t for t in targets if not any(n == t or n.endswith("." + t) for n in every)]
-    if missing:
+    if missing := [target for target, linears in chosen.items() if not linears]:
         endings = dict.fromkeys(n.rpartition(".")[2] for n in every)
         raise UnknownName.among("linear of this model", missing[0], endings)
-    return found
+    return [name for name in everywhere if any(name in linears for linears in chosen.values())]
 
 
 def left_out(model: nn.Module) -> str | None:
-    """Returns, as one line, what "all-linear" does not reach in a model where one would expect it to; None for most models."""
+    """Returns one line about what "all-linear" unexpectedly does not cover in a model; None for most models."""
     covered, rest = linears(model), []
     fused = [
         f"{name}.{key}"
@@ -281,7 +268,7 @@ def _linears(model: nn.Module) -> list[str]:
 
 
 def _text_model(model: nn.Module) -> str:
-    """What the names inside the text model of a multimodal one begin with; "" where all of the model is text."""
+    """Returns the prefix of the names inside the text model of a multimodal one; "" if all of the model is text."""
     config = getattr(model, "config", None)
     text = getattr(config, "get_text_config", lambda: config)()
     if text is config or getattr(config, "is_encoder_decoder", False):
@@ -291,12 +278,12 @@ def _text_model(model: nn.Module) -> str:
 
 
 def is_linear(module: nn.Module) -> bool:
-    """nn.Linear, its quantised kin, and the transposed `Conv1D` of GPT-2."""
+    """Returns whether this is an nn.Linear, a quantised one, or the transposed `Conv1D` of GPT-2."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def shape(linear: nn.Module) -> tuple[int, int]:
-    """(outputs, inputs)."""
+    """Returns (outputs, inputs)."""
     if isinstance(linear, nn.Linear):
         return linear.out_features, linear.in_features
     inputs, outputs = linear.weight.shape  # type: ignore[union-attr, misc]
@@ -305,9 +292,9 @@ def shape(linear: nn.Module) -> tuple[int, int]:
 
 @torch.no_grad()
 def weight(linear: nn.Module) -> Tensor:
-    """W [O, I] in fp32, whichever way the module stores it. Of a quantised one, what it computes with."""
+    """Returns W [O, I] in fp32, however the module stores it; for a quantised one, the weight that it computes with."""
     W: Tensor = linear.weight  # type: ignore[assignment]
-    if not W.is_floating_point():  # packed: it is asked what it makes of every unit vector
+    if not W.is_floating_point():  # packed: its outputs for all unit vectors are the weight
         # with a gradient: bitsandbytes repacks weights on some CPUs as soon as an input comes without
         eye_II = torch.eye(shape(linear)[1], device=W.device, requires_grad=True)
         W_IO: Tensor = linear(eye_II) - linear(torch.zeros_like(eye_II[:1], requires_grad=True))  # without the bias

@@ -88,7 +88,7 @@ def read_arm(library: Library, name: str) -> dict[str, Any]:
         if (old := library.path / ".routers" / name / "router.json").is_file():
             raise Invalid(
                 f"{old.parent} was written by an earlier version. Train it again: yosegi train-router --library {library.path} "
-                f"--router {files.read_json(old).get('router', 'ROUTER')} --name {name}-router"
+                f"--arm {files.read_json(old).get('router', 'ROUTER')} --name {name}-router"
             )
         raise UnknownName.among("arm of this library", name, known)
     file = library.path / FOLDER / name / CARD
@@ -122,7 +122,9 @@ def load_arm(library: Library, name: str) -> Arm:
         again = (
             "Train its bank again (yosegi train --build)."
             if jointly or "build" in card["training"]
-            else f"Train it again: yosegi train-router --router {card['router']}"
+            else "Search again (yosegi search --keep)."
+            if card["merge"]
+            else f"Train it again: yosegi train-router --arm {card['router']}"
         )
         raise Invalid(f"The arm {name!r} {what}. {again}")
     experts = library.load(expert["name"] for expert in card["experts"])

@@ -44,7 +44,13 @@ def _of_merges(weights: Sequence[float] | None = None) -> None: ...
 KEYS, BASE_KEYS, MERGE_KEYS = map(arguments_of, (_keys, _of_base, _of_merges))
 
 
-def parse_arm(text: str, library: Library | None = None, experts: Sequence[str] = (), vary: Vary | None = None) -> Arm:
+def parse_arm(
+    text: str,
+    library: Library | None = None,
+    experts: Sequence[str] = (),
+    vary: Vary | None = None,
+    untrained: bool = False,
+) -> Arm:
     """Returns the arm that a spec describes, its experts loaded.
 
     Args:
@@ -52,11 +58,12 @@ def parse_arm(text: str, library: Library | None = None, experts: Sequence[str] 
         library: where its experts are; `base` needs none.
         experts: the pool, by name; by default the originals of the library.
         vary: see `parse_method`.
+        untrained: whether a router may be one that has yet to be trained.
 
     Raises:
         UnknownName: nothing is called that. Invalid: the text is no spec, or asks for what cannot be.
     """
-    return _Parser(library, experts, vary).arm(text)
+    return _Parser(library, experts, vary, untrained).arm(text)
 
 
 def parse_arms(texts: Iterable[str], library: Library | None = None, experts: Sequence[str] = ()) -> list[Arm]:
@@ -115,8 +122,10 @@ def spec(arm: Arm, experts: bool = True) -> str:
 class _Parser:
     """Reads the specs of one library, each expert once."""
 
-    def __init__(self, library: Library | None, experts: Sequence[str], vary: Vary | None = None):
-        self.folder, self.experts, self.vary = library, list(dict.fromkeys(experts)), vary
+    def __init__(
+        self, library: Library | None, experts: Sequence[str], vary: Vary | None = None, untrained: bool = False
+    ):
+        self.folder, self.experts, self.vary, self.untrained = library, list(dict.fromkeys(experts)), vary, untrained
         self.loaded: dict[str, Expert] = {}
         self.each = False
 
@@ -210,9 +219,9 @@ class _Parser:
             raise Invalid(f"{name} weights its experts itself; fixed weights are written a*.7+b*.3.")
         if make.needs == "experts":
             raise Invalid(f"{name} takes the expert from each request; the arm of one expert is its NAME.")
-        if make.learns:
+        if make.learns and not self.untrained:
             library = self.library(name)
-            how = f"yosegi train-router --library {library.path} --router {name}"
+            how = f"yosegi train-router --library {library.path} --arm {name}"
             kept = [arm for arm in arms(library) if read_arm(library, arm)["router"] == name]
             raise Invalid(
                 f"The router {name} has to be trained"

@@ -59,7 +59,7 @@ class Learnt(nn.Module):
         """
         if (tensor := getattr(self, name)) is None:
             raise Invalid(
-                f"The router {self.router} is not trained: yosegi train-router --library LIBRARY --router {self.router}"
+                f"The router {self.router} is not trained: yosegi train-router --library LIBRARY --arm {self.router}"
             )
         return tensor
 
@@ -92,9 +92,7 @@ class PromptRouter(Router):
         """Returns [B, 1, 1, E]."""
         w_BE = context.once.get(self.learnt)
         if w_BE is None:
-            if context.features_BF is None:
-                raise Invalid(f"The router {self.learnt.router} needs the features of each prompt.")
-            w_BE = context.once[self.learnt] = self.decide(context.features_BF.float())
+            w_BE = context.once[self.learnt] = self.decide(self.given(context).float())
         return (w_BE * torch.as_tensor(self.present_E).float())[:, None, None]
 
     def decide(self, features_BF: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from torch import Tensor
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.router import Router
-from yosegi.errors import Invalid
 
 
 class ByRequest(Router):
@@ -29,6 +28,4 @@ class ByRequest(Router):
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """Returns [B, 1, 1, E]: the same for all tokens of a sequence."""
-        if context.expert_B is None:
-            raise Invalid("The router by_request needs the expert of each sequence.")
-        return torch.as_tensor(self.rows_EE)[context.expert_B][:, None, None]
+        return torch.as_tensor(self.rows_EE)[self.given(context)][:, None, None]

@@ -10,7 +10,6 @@ from torch import Tensor
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.router import Router
-from yosegi.errors import Invalid
 
 
 class Oracle(Router):
@@ -33,6 +32,4 @@ class Oracle(Router):
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """Returns [B, 1, 1, E]: the same for all tokens of a sequence."""
-        if context.task_B is None:
-            raise Invalid("The router oracle needs the task of each sequence.")
-        return torch.as_tensor(self.table_KE)[context.task_B][:, None, None]
+        return torch.as_tensor(self.table_KE)[self.given(context)][:, None, None]

@@ -62,11 +62,10 @@ class Phatgoose(Router):
         """Returns [..., 1, E]: weights for each token."""
         gate_EI = self.learnt.get("gate_EI").float()
         if self.gating:
-            if context.expert_B is None:
-                raise Invalid("The router phatgoose needs the expert of each sequence while it is trained.")
-            gate_BI = gate_EI[context.expert_B.clamp(min=0)]
+            expert_B = self.given(context, "experts")
+            gate_BI = gate_EI[expert_B.clamp(min=0)]
             open_BT = (x_I.float() @ gate_BI[..., None]).squeeze(-1).sigmoid()
-            return (open_BT[..., None] * torch.as_tensor(self.rows_EE)[context.expert_B][:, None]).unsqueeze(-2)
+            return (open_BT[..., None] * torch.as_tensor(self.rows_EE)[expert_B][:, None]).unsqueeze(-2)
         I = x_I.shape[-1]
         score_E = layer_norm(x_I.float(), (I,)) @ layer_norm(gate_EI, (I,)).mT / sqrt(I)
         return softmax_of_top(score_E, self.top_k, torch.as_tensor(self.absent_E)).unsqueeze(-2)

@@ -65,7 +65,13 @@ class Softmax(Router):
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """Returns [..., 1, E]: weights for each token."""
         if self.follows:
-            return self._decided(x_I, context)
+            w_HE = context.blocks.get(self.block)  # of the first linear of the block, for the same tokens
+            if w_HE is None or w_HE.shape[:-2] != x_I.shape[:-1]:
+                raise Invalid(
+                    f"scope=ffn: {self.layer} cannot follow the first linear of {self.block}, which reads other tokens or "
+                    "runs later. Leave it out of the targets, or take scope=projection."
+                )
+            return w_HE
         score_E = (x_I.float() @ self.row_EI.float().mT) / self.temperature
         score_E = score_E.masked_fill(torch.as_tensor(self.absent_E), -torch.inf)
         if self.top_k is not None and self.top_k < score_E.shape[-1]:
@@ -74,14 +80,4 @@ class Softmax(Router):
         w_HE = score_E.softmax(-1).unsqueeze(-2)
         if self.scope == "ffn":  # computed again when activation checkpointing runs the forward a second time
             context.blocks[self.block] = w_HE
-        return w_HE
-
-    def _decided(self, x_I: Tensor, context: Context) -> Tensor:
-        """Returns the weights that the first linear of the block computed for the same tokens."""
-        w_HE = context.blocks.get(self.block)
-        if w_HE is None or w_HE.shape[:-2] != x_I.shape[:-1]:
-            raise Invalid(
-                f"scope=ffn: {self.layer} cannot follow the first linear of {self.block}, which reads other tokens or runs "
-                "later. Leave it out of the targets, or take scope=projection."
-            )
         return w_HE

@@ -47,10 +47,9 @@ class TaskTable(Router):
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """Returns [B, 1, H, E]: the same for all tokens of a sequence."""
-        if context.task_B is None:
-            raise Invalid("The router task_table needs the task of each sequence.")
+        task_B = self.given(context)
         logit_KHE = torch.cat([self.logit_KHE, self.logit_KHE.mean(0, keepdim=True)]).float()
-        logit_BHE = logit_KHE.index_select(0, context.task_B % len(logit_KHE))  # -1 is the last row, the mean
+        logit_BHE = logit_KHE.index_select(0, task_B % len(logit_KHE))  # -1 is the last row, the mean
         if self.training:
             temperature = torch.tensor(self.temperature, device=logit_BHE.device)
             chosen_BHE = RelaxedBernoulli(temperature, logits=logit_BHE).rsample()

@@ -36,7 +36,7 @@ from yosegi.training.build import build, build_bank, take_up
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
 from yosegi.training.joint import begin
-from yosegi.training.routers import train_router
+from yosegi.training.routers import train_arm
 from yosegi.training.settings import BUILDS, DenseSettings, GrpoSettings, RouterSettings, Settings
 from yosegi.training.validation import Validation
 
@@ -152,7 +152,7 @@ class Study:
     ) -> Arm | None:
         """Returns finished experts under a router. A router that learns from examples (`data`) is trained once and kept.
 
-        `settings` are those of `train_router`, `mix` and `granularity`; with learning_rate 0 the router stays as it begins.
+        `settings` are those of `RouterSettings`, and `mix`; with learning_rate 0 the router stays as it begins.
         """
         learns = find("routers", router).learns
         if learns in (None, "jointly"):
@@ -165,8 +165,9 @@ class Study:
                 start = begin(self.base, experts, find("routers", router)(**args), **options)
                 training = {**settings, "moved": 0.0}
                 return Arm(name, experts, router, args, start, tasks=tuple(data), training=training)
-            how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key not in options})
-            return train_router(self.base, experts, router, args, data, self.run, how, name=name, **options)
+            how = RouterSettings(seed=seed, **{key: value for key, value in settings.items() if key != "mix"})
+            arm = Arm(name, experts, router, args, mix=settings.get("mix", "outputs"))
+            return train_arm(self.base, arm, data, self.run, how)
 
         return self.keep(name, seed, make, library)
 

@@ -33,6 +33,7 @@ from yosegi.objectives import IGNORED
 from yosegi.progress import progress
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
+from yosegi.spec import arguments
 from yosegi.tasks import Example
 from yosegi.training.data import LearnerData, digest_of
 from yosegi.training.job import Job, attached
@@ -50,33 +51,26 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """By how a router learns; the papers' numbers where there are some (but PHATGOOSE's batch is 1024)."""
 
 
-def train_router(
+def train_arm(
     base: Base,
-    experts: Sequence[Expert],
-    router: str,
-    router_args: Mapping[str, Any],
+    arm: Arm,
     data: Mapping[str, Sequence[Example]],
     run: Run,
     settings: RouterSettings | None = None,
     *,
-    mix: str = "outputs",
-    granularity: str = "module",
     name: str | None = None,
     resume: bool = True,
 ) -> Arm:
-    """Returns the experts under the trained router; they and the base are as they were.
+    """Returns the arm with its router trained; its experts and the base are as they were.
 
     Args:
-        base: what the experts stand beside.
-        experts: in the order that the router will keep.
-        router: a method of `routers` that learns beside finished experts.
-        router_args: its hyper-parameters.
+        base: what the experts are attached to.
+        arm: experts, in the order that the router will keep, and a router that learns beside finished experts. Those that
+            learn by answers learn with the arm's mix.
         data: training examples by task. An expert's are those of the tasks that its card names.
         run: gets the metrics, and the checkpoint while a training by gradient lasts.
         settings: how much of what; what they leave open is as `DEFAULTS` has it.
-        mix: what it is going to be used with; those that learn by answers learn with it.
-        granularity: which layers share what they learn by answers (joint.py).
-        name: what the metrics and the checkpoint call it; by default the router's.
+        name: of the trained arm, in the metrics and of the checkpoint; by default the arm's.
         resume: go on from the checkpoint of the same training, if there is one.
 
     Raises:
@@ -84,21 +78,21 @@ def train_router(
         NoData: some task has no examples.
         Diverged: the loss stopped being finite.
     """
-    make, name = learner(router, router_args), name or router
+    make, name, experts = check_learns(arm), name or arm.name, arm.experts
     given = (settings or RouterSettings()).model_dump()
     how = RouterSettings(**{**given, **{k: v for k, v in DEFAULTS[str(make.learns)].items() if given[k] is None}})
-    method = make(**router_args)
-    tasks = list(data) if make.learns == "answers" else _tasks_of(experts, router, getattr(method, "tasks", ()))
+    method = make(**arm.router_args)
+    tasks = list(data) if make.learns == "answers" else _tasks_of(experts, arm.router, getattr(method, "tasks", ()))
     if missing := [task for task in tasks if not data.get(task)]:
-        raise NoData(f"The router {router} learns from examples of {missing[0]!r}, and there are none of it.")
+        raise NoData(f"The router {arm.router} learns from examples of {missing[0]!r}, and there are none of it.")
     chosen = {task: _draw(data[task], how) for task in tasks}
-    training = {**how.model_dump(), "mix": mix, "granularity": granularity}
+    training: dict[str, Any] = {**how.model_dump(), "mix": arm.mix}
     if make.learns == "answers":
-        arm = joint(
+        made = joint(
             base, experts, method, chosen, run, _by_gradient(how, "linear"),
-            name=name, mix=mix, granularity=granularity, resume=resume, router_only=True,
+            name=name, mix=arm.mix, granularity=how.granularity, resume=resume, router_only=True,
         )  # fmt: skip
-        return replace(arm, router_args=dict(router_args), training={**training, "moved": arm.training["moved"]})
+        return replace(made, router_args=dict(arm.router_args), training={**training, "moved": made.training["moved"]})
     with attached(base, experts, method) as banks:
         base.model.eval()
         if make.learns == "inputs":
@@ -109,21 +103,27 @@ def train_router(
             job = Job(base, run, _by_gradient(how, "constant_with_warmup"), resume=resume)
             _gates(job, banks, experts, _rows(base, experts, chosen, how), name)
         state = {key: value.detach().cpu().clone() for key, value in banks.router_state().items()}
-    rows = tokenise(base, [example for some in data.values() for example in some], how.max_length)
-    return Arm(
-        name, experts, router, dict(router_args), state, mix, tasks=tuple(data), data_hash=data_hash(rows), training=training
+    rows = tokenise(base, [example for examples in data.values() for example in examples], how.max_length)
+    return replace(
+        arm, name=name, router_state=state, tasks=tuple(data), data_hash=data_hash(rows), training=training
     )  # fmt: skip
 
 
-def learner(router: str, router_args: Mapping[str, Any]) -> type[Router]:
-    """The class of a router that `train_router` can teach, with these arguments."""
-    make = registry.find("routers", router)
+def check_learns(arm: Arm) -> type[Router]:
+    """Returns the class of an arm's router, which `train_arm` can train.
+
+    Raises:
+        Invalid: it has nothing to learn beside finished experts.
+    """
+    if arm.merge or not arm.experts or arm.weights is not None:
+        raise Invalid(f"{arm.name} has no router that could learn: name one, as in softmax(a,b).")
+    make = registry.find("routers", arm.router)
     if make.learns not in DEFAULTS:
         why = "it learns together with its experts" if make.learns else "it reads all it needs off the experts"
-        raise Invalid(f"The router {router} has nothing to learn beside finished experts: {why}.")
-    known = inspect.signature(make).parameters
-    if unknown := sorted(set(router_args) - set(known)):
-        raise UnknownName.among(f"argument of {router}", unknown[0], known)
+        raise Invalid(f"The router {arm.router} has nothing to learn beside finished experts: {why}.")
+    UnknownName.check(f"argument of {arm.router}", arm.router_args, arguments("routers", arm.router))
+    if arm.ablate or arm.heads != 1:
+        raise Invalid(f"The router {arm.router} is trained beside whole experts: without ablate and heads.")
     return make
 
 

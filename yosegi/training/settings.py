@@ -177,6 +177,10 @@ class RouterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    granularity: Literal["module", "layer", "block", "global"] = Field(
+        default="module", json_schema_extra={"common": True}
+    )
+    """Which linears share a weight, of static and softmax."""
     steps: int | None = Field(default=None, ge=1, json_schema_extra={"common": True})
     """Steps of gradient; by default 100 for phatgoose, static and softmax, 500 for predictor."""
     learning_rate: float | None = Field(default=None, gt=0, json_schema_extra={"common": True})
@@ -189,6 +193,10 @@ class RouterSettings(BaseModel):
     """Longest row in tokens."""
     save_steps: int = Field(default=100, ge=1)
     """Steps from one checkpoint to the next."""
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the base's weights."""
+    load_in_4bit: bool = False
+    """Hold the base's linears in 4 bits (NF4, as QLoRA does)."""
     seed: int = Field(default=0, json_schema_extra={"common": True})
     """Seed of the examples drawn, their order, and the router's start."""
 
