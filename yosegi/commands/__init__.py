@@ -21,7 +21,7 @@ HELP = "Train many small LoRA experts, keep them in a library, let them answer t
 
 PANELS = {
     "Start": ("demo", "doctor", "ls", "show"),
-    "Train": ("train", "reinforce", "train-router", "label", "curate", "terms"),
+    "Train": ("data", "train", "reinforce", "train-router", "label", "curate", "terms"),
     "Combine": ("library", "merge", "search"),
     "Judge": ("eval", "report", "run"),
 }

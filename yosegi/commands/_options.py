@@ -31,7 +31,9 @@ Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; els
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
 DataFile = Annotated[
     list[str] | None,
-    typer.Option("--data-file", help="Data of your own: a file in any usual form, or hf:ID[:SPLIT]. May be repeated."),
+    typer.Option(
+        "--data-file", help="Data of your own: a file in any usual form, or hf:ID\\[:SPLIT]. May be repeated."
+    ),
 ]
 Columns = Annotated[
     str | None,
@@ -111,15 +113,15 @@ def read_config(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
     if files:
         from yosegi.spec import write_method
 
-        options = {"columns": _columns(columns)} if columns else {}
+        options = {"columns": read_columns(columns)} if columns else {}
         named = [write_method("file", {"path": path, **options}) if options else f"file/{path}" for path in files]
         found["task"] = [*(found.get("task") or []), *named]
     return found
 
 
-def _columns(given: str | dict[str, str]) -> dict[str, str]:
+def read_columns(given: str | dict[str, str] | None) -> dict[str, str]:
     """prompt=question,completion=answer."""
-    pairs = given if isinstance(given, dict) else dict(pair.partition("=")[::2] for pair in given.split(","))
+    pairs = dict(pair.partition("=")[::2] for pair in given.split(",")) if isinstance(given, str) else given or {}
     if not all(map(str.strip, [*pairs, *pairs.values()])):
         raise Invalid(f"--columns {given!r}: the form is prompt=THEIRS,completion=THEIRS.")
     return {ours.strip(): theirs.strip() for ours, theirs in pairs.items()}

@@ -200,7 +200,8 @@ def _rows(
     values = {task.metric: [item["score"] for item in items]}
     for name in dict.fromkeys(name for one in metrics for name in one):
         values[name] = [one[name] for one in metrics if name in one]
-    values["logp"] = [item["logp"] for item in items]
+    if answered := [item["logp"] for item in items if item["logp"] is not None]:
+        values["logp"] = answered
     rows = []
     for metric, several in values.items():
         (low, high), n = interval(several), len(several)
