@@ -64,10 +64,13 @@ PLAIN_ROOMS = {
     "merges",
     "objectives",
     "partitions",
+    "recipes",
     "reporting",
     "rewards",
     "routers",
+    "sandbox",
     "scores",
+    "study",
     "tasks",
     "teachers",
 }

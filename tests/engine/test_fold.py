@@ -104,5 +104,5 @@ def test_what_looks_at_its_input_is_refused():
         fold(Arm("a", experts, mix="factors"), "x")
     with pytest.raises(Invalid, match="base has no experts"):
         fold(Arm("base"), "x")
-    with pytest.raises(Invalid, match="does not fit the router of layer"):
+    with pytest.raises(Invalid, match="does not fit layer"):
         fold(Arm("a", experts, "static", {"constraint": "free"}, {"|a_E": torch.ones(2)}, ablate=("a",)), "x")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from yosegi.evaluation.exact import holm
 from yosegi.evaluation.statistics import (
     compare,
     difference_p,
     equivalence_p,
-    holm,
     interval,
     mcnemar,
     over_seeds,

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from yosegi.reporting.boards import boards
-from yosegi.reporting.comparisons import comparisons, holm, low_is_good
+from yosegi.reporting.comparisons import comparisons, left_by_holm, low_is_good
 from yosegi.reporting.context import Context
 from yosegi.reporting.read import read
 from yosegi.reporting.sections.comparisons import section
@@ -38,12 +38,12 @@ def test_a_difference_in_the_noise_is_called_that(found):
     assert [(row.model, row.verdict) for row in rows] == [("z", "better"), ("y", "worse"), ("x", "noise")]
     noise = {line.model: line.scores[0].noise for line in boards(here)[0].lines}
     assert noise == {"base": False, "z": False, "x": True, "y": False}
-    assert holm(row.p for row in rows) == 2
+    assert left_by_holm(row.p for row in rows) == 2
 
 
 def test_holm_is_stricter_than_each_alone(found):
     rows = comparisons(found(*[compare(f"m{i}", 0.1, 0.03) for i in range(5)]), [])
-    assert all(row.verdict == "better" for row in rows) and holm(row.p for row in rows) == 0
+    assert all(row.verdict == "better" for row in rows) and left_by_holm(row.p for row in rows) == 0
 
 
 def test_of_a_loss_a_negative_difference_is_better(found):

@@ -146,7 +146,7 @@ def _check(settings: EvalSettings, several: bool) -> None:
 
 
 def _arms(settings: EvalSettings, library: Library | None, tell: Tell) -> list[Arm]:
-    """The base and the arms that were asked for."""
+    """Returns the base and the arms that were asked for."""
     pool, specs = read_names(settings.experts), settings.arm
     if not specs and library is not None:
         several = len(pool or library.originals()) > 1
@@ -162,7 +162,7 @@ def _arms(settings: EvalSettings, library: Library | None, tell: Tell) -> list[A
 def _general(
     base: Any, arms: Sequence[Arm], asked: Sequence[Task], settings: EvalSettings, tell: Tell
 ) -> tuple[list[tuple[Task, str]], list[Task]]:
-    """The general tasks, each with its split, and those of the tasks that were asked for which are general themselves."""
+    """Returns the general tasks, each with its split, and those of the tasks that were asked for which are general themselves."""
     general, missing = probes(base, arms)
     for line in missing:
         tell(line)
@@ -187,7 +187,7 @@ def _several(
 
 
 def _listed(file: Path) -> list[str]:
-    """The bases of a file, one a line; # begins a comment."""
+    """Returns the bases of a file, one a line; # begins a comment."""
     if not file.is_file():
         raise NoData(f"There is no file {str(file)!r}.")
     lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())

@@ -1,10 +1,13 @@
-"""What right and wrong answers alone say, by counting: Wilson's interval (Wilson 1927), McNemar's exact test (McNemar 1947).
+"""What right and wrong answers say by counting: Wilson's interval (1927), McNemar's exact test (1947), Holm's correction (1979).
 
 Pure Python, so that the report, which opens no model, need not wait for numpy.
 """
 
+from collections.abc import Sequence
 from math import comb, sqrt
 
+ALPHA = 0.05
+"""A p up to this is called a difference; anything else is noise."""
 Z95 = 1.959963984540054
 """Two-sided 95 %."""
 
@@ -25,3 +28,12 @@ def mcnemar(gained: int, lost: int) -> float:
     """Returns the two-sided exact p: were gains and losses equally likely, how often would they be this uneven?"""
     n, fewer = gained + lost, min(gained, lost)
     return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p values adjusted for being many (Holm): those below α are, together, wrong with a probability of at most α."""
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted

@@ -108,7 +108,7 @@ def _tokens(
     rows: Sequence[tuple[str, list[int]]],
     max_length: int,
 ) -> list[dict[str, Any]]:
-    """The first example of each task, token by token."""
+    """Returns the first example of each task, token by token."""
     most, shown = min(EXAMPLES, max(1, NUMBERS // (TOKENS * len(banks.names)))), list[dict[str, Any]]()
     for task, subset in examples.items():
         ids = tokenise(base, subset[:1], max_length)[0]["input_ids"]
@@ -168,7 +168,7 @@ def in_turn(tasks: Mapping[str, Sequence[Example]], most: int) -> list[tuple[str
 
 
 def _known(base: Base, arm: Arm, banks: Banks, pairs: Sequence[tuple[str, Example]]) -> dict[str, Any]:
-    """What the router may know of examples of several tasks, by argument of `Banks.set_batch`."""
+    """Returns what the router may know of examples of several tasks, by argument of `Banks.set_batch`."""
     each = [arm.known(base, banks, task, [example.prompt]) for task, example in pairs]
     return {
         what: torch.cat([one[what] for one in each])
@@ -226,7 +226,7 @@ def _cv(load_E: Tensor, present_E: Tensor) -> Tensor:
 
 
 def _rows(layers: Sequence[str], most: int) -> list[tuple[str, list[int]]]:
-    """At most so many rows: the name of each, and the layers in it."""
+    """Returns at most so many rows: the name of each, and the layers in it."""
     if len(layers) <= most:
         return [(name, [place]) for place, name in enumerate(layers)]
     blocks: dict[str, list[int]] = {}
@@ -243,7 +243,7 @@ def _rows(layers: Sequence[str], most: int) -> list[tuple[str, list[int]]]:
 
 
 def _chosen(parts: Sequence[Tensor]) -> str:
-    """The strongest expert of each token, as "3 0 0 2"; one number if it is the same for all; nothing if nobody reads them."""
+    """Returns the strongest expert of each token, as "3 0 0 2"; one number if it is the same for all, "" if none reads."""
     if not parts:
         return ""
     w_TE = torch.stack(list(parts)).mean(0)

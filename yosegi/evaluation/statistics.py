@@ -1,7 +1,7 @@
 """How sure one can be: intervals for one model, paired tests for two models on the same questions, and many tests at once.
 
 Few questions say little: three of them, whatever their scores, cannot tell two models apart (p is 1/4 at least), and a
-bootstrap of three would swear that they can. What is counted is in `exact.py`.
+bootstrap of three would swear that they can. What is counted, and the correction for many tests, is in `exact.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,15 +10,14 @@ from itertools import product
 
 import numpy as np
 
-from yosegi.evaluation.exact import mcnemar, wilson
+from yosegi.evaluation.exact import ALPHA, mcnemar, wilson
 
-ALPHA = 0.05
 ENUMERATED = 12
 """Differences whose signs are all tried out; of more than that the t test says the same."""
 
 
 def interval(scores: Sequence[float]) -> tuple[float, float]:
-    """A 95 % interval for the mean: Wilson's where every score is 0 or 1, that of `over_seeds` elsewhere."""
+    """Returns a 95 % interval for the mean: Wilson's where every score is 0 or 1, that of `over_seeds` elsewhere."""
     if all(score in (0, 1) for score in scores):
         return wilson(sum(map(int, scores)), len(scores))
     if len(scores) < 2:
@@ -39,7 +38,7 @@ class Comparison:
 
     @property
     def inside_noise(self) -> bool:
-        """Whether a difference of this size is what chance gives more often than once in twenty."""
+        """Returns whether a difference of this size is what chance gives more often than once in twenty."""
         return self.p_value > ALPHA
 
 
@@ -62,7 +61,7 @@ def compare(after: Sequence[float], before: Sequence[float]) -> Comparison:
 
 
 def _by_signs(d_N: np.ndarray) -> float:
-    """Two-sided p: were each difference as likely the other way round, how often would their sum be as far from 0?"""
+    """Returns a two-sided p: were each difference as likely the other way round, how often would their sum be as far from 0?"""
     moved = d_N[d_N != 0]
     if not len(moved):
         return 1.0
@@ -81,7 +80,7 @@ def over_seeds(
     tasks: Sequence[str] | None = None,
     confidence: float = 1 - ALPHA,
 ) -> tuple[float, float, float]:
-    """The mean of scores [seeds][items], or of their paired differences, and its interval.
+    """Returns the mean of scores [seeds][items], or of their paired differences, and its interval.
 
     Seeds and items are crossed and both random (two-way analysis of variance, Satterthwaite 1946): an interval that speaks of
     other seeds and other questions. A bootstrap of three seeds is far too narrow: 0.77 instead of 0.95 where seeds differ most.
@@ -161,7 +160,7 @@ def _unmoved(
 def difference_p(
     after: Sequence[Sequence[float]], before: Sequence[Sequence[float]], tasks: Sequence[str] | None = None
 ) -> float:
-    """Two-sided p that nothing differs: 1 less the confidence of the widest interval of `over_seeds` that leaves out 0."""
+    """Returns the two-sided p that nothing differs: 1 less the confidence of the widest interval of `over_seeds` without 0."""
 
     def leaves_out_zero(alpha: float) -> bool:
         _, low, high = over_seeds(after, before, tasks, 1 - alpha)
@@ -176,7 +175,7 @@ def equivalence_p(
     margin: float,
     tasks: Sequence[str] | None = None,
 ) -> float:
-    """p that the difference is the margin or more: two one-sided tests (TOST, Schuirmann 1987, doi.org/10.1007/BF01068419).
+    """Returns p that the difference is the margin or more by two one-sided tests (TOST, Schuirmann 1987, 10.1007/BF01068419).
 
     A difference that was not found is no equality; this asks for evidence that it is small. At level α the interval of
     confidence 1 - 2α has to lie between -margin and margin.
@@ -190,7 +189,7 @@ def equivalence_p(
 
 
 def _smallest(rejects: Callable[[float], bool], most: float = 1.0) -> float:
-    """The least level at which a test rejects, by bisection; 1 if it does at none."""
+    """Returns the least level at which a test rejects, by bisection; 1 if it does at none."""
     low, high = 0.0, most - 1e-9
     if not rejects(high):
         return 1.0
@@ -198,12 +197,3 @@ def _smallest(rejects: Callable[[float], bool], most: float = 1.0) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if rejects(middle) else (middle, high)
     return high
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values adjusted for being many (Holm 1979): those below α are, together, wrong with a probability of at most α."""
-    adjusted, least = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = least
-    return adjusted

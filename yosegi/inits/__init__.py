@@ -48,10 +48,7 @@ def fresh(
     if not alpha > 0:
         raise Invalid(f"alpha={alpha}: the scale alpha / rank must be positive.")
     make = registry.find("inits", init)
-    known = arguments("inits", init)
-    for argument in given:
-        if argument not in known:
-            raise UnknownName.among(f"argument of {init}", argument, known)
+    UnknownName.check(f"argument of {init}", given, arguments("inits", init))
     modules = dict(model.named_modules())
     factors: Mapping[str, Factors] = {}
     for layer in linears(model, targets):

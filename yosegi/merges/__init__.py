@@ -15,7 +15,7 @@ The memory is that of one layer, whatever the number of experts. The card of the
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -27,7 +27,7 @@ from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.merges._cut import Cut
 from yosegi.merges._distance import apart, norm
-from yosegi.merges._layers import Layer, Layers
+from yosegi.merges._layers import Layer, Layers, weighted_sum
 from yosegi.progress import progress
 from yosegi.spec import arguments
 
@@ -56,8 +56,8 @@ def merge(
     """
     if not experts:
         raise Invalid("There is nothing to merge.")
-    implementation = registry.find("merges", method)
-    module: Any = inspect.getmodule(implementation)
+    make: Any = registry.find("merges", method)
+    known = arguments("merges", method)
     if isinstance(weights, Mapping):
         for row in weights.values():
             weights_of(method, len(experts), row)
@@ -68,20 +68,22 @@ def merge(
     if len(bases) > 1:
         raise WrongBase(f"These experts have different bases: {', '.join(sorted(map(str, bases)))}.")
 
-    known = arguments("merges", method)
-    for argument in given:
-        if argument not in known:
-            raise UnknownName.among(f"argument of {method}", argument, known)
+    UnknownName.check(f"argument of {method}", given, known)
     factors: dict[str, Factors] = {}
-    errors = _Errors(bool(getattr(module, "EXACT", False)))
+    errors = _Errors(_attribute(method, "EXACT", False))
     with progress(f"{method} merge", 0) as bar:
         layers = Layers(experts, weights, bar)
-        blend = _blend(implementation, given, layers)
+        blend: Any = lambda layer: make(layer.A_ERI, layer.B_EOR, layer.w_E, **given)  # noqa: E731
+        if inspect.isclass(make):
+            blend = make(**given)
+            if hasattr(blend, "look"):
+                blend.look(layers)
         for layer in layers:
             result = blend(layer)
             factors[layer.name] = Factors(result[0].contiguous(), result[1].contiguous())
             if measure:
                 errors.add(layer, result)
+    defaults = {name: p.default for name, p in known.items() if p.default not in (inspect.Parameter.empty, None)}
     return Expert(
         name,
         factors,
@@ -91,7 +93,8 @@ def merge(
             "task_type": experts[0].card.get("task_type"),
             "task": sorted({task for expert in experts for task in expert.tasks}),
             "parents": [expert.name for expert in experts],
-            "training": {"merge": method, "weights": weights, **_resolved(known, given)},
+            # With the defaults, so that the recipe stays valid when a default changes.
+            "training": {"merge": method, "weights": weights, **defaults, **given},
             **(errors.card() if measure else {}),
         },
     )
@@ -118,40 +121,24 @@ def weights_of(method: str, experts: int, weights: Sequence[float] | None = None
     Raises:
         Invalid: there are more or fewer weights than experts, or one is not finite.
     """
-    home: Any = inspect.getmodule(registry.find("merges", method))
-    weights = list(getattr(home, "weights", _shares)(experts) if weights is None else weights)
-    if len(weights) != experts:
-        raise Invalid(f"{experts} experts need {experts} weights; {len(weights)} were given.")
-    if not all(math.isfinite(weight) for weight in weights):
-        raise Invalid(f"Weights must be finite numbers; {weights} were given.")
-    return weights
+    default = _attribute(method, "weights", lambda experts: [1 / experts] * experts)
+    values = list[float](default(experts) if weights is None else weights)
+    if len(values) != experts:
+        raise Invalid(f"{experts} experts need {experts} weights; {len(values)} were given.")
+    if not all(math.isfinite(weight) for weight in values):
+        raise Invalid(f"Weights must be finite numbers; {values} were given.")
+    return values
 
 
 @cache
 def is_sum(method: str) -> bool:
     """Returns whether a merge is Σ w ΔW and nothing else, so that its experts need not be merged to answer as it does."""
-    home: Any = inspect.getmodule(registry.find("merges", method))
-    return bool(getattr(home, "EXACT", False)) and not arguments("merges", method)
+    return bool(_attribute(method, "EXACT", False)) and not arguments("merges", method)
 
 
-def _resolved(known: dict[str, inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Returns the arguments with defaults, so that the recipe stays valid when a default changes."""
-    defaults = {name: p.default for name, p in known.items() if p.default not in (inspect.Parameter.empty, None)}
-    return {**defaults, **arguments}
-
-
-def _shares(experts: int) -> list[float]:
-    return [1 / experts] * experts
-
-
-def _blend(implementation: Any, arguments: dict[str, Any], layers: Layers) -> Callable[[Layer], Any]:
-    """Returns the method with its arguments as a function of a layer."""
-    if not inspect.isclass(implementation):
-        return lambda layer: implementation(layer.A_ERI, layer.B_EOR, layer.w_E, **arguments)
-    made: Any = implementation(**arguments)
-    if hasattr(made, "look"):
-        made.look(layers)
-    return made
+def _attribute(method: str, name: str, default: Any) -> Any:
+    """Returns what the module of a method defines under a name."""
+    return getattr(inspect.getmodule(registry.find("merges", method)), name, default)
 
 
 class _Errors:
@@ -165,17 +152,12 @@ class _Errors:
         if isinstance(result, Cut):
             self.cuts, self.cut, self.whole = True, self.cut + result.lost, self.whole + result.total
         if not self.exact:
-            A_XI, B_OX = layer.A_ERI.flatten(0, 1), layer.B_EOR.movedim(0, 1).flatten(1)
-            w_X = layer.w_E.repeat_interleave(layer.A_ERI.shape[1])
-            lost, total = apart(result[0], result[1], A_XI, B_OX, w_X)
+            lost, total = apart(result[0], result[1], *weighted_sum(layer.A_ERI, layer.B_EOR, layer.w_E))
             self.lost, self.total = self.lost + lost, self.total + total
 
     def card(self) -> dict[str, float]:
-        cut = _root(self.cut, self.whole)
+        cut = (self.cut / self.whole) ** 0.5 if self.whole else 0.0
         if self.exact:
             return {"relative_error": cut}
-        return {"relative_error": _root(self.lost, self.total), **({"truncation_error": cut} if self.cuts else {})}
-
-
-def _root(lost: float, total: float) -> float:
-    return (lost / total) ** 0.5 if total else 0.0
+        error = (self.lost / self.total) ** 0.5 if self.total else 0.0
+        return {"relative_error": error, **({"truncation_error": cut} if self.cuts else {})}

@@ -3,7 +3,7 @@
     ‖B A‖² = Σ (A Aᵀ) ∘ (Bᵀ B)
 
 Gram matrices are cheap, but rounding hides a small difference of large deltas: there, thin QRs in fp64.
-Shapes: I in, O out, R, X and Y inner widths; w_X the weights of the experts, repeated over their ranks.
+Shapes: I in, O out, R, X and Y inner widths.
 """
 
 import torch
@@ -22,9 +22,8 @@ def norm(A_RI: Tensor, B_OR: Tensor) -> float:
     return float(torch.linalg.matrix_norm(b_KR @ a_KR.mT))
 
 
-def apart(A_RI: Tensor, B_OR: Tensor, A_XI: Tensor, B_OX: Tensor, w_X: Tensor) -> tuple[float, float]:
-    """Returns ‖B_R A_R - B_X w A_X‖² and ‖B_X w A_X‖²."""
-    B_OX = w_X * B_OX
+def apart(A_RI: Tensor, B_OR: Tensor, A_XI: Tensor, B_OX: Tensor) -> tuple[float, float]:
+    """Returns ‖B_R A_R - B_X A_X‖² and ‖B_X A_X‖²."""
     first, size = _inner(A_RI, B_OR, A_RI, B_OR)
     cross, more = _inner(A_RI, B_OR, A_XI, B_OX)
     total, most = _inner(A_XI, B_OX, A_XI, B_OX)

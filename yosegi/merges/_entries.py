@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from yosegi import files
 from yosegi.errors import Invalid
 from yosegi.merges._cut import BLOCK, Cut, cut_dense, cut_factors, width
 from yosegi.merges._layers import Layer, Layers
@@ -33,16 +34,11 @@ class Entries:
     """
 
     def __init__(
-        self,
-        density: float = 1.0,
-        drop: float = 0.0,
-        elect: bool = False,
-        seed: int = 0,
-        rank: int | str | None = None,
+        self, density: float = 1.0, drop: float = 0.0, elect: bool = False, seed: int = 0, rank: int | str | None = None
     ):
-        if not _number(density) or not 0 < density <= 1:
+        if not files.is_finite(density) or not 0 < density <= 1:
             raise Invalid(f"density={density!r}: it must be the share of entries to keep, above 0 and at most 1.")
-        if not _number(drop) or not 0 <= drop < 1:
+        if not files.is_finite(drop) or not 0 <= drop < 1:
             raise Invalid(
                 f"drop={drop!r}: it must be the probability that an entry is dropped, at least 0 and below 1."
             )
@@ -135,15 +131,6 @@ class Entries:
             elected = sum(float(sum_MI.sign().sum()) for layer in self._layers for _, (sum_MI, *_) in self._sums(layer))
             self._majority = -1.0 if elected < 0 else 1.0
         return self._majority
-
-
-def each(experts: int) -> list[float]:
-    """Returns the default weights of methods that average by themselves: 1 each."""
-    return [1.0] * experts
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _seed(*parts: object) -> int:

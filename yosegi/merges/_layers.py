@@ -15,6 +15,16 @@ from yosegi.errors import WrongBase
 from yosegi.progress import Bar
 
 
+def weighted_sum(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns Σ w B A exactly as A [ER, I] and B [O, ER]: the experts side by side."""
+    return A_ERI.flatten(0, 1), (w_E[:, None, None] * B_EOR).movedim(0, 1).flatten(1)
+
+
+def each(experts: int) -> list[float]:
+    """Returns the default weights of methods that average by themselves, or do not: 1 each."""
+    return [1.0] * experts
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer of those experts that have it.
@@ -71,7 +81,7 @@ class Layers:
     def _stack(self, name: str) -> Layer:
         having = [e for e, expert in enumerate(self._given) if name in expert.factors]
         factors = [self._given[e].factors[name] for e in having]
-        if len(shapes := {(len(f.B_OR), f.A_RI.shape[1]) for f in factors}) > 1:
+        if len(shapes := {f.shape for f in factors}) > 1:
             raise WrongBase(f"These experts have different bases: layer {name} is (O, I) in {sorted(shapes)}.")
         (O, I), R = shapes.pop(), max(f.rank for f in factors)
         like, same = factors[0].A_RI.new_empty(0, dtype=torch.float32), all(f.rank == R for f in factors)

@@ -5,7 +5,8 @@ Which entries are dropped depends on (seed, layer, expert) alone. The result is 
 error of the cut.
 """
 
-from yosegi.merges._entries import Entries, each
+from yosegi.merges._entries import Entries
+from yosegi.merges._layers import each
 
 
 class DareTies(Entries):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from yosegi.errors import Invalid, UnknownName
-from yosegi.merges._entries import Entries, each
-from yosegi.merges._layers import Layer
+from yosegi.merges._entries import Entries
+from yosegi.merges._layers import Layer, each
 
 BY = {
     "ties": {"density": 1.0, "elect": True},
@@ -47,9 +47,8 @@ class Knots(Entries):
         if by not in BY:
             raise UnknownName.among("merge for the coordinates of knots", str(by), BY)
         given = {name: value for name, value in (("density", density), ("drop", drop)) if value is not None}
-        for name in given:
-            if name not in BY[by]:
-                raise Invalid(f"knots by {by} has no {name}.")
+        if other := given.keys() - BY[by].keys():
+            raise Invalid(f"knots by {by} has no {min(other)}.")
         super().__init__(**{**BY[by], **given}, seed=seed, rank=rank)
         self.by = by
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from yosegi.errors import Invalid
+from yosegi.merges._layers import weighted_sum
 
 STRAIGHT = 0.9995
 """Beyond this cosine the interpolation is linear."""
@@ -23,16 +24,12 @@ def slerp(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor) -> tuple[Tensor, Tensor]:
     if (w_E < 0).any():
         raise Invalid("slerp interpolates between its two experts, so no weight can be negative: use svd or cat.")
     if len(w_E) == 2 and w_E.sum() > 0:
-        gram_EE = torch.einsum("arfs,arfs->af", *_grams(A_ERI.double(), B_EOR.double()))
+        A, B = A_ERI.double(), B_EOR.double()
+        gram_EE = torch.einsum("ari,fsi,aor,fos->af", A, A, B, B)  # <ΔW_a, ΔW_f>
         norm_E = gram_EE.diagonal().clamp(min=0).sqrt()
         cosine = gram_EE[0, 1] / norm_E.prod().clamp(min=torch.finfo(torch.float64).tiny)
         if cosine.abs() < STRAIGHT and norm_E.all():
             angle, total = cosine.acos(), w_E.sum().double()
             share_E = w_E.double() / total
             w_E = (total * (share_E * angle).sin() / angle.sin()).to(w_E.dtype)
-    return A_ERI.flatten(0, 1), (w_E[:, None, None] * B_EOR).movedim(0, 1).flatten(1)
-
-
-def _grams(A_ERI: Tensor, B_EOR: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns A_a A_fᵀ and B_aᵀ B_f of all pairs; <ΔW_a, ΔW_f> is the sum of their products."""
-    return torch.einsum("ari,fsi->arfs", A_ERI, A_ERI), torch.einsum("aor,fos->arfs", B_EOR, B_EOR)
+    return weighted_sum(A_ERI, B_EOR, w_E)

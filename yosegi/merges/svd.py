@@ -8,6 +8,7 @@ The O x I delta is never built: the cost is (O + I)(E R)² instead of O I min(O,
 from torch import Tensor
 
 from yosegi.merges._cut import Cut, cut_factors, width
+from yosegi.merges._layers import weighted_sum
 
 EXACT = True
 """Before the cut the result is Σ w ΔW itself."""
@@ -22,5 +23,5 @@ def svd(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor, rank: int | str | None = None
         w_E: the weights.
         rank: the rank of the result; by default that of the widest expert; "full" for no cut.
     """
-    A_XI, B_OX = A_ERI.flatten(0, 1), (w_E[:, None, None] * B_EOR).movedim(0, 1).flatten(1)
+    A_XI, B_OX = weighted_sum(A_ERI, B_EOR, w_E)
     return cut_factors(A_XI, B_OX, width(rank, A_ERI.shape[1], len(A_XI)))

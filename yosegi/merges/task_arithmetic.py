@@ -6,15 +6,15 @@ weights: λ = 1 each, so that nothing shrinks as experts are added. With many ta
 
 from torch import Tensor
 
+from yosegi.merges._layers import each, weighted_sum
+
 EXACT = True
 """The result is Σ w ΔW itself."""
 
 
+weights = each
+
+
 def task_arithmetic(A_ERI: Tensor, B_EOR: Tensor, w_E: Tensor) -> tuple[Tensor, Tensor]:
     """Returns one wider expert (A [ER, I], B [O, ER]) for a layer."""
-    return A_ERI.flatten(0, 1), (w_E[:, None, None] * B_EOR).movedim(0, 1).flatten(1)
-
-
-def weights(experts: int) -> list[float]:
-    """Returns the default λ of each expert."""
-    return [1.0] * experts
+    return weighted_sum(A_ERI, B_EOR, w_E)

@@ -7,7 +7,8 @@ weights of 1 are the paper's λ = 1, and weights of λ each are its λ. The resu
 the error of the cut.
 """
 
-from yosegi.merges._entries import Entries, each
+from yosegi.merges._entries import Entries
+from yosegi.merges._layers import each
 
 
 class Ties(Entries):

@@ -85,7 +85,7 @@ def main(config: Config, run: Run) -> None:
 
 
 def _load(names: Sequence[str], most: int) -> list[Task]:
-    """The tasks, none of which lets an answer grow longer than `most` tokens."""
+    """Returns the tasks, none of which lets an answer grow longer than `most` tokens."""
     loaded = [tasks.load(name) for name in names]
     for task in loaded:
         task.max_new_tokens = min(task.max_new_tokens, most)

@@ -59,7 +59,7 @@ class Config:
     pilot: int = 40  # steps, to choose a learning rate by
     every: int = 38  # steps between two looks at the validation texts
     watched: int = 24  # validation passages of each kind that are looked at while training
-    passages: int = 40  # validation passages of each corpus that are weighed in the end
+    passages: int = 40  # validation passages of each corpus that are scored in the end
     timed: int = 2  # steps in each of three rounds, to measure pace and memory; 0 measures neither
 
 

@@ -51,7 +51,7 @@ class Config:
     batch: int = 8  # rows of a step
     pack: int = 256  # tokens of a row
     update_gap: int = 50  # steps between GaLore's looks at the gradients
-    passages: int = 40  # validation passages of each corpus that are weighed in the end
+    passages: int = 40  # validation passages of each corpus that are scored in the end
     hand_set: tuple[float, ...] = (0.5, 1.0)  # weights that nobody searched: each of these for all parts
     trials: int = 40  # of the search; 0 for none
     searched: int = 16  # passages of each corpus that the search looks at
@@ -83,7 +83,7 @@ def main(config: Config, run: Run) -> None:
     plans = {"LoRA": (config.lora_rate, "domain"), "GaLore": (config.galore_rate, "domain")}
     plans |= {"second domain": (config.lora_rate, "second"), "questions": (config.questions_rate, "questions")}
     plans = {arm: (lr, reads) for arm, (lr, reads) in plans.items() if texts.get(reads)}
-    base, found = load_base(config.base), list[str]()
+    base, choices = load_base(config.base), list[str]()
     study = Study(base, run)
     readers = Readers(study, texts, methods, config.batch, config.pack, config.update_gap)
 
@@ -103,7 +103,9 @@ def main(config: Config, run: Run) -> None:
         opened = replace(open_search(settings, base), probe=Probe(base, goals))
         best = choose(tried(search(opened, Run(run.path / "search" / f"s{seed}")), opened.space))
         weights = zip(parts, opened.space.weights(best.params)[0], strict=True)
-        found.append(f"Seed {seed} took {best.label}: {', '.join(f'{part} {weight:.2f}' for part, weight in weights)}.")
+        choices.append(
+            f"Seed {seed} took {best.label}: {', '.join(f'{part} {weight:.2f}' for part, weight in weights)}."
+        )
         return replace(best.arm, name=SEARCHED)
 
     for seed in config.seeds:
@@ -134,7 +136,7 @@ def main(config: Config, run: Run) -> None:
     }
     about = "Asked are the terms of the test half, which no search saw. Of texts the log p of a token: more is better."
     study.save("One domain, merged with others", [
-        arms_finding("Merges and their parts", scores, [about, *found], figure=1),
+        arms_finding("Merges and their parts", scores, [about, *choices], figure=1),
         changes(scores[2:], heading="What is kept and what is forgotten"),
         claims_finding(claims(table), scores, "Searched weights against hand-set ones"),
     ])  # fmt: skip

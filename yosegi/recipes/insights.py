@@ -67,14 +67,16 @@ def main(config: Config, run: Run) -> None:
             rank=config.rank, alpha=config.alpha, learning_rate=config.learning_rate, num_train_epochs=config.epochs,
             per_device_train_batch_size=config.batch, dropout=0, seed=seed, init_seed=seed,
         )  # fmt: skip
-        own = {task: Arm("", [e]) for e in study.build("private", seed, data, settings)[0].load() for task in e.tasks}
-        experts = [own[task].experts[0] for task in tasks]
+        private = {
+            task: Arm("", [e]) for e in study.build("private", seed, data, settings)[0].load() for task in e.tasks
+        }
+        experts = [private[task].experts[0] for task in tasks]
 
         # (a) Every pair of tasks as one expert, each task read as often as alone.
         both = {
             f"{i}-{j}": Training([*data[tasks[i]], *data[tasks[j]]], settings, [tasks[i], tasks[j]]) for i, j in pairs
         }
-        alone = [study.logp(own[task], asked[task]) for task in tasks]
+        alone = [study.logp(private[task], asked[task]) for task in tasks]
         gain_TT = np.zeros((len(tasks), len(tasks)))
         for (i, j), expert in zip(pairs, study.train(both, seed).values(), strict=True):
             gain_TT[i, j] = gain_TT[j, i] = fmean(
@@ -98,15 +100,15 @@ def main(config: Config, run: Run) -> None:
             )
 
         # (c) Arrow over all experts, and (d) libraries of k clusters; each task with its cluster's expert.
-        arms = {"oracle": own, "arrow": dict.fromkeys(tasks, Arm("", experts, "arrow"))}
+        arms = {"oracle": private, "arrow": dict.fromkeys(tasks, Arm("", experts, "arrow"))}
         for k in (1, *(k for k in config.clusters if k < len(tasks))):
             for way in ("mbc", "random") if k > 1 else ("shared",):
                 more = {"clusters": k, "cluster_seed": 42 + seed, "brief_library": study.library(seed, "brief")}
-                library, found = study.build(way, seed, data, settings, f"{way} {k}", **more)
+                library, partition = study.build(way, seed, data, settings, f"{way} {k}", **more)
                 if way == "mbc":
-                    silhouettes.setdefault(f"mbc, k {k}", []).append(found.evidence["silhouette"])
+                    silhouettes.setdefault(f"mbc, k {k}", []).append(partition.evidence["silhouette"])
                 arms[f"{way}, k {k}"] = {
-                    task: Arm("", [library[name]]) for name, group in found.tasks.items() for task in group
+                    task: Arm("", [library[name]]) for name, group in partition.tasks.items() for task in group
                 }
         for name, by_task in arms.items():
             values = [value for task in tasks for value in study.logps(by_task[task], asked[task])]

@@ -77,28 +77,28 @@ SMOKE = Config(
 
 def ways(config: Config) -> dict[str, str]:
     """Returns every arm: where it begins, then its stages, each as DATA: ENTRIES (study/stages.py)."""
-    found: dict[str, str] = {}
+    ways: dict[str, str] = {}
     for init in config.inits:
         name, theta = NAMES[init], f"theta {config.theta:g}"
-        found[name] = f"{init} | all: all"
+        ways[name] = f"{init} | all: all"
         if init != "olora":
-            found[f"{name} + RL"] = f"{init} | all: all | grpo: all"
+            ways[f"{name} + RL"] = f"{init} | all: all | grpo: all"
         if init in ("pissa", "normal"):  # with B = 0 no entry matters
-            found[f"random on {name}"] = f"{init} | all: random {theta}"
-            found[f"random on {name} + RL"] = f"{init} | fast: random alpha 1 | grpo: random beta 1"
-            found[f"importance on {name}"] = f"{init} | all: {theta}"
+            ways[f"random on {name}"] = f"{init} | all: random {theta}"
+            ways[f"random on {name} + RL"] = f"{init} | fast: random alpha 1 | grpo: random beta 1"
+            ways[f"importance on {name}"] = f"{init} | all: {theta}"
         if init == "normal":
-            found["PAR on normal"] = "normal | fast: alpha 1 | grpo: beta 1"
+            ways["PAR on normal"] = "normal | fast: alpha 1 | grpo: beta 1"
         elif init == "pissa":
             for a, b in product(config.grid, config.grid):
-                found[f"PAR α {a:g} β {b:g}"] = f"pissa | fast: alpha {a:g} | grpo: beta {b:g}"
-            found["PAR, all entries"] = "pissa | fast: all | grpo: all"
-            found["PAR, RL first"] = "pissa | grpo: beta 1 | fast: alpha 1"
+                ways[f"PAR α {a:g} β {b:g}"] = f"pissa | fast: alpha {a:g} | grpo: beta {b:g}"
+            ways["PAR, all entries"] = "pissa | fast: all | grpo: all"
+            ways["PAR, RL first"] = "pissa | grpo: beta 1 | fast: alpha 1"
             for linears in ("QKVGUD", "QKV", "GUD"):
-                found |= {f"θ {t:g} {linears}": f"pissa {linears} | all: theta {t:g}" for t in config.thetas}
-                found[f"θ 1 {linears}"] = f"pissa {linears} | all: all"
-                found[f"random {config.theta:g} {linears}"] = f"pissa {linears} | all: random {theta}"
-    return found
+                ways |= {f"θ {t:g} {linears}": f"pissa {linears} | all: theta {t:g}" for t in config.thetas}
+                ways[f"θ 1 {linears}"] = f"pissa {linears} | all: all"
+                ways[f"random {config.theta:g} {linears}"] = f"pissa {linears} | all: random {theta}"
+    return ways
 
 
 def main(config: Config, run: Run) -> None:

@@ -84,7 +84,7 @@ SMOKE = Config(
 
 
 def split(config: Config) -> tuple[list[str], list[str]]:
-    """The tasks that libraries are built from, and the new ones: by the hash of (seed, name)."""
+    """Returns the tasks that libraries are built from, and the new ones: by the hash of (seed, name)."""
     UnknownName.check("kind of tasks", [config.tasks], ["natural_instructions", "skills"])
     if config.tasks == "skills":
         known, new = ([f"skills/{name}" for name in names.split(",")] for names in (SKILLS, COMPOSITIONS))
@@ -126,8 +126,10 @@ def main(config: Config, run: Run) -> None:
                     arms[f"{way} · {router} · factors"] = replace(arm, mix="factors")
         few: dict[str, Arm | None] = {}
         for way, start in starts.items():
-            some = {f"{way} shots {short(name)}": Training(rows, brief, [name], start) for name, rows in shots.items()}
-            few[f"few-shot · {way}"] = Arm("", [*study.train(some, seed).values()], "oracle")
+            adapted = {
+                f"{way} shots {short(name)}": Training(rows, brief, [name], start) for name, rows in shots.items()
+            }
+            few[f"few-shot · {way}"] = Arm("", [*study.train(adapted, seed).values()], "oracle")
         for way, heads in (("poly", 1), ("mhr", config.heads)):
             arms[way] = study.bank(way, seed, data, every, rate, experts=config.skills, heads=heads)
             few[f"few-shot · {way}-z"] = study.new_tasks(arms[way], seed, shots, brief, rate)

@@ -139,7 +139,7 @@ def _documents(config: Config, tokenizer: PreTrainedTokenizerFast) -> Iterator[l
 
 
 def card(config: Config, scores: dict[str, float], folder: Path) -> str:
-    """The README.md of the model."""
+    """Returns the README.md of the model."""
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     lines = [f"| {name} | {(MIX | STARVED).get(name, 0):g} | {score:.2f} |" for name, score in scores.items()]
     return nano.CARD.format(config=config, digest=digest, table="\n".join(lines))

@@ -29,7 +29,7 @@ class Answers:
 
     @property
     def base(self) -> str | None:
-        """What all models are measured against, if it is one, and here."""
+        """Returns what all models are measured against, if it is one, and here."""
         bases = {base for model in self.rows if (base := self.base_of.get(model)) in self.rows}
         return min(bases) if len(bases) == 1 else None
 

@@ -30,7 +30,7 @@ class Score:
 
     @property
     def noise(self) -> bool:
-        """Whether a paired test finds no difference from the base."""
+        """Returns whether a paired test finds no difference from the base."""
         return self.compared is not None and is_noise(self.compared)
 
 
@@ -45,13 +45,7 @@ class Line:
 
 
 class Board:
-    """One table of the leaderboard: one metric, or the first metric of each task.
-
-    Args:
-        results: what was measured.
-        name: the name of the table.
-        metric: the metric of each task.
-    """
+    """One table of the leaderboard: one metric, or the first metric of each task (`metric` has that of each task)."""
 
     def __init__(self, results: Results, name: str, metric: dict[str, str]):
         self.results, self.name, self.metric = results, name, metric
@@ -61,11 +55,6 @@ class Board:
             if metric.get(m.task) == m.metric:
                 self.rows.setdefault((m.model, m.task), []).append(m)
         self.values = {key: _mean(m.value for m in rows) or 0.0 for key, rows in self.rows.items()}
-        self.best: dict[str, float] = {}  # where all have the same, none is
-        for task in self.tasks:
-            values = [value for (_, t), value in self.values.items() if t == task]
-            if len(values) == 1 or len(set(values)) > 1:
-                self.best[task] = (min if low_is_good(metric[task]) else max)(values)
         self.compared = {
             (c.model, c.task, c.metric): c
             for c in results.comparisons
@@ -77,10 +66,10 @@ class Board:
             if (base := results.base_of[model] or "") != model and (base, task) in self.values
         }
         self.axis = {name: self._axis(name) for name in dict.fromkeys(metric.values())}
-        low = {low_is_good(name) for name in self.axis}
         # Shares may be averaged with shares; a perplexity and a share may not.
-        averaged = len(low) == 1 and (len(self.axis) == 1 or set(self.axis.values()) == {SHARE})
-        self.all_low, self.has_means = low == {True}, averaged and len(self.tasks) > 1
+        alike = len(self.axis) == 1 or set(self.axis.values()) == {SHARE}
+        averaged = alike and len({low_is_good(name) for name in self.axis}) == 1
+        self.all_low, self.has_means = all(map(low_is_good, self.axis)), averaged and len(self.tasks) > 1
         models = [model for model in results.models if any((model, task) in self.rows for task in self.tasks)]
         self.means = {
             model: statistics.fmean(self.values[model, task] for task in self.tasks)
@@ -89,25 +78,40 @@ class Board:
         }
         bases = results.bases.values()
         self.lines = [
-            Line(model, model in bases, [self._score(model, task) for task in self.tasks], self._mean(model))
+            Line(model, model in bases, [self._score(model, task) for task in self.tasks], self._mean_score(model))
             for model in models
         ]
-        sign = 1 if self.all_low else -1
-        self.lines.sort(key=lambda line: (not line.is_base, line.mean.value is None, sign * (line.mean.value or 0)))
+        self.lines.sort(
+            key=lambda line: (not line.is_base, line.mean.value is None, self.sign * (line.mean.value or 0))
+        )
+
+    @property
+    def sign(self) -> int:
+        """Returns what a value is multiplied by, so that less is better."""
+        return 1 if self.all_low else -1
+
+    @property
+    def ranked(self) -> tuple[list[Line], list[Line]]:
+        """Those that have a mean, the best first, and apart those that are told the task (oracle) and so do not win."""
+        oracles = {m.model for m in self.results.scores if m.row.get("router") == "oracle"}
+        ranked = [line for line in self.lines if line.mean.value is not None]
+        ranked.sort(key=lambda line: self.sign * (line.mean.value or 0))
+        free, apart = ([line for line in ranked if (line.model in oracles) is is_oracle] for is_oracle in (False, True))
+        return free, apart
 
     @property
     def low_is_good(self) -> list[str]:
-        """The metrics of which less is better."""
+        """Returns the metrics of which less is better."""
         return [name for name in self.axis if low_is_good(name)]
 
     @property
     def has_noise(self) -> bool:
-        """Whether any score is inside the noise."""
+        """Returns whether any score is inside the noise."""
         return any(score.noise for line in self.lines for score in line.scores)
 
     @property
     def has_seeds(self) -> bool:
-        """Whether any score is the mean of several seeds."""
+        """Returns whether any score is the mean of several seeds."""
         return any(score.spread is not None for line in self.lines for score in line.scores)
 
     def head(self, task: str, with_metric: bool | None = None) -> str:
@@ -138,38 +142,38 @@ class Board:
             return Score(None)
         name, value, change = self.metric[task], self.values[model, task], self.changes.get((model, task))
         seeds = [m.value for m in rows if m.value is not None]
+        seeds = seeds if len(seeds) > 1 else []
         low, high = _mean(m.low for m in rows), _mean(m.high for m in rows)
-        base = None if change is None else value - change
+        of_task = [v for (_, t), v in self.values.items() if t == task]
         return Score(
             value,
             low,
             high,
             change,
             self._tint(change, name),
-            best=value == self.best.get(task),
-            spread=statistics.stdev(seeds) if len(seeds) > 1 else None,
-            axis=on_axis(self.axis[name], value, low, high, base, seeds if len(seeds) > 1 else ()),
+            best=_is_best(value, of_task, low_is_good(name)),
+            spread=statistics.stdev(seeds) if seeds else None,
+            axis=on_axis(self.axis[name], value, low, high, None if change is None else value - change, seeds),
             rows=rows,
             compared=self.compared.get((model, task, name)) if len(rows) == 1 else None,
         )
 
-    def _mean(self, model: str) -> Score:
+    def _mean_score(self, model: str) -> Score:
         """Over the tasks, for a model that was measured on all of them."""
         if (value := self.means.get(model)) is None:
             return Score(None)
         base = self.results.base_of[model] or ""
         change = value - self.means[base] if base in self.means and base != model else None
-        best = (min if self.all_low else max)(self.means.values())
-        return Score(value, change=change, tint=self._tint(change, self.metric[self.tasks[0]]), best=value == best)
+        best = value == (min if self.all_low else max)(self.means.values())
+        return Score(value, change=change, tint=self._tint(change, self.metric[self.tasks[0]]), best=best)
 
 
 def boards(results: Results) -> list[Board]:
     """Returns the board of the first metric of every task, then one for each other metric, models in one order."""
-    metrics: dict[str, list[str]] = {}
+    metrics: dict[str, dict[str, None]] = {}
     for m in results.scores:
-        if m.metric not in (seen := metrics.setdefault(m.task, [])):
-            seen.append(m.metric)
-    first = {task: names[0] for task, names in metrics.items()}
+        metrics.setdefault(m.task, {})[m.metric] = None
+    first = {task: next(iter(names)) for task, names in metrics.items()}
     if not first:
         return []
     names = set(first.values())
@@ -182,6 +186,11 @@ def boards(results: Results) -> list[Board]:
     for board in made:
         board.lines.sort(key=lambda line: order.get(line.model, len(order)))
     return made
+
+
+def _is_best(value: float, values: Sequence[float], low: bool) -> bool:
+    """Returns whether it is the best of several; where all are the same, none is."""
+    return value == (min if low else max)(values) and (len(values) == 1 or len(set(values)) > 1)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from yosegi.evaluation.exact import ALPHA, holm
 from yosegi.reporting.read import Measurement, Results
 
-ALPHA = 0.05
-"""A paired difference with a p below this is called a difference; anything else is noise."""
 LOW_IS_GOOD = ("loss", "perplexity", "ppl", "error", "nll", "bits_per_byte", "bits_per_character", "parse_failures")
 
 
 class Comparison(NamedTuple):
-    """One model against another; `measured` has the difference and its interval."""
+    """One model against another; `measured` has the difference and its interval, `verdict` is better, worse or noise."""
 
     measured: Measurement
     model: str
@@ -21,18 +20,17 @@ class Comparison(NamedTuple):
     seed: str
     p: float
     verdict: str
-    """better, worse or noise"""
 
 
 def low_is_good(metric: str) -> bool:
-    """Whether less of it is better."""
+    """Returns whether less of it is better."""
     return any(word in metric.lower() for word in LOW_IS_GOOD)
 
 
 def is_noise(m: Measurement) -> bool:
-    """Whether a paired comparison finds no difference: as its row says, else by its p."""
+    """Returns whether a paired comparison finds no difference: as its row says, else by its p."""
     written = m.row.get("inside_noise")
-    return written if isinstance(written, bool) else (m.number("p_value") or 0.0) >= ALPHA
+    return written if isinstance(written, bool) else (m.number("p_value") or 0.0) > ALPHA
 
 
 def comparisons(results: Results, models: Sequence[str]) -> list[Comparison]:
@@ -53,7 +51,6 @@ def comparisons(results: Results, models: Sequence[str]) -> list[Comparison]:
     )
 
 
-def holm(ps: Iterable[float]) -> int:
-    """Returns how many differences are left when all are judged together, so that a false one anywhere is rare (Holm 1979)."""
-    ordered = sorted(ps)
-    return next((i for i, p in enumerate(ordered) if p >= ALPHA / (len(ordered) - i)), len(ordered))
+def left_by_holm(p_values: Iterable[float]) -> int:
+    """Returns how many differences are left when all are judged together, so that a false one anywhere is rare."""
+    return sum(p <= ALPHA for p in holm(list(p_values)))

@@ -18,15 +18,15 @@ class Context:
 
     @cached_property
     def boards(self) -> list[Board]:
-        """The tables of the leaderboard."""
+        """Returns the tables of the leaderboard."""
         return boards(self.results)
 
     @cached_property
     def models(self) -> list[str]:
-        """The models in the order of the page, best first below the base."""
+        """Returns the models in the order of the page, best first below the base."""
         return list(dict.fromkeys(line.model for board in self.boards for line in board.lines))
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """The paired comparisons."""
+        """Returns the paired comparisons."""
         return comparisons(self.results, self.models)

@@ -69,7 +69,7 @@ def _lengths(rows: list[Row]) -> tuple[str, Plot, str]:
 
 
 def _score(score: Row) -> tuple[str, Plot, str]:
-    """The middle 98 % of the numbers; what lies beyond is in the outermost bars."""
+    """Returns the middle 98 % of the numbers; what lies beyond is in the outermost bars."""
     first, width = {q["at"]: q["score"] for q in score["quantiles"]}[0.01], score["bin"]
     by_bin = {round((row["from"] - first) / width): row for row in score["histogram"]}
     bins = range(max(by_bin) + 1)

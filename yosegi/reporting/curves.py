@@ -40,7 +40,7 @@ class Curve:
 
     @property
     def sets(self) -> list[str]:
-        """The named sets of validation texts."""
+        """Returns the named sets of validation texts."""
         return list(dict.fromkeys(str(row["validation"]) for row in self.rows if row.get("validation")))
 
     @property
@@ -50,7 +50,7 @@ class Curve:
 
     @property
     def speed(self) -> float | None:
-        """The median of the tokens per second."""
+        """Returns the median of the tokens per second."""
         speeds = sorted(self.values("tokens_per_s"))
         return speeds[len(speeds) // 2] if speeds else None
 

@@ -46,12 +46,12 @@ class Change:
 
     @property
     def questions(self) -> int:
-        """How many were answered in all seeds."""
+        """Returns how many were answered in all seeds."""
         return len(self.after_SN[0])
 
     @property
     def seeds(self) -> int:
-        """How many there are."""
+        """Returns how many there are."""
         return len(self.after_SN)
 
 
@@ -66,7 +66,7 @@ class Forgetting:
 
     @property
     def verdict(self) -> str:
-        """The change of knowledge in words."""
+        """Returns the change of knowledge in words."""
         if self.knowledge is None:
             asked = any(change.metric != BITS for change in self.changes)
             return f"not measured: {'the base is at chance' if asked else 'no questions were asked, only texts'}"
@@ -77,7 +77,7 @@ class Forgetting:
 
     @property
     def factor(self) -> Interval | None:
-        """What the perplexity per character of the texts together is multiplied by."""
+        """Returns what the perplexity per character of the texts together is multiplied by."""
         return None if self.texts is None else (2 ** self.texts[0], 2 ** self.texts[1], 2 ** self.texts[2])
 
 
@@ -108,7 +108,7 @@ def print_forgetting(run: Path) -> None:
 
 
 def _change(results: Results, model: str, task: str) -> Change | None:
-    """The metric that counts, for every seed, with the base of the same seed (or of any, where it has no such)."""
+    """Returns the metric that counts, for every seed, with the base of the same seed (or of any, where it has no such)."""
     mine = [m for m in results.general if (m.model, m.task) == (model, task)]
     names = [m.metric for m in mine]
     metric = next((name for name in (BITS, LETTER) if name in names), next(iter(names), ""))
@@ -145,7 +145,7 @@ def _change(results: Results, model: str, task: str) -> Change | None:
 
 
 def _at_chance(base: Measurement, rows: Sequence[Row], level: float, n: int) -> bool:
-    """Whether the interval of the base reaches down to one over the number of choices."""
+    """Returns whether the interval of the base reaches down to one over the number of choices."""
     counts = [len(meta["choices"]) for row in rows if isinstance(meta := row.get("meta"), dict) and meta.get("choices")]
     if not counts:
         return level * n < min(FEW, n / 2)
@@ -153,7 +153,7 @@ def _at_chance(base: Measurement, rows: Sequence[Row], level: float, n: int) -> 
 
 
 def _together(changes: Sequence[Change]) -> Interval | None:
-    """The mean over tasks, each counted alike, with an interval over questions and seeds."""
+    """Returns the mean over tasks, each counted alike, with an interval over questions and seeds."""
     if not changes:
         return None
     total, seeds = sum(c.questions for c in changes), range(min(c.seeds for c in changes))
@@ -167,7 +167,7 @@ def _together(changes: Sequence[Change]) -> Interval | None:
 
 
 def _interval(after_SN: Scores, before_SN: Scores, moved: int | None = None) -> Interval:
-    """The mean change and its interval; where answers are right or wrong, never so narrow as to be proof.
+    """Returns the mean change and its interval; where answers are right or wrong, never so narrow as to be proof.
 
     That no question of 300 changed does not show that none ever will: it may be 0.013 (Wilson 1927). Where a few changed, half
     an observation more of each kind is added (Agresti and Min 2005, "Simple improved confidence intervals for comparing matched

@@ -4,11 +4,14 @@ import json
 import math
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
 NONE = "–"
 
 
 def known(value: Any) -> float | None:
-    """The value if it is a finite number, else None (JSON allows NaN, and a measurement may be missing)."""
+    """Returns the value if it is a finite number, else None (JSON allows NaN, and a measurement may be missing)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value
@@ -23,13 +26,13 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    """A difference: +0.125, −0.125, 0.000."""
+    """Returns a difference: +0.125, −0.125, 0.000."""
     text = number(value)
     return f"+{text}" if value is not None and value > 0 and text != "0.000" else text
 
 
 def probability(p: float | None) -> str:
-    """A p-value: two figures that count, and never a bare zero."""
+    """Returns a p-value: two figures that count, and never a bare zero."""
     if p is None:
         return NONE
     if p < 0.001:
@@ -48,16 +51,8 @@ def seconds(value: float | None) -> str:
     return f"{int(value) // 3600} h {int(value) % 3600 // 60:02d} min"
 
 
-def size(count: int) -> str:
-    """Bytes: 1536 -> 1.5 kB."""
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
-
-
 def cut(text: str, limit: int) -> str:
-    """The text, or its beginning and an ellipsis."""
+    """Returns the text, or its beginning and an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
@@ -67,18 +62,18 @@ def plural(count: int, word: str) -> str:
 
 
 def one_line(text: Any, limit: int) -> str:
-    """The end of a text without its line breaks: in a prompt that is the question, after examples and instructions."""
+    """Returns the end of a text without its line breaks: in a prompt that is the question, after examples and instructions."""
     words = " ".join(str(text or "").split())
     return words if len(words) <= limit else "…" + words[-limit:]
 
 
 def between(low: float | None, high: float | None) -> str:
-    """An interval in words, or nothing."""
+    """Returns an interval in words, or nothing."""
     return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """A nested configuration as rows of name and value: `versions.torch`, `2.9.1`."""
+    """Returns a nested configuration as rows of name and value: `versions.torch`, `2.9.1`."""
     if isinstance(value, dict) and value:
         return [row for key, inner in value.items() for row in flat(inner, f"{name}.{key}" if name else str(key))]
     if isinstance(value, list):
@@ -86,17 +81,16 @@ def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     return [(name or "value", "" if value is None else str(value))]
 
 
-def json_for_page(value: Any) -> str:
+def json_for_page(value: Any) -> Markup:
     """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return htmlsafe_json_dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def text(value: Any) -> str:
-    """A prompt or an answer as text: what is not text is written as JSON."""
+    """Returns a prompt or an answer as text: what is not text is written as JSON."""
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def words(value: Any) -> str:
-    """A list as one text, and what is not there as none."""
+    """Returns a list as one text, and what is not there as none."""
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

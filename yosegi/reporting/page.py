@@ -28,24 +28,12 @@ def page(results: Results) -> str:
     shown = {}
     for name, module in modules.items():
         if (data := module.section(context)) is not None:
-            title, link = data.get("title", module.TITLE), module.LINK
-            shown[name] = {
-                "name": name,
-                "title": title,
-                "link": link,
-                "html": render(f"sections/{name}.html.j2", **data),
-            }
+            about = {"name": name, "title": data.get("title", module.TITLE), "link": module.LINK}
+            shown[name] = about | {"html": render(f"sections/{name}.html.j2", **data)}
     head = shown.pop("headline")
     switches = max(len(context.boards), *(len(run.routing.get("routers") or {}) for run in results.runs))
-    title = head["title"]
-    return render(
-        "page.html.j2",
-        title=title,
-        head=head["html"],
-        sections=list(shown.values()),
-        switches=switches,
-        kicker="yosegi report",
-    )
+    about = {"title": head["title"], "head": head["html"], "kicker": "yosegi report", "switches": switches}
+    return render("page.html.j2", sections=list(shown.values()), **about)
 
 
 def render(template: str, **data: object) -> Markup:
@@ -54,7 +42,7 @@ def render(template: str, **data: object) -> Markup:
 
 
 def _breakable(text: str) -> Markup:
-    """A name that may break after /, _, + and the like, and nowhere else."""
+    """Returns a name that may break after /, _, + and the like, and nowhere else."""
     return Markup(re.sub(r"(?<=[\w)])([/_+:.·-])(?=\w)", r"\1<wbr>", str(escape(text))))
 
 
@@ -64,13 +52,12 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    words = "number signed probability seconds size cut between plural one_line text words known"
+    words = "number signed probability seconds cut between plural one_line text words known"
     made.filters |= {word: getattr(print_as, word) for word in words.split()} | {"breakable": _breakable}
     made.globals |= {
-        # Our own two files and JSON that was made safe: the only text that is not escaped.
+        # Our own two files: the only text, beside JSON that was made safe, that is not escaped.
         "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
         "script": Markup((HERE / "page.js").read_text(encoding="utf-8")),
-        "as_is": Markup,
         "LEVELS": LEVELS,
     }
     return made

@@ -6,9 +6,8 @@ instead of a p.
 
 from dataclasses import dataclass
 
-from yosegi.evaluation.exact import mcnemar
+from yosegi.evaluation.exact import ALPHA, mcnemar
 from yosegi.reporting.answers import RIGHT, Answers
-from yosegi.reporting.comparisons import ALPHA
 from yosegi.reporting.format import between, probability
 
 
@@ -30,14 +29,14 @@ class Pair:
 
     @property
     def noise(self) -> bool:
-        """Whether no difference is shown."""
+        """Returns whether no difference is shown."""
         if self.p is not None:
-            return self.p >= ALPHA
+            return self.p > ALPHA
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
     @property
     def right(self) -> tuple[int, int]:
-        """How many each has right."""
+        """Returns how many each has right."""
         return self.both + self.only_a, self.both + self.only_b
 
     @property
@@ -48,14 +47,14 @@ class Pair:
 
     @property
     def by_luck(self) -> float | None:
-        """The same, expected of models that are right as often and do not look at the question."""
+        """Returns the same, expected of models that are right as often and do not look at the question."""
         a, b = self.right
         both = a * b / self.n
         return both / (a + b - both) if a + b else None
 
     @property
     def test(self) -> str:
-        """The p, or the interval over seeds, in words."""
+        """Returns the p, or the interval over seeds, in words."""
         return f"p {probability(self.p)}" if self.p is not None else f"{between(self.low, self.high)} over seeds"
 
 
@@ -68,12 +67,12 @@ def pair(answers: Answers, a: str, b: str) -> Pair | None:
     both, only_a, only_b = (right.count(kind) for kind in ((True, True), (True, False), (False, True)))
     p = low = high = None
     a_SN, b_SN = answers.scores(a, ids), answers.scores(b, ids)
-    if len(a_SN) == len(b_SN) == 1 and all(score in (0, 1) for score in (*mean_a, *mean_b)):
+    few, many = sorted((len(a_SN), len(b_SN)))
+    if many == 1 and all(score in (0, 1) for score in (*mean_a, *mean_b)):
         p = mcnemar(only_b, only_a)
     else:
         from yosegi.evaluation.statistics import compare, over_seeds  # numpy: only where it is needed
 
-        few, many = sorted((len(a_SN), len(b_SN)))
         if many == 1:
             p = compare(mean_b, mean_a).p_value
         else:  # one seed (a base has no more) stands against each of the other's

@@ -38,12 +38,12 @@ class Measurement:
 
     @property
     def compares(self) -> bool:
-        """Whether it is a paired comparison with another model."""
+        """Returns whether it is a paired comparison with another model."""
         return self.row.get("against") is not None or self.row.get("p_value") is not None
 
     @property
     def is_difference(self) -> bool:
-        """Whether its value is the difference, and not what one of the two models reached."""
+        """Returns whether its value is the difference, and not what one of the two models reached."""
         is_diff = str(self.row["metric"]).endswith(DIFF) or self.row.get("value") == self.row.get("diff")
         return self.compares and is_diff
 
@@ -70,7 +70,7 @@ class Run:
 
     @cached_property
     def compares_bases(self) -> bool:
-        """Whether bases are compared with each other: then none of them is what the others are measured against."""
+        """Returns whether bases are compared with each other: then none of them is what the others are measured against."""
         return len({(row.get("base"), row.get("base_hash")) for row in self.rows if row.get("method") == "base"}) > 1
 
     @property
@@ -110,12 +110,12 @@ class Results:
 
     @cached_property
     def general(self) -> list[Measurement]:
-        """The same of those marked as general knowledge, even where the task was also measured for itself."""
+        """Returns the same of those marked as general knowledge, even where the task was also measured for itself."""
         return _last([m for m in self.measurements if m.row.get("general")])
 
     @cached_property
     def comparisons(self) -> list[Measurement]:
-        """The last paired comparison for each (model, task, metric, seed, against)."""
+        """Returns the last paired comparison for each (model, task, metric, seed, against)."""
         last = {
             (m.model, m.task, m.metric, str(m.seed), str(m.row.get("against"))): m
             for m in self.measurements
@@ -145,7 +145,7 @@ class Results:
 
     @cached_property
     def bases(self) -> dict[str, str]:
-        """The label of the model without experts, by run; borrowed from a run on the same base if need be."""
+        """Returns the label of the model without experts, by run; borrowed from a run on the same base if need be."""
         bases: dict[str, str] = {}
         single = [run for run in self.runs if not run.compares_bases]
         for run in single:
@@ -166,7 +166,7 @@ class Results:
 
     @cached_property
     def base_of(self) -> dict[str, str | None]:
-        """The base that each model is measured against, if there is one."""
+        """Returns the base that each model is measured against, if there is one."""
         return {m.model: self.bases.get(m.run) for m in self.measurements}
 
 
@@ -264,7 +264,7 @@ def _arm(row: Row) -> tuple[str, ...]:
 
 
 def _labels(run: Run, several: bool) -> dict[tuple[str, ...], str]:
-    """A label for each arm: the model's name, with what sets it apart from others of that name."""
+    """Returns a label for each arm: the model's name, with what sets it apart from others of that name."""
     arms = list(dict.fromkeys(_arm(row) for row in run.rows if row.get("against") is None))
     prefix = [run.name] if several else []
     labels: dict[tuple[str, ...], str] = {}

@@ -20,10 +20,10 @@ def verdict(rows: Sequence[Row], folder: Path) -> str:
     results = gather([Run(folder, "", [row for row in rows if row.get("against") is None])])
     if not (made := boards(results)) or len(made[0].means) < 2:
         return ""
-    board, sign = made[0], -1 if made[0].all_low else 1
-    oracles = {m.model for m in results.scores if m.row.get("router") == "oracle"}
-    ranked = sorted(board.means, key=lambda model: -sign * board.means[model])
-    first, *others = [model for model in ranked if model not in oracles]
+    board, (free, oracles) = made[0], made[0].ranked
+    if not free:
+        return ""
+    first, *others = [line.model for line in free]
     base = results.base_of[first]
     name = next(iter(board.axis)) if len(board.axis) == 1 else "score"
     mean = f"a mean {name} of {board.means[first]:.2f} over {len(board.tasks)} tasks"
@@ -35,12 +35,12 @@ def verdict(rows: Sequence[Row], folder: Path) -> str:
         words = [f"{first} won: {mean}."]
     if others and others[0] != base:
         words.append(f"Against {others[0]}, the next: {_apart(results, board, first, others[0])}.")
-    words += [f"{model}, which is told the task, has {board.means[model]:.2f}." for model in ranked if model in oracles]
+    words += [f"{line.model}, which is told the task, has {line.mean.value:.2f}." for line in oracles]
     return " ".join(words)
 
 
 def _apart(results: Results, board: Board, model: str, other: str) -> str:
-    """The difference of two arms with its interval, paired question by question."""
+    """Returns the difference of two arms with its interval, paired question by question."""
 
     def scores(arm: str, task: str) -> dict[str, float]:
         run = results.runs[0]

@@ -1,9 +1,9 @@
-"""What runs on the other side of `sandbox`: a bare interpreter that forks once for each program and never runs one itself.
+"""The process behind `sandbox`: a bare interpreter that forks once for each program and never runs one itself.
 
-It is started as a script (`python jail.py LIMITS`), imports nothing of ours, and talks in frames of JSON over its stdin
-and stdout. Each program gets a process of its own, forked from this one with its modules already imported, and is shut
-in there before its first line is read: limits first, then a list of the system calls that may still be made. Everything
-else, opening a file or a socket, starting a process or a thread, signalling anyone, fails with EPERM in the kernel.
+It is started as a script (`python jail.py LIMITS`), imports nothing of yosegi, and exchanges frames of JSON over its stdin and
+stdout. Each program gets a process of its own, forked from this one with its modules already imported, and is confined there
+before its first line is read: by limits, then by a list of the allowed system calls. Everything else, opening a file or a socket,
+starting a process or a thread, signalling anyone, fails with EPERM in the kernel.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ MODULES = (
     "keyword linecache math numbers operator pprint queue re statistics string struct textwrap time timeit traceback types "
     "typing unicodedata unittest uuid warnings zlib encodings.ascii encodings.latin_1 encodings.utf_16 encodings.idna"
 )
-"""What programs can import: the part of the standard library that only computes. The rest cannot be opened any more."""
+"""The modules that programs can import: the part of the standard library that only computes."""
 
 FRAME = struct.Struct(">I")
 MOST = 1 << 16  # bytes of an answer
@@ -54,12 +54,12 @@ CALLS = {
 
 
 def main() -> None:
-    """Say whether programs can be shut in here, then answer one job after the other until stdin is closed."""
+    """Says whether programs can be confined here, then answers one job after the other until stdin is closed."""
     limits = json.loads(sys.argv[1])
     _leave_home()
     for module in ("resource", *MODULES.split()):
         __import__(module)
-    gc.freeze()  # what is here now is nobody's garbage: a fork that does not look at it does not copy it
+    gc.freeze()  # what exists now is no garbage: a fork that does not touch it does not copy it
     reason = _why_not()
     limits["walled"] = reason is None
     if limits["unjailed"]:
@@ -80,20 +80,20 @@ def _send(message: dict) -> None:
 
 
 def _leave_home() -> None:
-    """Nothing of the caller's in the environment, a current folder that no longer exists, and no network if we may."""
-    import tempfile  # a lot of it, and not for programs
+    """Clears the environment, moves to a folder that no longer exists, and leaves the network if that is allowed."""
+    import tempfile  # not for programs
 
     os.environ.clear()
     empty = tempfile.mkdtemp()
     os.chdir(empty)
     os.rmdir(empty)  # noqa: PTH106 (an unlinked folder: nothing can be put into it, and nothing is left behind)
     if sys.platform == "linux":
-        # user, network and IPC namespaces, where the kernel lets us: a second wall, the list of calls is the first
+        # user, network and IPC namespaces, where the kernel allows it: a second wall behind the list of calls
         ctypes.CDLL(None).unshare(0x10000000 | 0x40000000 | 0x08000000)
 
 
 def _why_not() -> str | None:
-    """Try the walls on a process that does nothing, and say which of them does not stand."""
+    """Returns why programs cannot be confined, after trying it on a process that does nothing; None if they can."""
     machine = os.uname().machine
     if sys.platform != "linux" or machine not in MACHINES:
         return f"this is {os.uname().sysname} on {machine}, and the walls are Linux's, on {' or '.join(MACHINES)}"
@@ -114,10 +114,10 @@ def _why_not() -> str | None:
 
 
 def _run(job: dict, limits: dict) -> dict:
-    """One program in one process: what it said, or how it ended, and the beginning of what it printed."""
+    """Runs one program in one process; returns its answer, or how it ended, and the beginning of its output."""
     read, write = os.pipe()
     sink = os.memfd_create("printed") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
-    secret = secrets.token_hex(8).encode()  # so that what it prints, wherever it prints it, is not taken for its answer
+    secret = secrets.token_hex(8).encode()  # so that its output, wherever it goes, is not taken for its answer
     pid = os.fork()
     if pid == 0:
         try:
@@ -125,24 +125,24 @@ def _run(job: dict, limits: dict) -> dict:
         finally:
             os._exit(1)
     os.close(write)
-    said, late, deadline = b"", False, time.monotonic() + limits["wall_s"]
+    answer, late, deadline = b"", False, time.monotonic() + limits["wall_s"]
     poll = select.poll()
     poll.register(read, select.POLLIN)
-    while len(said) <= MOST:
+    while len(answer) <= MOST:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             late = True
             break
         if not (more := os.read(read, MOST)):
             break
-        said += more
-    os.kill(pid, signal.SIGKILL)  # whatever it had in mind for afterwards
+        answer += more
+    os.kill(pid, signal.SIGKILL)  # it may have left something running
     _, status, used = os.wait4(pid, 0)
     os.close(read)
     os.lseek(sink, 0, os.SEEK_SET)
     printed = os.read(sink, SHOWN).decode(errors="replace")
     os.close(sink)
-    if said.startswith(secret) and len(said) <= MOST and not late:
-        return {"said": said[len(secret) :].decode(errors="replace"), "printed": printed}
+    if answer.startswith(secret) and len(answer) <= MOST and not late:
+        return {"answer": answer[len(secret) :].decode(errors="replace"), "printed": printed}
     if late:
         return {"error": "timeout", "message": f"not done after {limits['wall_s']:g} s", "printed": printed}
     if os.WIFSIGNALED(status) and used.ru_utime + used.ru_stime > 0.5 * limits["cpu_s"]:
@@ -152,11 +152,11 @@ def _run(job: dict, limits: dict) -> dict:
 
 
 def _live(job: dict, limits: dict, write: int, sink: int, secret: bytes) -> None:
-    """The short life of a program's process. It ends here, whatever the program has left running or registered."""
-    import resource  # which Windows does not have, where this file is still imported
+    """Runs a program in its process, which ends here, whatever the program has left running or registered."""
+    import resource  # Windows, where this file is imported too, does not have it
 
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(write, 63)  # out of the way of the four it will have
+    os.dup2(write, 63)  # away from the four that it will have
     for place, source in enumerate((null, sink, sink, 63)):
         os.dup2(source, place)
     os.closerange(4, 256)
@@ -172,7 +172,7 @@ def _live(job: dict, limits: dict, write: int, sink: int, secret: bytes) -> None
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 4),
     ):
-        with suppress(OSError, ValueError):  # not every system has every one: where it counts, `_why_not` has spoken
+        with suppress(OSError, ValueError):  # not every system has every limit: `_why_not` has tested what matters
             resource.setrlimit(limit, (value, value))
     random.seed(0)
     for name in ("ctypes", "_ctypes", "resource", "select", "__main__"):
@@ -188,7 +188,7 @@ def _live(job: dict, limits: dict, write: int, sink: int, secret: bytes) -> None
 
 
 def _wall_in(machine: str) -> None:
-    """From here on the kernel knows only CALLS; any other fails with EPERM. There is no way back, also not for root."""
+    """From here on the kernel allows only CALLS; any other fails with EPERM. It cannot be undone, also not by root."""
     load, equal, give = 0x20, 0x15, 0x06  # BPF: load a word, jump if equal, return
     kill, allow, refuse = 0x80000000, 0x7FFF0000, 0x00050001
     program = [(load, 0, 0, 4), (equal, 1, 0, MACHINES[machine]), (give, 0, 0, kill), (load, 0, 0, 0)]
@@ -207,7 +207,7 @@ def _wall_in(machine: str) -> None:
 
 
 def _answer(job: dict) -> dict:
-    """Run the program, then the check, then ask. Whatever goes wrong inside is told in one line."""
+    """Runs the program and the check, and evaluates the expression. An error becomes one line."""
     space = types.ModuleType("__main__")
     sys.modules["__main__"] = space
     try:
@@ -230,7 +230,7 @@ def _answer(job: dict) -> dict:
 
 
 def _plain(value: object) -> object:
-    """Fractions and decimals as the numbers that they are; the rest has to be JSON already."""
+    """Returns fractions and decimals as floats; the rest must be JSON already."""
     kind = type(value)
     if kind.__name__ in ("Fraction", "Decimal") and kind.__module__ in ("fractions", "decimal"):
         return float(value)  # type: ignore[arg-type]
@@ -241,7 +241,7 @@ def _line(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}".split("\n")[0][:300].encode(errors="replace").decode()
     except BaseException:  # its own __str__ may be part of the attack
-        return "an error that cannot be told"
+        return "an error without a message"
 
 
 if __name__ == "__main__":

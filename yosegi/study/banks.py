@@ -52,13 +52,13 @@ def load_finding(
         compared: the arm without a constraint, and that with one.
     """
     rows = [row for row in metrics(run) if "load_cv" in row]
-    found: list[list[Cell]] = []
+    rows_of_arms: list[list[Cell]] = []
     cvs: dict[str, list[float]] = {}
     for arm, names in experts.items():
         seeds = [[row for row in rows if row.get("expert") == name] for name in names]
         ends = {what: [end(seed, what) for seed in seeds if any(what in row for row in seed)] for what in ENDS}
         cvs[arm], bearing = ends["load_cv"], [size / (1 + cv * cv) for cv in ends["load_cv"]]
-        found.append([arm, over(ends["load_cv"]), over(bearing), *(over(ends[what]) for what in ENDS[1:])])
+        rows_of_arms.append([arm, over(ends["load_cv"]), over(bearing), *(over(ends[what]) for what in ENDS[1:])])
     about = (
         f"The load's coefficient of variation is 0 where all experts are equally active, and √{size - 1} = {sqrt(size - 1):.2f} "
         f"where one of {size} is active alone. “Bearing”: how many equal experts would be as uneven, N / (1 + CV²). “Own type”: "
@@ -66,7 +66,7 @@ def load_finding(
     )
     words = [about, *(_collapse(*compared, cvs[compared[0]], cvs[compared[1]], size) if compared else [])]
     columns = ["", "load CV", "bearing", "entropy, nats", "own type", "loss of the answers"]
-    table = Table(columns, found, "Means over the last fifth of the steps.")
+    table = Table(columns, rows_of_arms, "Means over the last fifth of the steps.")
     curves = training_curves(run, experts, lambda row: row.get("load_cv"))
     figure = lines("Load CV while the bank is trained", curves, "step", "coefficient of variation")
     return Finding("Do few experts come to bear all?", words, table, figure)
@@ -100,13 +100,13 @@ def read_routes(
     """Returns what each router does on each sample of questions with their gold answers; kept in routes-sSEED.json."""
     path = study.run.path / f"routes-s{seed}.json"
     if not path.exists():
-        found = {}
+        traced = {}
         for name, arm in arms.items():
             with arm.attached(study.base) as banks:
                 assert banks is not None
-                found[name] = trace(study.base, banks, cells)
-                del found[name]["tokens"]
-        files.write_json(path, found)
+                traced[name] = trace(study.base, banks, cells)
+                del traced[name]["tokens"]
+        files.write_json(path, traced)
     return files.read_json(path)
 
 
@@ -193,9 +193,9 @@ def ablation_finding(
         measures.append(Measure(group, LOGP, scores, [group] * len(values)))
     arms = [arm for arm in first if arm != "all"]
     values = [[one.value if (one := m.change(arm, "all")) else None for m in measures] for arm in arms]
-    found = changes(measures, text, "What each expert is worth", against="all")
+    finding = changes(measures, text, "What each expert is worth", against="all")
     figure = Matrix("Change of log p without an expert", "Mean over seeds.", arms, [m.group for m in measures], values)
-    return replace(found, figure=figure)
+    return replace(finding, figure=figure)
 
 
 def own_type(
@@ -210,8 +210,8 @@ def own_type(
         experts = [values for arm, values in worth.items() if arm != "all"]
         for group in [group for group in worth["all"] if group.split(" ")[0] in kinds]:
             kind = kinds.index(group.split(" ")[0])
-            for name, own in zip(scores, (True, False), strict=True):
-                chosen = [of[group] for of, k in zip(experts, types, strict=True) if (k == kind) is own]
+            for name, is_own in zip(scores, (True, False), strict=True):
+                chosen = [of[group] for of, k in zip(experts, types, strict=True) if (k == kind) is is_own]
                 scores[name].setdefault(seed, []).extend(fmean(values) for values in zip(*chosen, strict=True))
     questions = max((len(v) for v in scores["without its own type"].values()), default=0)
     return Measure("all kinds", LOGP, scores, ["all kinds"] * questions)

@@ -10,7 +10,8 @@ All tests of one table are corrected together (Holm 1979), so that the whole tab
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from yosegi.evaluation.statistics import ALPHA, difference_p, equivalence_p, holm, over_seeds
+from yosegi.evaluation.exact import ALPHA, holm
+from yosegi.evaluation.statistics import difference_p, equivalence_p, over_seeds
 from yosegi.findings import Cell, Estimate, Finding, Table
 from yosegi.study.measures import LOGP, Measure, rounded
 
@@ -112,8 +113,8 @@ def claims_finding(
     judged = judge(claims, measures)
     text = []
     for verdict in VERDICTS[:-1]:
-        if said := [f"{one.claim} ({one.claim.group}, {one.metric})" for one in judged if one.verdict == verdict]:
-            text.append(f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(said)}.")
+        if words := [f"{one.claim} ({one.claim.group}, {one.metric})" for one in judged if one.verdict == verdict]:
+            text.append(f"{verdict[0].upper()}{verdict[1:]}: {'; '.join(words)}.")
     if few := sum(one.verdict == FEW for one in judged):
         text.append(f"{few} comparisons have {FEW}.")
     text += [

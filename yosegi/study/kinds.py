@@ -51,7 +51,7 @@ class Kinds:
     def of(self, kind: str = "both", language: str = "mixed") -> list[Task]:
         """Returns the tasks of a kind and a language; "both" and "mixed" are all of them."""
         pairs = [pair for k, several in self.tasks.items() if kind in (k, "both") for pair in several]
-        return [task for own, task in pairs if language in (own, "mixed")]
+        return [task for spoken, task in pairs if language in (spoken, "mixed")]
 
     def learnt(self, kind: str = "both", language: str = "mixed") -> dict[str, list[Example]]:
         """Returns the training examples of the tasks that are learnt from."""
@@ -64,7 +64,8 @@ class Kinds:
     def typed(self, language: str, by: str = "kind", seed: int = 0) -> Typed:
         """Returns what a bank reads, by type: the kinds, the languages, or random types with as many rows as the kinds have."""
         if by == "language":
-            return {own: self.learnt("both", own) for own in self.languages if self.learnt("both", own)}
+            by_language = {name: self.learnt("both", name) for name in self.languages}
+            return {name: rows for name, rows in by_language.items() if rows}
         data = {kind: self.learnt(kind, language) for kind in self.tasks}
         if by == "kind":
             return data
@@ -77,8 +78,8 @@ class Kinds:
 
     def groups(self) -> dict[str, list[Task]]:
         """Returns the tasks of every kind in every language, as "easy en"."""
-        found = {f"{kind} {language}": self.of(kind, language) for kind in self.tasks for language in self.languages}
-        return {name: several for name, several in found.items() if several}
+        groups = {f"{kind} {language}": self.of(kind, language) for kind in self.tasks for language in self.languages}
+        return {name: several for name, several in groups.items() if several}
 
     def fit_all(
         self, study: Study, ways: Mapping[str, "Way"], rates: Mapping[str, float], seed: int
@@ -185,10 +186,10 @@ def read_kinds(
         task.examples("test")  # it is asked after hours: now is the time to say that there is none
         with suppress(Invalid):  # there may only be a test split
             train[task.name] = task.examples("train")[:limit]
-    found = Kinds(tasks, train)
-    if not found.can_learn("both", "mixed"):
+    kinds = Kinds(tasks, train)
+    if not kinds.can_learn("both", "mixed"):
         raise Invalid(f"Of each kind ({', '.join(named)}) at least one task needs a training split.")
-    return found
+    return kinds
 
 
 def read_general(names: Sequence[str], kinds: Kinds, most: int, max_new_tokens: int | None = None) -> list[Task]:
@@ -209,22 +210,22 @@ def check_once(tasks: Sequence[Task]) -> None:
 
 def validation(tasks: Sequence[Task], count: int) -> list[list[Example]]:
     """Returns a few validation questions of each task that has some."""
-    found = []
+    questions = []
     for task in tasks:
         with suppress(Invalid):
-            found.append(task.examples("validation")[:count])
-    return [examples for examples in found if examples]
+            questions.append(task.examples("validation")[:count])
+    return [examples for examples in questions if examples]
 
 
 def cells(groups: Mapping[str, Sequence[Task]], count: int) -> dict[str, list[Example]]:
     """Returns test questions of each group, so many in all, and as many OTHERS: how far do two samples of one group lie apart?"""
-    found: dict[str, list[Example]] = {}
+    samples: dict[str, list[Example]] = {}
     for name, tasks in groups.items():
         each = max(1, count // max(1, len(tasks)))
         for label, first in ((name, 0), (name + OTHERS, each)):
             if sample := [e for task in tasks for e in task.examples("test")[first : first + each]]:
-                found[label] = sample
-    return found
+                samples[label] = sample
+    return samples
 
 
 def at_chance(run: Run, task: str, seed: int) -> bool:

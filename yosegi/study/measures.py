@@ -107,16 +107,16 @@ def measures(
         if "against" not in row and "items" in row and key not in items:
             items[key] = files.read_jsonl(run.path / row["items"])
             metrics.setdefault(row["task"], row["metric"])
-    found: list[Measure] = []
+    made: list[Measure] = []
     for group, several in groups.items():
         tasks = [task if isinstance(task, str) else task.name for task in several]
         if not tasks:
             continue
         speaks_of_tasks = len(tasks) >= SEVERAL if over_tasks is None else over_tasks
         metric = " / ".join(sorted({metrics[task] for task in tasks if task in metrics}))
-        own, gold = (metric, (keys or {}).get(group, ("score",))), (LOGP, ("logp",))
-        both = [own, gold] if logp else [own]
-        wanted = both if isinstance(logp, bool) else [gold if group in logp else own]
+        scored, gold = (metric, (keys or {}).get(group, ("score",))), (LOGP, ("logp",))
+        both = [scored, gold] if logp else [scored]
+        wanted = both if isinstance(logp, bool) else [gold if group in logp else scored]
         labels: list[str] = []
         columns: list[dict[str, dict[int, list[float]]]] = [{} for _ in wanted]
         for arm, seed in dict.fromkeys(key[:2] for key in items):
@@ -127,8 +127,8 @@ def measures(
             for column, (_, fields) in zip(columns, wanted, strict=True):
                 column.setdefault(arm, {})[seed] = [next(item[f] for f in fields if f in item) for _, item in answers]
         for column, (what, _) in zip(columns, wanted, strict=True):
-            found.append(Measure(group, what, column, labels, speaks_of_tasks))
-    return found
+            made.append(Measure(group, what, column, labels, speaks_of_tasks))
+    return made
 
 
 def gained_and_lost(after: Sequence[float], before: Sequence[float]) -> tuple[int, int]:

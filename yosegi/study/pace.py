@@ -44,7 +44,7 @@ def measure_pace(path: Path, base: Base, trainings: Mapping[str, Steps], steps: 
     on_cpu = next(base.model.parameters()).device.type == "cpu"
     now = time.process_time if on_cpu else time.monotonic
     seconds: dict[str, list[float]] = {arm: [] for arm in trainings}
-    found: dict[str, dict[str, float]] = {}
+    paces: dict[str, dict[str, float]] = {}
     with progress("measure the pace", (ROUNDS + 1) * len(trainings)) as bar, tempfile.TemporaryDirectory() as folder:
         for turn in range(ROUNDS):
             for arm, training in trainings.items():
@@ -54,10 +54,10 @@ def measure_pace(path: Path, base: Base, trainings: Mapping[str, Steps], steps: 
                 bar.advance(note=arm)
         for arm, training in trainings.items():
             peak = _peak(lambda: training(Run(f"{folder}/memory {hash(arm)}"), 2), on_cpu)  # noqa: B023 - called at once
-            found[arm] = {"seconds": min(seconds[arm]), "peak_mb": peak / 2**20}
+            paces[arm] = {"seconds": min(seconds[arm]), "peak_mb": peak / 2**20}
             bar.advance(note=arm)
-    files.write_json(path, found)
-    return found
+    files.write_json(path, paces)
+    return paces
 
 
 def equal_time(pace: Pace, arm: str, slowest: str, steps: int) -> int | None:
@@ -109,14 +109,14 @@ def beside_base(base: Base, methods: Mapping[str, tuple[str, int]], batch: int, 
 
     `methods` has the method (lora, galore or full) and rank of each arm; a step reads `batch` rows of `length` tokens.
     """
-    found: dict[str, float] = {}
+    predicted: dict[str, float] = {}
     device = next(base.model.parameters()).device.type
     for arm, (method, rank) in methods.items():
         with suppress(Invalid):
             shape = of_config(base.name, base.model.config)
             plan = predict(shape, Job(method, max(1, rank), batch=batch, length=length, dropout=0.0, device=device))
-            found[arm] = (plan.peak - (4 * shape.params if method == "lora" else plan.weights)) / 2**20
-    return found
+            predicted[arm] = (plan.peak - (4 * shape.params if method == "lora" else plan.weights)) / 2**20
+    return predicted
 
 
 class _Clock(Run):

@@ -81,9 +81,9 @@ class Stages:
             right = [row["value"] for row in rows if row["model"] == name and row["metric"] == "accuracy"]
             return [fmean(right)] if right else None
 
-        found = sweep(self.study.run.path / "rates.json", {start: {"lr": rates} for start in starts}, pilot)
-        self.rates |= {start: option["lr"] for start, option in found.chosen.items()}
-        return found
+        tried = sweep(self.study.run.path / "rates.json", {start: {"lr": rates} for start in starts}, pilot)
+        self.rates |= {start: option["lr"] for start, option in tried.chosen.items()}
+        return tried
 
     def _settings(self, start: str, seed: int) -> Settings:
         init, _, letters = start.partition(" ")

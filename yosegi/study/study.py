@@ -67,10 +67,10 @@ def read(names: str, split: str, limit: int | None = None) -> list[Example]:
 
 def load(names: Iterable[str], max_new_tokens: int | None = None) -> list[Task]:
     """Returns tasks by name, whose answers are at most so long."""
-    found = [tasks.load(name) for name in names]
-    for task in found:
+    loaded = [tasks.load(name) for name in names]
+    for task in loaded:
         task.max_new_tokens = min(task.max_new_tokens, max_new_tokens or task.max_new_tokens)
-    return found
+    return loaded
 
 
 class Study:

@@ -30,32 +30,32 @@ class Sweep:
     @property
     def chosen(self) -> dict[str, Option]:
         """Returns the option of each arm."""
-        found: dict[str, Option] = {}
+        options: dict[str, Option] = {}
         for arm, tried in self.tried.items():
             known = [(option, numbers) for option, numbers in tried if numbers]
-            found[arm] = max(known, key=lambda one: one[1][0])[0] if known else tried[0][0]
-        return found
+            options[arm] = max(known, key=lambda one: one[1][0])[0] if known else tried[0][0]
+        return options
 
     def at_end(self) -> list[str]:
         """Returns the arms whose choice lies at an end of its grid, so that a wider one might do better."""
-        found = []
+        ends = []
         for arm, option in self.chosen.items():
             for key, values in self.grids[arm].items():
                 numbers = [v for v in values if isinstance(v, int | float)]
                 if len(numbers) > 1 and option[key] in (min(numbers), max(numbers)):
-                    found.append(f"{arm} ({key} {option[key]:g})")
-        return found
+                    ends.append(f"{arm} ({key} {option[key]:g})")
+        return ends
 
     def keeping(self, arm: str, like: str) -> Option | None:
         """Returns the option with which an arm keeps as much (its second number) as another does with its own; of several the one
         that learns most, and if none keeps as much, the one that keeps most. None if the arm's own choice does, or none is known.
         """
-        own, goal = ([(o, n) for o, n in self.tried[name] if n and len(n) > 1] for name in (arm, like))
+        mine, goal = ([(o, n) for o, n in self.tried[name] if n and len(n) > 1] for name in (arm, like))
         kept = next((numbers[1] for option, numbers in goal if option == self.chosen[like]), None)
-        if kept is None or not own:
+        if kept is None or not mine:
             return None
-        enough = [one for one in own if one[1][1] >= kept]
-        option = max(enough, key=lambda one: one[1][0])[0] if enough else max(own, key=lambda one: one[1][1])[0]
+        enough = [one for one in mine if one[1][1] >= kept]
+        option = max(enough, key=lambda one: one[1][0])[0] if enough else max(mine, key=lambda one: one[1][1])[0]
         return None if option == self.chosen[arm] else option
 
     def text(self) -> list[str]:

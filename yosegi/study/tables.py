@@ -67,12 +67,12 @@ def arms_finding(
 
 def by_number(title: str, measure: Measure, series: Mapping[str, Mapping[Any, str]], x: str) -> Lines:
     """Returns a measure over a number that arms differ in (name of a line -> number -> arm): mean and range of the seeds."""
-    found = []
+    drawn = []
     for name, by_x in series.items():
         seeds = {number: [fmean(v) for v in measure.scores.get(arm, {}).values()] for number, arm in by_x.items()}
         points = [(n, *(round(f(v), 4) for f in (fmean, min, max))) for n, v in sorted(seeds.items()) if v]
-        found.append(Series(name, points))
-    return lines(title, found, x, measure.label)
+        drawn.append(Series(name, points))
+    return lines(title, drawn, x, measure.label)
 
 
 def intervals(measures: Sequence[Measure]) -> str:
@@ -117,8 +117,8 @@ def two_arms(heading: str, measure: Measure, pairs: Mapping[str, tuple[str, str]
             if one in part.scores and other in part.scores:
                 points.append(Point(part.mean(one), part.mean(other), short(task), group))
                 rows.append([short(task), group, part.estimate(one), part.estimate(other), part.change(other, one)])
-    own = {f"{group} · " for group in pairs}  # a point's group is said by its colour
-    x, y = (" / ".join(dict.fromkeys(re.sub("|".join(own), "", pair[n]) for pair in pairs.values())) for n in (0, 1))
+    groups = "|".join(f"{group} · " for group in pairs)  # a point's colour says its group
+    x, y = (" / ".join(dict.fromkeys(re.sub(groups, "", pair[n]) for pair in pairs.values())) for n in (0, 1))
     figure = Scatter(heading, f"{measure.label}: a point for each task.", points, x, y, diagonal=True)
     return Finding(heading, list(text), Table(["task", "", x, y, "difference"], rows), figure)
 
@@ -211,11 +211,11 @@ def training_curves(
     """
     rows, series = metrics(run), []
     for arm, names in experts.items():
-        found = {
+        by_name = {
             name: [(x(arm, row), v) for row in rows if row.get("expert") == name and (v := y(row)) is not None]
             for name in names
         }
-        seeds = [points for points in found.values() if points]
+        seeds = [points for points in by_name.values() if points]
         length = min(map(len, seeds), default=0)
         width = max(1, length // POINTS)
         points = []
@@ -242,11 +242,11 @@ def regions_finding(entries: Mapping[int, Entries], text: Sequence[str] = ()) ->
     """Returns, by seed, whether two systems differ more in the entries that matter to them than two halves of one system do."""
     rows, shares = list[list[Cell]](), list[dict[str, tuple[float, ...]]]()
     for seed, one in entries.items():
-        found = one.regions()
-        parts = (found.first, found.second, found.shared)
-        shares.append({name: tuple(float(part[name].float().mean()) for part in parts) for name in found.first})
-        moving = (round(share_of(stage), 4) for stage in found.stages)
-        rows.append([str(seed), round(found.jaccard, 4), round(one.null_jaccard(), 4), *moving])
+        regions = one.regions()
+        parts = (regions.first, regions.second, regions.shared)
+        shares.append({name: tuple(float(part[name].float().mean()) for part in parts) for name in regions.first})
+        moving = (round(share_of(stage), 4) for stage in regions.stages)
+        rows.append([str(seed), round(regions.jaccard, 4), round(one.null_jaccard(), 4), *moving])
     names = list(shares[0])
     values = [[round(fmean(seed[name][n] for seed in shares), 4) for n in range(3)] for name in names]
     columns = ["seed", "Jaccard of the two systems", "of two halves of System 2", "moves in stage 1", "in stage 2"]
@@ -257,14 +257,14 @@ def regions_finding(entries: Mapping[int, Entries], text: Sequence[str] = ()) ->
 
 def movement(libraries: Iterable[Library], heading: str = "How far the learnt weights moved") -> Finding:
     """Returns how far arms that learn weights beside finished experts moved: a weight that stays has learnt nothing."""
-    found: dict[str, list[float]] = {}
+    by_name: dict[str, list[float]] = {}
     for library in libraries:
         for name in arms(library):
             if (moved := read_arm(library, name)["training"].get("moved")) is not None:
-                found.setdefault(re.sub(r"^\S+ | s\d+$", "", name), []).append(moved)
+                by_name.setdefault(re.sub(r"^\S+ | s\d+$", "", name), []).append(moved)
     rows: list[list[Cell]] = [
-        [name, len(some), *(round(number, 4) for number in (fmean(some), min(some), max(some)))]
-        for name, some in found.items()
+        [name, len(moves), *(round(number, 4) for number in (fmean(moves), min(moves), max(moves)))]
+        for name, moves in by_name.items()
     ]
     text = "Root mean square of a - a₀ over all weights, by arm and learning rate; for the softmax, a is the logit."
     return Finding(heading, [text], Table(["arm, learning rate", "trained", "mean", "least", "most"], rows))

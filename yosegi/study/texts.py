@@ -26,9 +26,9 @@ PLACES = ("below the rail", "beside the track", "above the wheel", "inside the c
 
 def methods_of(lora: Sequence[int], galore: Sequence[int], full: bool = False) -> dict[str, tuple[str, int]]:
     """Returns arms by name, each a method and its rank."""
-    found = {f"LoRA r {rank}": ("lora", rank) for rank in lora}
-    found |= {f"GaLore r {rank}": ("galore", rank) for rank in galore}
-    return found | ({"full": ("full", 0)} if full else {})
+    methods = {f"LoRA r {rank}": ("lora", rank) for rank in lora}
+    methods |= {f"GaLore r {rank}": ("galore", rank) for rank in galore}
+    return methods | ({"full": ("full", 0)} if full else {})
 
 
 class Readers:
@@ -59,10 +59,10 @@ class Readers:
         `reads` says which texts; `every`, after how many steps the validation passages are looked at.
         """
         (method, rank), names, plain = self.methods[arm], self.texts[reads], reads != "questions"
-        own = {"rank": rank, "alpha": 2 * rank, "init_seed": seed} if method == "lora" else {"rank": 0}
+        shape = {"rank": rank, "alpha": 2 * rank, "init_seed": seed} if method == "lora" else {"rank": 0}
         spec = f"galore{{rank={rank},update_gap={self.update_gap}}}" if method == "galore" else method
         same = {"objective": "lm" if plain else "sft", "lr_scheduler_type": "cosine", "dropout": 0.0, "save_steps": 50}
-        fields = {**same, **self.rows, **own, "learning_rate": lr, "max_steps": steps, "seed": seed}
+        fields = {**same, **self.rows, **shape, "learning_rate": lr, "max_steps": steps, "seed": seed}
         loaded = [tasks.load(name) for name in names]
         examples = [e for task in loaded for e in (task.documents("train") if plain else task.examples("train"))]
         settings = make_settings(spec, Private(), fields)
@@ -127,9 +127,9 @@ def invented(folder: Path) -> dict[str, str]:
     rows: dict[str, list[dict[str, Any]]] = {
         name: [
             {"id": f"{name}/{n}", "text": line, "split": "validation" if n % 4 == 3 else "train"}
-            for n, line in enumerate(some)
+            for n, line in enumerate(contents)
         ]
-        for name, some in texts.items()
+        for name, contents in texts.items()
     }
     rows["quiz"] = [
         {
@@ -139,6 +139,6 @@ def invented(folder: Path) -> dict[str, str]:
         }
         for n, (word, place) in enumerate(words[:7])
     ]  # fmt: skip
-    for name, some in rows.items():
-        files.write(folder / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in some))
+    for name, contents in rows.items():
+        files.write(folder / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in contents))
     return {name: f"{'terms' if name == 'quiz' else 'file'}/{folder}/{name}.jsonl" for name in rows}

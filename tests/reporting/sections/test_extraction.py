@@ -45,6 +45,11 @@ def test_a_letter_or_a_whole_solution_is_not_looked_for():
     assert look(row(0.0, "x" * 80, target="x" * 70))["contains"] is None
 
 
+def test_a_target_inside_a_longer_number_is_not_the_target():
+    found = look(*(row(0.0, text, target="12") for text in ("312", "12.5", "120", "x12", "is 12.", "12 apples", "=12")))
+    assert found["contains"] == 3
+
+
 def test_seeds_are_counted_together_and_three_examples_are_shown():
     one = {f"q{i}": row(0.0, "", parsed=False) | {"id": f"q{i}"} for i in range(5)}
     found = audit(Answers("t", {}, None, {"x": [one, one]}), "x")

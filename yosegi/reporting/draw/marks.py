@@ -48,7 +48,7 @@ class Mark:
 
     @property
     def path(self) -> str:
-        """The path of an SVG."""
+        """Returns the path of an SVG."""
         if self.kind in ("dot", "check"):
             return "".join(f"M{x:.1f} {y:.1f}h0" for x, y in self.points)
         line = "".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(self.points))
@@ -137,7 +137,7 @@ class Rows:
 
     @property
     def has_details(self) -> bool:
-        """Whether anything stands beside the values."""
+        """Returns whether anything stands beside the values."""
         return any(row.details for row in self.rows)
 
 
@@ -179,7 +179,7 @@ class Heat:
 
     @property
     def signed(self) -> bool:
-        """Whether any number is below zero."""
+        """Returns whether any number is below zero."""
         return any(value is not None and value < 0 for row in self.values for value in row)
 
     def depth(self, value: float | None) -> float:
@@ -190,13 +190,13 @@ class Heat:
 
     @cached_property
     def paths(self) -> list[tuple[int, str]]:
-        """A path for each shade from 1 to LEVELS; those below zero are negative."""
+        """Returns a path for each shade from 1 to LEVELS; those below zero are negative."""
         shades = [[round(LEVELS * self.depth(v)) * (-1 if (v or 0) < 0 else 1) for v in row] for row in self.values]
         return [(shade, path) for shade, path in tiles(shades).items() if shade]
 
     @cached_property
     def data(self) -> str:
-        """The numbers for the pointer."""
+        """Returns the numbers for the pointer."""
         values = [[None if v is None else round(v, 3) for v in row] for row in self.values]
         return json_for_page({"rows": self.rows, "columns": self.columns, "values": values})
 

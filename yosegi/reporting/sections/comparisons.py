@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from yosegi.reporting.comparisons import ALPHA
+from yosegi.evaluation.exact import ALPHA
 from yosegi.reporting.context import Context
 from yosegi.reporting.draw.marks import on_axis
 
@@ -14,7 +14,7 @@ LISTED = 400
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """The comparisons with their axes, and how many there are of each verdict."""
+    """Returns the comparisons with their axes, and how many there are of each verdict."""
     rows = context.comparisons
     if not rows:
         return None

@@ -21,7 +21,7 @@ def section(context: Context) -> dict[str, Any] | None:
 
 
 def digest(context: Context, answers: Answers) -> list[dict[str, Any]]:
-    """The question most models gained, the one most lost, one nobody has right, one all have; no question twice."""
+    """Returns the question most models gained, the one most lost, one nobody has right, one all have; no question twice."""
     ids, kinds = answers.kinds()
     taken: dict[str, dict[str, Any]] = {}
     for letter, why in WANTED.items():
@@ -33,7 +33,7 @@ def digest(context: Context, answers: Answers) -> list[dict[str, Any]]:
 
 
 def _texts(answers: Answers, key: str, kinds: dict[str, str]) -> dict[str, Any]:
-    """The question, and of every model the kind, the prediction, and whether an answer could be read out of it."""
+    """Returns the question, and of every model the kind, the prediction, and whether an answer could be read out of it."""
     rows = {model: seeds[0][key] for model, seeds in answers.rows.items() if key in seeds[0]}
     question = {part: text(next(iter(rows.values())).get(part)) for part in ("prompt", "target")}
     predictions = [

@@ -4,6 +4,7 @@ A score is only as good as its extractor. Three things a table of scores hides: 
 the limit cut off, and wrong answers that contain the target word for word.
 """
 
+import re
 from typing import Any
 
 from yosegi.reporting.answers import RIGHT, Answers, in_turn
@@ -22,7 +23,7 @@ LONGEST = 60
 
 
 def digest(context: Context, answers: Answers) -> list[dict[str, Any]]:
-    """Every model of one task."""
+    """Returns every model of one task."""
     return [audit(answers, model) for model in answers.rows]
 
 
@@ -36,7 +37,7 @@ def audit(answers: Answers, model: str) -> dict[str, Any]:
     wrong = [row for row in sought if row["score"] < RIGHT and row.get("parsed") is not False]
     reasons = {
         "not readable": [row for row in rows if row.get("parsed") is False],
-        "contains the target": [row for row in wrong if _target(row) in str(row.get("prediction") or "")],
+        "contains the target": [row for row in wrong if _stands_in(_target(row), str(row.get("prediction") or ""))],
         "cut off": [row for row in rows if row.get("truncated") is True and row["score"] < RIGHT],
     }
     unread, contains, cut_off = map(len, reasons.values())
@@ -59,8 +60,13 @@ def _target(row: Row) -> str:
     return str(row.get("target") or "").strip()
 
 
+def _stands_in(target: str, text: str) -> bool:
+    """Returns whether a target stands in a text by itself: 12 is not in 312, nor in 12.5."""
+    return re.search(rf"(?<![A-Za-z0-9.,]){re.escape(target)}(?![A-Za-z0-9]|[.,]\d)", text) is not None
+
+
 def section(context: Context) -> dict[str, Any] | None:
-    """The share of unreadable answers by model and task, what was wrong, some examples, and what the limit cut off."""
+    """Returns the share of unreadable answers by model and task, what was wrong, some examples, and what the limit cut off."""
     audits = [audit for of_task in context.digests["extraction"] for audit in of_task]
     unread = {(a["model"], a["task"]): a["unread"] / a["judged"] for a in audits if a["judged"]}
     truncated: dict[str, dict[str, float]] = {}
@@ -72,10 +78,12 @@ def section(context: Context) -> dict[str, Any] | None:
     if not unread and not truncated:
         return None
     faulty = [a for a in audits if a["unread"] or a["cut_off"] or a["contains"]]
+    # Models and tasks of which everything could be read say nothing.
+    unreadable = [key for key, share in unread.items() if share]
     return {
         "unread": unread,
-        "models": [model for model in context.models if any(model == m for m, _ in unread)],
-        "tasks": [task for task in context.results.tasks if any(task == t for _, t in unread)],
+        "models": [model for model in context.models if any(model == m for m, _ in unreadable)],
+        "tasks": [task for task in context.results.tasks if any(task == t for _, t in unreadable)],
         "faulty": faulty,
         "examples": in_turn([[(a, *example) for example in a["examples"]] for a in faulty])[:PAGE],
         "truncated": {model: truncated[model] for model in context.models if model in truncated},

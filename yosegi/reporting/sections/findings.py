@@ -14,7 +14,7 @@ BYTES = 300_000
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """The findings of every run that has some."""
+    """Returns the findings of every run that has some."""
     room, runs = BYTES, []
     for i, run in enumerate(context.results.runs):
         if run.findings is None:

@@ -13,6 +13,6 @@ LISTED = 40
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """A line per model, where general tasks were asked."""
+    """Returns a line per model, where general tasks were asked."""
     lines = forgetting(context.results, context.models)
     return {"lines": lines, "LISTED": LISTED} if lines else None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from yosegi.reporting.comparisons import holm
+from yosegi.reporting.comparisons import left_by_holm
 from yosegi.reporting.context import Context
 from yosegi.reporting.read import Run
 
@@ -23,7 +23,7 @@ def section(context: Context) -> dict[str, Any]:
         "questions": sorted({m.n for m in results.scores if m.n is not None}),
         "runs": [_facts(run, len(runs) > 1) for run in runs],
         "best": _best(context),
-        "verdicts": verdicts | {"all": len(rows), "with_base": with_base, "holm": holm(row.p for row in rows)},
+        "verdicts": verdicts | {"all": len(rows), "with_base": with_base, "holm": left_by_holm(row.p for row in rows)},
         "loss": _loss(context),
     }
 
@@ -51,34 +51,28 @@ def _facts(run: Run, several: bool) -> dict[str, str]:
 
 
 def _best(context: Context) -> dict[str, Any] | None:
-    """The best mean, and whether it can be told from the next. An oracle is told the task, so it does not win."""
+    """Returns the best mean, and whether it can be told from the next. An oracle is told the task, so it does not win."""
     if not context.boards:
         return None
-    board, results = context.boards[0], context.results
-    oracles = {m.model for m in results.scores if m.row.get("router") == "oracle"}
-    sign = 1 if board.low_is_good else -1
-    ranked = [line for line in board.lines if line.mean.value is not None]
-    free = sorted(
-        (line for line in ranked if line.model not in oracles), key=lambda line: sign * (line.mean.value or 0)
-    )
-    if len(ranked) < 2 or not free:
+    board = context.boards[0]
+    free, oracles = board.ranked
+    if len(free) + len(oracles) < 2 or not free:
         return None
     first, second = free[0].model, next((line.model for line in free[1:]), "")
-    pairs = [
-        row for task in context.digests.get("pairs", []) for row in task["rows"] if {row.a, row.b} == {first, second}
-    ]
+    tasks = context.digests.get("pairs", [])
+    pairs = [row for task in tasks for row in task["rows"] if {row.a, row.b} == {first, second}]
     return {
         "board": board,
         "model": first,
         "mean": free[0].mean,
         "noise": {row.verdict for row in context.comparisons if row.model == first} == {"noise"},
         "tied": second if pairs and all(row.noise for row in pairs) else "",
-        "oracles": [line for line in ranked if line.model in oracles],
+        "oracles": oracles,
     }
 
 
 def _loss(context: Context) -> dict[str, Any] | None:
-    """The task that some model forgot most; only where the base is known."""
+    """Returns the task that some model forgot most; only where the base is known."""
     scores = [
         (score.tint, score.change, line.model, task)
         for board in context.boards[:1]

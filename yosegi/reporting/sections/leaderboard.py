@@ -9,7 +9,7 @@ LINK = "Leaderboard"
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """The boards, and what the tasks say of themselves."""
+    """Returns the boards, and what the tasks say of themselves."""
     scores = context.results.scores
     remarks = dict.fromkeys(f"{m.task}: {m.row['remark']}" for m in scores if m.row.get("remark"))
     return {"boards": context.boards, "remarks": list(remarks)} if context.boards else None

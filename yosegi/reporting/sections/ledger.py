@@ -21,13 +21,13 @@ COLUMNS = 24
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Every task that has one."""
+    """Returns every task that has one."""
     ledgers = context.digests["ledger"]
     return {"ledgers": ledgers} if ledgers else None
 
 
 def digest(context: Context, answers: Answers) -> dict[str, Any] | None:
-    """The table of one task."""
+    """Returns the table of one task."""
     return ledger(answers, CELLS // len(context.results.tasks))
 
 
@@ -47,15 +47,18 @@ def ledger(answers: Answers, cells: int = CELLS) -> dict[str, Any] | None:
     kinds = {key: [_kind(means[m].get(key), before.get(key)) for m in models] for key in ids}
     ids.sort(key=lambda key: (*_place(kinds[key]), key))
     first = {key: row for m in reversed(models) for key, row in answers.rows[m][0].items()}
-    lines = []
-    for key in ids[:room]:
-        squares = list(zip(kinds[key], (means[m].get(key) for m in models), strict=True))
-        lines.append((first[key], _group(kinds[key], bool(before)), squares))
     return {
         "task": answers.task,
         "base": base,
         "models": models,
-        "lines": lines,
+        "lines": [
+            (
+                first[key],
+                _group(kinds[key], bool(before)),
+                [*zip(kinds[key], (means[m].get(key) for m in models), strict=True)],
+            )
+            for key in ids[:room]
+        ],
         "counts": {m: Counter(kinds[key][i] for key in ids) for i, m in enumerate(models)},
         "pairs": {m: pair(answers, base, m) if base and base != m else None for m in models},
         "questions": len(ids),

@@ -10,7 +10,7 @@ from typing import Any
 
 from yosegi.evaluation.exact import wilson
 from yosegi.reporting.answers import Answers
-from yosegi.reporting.comparisons import holm
+from yosegi.reporting.comparisons import left_by_holm
 from yosegi.reporting.context import Context
 from yosegi.reporting.pairs import pair
 
@@ -26,13 +26,13 @@ FEW = 0.05
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Every task with at least two models."""
+    """Returns every task with at least two models."""
     tasks = context.digests["pairs"]
     return {"tasks": tasks} if tasks else None
 
 
 def digest(context: Context, answers: Answers) -> dict[str, Any] | None:
-    """The pairs of one task."""
+    """Returns the pairs of one task."""
     return compare(answers, LISTED // len(context.results.tasks))
 
 
@@ -60,7 +60,7 @@ def compare(answers: Answers, listed: int = LISTED) -> dict[str, Any] | None:
         "seeds": len(ps) < len(rows),
         "n": max(row.n for row in rows),
         "apart": sum(not row.noise for row in rows),
-        "holm": holm(ps) if len(ps) == len(rows) > 1 else None,
+        "holm": left_by_holm(ps) if len(ps) == len(rows) > 1 else None,
         "tied": first if first is not None and first.noise and len(rows) > 1 else None,
         "lucky": [(row, wilson(max(row.right), row.n)) for row in few[:2]],
     }

@@ -21,14 +21,14 @@ LENGTHS = (400, 200, 100, 50, 25)
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Every task with answers, and how many are left out."""
+    """Returns every task with answers, and how many are left out."""
     tasks = context.digests["questions"]
     maps = [task for task in tasks if task]
     return {"maps": maps, "left_out": len(tasks) - len(maps), "RIGHT": RIGHT} if tasks else None
 
 
 def digest(context: Context, answers: Answers) -> dict[str, Any]:
-    """The strips of one task; nothing where there is no room for another."""
+    """Returns the strips of one task; nothing where there is no room for another."""
     made = len(context.digests["questions"])
     return draw(answers, f"q{made}", min(len(context.results.tasks), MAPS)) if made < MAPS else {}
 
@@ -44,15 +44,11 @@ def draw(answers: Answers, key: str, tasks: int) -> dict[str, Any]:
         count = Counter(kinds[i][model] for i in ids)
         counts = {name: count[letter] for letter, name in KINDS.items()}
         paths = {KINDS[kind]: path for kind, path in tiles([[kinds[i][model] for i in drawn]]).items() if kind != "-"}
-        strips.append(
-            {"model": model, "is_base": answers.base_of.get(model) == model, "paths": paths, "counts": counts}
-        )
-    texts, cut_to = "null", None
-    for length in LENGTHS:
-        written, is_cut = _texts(answers, drawn, kinds, length)
-        if len(written.encode()) <= TEXT // tasks:
-            texts, cut_to = written, length if is_cut else None
-            break
+        is_base = answers.base_of.get(model) == model
+        strips.append({"model": model, "is_base": is_base, "paths": paths, "counts": counts})
+    written = ((length, *_texts(answers, drawn, kinds, length)) for length in LENGTHS)
+    fits = ((text, length if cut else None) for length, text, cut in written if len(text.encode()) <= TEXT // tasks)
+    texts, cut_to = next(fits, ("null", None))
     return {
         "task": answers.task,
         "key": key,
@@ -68,15 +64,14 @@ def draw(answers: Answers, key: str, tasks: int) -> dict[str, Any]:
 
 
 def _texts(answers: Answers, ids: list[str], kinds: dict[str, dict[str, str]], length: int) -> tuple[str, bool]:
-    """What the pointer shows, as JSON: models, and each question with its predictions; and whether any text is cut.
+    """Returns what the pointer shows, as JSON: models, and each question with its predictions; and whether any text is cut.
 
     A prediction that repeats an earlier one of its question is that one's place; one that equals the target is -1.
     """
     rows, longest = [], 0
     for key in ids:
         of_models = [seeds[0].get(key) or {} for seeds in answers.rows.values()]
-        question = next(row for row in of_models if row)
-        prompt, target = text(question.get("prompt")), text(question.get("target"))
+        prompt, target = (text(next(row for row in of_models if row).get(part)) for part in ("prompt", "target"))
         predictions: list[str | int] = []
         places: dict[str, int] = {target.strip(): -1}
         for place, row in enumerate(of_models):

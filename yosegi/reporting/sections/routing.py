@@ -52,12 +52,12 @@ class Trace:
 
     @cached_property
     def tasks(self) -> dict[str, Matrix]:
-        """The weights [L][E] by task."""
+        """Returns the weights [L][E] by task."""
         return {str(task): self.checked(weights_LE) for task, weights_LE in (self.row.get("tasks") or {}).items()}
 
     @property
     def is_even(self) -> bool:
-        """Whether all weights are the same and no token chooses: then there is a table to print and nothing to draw."""
+        """Returns whether all weights are the same and no token chooses: then there is a table to print and nothing to draw."""
         weights = [w for weights_LE in self.tasks.values() for weights_E in weights_LE for w in weights_E]
         lines = [str(line).split() for row in self.row.get("tokens") or [] for line in row.get("chosen") or []]
         return bool(weights) and max(weights) - min(weights) < 1e-6 and all(set(line) <= {"-1"} for line in lines)
@@ -190,7 +190,7 @@ def load(trace: Trace, listed: int = 40) -> dict[str, Any]:
 
 
 def _by_layer(values: Row, names: list[str], y: str, top: float, strong: str = "mean") -> Plot | None:
-    """A line per task over the layers, or the band of all; `strong` stands out, by default the mean. From 0 to at least `top`."""
+    """Returns a line per task over the layers, or the band of all, from 0 to at least `top`; `strong` or the mean stands out."""
     lines = {str(task): [known(v) for v in row] for task, row in values.items() if len(row) == len(names)}
     of_tasks = [row for task, row in lines.items() if task != strong]
     if not of_tasks:
@@ -242,7 +242,7 @@ def chosen(trace: Trace) -> dict[str, Any]:
 
 
 def _line(line: str, tokens: int, experts: int) -> list[int]:
-    """The expert of every token, -1 where none stands out. A line of one number is that number for all; an empty one is none."""
+    """Returns the expert of every token, -1 where none stands out. A line of one number is that number for all, "" is none."""
     numbers = [int(number) for number in line.split()] or [-1]
     numbers = numbers * tokens if len(numbers) == 1 else numbers
     if len(numbers) != tokens or any(not -1 <= e < experts for e in numbers):
@@ -251,7 +251,7 @@ def _line(line: str, tokens: int, experts: int) -> list[int]:
 
 
 def _colours(trace: Trace, grids: list[list[list[int]]]) -> list[str]:
-    """A colour for each expert, the same in all examples; of many experts, for those chosen most often."""
+    """Returns a colour for each expert, the same in all examples; of many experts, for those chosen most often."""
     experts = len(trace.experts)
     if experts <= COLOURS:
         return [f"c{e}" for e in range(experts)]
@@ -277,7 +277,7 @@ def prompts(trace: Trace) -> list[dict[str, Any]]:
 
 
 def _token(text: str, weights: list[float], experts: list[str]) -> dict[str, Any]:
-    """A piece of a prompt: its text, the shares of its strongest experts in per cent, and their weights in words."""
+    """Returns a piece of a prompt: its text, the shares of its strongest experts in per cent, and their weights in words."""
     order = sorted(range(len(weights)), key=lambda i: (-weights[i], i))[:4]
     total = sum(max(w, 0) for w in weights) or 1.0
     title = "\n".join([repr(text), *(f"{experts[i]} {number(weights[i])}" for i in order)])

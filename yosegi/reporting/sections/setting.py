@@ -10,12 +10,8 @@ LINK = ""
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """The nested values as rows of name and value."""
-    runs = [run for run in context.results.runs if run.config or run.env]
-    rows = [
-        (name, run.name, flat(value))
-        for run in runs
-        for name, value in (("Configuration", run.config), ("Environment", run.env))
-        if value
-    ]
-    return {"rows": rows, "several": len(context.results.runs) > 1} if rows else None
+    """Returns the nested values as rows of name and value."""
+    runs = context.results.runs
+    parts = [(run.name, {"Configuration": run.config, "Environment": run.env}) for run in runs]
+    rows = [(name, run, flat(value)) for run, values in parts for name, value in values.items() if value]
+    return {"rows": rows, "several": len(runs) > 1} if rows else None

@@ -12,7 +12,7 @@ LINK = "Similarity"
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """A heat map for every run that has a matrix."""
+    """Returns a heat map for every run that has a matrix."""
     maps: list[tuple[str, Heat]] = []
     space = ""
     for place, run in enumerate(context.results.runs):
@@ -24,9 +24,7 @@ def section(context: Context) -> dict[str, Any] | None:
             raise Corrupt(f"{run.path / 'similarity.json'} is not a square with one row per expert.")
         cosine = [[known(value) for value in row] for row in rows]  # an expert of zeros is like no other: NaN
         others = [abs(v) for y, row in enumerate(cosine) for x, v in enumerate(row) if x != y and v is not None]
-        description = f"Cosine of {len(names)} experts"
-        maps.append(
-            (run.name, Heat(description, f"s{place}", names, names, cosine, max([0.1, *others]), diagonal=True))
-        )
+        top, description = max([0.1, *others]), f"Cosine of {len(names)} experts"
+        maps.append((run.name, Heat(description, f"s{place}", names, names, cosine, top, diagonal=True)))
         space = space or str(run.similarity.get("space") or "")
     return {"maps": maps, "space": space} if maps else None

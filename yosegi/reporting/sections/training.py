@@ -35,16 +35,14 @@ class Chart:
 
     @property
     def legend(self) -> list[tuple[str, str]]:
-        """The colour of each curve."""
+        """Returns the colour of each curve."""
         return [(colour, name) for name, colour in colours(curve.name for curve in self.curves).items()]
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """The charts of all stages."""
-    drawn = charts(context.results)
-    return (
-        {"charts": drawn, "POINTS": POINTS, "DASHES": DASHES, "LEADING": LEADING, "smooth": smooth} if drawn else None
-    )
+    """Returns the charts of all stages."""
+    constants = {"POINTS": POINTS, "DASHES": DASHES, "LEADING": LEADING, "smooth": smooth}
+    return {"charts": drawn, **constants} if (drawn := charts(context.results)) else None
 
 
 def charts(results: Results) -> list[Chart]:
@@ -54,7 +52,7 @@ def charts(results: Results) -> list[Chart]:
 
 
 def _keys(curves: Sequence[Curve]) -> list[str]:
-    """The quantities of a stage. Where there is a reward the loss says nothing: it begins at 0 in every step."""
+    """Returns the quantities of a stage. Where there is a reward the loss says nothing: it begins at 0 in every step."""
     there = {key for curve in curves for row in curve.rows for key in row}
     if VALIDATION in there:
         there.add("loss")

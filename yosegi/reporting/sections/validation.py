@@ -14,7 +14,7 @@ LINK = ""
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """A panel per set of texts, and each training's loss on every set before and after."""
+    """Returns a panel per set of texts, and each training's loss on every set before and after."""
     curves = watched(context.results)
     panels, legend = plots(context.results)
     losses = [[[loss for _, loss in curve.points(VALIDATION, name)] for name, _ in panels] for curve in curves.values()]
@@ -36,26 +36,13 @@ def plots(results: Results) -> tuple[list[tuple[str, Plot]], Legend]:
     """Returns a plot per set, a line per training. Every plot has all trainings in one order: they keep their colours."""
     curves = watched(results)
     sets = list(dict.fromkeys(name for curve in curves.values() for name in curve.sets))
-    every = [
-        (curve.points(VALIDATION, of), curve.points(VALIDATION, of, "tokens"))
-        for curve in curves.values()
-        for of in sets
-    ]
-    counted = all(len(by_step) == len(by_tokens) for by_step, by_tokens in every)
+    both = [[curve.points(VALIDATION, of, x) for curve in curves.values() for of in sets] for x in ("step", "tokens")]
+    counted = [*map(len, both[0])] == [*map(len, both[1])]
+    x, label = ("tokens", "tokens read") if counted else ("step", "step")
     panels = []
     for name in sets:
-        points = {
-            training: curve.points(VALIDATION, name, "tokens" if counted else "step")
-            for training, curve in curves.items()
-        }
-        figure = Lines(
-            name,
-            "",
-            [Series(*line) for line in points.items()],
-            "tokens read" if counted else "step",
-            "loss, nats per token",
-        )
-        if (plot := draw_lines(figure)) is not None:
+        series = [Series(training, curve.points(VALIDATION, name, x)) for training, curve in curves.items()]
+        if (plot := draw_lines(Lines(name, "", series, label, "loss, nats per token"))) is not None:
             plot.legend = []  # the table has the colours
             panels.append((name, plot))
     return panels, [(colour, name) for name, colour in colours(curves).items()]
