@@ -121,7 +121,9 @@ def read_config(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
 
 def read_columns(given: str | dict[str, str] | None) -> dict[str, str]:
     """prompt=question,completion=answer."""
-    pairs = dict(pair.partition("=")[::2] for pair in given.split(",")) if isinstance(given, str) else given or {}
+    pairs = given or {}
+    if isinstance(pairs, str):
+        pairs = {pair.partition("=")[0]: pair.partition("=")[2] for pair in pairs.split(",")}
     if not all(map(str.strip, [*pairs, *pairs.values()])):
         raise Invalid(f"--columns {given!r}: the form is prompt=THEIRS,completion=THEIRS.")
     return {ours.strip(): theirs.strip() for ours, theirs in pairs.items()}

@@ -63,7 +63,7 @@ class Scored(NamedTuple):
 
     scores: list[Score | None]
     logprobs: list[dict[str, list[LogProb]]]
-    answers: list[float | None]
+    answers: Sequence[float | None]
     cut: dict[str, int]
 
 
