@@ -55,6 +55,12 @@ UNSAFE = {"trust_remote_code", "allow_pickle"}
 
 PLAIN_ROOMS = {
     "core",
+    "errors",
+    "files",
+    "progress",
+    "registry",
+    "run",
+    "spec",
     "curate",
     "evaluation",
     "findings",

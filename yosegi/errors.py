@@ -1,11 +1,11 @@
-"""Everything that can go wrong, as one tree. Each error is also the standard error a caller would expect.
+"""All errors, as one tree. Each is also the standard error that a caller would expect.
 
     YosegiError
-      ├─ UnknownName    (LookupError)   no such router, expert, task …; says what was near
+      ├─ UnknownName    (LookupError)   no such router, expert, task …; names the nearest
       ├─ Invalid        (ValueError)    an argument, a shape or a file that cannot be right
-      │    ├─ WrongBase                 an expert was trained beside another model
+      │    ├─ WrongBase                 an expert belongs to another base
       │    ├─ Corrupt                   a file on disk is damaged; names the file
-      │    ├─ Refused                   a foreign adapter we cannot take in without changing what it says
+      │    ├─ Refused                   an adapter that would not compute the same here
       │    ├─ NotFinite                 a model's logits are NaN or infinite; nothing is written
       │    └─ Diverged                  the loss became NaN or infinite; says at which step
       ├─ NoData         (FileNotFoundError)   data or weights are not here; says what to fetch and how
@@ -21,18 +21,18 @@ from contextlib import contextmanager
 
 
 class YosegiError(Exception):
-    """What went wrong, what was given, what would work."""
+    """Says what went wrong, what was given, and what would work."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else type(self).__name__  # LookupError would quote it
 
 
 class UnknownName(YosegiError, LookupError):
-    """A name that nobody answers to."""
+    """An unknown name."""
 
     @classmethod
     def among(cls, what: str, name: str, known: Iterable[str]) -> "UnknownName":
-        """The error for `name`, with the nearest of the `known` names and all of them (the first forty)."""
+        """Returns the error for `name`, with the nearest of the `known` names and all of them (the first forty)."""
         known = sorted(set(known))
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}? " if near else ""
@@ -53,7 +53,7 @@ class Invalid(YosegiError, ValueError):
 
 
 class WrongBase(Invalid):
-    """An expert was trained beside another base model."""
+    """An expert belongs to another base model."""
 
 
 class Corrupt(Invalid):
@@ -61,7 +61,7 @@ class Corrupt(Invalid):
 
 
 class Refused(Invalid):
-    """A foreign adapter that would not say the same thing here."""
+    """An adapter that would not compute the same here."""
 
 
 class NotFinite(Invalid):
@@ -81,7 +81,7 @@ class MissingExtra(YosegiError, ImportError):
 
     @classmethod
     def named(cls, package: str, extra: str) -> "MissingExtra":
-        """The error for a `package` that comes with an `extra`."""
+        """Returns the error for a `package` that comes with an `extra`."""
         return cls(f"This needs {package!r}, which is not installed: pip install 'yosegi[{extra}]'.")
 
 

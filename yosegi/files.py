@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place, synced, then renamed into it."""
+"""Files that are either whole or not there: written under another name, synced, then renamed."""
 
 import json
 import math
@@ -14,24 +14,14 @@ from yosegi.errors import Corrupt, Invalid
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write one file atomically. A full disk leaves the old file as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Writes one file atomically. A full disk leaves the old file as it was."""
+    with new_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that is too large to hold in memory: written as it comes, and at `path` only when the block ends well."""
+    """Opens a file for writing that appears at `path` only when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -57,7 +47,7 @@ def dumped(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file; a truncated one is named."""
+    """Returns the content of one JSON file; a damaged one is named."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -70,7 +60,7 @@ def is_finite(value: object) -> bool:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a JSONL file that a killed process may have left with half a last line; any other bad line is an error."""
+    """Returns the rows of a JSONL file. Half a last line, of a killed process, is ignored; any other bad line is an error."""
     rows: list[dict[str, Any]] = []
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
@@ -98,9 +88,9 @@ def lines(rows: Iterable[Any]) -> str:
 
 
 def append(file: BinaryIO, rows: Iterable[dict[str, Any]], *, sync: bool = False) -> None:
-    """Add rows to a JSONL file that is open for "ab+" and that nobody else writes to meanwhile.
+    """Adds rows to a JSONL file that is open for "ab+" and that no other process writes to meanwhile.
 
-    A killed process may have left half a line at its end: it is cut off, or it would spoil the next one too.
+    Half a line at its end, of a killed process, is cut off.
     """
     text = lines(rows)
     file.seek(0, os.SEEK_END)
@@ -115,7 +105,7 @@ def append(file: BinaryIO, rows: Iterable[dict[str, Any]], *, sync: bool = False
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears at `path` only when the block ends well, replacing what was there."""
+    """Makes a folder that appears at `path` only when the block ends without an error, and replaces what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -136,13 +126,13 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder. It is renamed first, in one step, so that a process killed here leaves no half of it behind."""
+    """Deletes a folder. It is renamed first, in one step, so that a process killed here leaves no half of it."""
     path.rename(gone := Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")))
     shutil.rmtree(gone)
 
 
 def sweep(folder: Path, is_stray: Callable[[Path], bool]) -> None:
-    """Delete what a killed writer left in a folder; what it was replacing is put back. Only under the writer's lock."""
+    """Deletes what a killed writer left in a folder, and restores what it was replacing. Needs the writer's lock."""
     for path in folder.glob(".*"):
         if not is_stray(path):
             continue

@@ -1,4 +1,4 @@
-"""One progress bar for everything that takes long: what, how far, how long still. Quiet where nobody watches."""
+"""Progress bars: what is done, how far it is, and the time that remains. A log file gets a line now and then."""
 
 import sys
 import time
@@ -12,11 +12,11 @@ class Bar:
 
     Args:
         title: what is being done.
-        total: how many steps there are.
+        total: the number of steps.
     """
 
     quiet = False
-    """Set by `--json` and `--quiet`: draw nothing."""
+    """Whether nothing is drawn (`--json`, `--quiet`)."""
 
     def __init__(self, title: str, total: int):
         self.title, self.total, self.done, self.note = title, total, 0, ""
@@ -25,7 +25,7 @@ class Bar:
         self._task: Any = None
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Some steps are done; `note` is a short fact to show beside the bar, such as the loss."""
+        """Counts steps; `note` is a short fact to show next to the bar, such as the loss."""
         self.done += steps
         self.note = note or self.note
         if self._rich is not None:
@@ -37,42 +37,30 @@ class Bar:
             )
 
     def retarget(self, total: int) -> None:
-        """Now it is known how many steps there are."""
+        """Sets another number of steps."""
         self.total = total
         if self._rich is not None:
             self._rich.update(self._task, total=total)
 
     def left(self) -> str:
-        """The time that remains at the present pace."""
+        """Returns the time that remains at the present speed."""
         seconds = (time.monotonic() - self.started) / max(self.done, 1) * max(self.total - self.done, 0)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Bar]:
-    """A bar that is gone when the block ends."""
+    """Shows a bar until the block ends."""
     bar = Bar(title, total)
     if bar.quiet or not sys.stderr.isatty():
         yield bar
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (
-        "{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        "eta",
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), transient=True) as rich:
-        bar._rich, bar._task = rich, rich.add_task(title, total=total, note="")
+    columns = (rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), "eta", rich.TimeRemainingColumn())
+    with rich.Progress(
+        "{task.description}", *columns, "{task.fields[note]}", console=Console(stderr=True), transient=True
+    ) as drawn:
+        bar._rich, bar._task = drawn, drawn.add_task(title, total=total, note="")
         yield bar

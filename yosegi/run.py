@@ -1,9 +1,9 @@
-"""A run: the folder that holds everything one command produced.
+"""A run: the folder with everything that one command produced.
 
 runs/NAME/
   config.json     everything resolved            env.json       git sha, versions, device, threads
-  metrics.jsonl   one row a step                 results.jsonl  one row a measurement
-  items/TASK.MODEL.jsonl   one row an example    library/  figures/  report.html
+  metrics.jsonl   a row for each step            results.jsonl  a row for each measurement
+  items/TASK.MODEL.jsonl   a row for each example    library/  figures/  report.html
 """
 
 import fcntl
@@ -16,7 +16,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ from yosegi.errors import Invalid
 
 
 class Run:
-    """Writes results as they come, so that a killed run still tells what it knew.
+    """Writes results as they come, so that those of a killed run are there.
 
     Args:
-        path: the folder; made when missing.
-        config: everything the command resolved; written to config.json.
+        path: the folder; created if missing.
+        config: all resolved arguments of the command, which are written to config.json.
     """
 
     def __init__(self, path: str | Path, config: dict[str, Any] | None = None):
@@ -47,13 +47,13 @@ class Run:
             files.write_json(self.path / "env.json", environment())
 
     def log(self, *rows: dict[str, Any], **row: Any) -> None:
-        """One row of metrics.jsonl, or several at once."""
+        """Writes a row of metrics.jsonl, or several."""
         self._append("metrics.jsonl", [*rows, row] if row else rows)
 
     def rewind(self, step: int, **match: Any) -> None:
-        """Forget the metric rows after `step`: a resumed run writes them again.
+        """Deletes the metric rows after `step`: a resumed run writes them again.
 
-        `match` says whose: a column and its value, or several values of which a row has one.
+        `match` limits it to rows with these values, or with one of several.
         """
 
         def other(row: dict[str, Any]) -> bool:
@@ -68,16 +68,16 @@ class Run:
                 files.write(path, files.lines(kept))
 
     def result(self, *rows: dict[str, Any]) -> None:
-        """Rows of results.jsonl."""
+        """Writes rows of results.jsonl."""
         self._append("results.jsonl", rows)
 
     def results(self) -> list[dict[str, Any]]:
-        """What has been measured so far."""
+        """Returns the results so far."""
         path = self.path / "results.jsonl"
         return files.read_jsonl(path) if path.exists() else []
 
     def items(self, task: str, model: str, rows: Iterable[dict[str, Any]]) -> str:
-        """Write the examples of one task as one model answered them; returns the path for the result row."""
+        """Writes the examples of one task with the answers of one model; returns the path for the result row."""
         name = f"items/{_file_name(task)}.{_file_name(model)}.jsonl"
         files.write(self.path / name, files.lines(rows))
         return name
@@ -88,7 +88,7 @@ class Run:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """The processes of one run write one after another: none of them misses that a file was replaced."""
+        """Lets the processes of one run write one after another, so that none of them writes to a replaced file."""
         folder = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -104,13 +104,12 @@ def changed(before: Any, config: Mapping[str, Any], ignored: Collection[str] = (
 
 
 def environment() -> dict[str, Any]:
-    """What a stranger needs to repeat a run: versions, device, threads, commit."""
-    versions = {}
+    """Returns what is needed to repeat a run: versions, device, threads, commit."""
+    versions: dict[str, str | None] = {}
     for package in ("yosegi", "torch", "transformers", "peft", "trl", "accelerate", "datasets", "safetensors"):
-        try:
+        versions[package] = None
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
     device = "cpu"
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         device = torch.cuda.get_device_name()
@@ -127,14 +126,14 @@ def environment() -> dict[str, Any]:
 
 
 def peak_memory() -> float:
-    """Most memory in use so far, in MB: on the GPU if there is one, else this process's."""
+    """Returns the peak memory in MB: that of the GPU if there is one, else that of this process."""
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def free_memory(device: str = "cpu") -> int:
-    """Bytes that can still be had: on the GPU if it is asked about, else of this machine or its container."""
+    """Returns the bytes of free memory: of the GPU for "cuda", else of this machine or its container."""
     import psutil
 
     if device == "cuda":
@@ -147,7 +146,7 @@ def free_memory(device: str = "cpu") -> int:
 
 
 def _git_sha() -> str | None:
-    """The commit of the code that runs, with "+" when it has been changed since; None outside a checkout."""
+    """Returns the commit of this code, with "+" if it has changes; None outside a checkout."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:

@@ -55,9 +55,9 @@ class Reader:
 
     def take(self, character: str) -> bool:
         """Moves past this character if it comes next."""
-        found = self.peek() == character
-        self.at += found
-        return found
+        present = self.peek() == character
+        self.at += present
+        return present
 
     def expect(self, character: str) -> None:
         """Moves past this character, which has to come next."""
@@ -65,7 +65,7 @@ class Reader:
             raise self.fail(f"{character!r}")
 
     def end(self) -> None:
-        """Nothing may follow."""
+        """Raises an error if anything follows."""
         if self.peek():
             raise self.fail("nothing more")
 
@@ -82,31 +82,32 @@ class Reader:
 
     def options(self) -> dict[str, Any]:
         """Returns {key=value,…}, if it comes next, with its values as they are written."""
-        found: dict[str, Any] = {}
-        if not self.take("{"):
-            return found
-        while not self.take("}"):
-            key = self.word("a key")
-            self.expect("=")
-            if key in found:
+        pairs = self._items("}", self._pair) if self.take("{") else []
+        for key in (keys := [key for key, _ in pairs]):
+            if keys.count(key) > 1:
                 raise Invalid(f"{self.text!r}: {key} is given twice.")
-            found[key] = self._value()
+        return dict(pairs)
+
+    def _items(self, end: str, read: Callable[[], Any]) -> list[Any]:
+        """Returns items with commas between them, up to the closing bracket."""
+        items: list[Any] = []
+        while not self.take(end):
+            items.append(read())
             if not self.take(","):
-                self.expect("}")
+                self.expect(end)
                 break
-        return found
+        return items
+
+    def _pair(self) -> tuple[str, Any]:
+        key = self.word("a key")
+        self.expect("=")
+        return key, self._value()
 
     def _value(self) -> Any:
         if self.peek() == "{":
             return self.options()
         if self.take("["):
-            items: list[Any] = []
-            while not self.take("]"):
-                items.append(self._value())
-                if not self.take(","):
-                    self.expect("]")
-                    break
-            return items
+            return self._items("]", self._value)
         if self.peek() == '"':
             return self._quoted()
         start, open_ = self.at, list[str]()
@@ -174,24 +175,24 @@ def call(name: str, make: Callable[..., Any], given: Mapping[str, Any]) -> Any:
 def arguments(kind: str, name: str) -> dict[str, inspect.Parameter]:
     """Returns the arguments of a method that a spec may set, by name: not those that the machine passes."""
     make = registry.find(kind, name)
-    found = arguments_of(make, 0 if inspect.isclass(make) else PASSED.get(kind, 0))
-    return {key: p for key, p in found.items() if kind != "optimizers" or key not in ("params", "lr", "weight_decay")}
+    every = arguments_of(make, 0 if inspect.isclass(make) else PASSED.get(kind, 0))
+    return {key: p for key, p in every.items() if kind != "optimizers" or key not in ("params", "lr", "weight_decay")}
 
 
 def arguments_of(make: Callable[..., Any], passed: int = 0) -> dict[str, inspect.Parameter]:
-    """The same of any function or class whose first arguments are passed by the caller."""
+    """Returns the same for any function or class whose first arguments are passed by the caller."""
     try:
         hints = get_type_hints(make.__init__ if inspect.isclass(make) else make)
     except (NameError, TypeError, AttributeError):  # a name that only its type checker knows
         hints = {}
-    found: dict[str, inspect.Parameter] = {}
+    parameters: dict[str, inspect.Parameter] = {}
     for parameter in list(inspect.signature(make).parameters.values())[passed:]:
         hint = hints.get(parameter.name, parameter.annotation)
         if hint is parameter.empty and parameter.default not in (parameter.empty, None):
             hint = type(parameter.default)
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and _is_written(hint):
-            found[parameter.name] = parameter.replace(annotation=hint)
-    return found
+            parameters[parameter.name] = parameter.replace(annotation=hint)
+    return parameters
 
 
 def typed(
@@ -201,14 +202,14 @@ def typed(
     vary: Vary | None = None,
 ) -> dict[str, Any]:
     """Returns the values that written arguments stand for, each as the annotation of its parameter says."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in options.items():
         if key not in parameters:
             raise UnknownName.among(f"argument of {name}", key, parameters)
         convert = partial(_convert, hint=parameters[key].annotation)
         try:
             varied = None if vary is None else vary(value, convert)
-            found[key] = convert(value) if varied is None else varied
+            values[key] = convert(value) if varied is None else varied
         except Invalid:
             raise
         except ValueError:
@@ -216,11 +217,11 @@ def typed(
             raise Invalid(
                 f"{name}: {key} is of type {hint}; {value if isinstance(value, str) else write_value(value)} was given."
             ) from None
-    return found
+    return values
 
 
 def _is_written(hint: Any) -> bool:
-    """Whether a value of this type can be written in a spec."""
+    """Returns whether a value of this type can be written in a spec."""
     inner = [arg for arg in get_args(hint) if arg not in (types.NoneType, ...)]
     origin = get_origin(hint) or hint
     if hint in (Any, inspect.Parameter.empty, int, float, str, bool, Path) or origin is Literal:
@@ -233,7 +234,7 @@ def _is_written(hint: Any) -> bool:
 
 
 def _convert(value: Any, hint: Any) -> Any:
-    """The value of a type that a written one stands for; a ValueError where it is none of that type."""
+    """Returns the value of a type that a written one stands for; raises ValueError if it has another type."""
     origin, inner = get_origin(hint) or hint, get_args(hint)
     plain = isinstance(value, str) and not isinstance(value, Quoted)
     if hint in (Any, inspect.Parameter.empty):
@@ -275,13 +276,13 @@ def _convert(value: Any, hint: Any) -> Any:
 
 
 def _rank(hint: Any) -> int:
-    """Which type of a union is tried first: a number before a text, both before a list of one."""
+    """Returns the order in which the types of a union are tried: a number before a text, both before a list of one."""
     order = [bool, int, float, Literal, str, Path, get_origin(hint)]
     return order.index(get_origin(hint) or hint)
 
 
 def guess(value: Any) -> Any:
-    """What a value means where nothing says its type."""
+    """Returns the meaning of a value whose type is not declared."""
     if isinstance(value, Mapping):
         return {key: guess(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
