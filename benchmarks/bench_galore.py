@@ -31,8 +31,8 @@ from side_by_side import Row, agree, options, tell
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from yosegi.optimizers.apollo import apollo
-from yosegi.optimizers.galore import galore
+from yosegi.optimizers.apollo import Apollo
+from yosegi.optimizers.galore import Galore
 
 SCALE, GAP = 0.25, 20
 
@@ -136,7 +136,7 @@ def ours(case: Case, gap: int, **more: Any) -> Callable[[nn.Module, float], torc
     def make(model: nn.Module, lr: float) -> torch.optim.Optimizer:
         inner, others = split(model)
         groups = [{"params": inner}, {"params": others, "rank": None, "lr": lr * SCALE}]
-        return galore(groups, lr, rank=case.rank, update_gap=gap, scale=SCALE, eps=1e-8, **more)
+        return Galore(groups, lr, rank=case.rank, update_gap=gap, scale=SCALE, eps=1e-8, **more)
 
     return make
 
@@ -159,7 +159,7 @@ def random(case: Case, gap: int, kind: Any = None, **more: Any) -> Callable[[nn.
         inner, others = split(model)
         rank = max(1, case.rank // QUARTER)
         if kind is None:
-            return apollo(
+            return Apollo(
                 [{"params": inner}, {"params": others, "rank": None, "lr": lr * SCALE}], lr, rank=rank, update_gap=gap
             )
         how = {

@@ -7,8 +7,9 @@ import yaml
 import yosegi as package
 from yosegi import files
 from yosegi.tasks import Example
+from yosegi.training.build import short
 from yosegi.training.reinforce import reinforce
-from yosegi.training.train import short, train
+from yosegi.training.train import train
 
 TRAIN = ("train", "--task", "skills/sort", "--library", "shelf", "--run", "r", "--max-steps", 2, "--limit", 20)
 

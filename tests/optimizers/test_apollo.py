@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.conftest import each
 from yosegi.errors import Invalid, UnknownName
-from yosegi.optimizers.apollo import apollo
+from yosegi.optimizers.apollo import Apollo
 
 
 def gradients(shape, steps, seed=0):
@@ -41,7 +41,7 @@ def plain(W, grads, P_of, lr, scale, growth, decay, by):
 def test_it_is_the_papers_algorithm(shape, by, growth):
     W, grads = nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(1))), gradients(shape, 7)
     start, seen = W.detach().clone(), []
-    optimizer = apollo([W], lr=0.03, weight_decay=0.1, rank=3, update_gap=3, scale=2.0, by=by, growth=growth)
+    optimizer = Apollo([W], lr=0.03, weight_decay=0.1, rank=3, update_gap=3, scale=2.0, by=by, growth=growth)
     project = optimizer._project
 
     def watched(G, *rest):
@@ -61,7 +61,7 @@ def test_it_is_the_papers_algorithm(shape, by, growth):
 
 def test_without_a_rank_it_is_adamw():
     ps = [nn.Parameter(torch.ones(5)) for _ in range(2)]
-    ours = apollo([{"params": ps[:1], "rank": None}], lr=0.1, weight_decay=0.2)
+    ours = Apollo([{"params": ps[:1], "rank": None}], lr=0.1, weight_decay=0.2)
     torchs = torch.optim.AdamW(ps[1:], lr=0.1, weight_decay=0.2)
     for G in gradients(5, 6):
         for p, optimizer in zip(ps, (ours, torchs), strict=True):
@@ -76,11 +76,11 @@ def test_it_remembers_little_and_resumes_in_half_precision():
 
     grads = [G.bfloat16() for G in gradients((64, 96), 8)]
     straight, resumed = fresh(), fresh()
-    optimizer, again = apollo([straight], lr=0.1, rank=4, update_gap=3), apollo([resumed], lr=0.1, rank=4, update_gap=3)
+    optimizer, again = Apollo([straight], lr=0.1, rank=4, update_gap=3), Apollo([resumed], lr=0.1, rank=4, update_gap=3)
     for t, G in enumerate(grads):
         if t == 5:
             state = again.state_dict()
-            again = apollo([resumed], lr=0.1, rank=4, update_gap=3)
+            again = Apollo([resumed], lr=0.1, rank=4, update_gap=3)
             again.load_state_dict(state)
         for p, one in ((straight, optimizer), (resumed, again)):
             p.grad = G.clone()
@@ -92,7 +92,7 @@ def test_it_remembers_little_and_resumes_in_half_precision():
 
 def test_no_step_is_much_longer_than_the_one_before():
     W, lengths = nn.Parameter(torch.zeros(4, 8)), []
-    optimizer = apollo([W], lr=1.0, rank=2, growth=1.5)
+    optimizer = Apollo([W], lr=1.0, rank=2, growth=1.5)
     for G in [torch.zeros(4, 8), *gradients((4, 8), 9)]:  # nothing at first: it may begin anywhere
         before = W.detach().clone()
         W.grad = G
@@ -108,7 +108,7 @@ def test_no_step_is_much_longer_than_the_one_before():
 def test_two_processes_draw_alike_and_two_weights_do_not():
     def low(seed, number):
         ps = [nn.Parameter(torch.zeros(4, 4)) for _ in range(2)]
-        one = apollo(ps, lr=0.1, rank=2, seed=seed)
+        one = Apollo(ps, lr=0.1, rank=2, seed=seed)
         return one._project(torch.eye(4), ps[number], one.param_groups[0], 0, True)
 
     assert torch.equal(low(0, 0), low(0, 0))
@@ -125,20 +125,20 @@ def test_two_processes_draw_alike_and_two_weights_do_not():
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused(how, said):
     with pytest.raises(Invalid, match=said):
-        apollo([nn.Parameter(torch.ones(2, 2))], **({"lr": 0.1} | how))
+        Apollo([nn.Parameter(torch.ones(2, 2))], **({"lr": 0.1} | how))
 
 
 def test_names_and_shapes():
     with pytest.raises(UnknownName, match="No by is called 'columns'"):
-        apollo([nn.Parameter(torch.ones(2, 2))], lr=0.1, by="columns")
+        Apollo([nn.Parameter(torch.ones(2, 2))], lr=0.1, by="columns")
     with pytest.raises(Invalid, match="is no matrix"):
-        apollo([nn.Parameter(torch.ones(2))], lr=0.1)
+        Apollo([nn.Parameter(torch.ones(2))], lr=0.1)
 
 
 @each("much", [1e-19, 1e-21, 1e-24, 1e-30])
 def test_a_column_that_goes_dead_is_not_thrown_about(much):
     W = nn.Parameter(torch.zeros(64, 256))
-    optimizer = apollo([W], lr=1e-3, rank=16)
+    optimizer = Apollo([W], lr=1e-3, rank=16)
     for t, G in enumerate(gradients((64, 256), 10)):
         if t == 9:
             G[:, 3] *= much

@@ -14,7 +14,7 @@ from torch import nn
 from tests.conftest import each
 from yosegi.errors import Invalid, UnknownName
 from yosegi.optimizers._projection import KINDS, best_energy
-from yosegi.optimizers.galore import GaLore, galore
+from yosegi.optimizers.galore import Galore
 
 STEPS = 9
 HYPER = {"lr": 0.05, "weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "rank": 3, "update_gap": 4}
@@ -86,7 +86,7 @@ def reference(kind, scale):
 @each("kind", KINDS)
 def test_is_the_papers_algorithm(kind):
     ps = weights()
-    train(ps, galore(groups(ps), **HYPER, projection=kind, scale=0.5))
+    train(ps, Galore(groups(ps), **HYPER, projection=kind, scale=0.5))
     for got, want in zip(ps, reference(kind, 0.5), strict=True):
         torch.testing.assert_close(got.double(), want, atol=2e-5, rtol=0)
 
@@ -99,7 +99,7 @@ def test_at_full_rank_it_is_adam_in_a_turned_basis():
     U = torch.linalg.svd(G).U
     turned, plain = nn.Parameter(U.mT @ before), nn.Parameter(before.clone())
     W.grad, turned.grad, plain.grad = G, U.mT @ G, G.clone()
-    galore([W], 0.1, rank=99, update_gap=1, scale=1.0).step()
+    Galore([W], 0.1, rank=99, update_gap=1, scale=1.0).step()
     torch.optim.AdamW([turned], lr=0.1, weight_decay=0).step()
     torch.optim.AdamW([plain], lr=0.1, weight_decay=0).step()
     torch.testing.assert_close(W.data, (U @ turned).data, atol=1e-4, rtol=0)  # Adam's sign of a number near 0
@@ -113,8 +113,8 @@ def test_a_resumed_training_ends_with_the_same_bits(inner, at):
     if inner == "sgd":
         how["inner_args"] = {"momentum": 0.9}
     ps, qs = weights(), weights()
-    train(ps, galore(groups(ps), **how))
-    first = galore(groups(qs), **how)
+    train(ps, Galore(groups(ps), **how))
+    first = Galore(groups(qs), **how)
     train(qs, first, range(at))
     state = first.state_dict()
     tensors = {
@@ -124,7 +124,7 @@ def test_a_resumed_training_ends_with_the_same_bits(inner, at):
     for name, tensor in load(save(tensors)).items():
         i, key = name.split(".")
         memory.setdefault(int(i), {})[key] = tensor
-    again = galore(groups(qs), **how)
+    again = Galore(groups(qs), **how)
     again.load_state_dict({"state": memory, "param_groups": state["param_groups"]})
     train(qs, again, range(at, STEPS))
     assert same(ps, qs)
@@ -132,7 +132,7 @@ def test_a_resumed_training_ends_with_the_same_bits(inner, at):
 
 def test_the_state_is_as_small_as_the_directions():
     W = nn.Parameter(torch.randn(64, 256))
-    optimizer = galore([W], 0.1, rank=4)
+    optimizer = Galore([W], 0.1, rank=4)
     W.grad = torch.randn(64, 256)
     optimizer.step()
     state = optimizer.state[W]
@@ -146,18 +146,18 @@ def test_a_state_of_something_else_is_refused():
     other = torch.optim.AdamW(ps)
     train(ps, other, range(1))
     with pytest.raises((Invalid, ValueError)):
-        galore(groups(ps), 0.1).load_state_dict(other.state_dict())
+        Galore(groups(ps), 0.1).load_state_dict(other.state_dict())
     plain = torch.optim.AdamW([{"params": ps[:2]}, {"params": ps[2:]}])
     plain.load_state_dict({"state": other.state_dict()["state"], "param_groups": plain.state_dict()["param_groups"]})
     with pytest.raises(Invalid, match="not of GaLore"):
-        galore(groups(ps), 0.1).load_state_dict(plain.state_dict())
+        Galore(groups(ps), 0.1).load_state_dict(plain.state_dict())
 
 
 def test_nothing_is_full_rank_unless_it_is_said():
     ps = weights()
     with pytest.raises(Invalid, match=r"shape \(7,\) is no matrix .* group with rank None"):
-        galore(ps, 0.1)
-    optimizer = galore(groups(ps), 0.1, rank=2)
+        Galore(ps, 0.1)
+    optimizer = Galore(groups(ps), 0.1, rank=2)
     train(ps, optimizer, range(1))
     assert [("left" in m or "right" in m) for m in optimizer.state_dict()["state"].values()] == [True, True, False]
 
@@ -178,11 +178,11 @@ def test_nothing_is_full_rank_unless_it_is_said():
 )
 def test_bad_arguments(how, says):
     with pytest.raises((Invalid, UnknownName), match=says):
-        galore([nn.Parameter(torch.randn(4, 4))], **{"lr": 0.1, **how})
+        Galore([nn.Parameter(torch.randn(4, 4))], **{"lr": 0.1, **how})
 
 
 def test_groups_are_told_once():
-    optimizer = galore([nn.Parameter(torch.randn(4, 4))], 0.1)
+    optimizer = Galore([nn.Parameter(torch.randn(4, 4))], 0.1)
     with pytest.raises(Invalid, match="when it is made"):
         optimizer.add_param_group({"params": [nn.Parameter(torch.randn(4, 4))]})
 
@@ -190,7 +190,7 @@ def test_groups_are_told_once():
 def test_each_group_has_its_own_way():
     a, b = nn.Parameter(torch.randn(6, 8)), nn.Parameter(torch.randn(6, 8))
     how = [{"params": [a], "rank": 1, "lr": 0.0}, {"params": [b], "rank": 2, "projection": "right", "scale": 2.0}]
-    optimizer, before = galore(how, 0.1), a.detach().clone()
+    optimizer, before = Galore(how, 0.1), a.detach().clone()
     a.grad = b.grad = torch.randn(6, 8)
     optimizer.step()
     assert torch.equal(a, before) and optimizer.state[a]["left"].shape == (6, 1)
@@ -200,16 +200,16 @@ def test_each_group_has_its_own_way():
 def test_what_is_set_later_is_heard():
     """A schedule writes into the groups; so may somebody who changes betas."""
     ps, qs = weights(), weights()
-    slow = galore(groups(ps), 0.1)
+    slow = Galore(groups(ps), 0.1)
     slow.param_groups[0]["lr"] = slow.param_groups[1]["lr"] = 0.01
     slow.param_groups[0]["betas"] = slow.param_groups[1]["betas"] = (0.5, 0.5)
     train(ps, slow, range(3))
-    assert same(ps, train(qs, galore(groups(qs), 0.01, betas=(0.5, 0.5)), range(3)))
+    assert same(ps, train(qs, Galore(groups(qs), 0.01, betas=(0.5, 0.5)), range(3)))
 
 
 def test_a_weight_without_a_gradient_stays_and_its_turns_are_its_own():
     ps = weights()
-    optimizer = galore(groups(ps), **HYPER)
+    optimizer = Galore(groups(ps), **HYPER)
     before = ps[1].detach().clone()
     ps[0].grad = torch.randn(6, 10)
     optimizer.step()
@@ -221,7 +221,7 @@ def test_a_weight_without_a_gradient_stays_and_its_turns_are_its_own():
 
 def test_micro_batches_make_the_same_step():
     ps, qs = weights(), weights()
-    one, two = galore(groups(ps), **HYPER), galore(groups(qs), **HYPER)
+    one, two = Galore(groups(ps), **HYPER), Galore(groups(qs), **HYPER)
     for t in range(STEPS):
         step(one, ps, t)
         for part in (0.5, 0.5):
@@ -237,7 +237,7 @@ def test_layer_by_layer_is_the_same_and_leaves_no_gradients(inner):
     if inner == "sgd":
         how = {k: v for k, v in how.items() if k not in ("betas", "eps")} | {"inner_args": {"momentum": 0.9}}
     ps, qs = weights(), weights()
-    whole, layered = galore(groups(ps), **how), galore(groups(qs), **how, per_layer=True)
+    whole, layered = Galore(groups(ps), **how), Galore(groups(qs), **how, per_layer=True)
     for t in range(STEPS):
         step(whole, ps, t)
         with layered.accumulate():
@@ -247,7 +247,7 @@ def test_layer_by_layer_is_the_same_and_leaves_no_gradients(inner):
         assert all(q.grad is None for q in qs), "freed as soon as used"
         layered.step()
     assert same(ps, qs)
-    again = galore(groups(weights()), **how)
+    again = Galore(groups(weights()), **how)
     again.load_state_dict(layered.state_dict())
     assert again.state_dict()["state"].keys() == layered.state_dict()["state"].keys()
     layered.release()
@@ -261,7 +261,7 @@ def test_turned_moments_go_with_the_directions():
     finals = {}
     for rotate in (False, True):
         W = nn.Parameter(torch.zeros(8, 10))
-        optimizer = galore([W], 1.0, rank=3, update_gap=2, scale=1.0, inner="sgd", inner_args={"momentum": 0.9},
+        optimizer = Galore([W], 1.0, rank=3, update_gap=2, scale=1.0, inner="sgd", inner_args={"momentum": 0.9},
                            rotate_state=rotate)  # fmt: skip
         for t in range(6):
             W.grad = G.clone()
@@ -283,7 +283,7 @@ def test_turned_moments_go_with_the_directions():
 
 def test_moments_that_nobody_knows_how_to_turn_are_refused():
     W = nn.Parameter(torch.randn(6, 8))
-    optimizer = galore([W], 0.1, rank=3, update_gap=1, inner="adafactor", rotate_state=True)
+    optimizer = Galore([W], 0.1, rank=3, update_gap=1, inner="adafactor", rotate_state=True)
     W.grad = torch.randn(6, 8)
     optimizer.step()
     with pytest.raises(Invalid, match="rotate_state does not know how 'row_var'"):
@@ -294,7 +294,7 @@ def test_adafactor_takes_steps_of_the_size_of_its_learning_rate():
     """It never sees the weight, so it must not scale its step by the size of one that is zero."""
     W = nn.Parameter(torch.randn(16, 24))
     before = W.detach().clone()
-    optimizer = galore([W], 0.1, rank=16, scale=1.0, inner="adafactor")
+    optimizer = Galore([W], 0.1, rank=16, scale=1.0, inner="adafactor")
     W.grad = torch.randn(16, 24)
     optimizer.step()
     assert 0.02 < (W - before).square().mean().sqrt() < 0.5
@@ -302,7 +302,7 @@ def test_adafactor_takes_steps_of_the_size_of_its_learning_rate():
 
 def test_it_tells_what_its_looking_cost_and_found():
     W = nn.Parameter(torch.randn(20, 30))
-    optimizer = galore([W], 0.1, rank=5, update_gap=2, refresh="subspace", audit=True)
+    optimizer = Galore([W], 0.1, rank=5, update_gap=2, refresh="subspace", audit=True)
     for t in range(5):
         W.grad = torch.randn(20, 30, generator=torch.Generator().manual_seed(t))
         optimizer.step()
@@ -313,13 +313,13 @@ def test_it_tells_what_its_looking_cost_and_found():
 
 def test_full_rank_weights_that_lie_otherwise_in_memory_resume():
     ps, qs = ([nn.Parameter(torch.ones(3, 4, 8).mT * 2)] for _ in range(2))
-    one = galore([{"params": ps, "rank": None}], 0.1)
-    two = galore([{"params": qs, "rank": None}], 0.1)
+    one = Galore([{"params": ps, "rank": None}], 0.1)
+    two = Galore([{"params": qs, "rank": None}], 0.1)
     for t in range(4):
         if t == 2:
             state = two.state_dict()
             memory = {i: {k: v.contiguous() for k, v in m.items()} for i, m in state["state"].items()}
-            two = galore([{"params": qs, "rank": None}], 0.1)
+            two = Galore([{"params": qs, "rank": None}], 0.1)
             two.load_state_dict({"state": memory, "param_groups": state["param_groups"]})
         step(one, ps, t)
         step(two, qs, t)
@@ -331,20 +331,20 @@ import json, os, sys
 import torch, torch.distributed as dist
 from torch import nn
 from yosegi.errors import Invalid
-from yosegi.optimizers.galore import galore
+from yosegi.optimizers.galore import Galore
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method="file://" + sys.argv[1] + "/meet", rank=int(sys.argv[2]), world_size=2)
 torch.manual_seed(0)
 model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(10, 6, bias=False), nn.Tanh(), nn.Linear(6, 4, bias=False)))
 ps = list(model.parameters())
-optimizer = galore(ps, 0.05, rank=3, update_gap=2, refresh=sys.argv[3])
+optimizer = Galore(ps, 0.05, rank=3, update_gap=2, refresh=sys.argv[3])
 for t in range(5):
     x = torch.randn(8, 10, generator=torch.Generator().manual_seed(t)).chunk(2)[dist.get_rank()]
     optimizer.zero_grad()
     model(x).square().mean().backward()
     optimizer.step()
 try:
-    galore(ps, 0.05, per_layer=True)
+    Galore(ps, 0.05, per_layer=True)
     refused = False
 except Invalid:
     refused = True
@@ -366,7 +366,7 @@ def test_two_processes_find_the_same_directions_and_are_one(tmp_path, refresh):
     assert first == second and first["refused"] and len(first["kept"]) == 2
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(10, 6, bias=False), nn.Tanh(), nn.Linear(6, 4, bias=False))
-    alone = galore(model.parameters(), 0.05, rank=3, update_gap=2, refresh=refresh)
+    alone = Galore(model.parameters(), 0.05, rank=3, update_gap=2, refresh=refresh)
     for t in range(5):
         alone.zero_grad()
         model(torch.randn(8, 10, generator=torch.Generator().manual_seed(t))).square().mean().backward()
@@ -376,8 +376,8 @@ def test_two_processes_find_the_same_directions_and_are_one(tmp_path, refresh):
 
 
 def test_it_is_a_torch_optimizer():
-    optimizer = galore([nn.Parameter(torch.randn(4, 4))], 0.1)
-    assert isinstance(optimizer, GaLore) and isinstance(optimizer, torch.optim.Optimizer)
+    optimizer = Galore([nn.Parameter(torch.randn(4, 4))], 0.1)
+    assert isinstance(optimizer, Galore) and isinstance(optimizer, torch.optim.Optimizer)
     assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
     W = optimizer.param_groups[0]["params"][0]
 

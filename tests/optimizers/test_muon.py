@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from yosegi.errors import Invalid
-from yosegi.optimizers.muon import muon, orthogonal
+from yosegi.optimizers.muon import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 40), (2, 40, 16), (1, 16, 16), (2, 3, 16, 40)])
@@ -23,7 +23,7 @@ def test_it_is_torchs_muon_beside_torchs_adamw():
     before = [p.detach().clone() for p in ours]
     plain = {"params": ours[3:], "rank": None, "weight_decay": 0.0}
     pair = [
-        muon([{"params": ours[:3]}, plain], lr=0.02, weight_decay=0.1),
+        Muon([{"params": ours[:3]}, plain], lr=0.02, weight_decay=0.1),
         torch.optim.Muon(theirs[:3], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(theirs[3:], lr=0.02, betas=(0.9, 0.95), weight_decay=0.0),
     ]
@@ -42,4 +42,4 @@ def test_it_is_torchs_muon_beside_torchs_adamw():
 
 def test_a_vector_is_no_matrix():
     with pytest.raises(Invalid, match="rank None"):
-        muon([nn.Parameter(torch.zeros(3))], lr=0.1)
+        Muon([nn.Parameter(torch.zeros(3))], lr=0.1)

@@ -49,16 +49,16 @@ def test_two_stages_are_drawn_apart(entries):
 
 
 def test_all_are_the_own_entries_and_none_of_the_origin(entries):
-    silent = entries.silent()
-    assert all(f.rank == 2 * 2 for f in silent.factors.values()), "the origin stands behind"
+    begun = entries.initial()
+    assert all(f.rank == 2 * 2 for f in begun.factors.values()), "the origin stands behind"
     assert {key: tuple(mask.shape) for key, mask in entries.mask("all").items()} == {
         f"{layer}|{key}": tuple(t.shape)
         for layer, f in entries.start.factors.items()
         for key, t in (("A", f.A_RI), ("B", f.B_OR))
     }
-    banks = attach(entries.base.model, [silent], ByRequest())
+    banks = attach(entries.base.model, [begun], ByRequest())
     banks.detach()
-    assert max(float(silent.delta(layer).abs().max()) for layer in silent.factors) < 1e-6
+    assert max(float(begun.delta(layer).abs().max()) for layer in begun.factors) < 1e-6
 
 
 @pytest.mark.parametrize("what", ["half", "theta", "gamma 1", "theta x"])

@@ -11,7 +11,7 @@ No step is more than `growth` times as long as the one before. Where GaLore move
 moves it in all of them; of Adam's step for each number it keeps only the mean over a column. Which weights are treated so is said
 by groups, as galore.py has it; a group with `rank` None is AdamW.
 
-    apollo([{"params": matrices, "rank": 16}, {"params": norms, "rank": None, "lr": 0.0025}], lr=0.01)
+    Apollo([{"params": matrices, "rank": 16}, {"params": norms, "rank": None, "lr": 0.0025}], lr=0.01)
 
 The paper's APOLLO-Mini is rank=1, by="tensor", scale=128**0.5.
 
@@ -25,30 +25,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yosegi.errors import Invalid, UnknownName
+from yosegi.errors import Invalid
+from yosegi.optimizers._groups import check
 
 BY = ("channel", "tensor")
 LEAST = 1e-8
 """Beside the length of a column: one that is as good as dead is not thrown about by what is left of its moments."""
 
 
-def apollo(
-    parameters: Iterable[Any],
-    lr: float,
-    weight_decay: float = 0.0,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    rank: int | None = 16,
-    update_gap: int = 200,
-    scale: float = 1.0,
-    by: str = "channel",
-    growth: float | None = 1.01,
-    seed: int = 0,
-) -> "Apollo":
+class Apollo(torch.optim.Optimizer):
     """APOLLO over matrices, or stacks of them, and AdamW over whatever a group with `rank` None holds.
 
+    The state of a weight: `step`, the two moments, and the length of the last step.
+
     Args:
-        parameters: matrices, or groups. A group may have its own of everything but the seed.
+        params: matrices, or groups. A group may have its own of everything but the seed.
         lr: of all steps; of projected weights it is multiplied by `scale` and has no quarter as GaLore's.
         weight_decay: decoupled.
         betas: of Adam's moments.
@@ -64,19 +55,27 @@ def apollo(
         Invalid: a number makes no sense, or a weight is no matrix.
         UnknownName: `by` is none of BY.
     """
-    own = {"rank": rank, "update_gap": update_gap, "scale": scale, "by": by, "growth": growth}
-    return Apollo(parameters, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps, **own}, seed)
 
-
-class Apollo(torch.optim.Optimizer):
-    """Made by `apollo`. The state of a weight: `step`, the two moments, and the length of the last step."""
-
-    def __init__(self, parameters: Iterable[Any], defaults: dict[str, Any], seed: int):
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        rank: int | None = 16,
+        update_gap: int = 200,
+        scale: float = 1.0,
+        by: str = "channel",
+        growth: float | None = 1.01,
+        seed: int = 0,
+    ):
         self.seed = seed
-        super().__init__(parameters, defaults)
+        defaults = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps, "rank": rank}
+        super().__init__(params, {**defaults, "update_gap": update_gap, "scale": scale, "by": by, "growth": growth})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Checked before anything moves."""
+        """Checks a group before anything moves."""
         super().add_param_group(param_group)
         _check(self.param_groups[-1])
         self._number = {p: n for n, p in enumerate(p for group in self.param_groups for p in group["params"])}
@@ -134,9 +133,7 @@ class Apollo(torch.optim.Optimizer):
         K = min(G.shape[-2:])
         rank = min(group["rank"], K)
         drawing = f"{self.seed} {self._number[weight]} {turn // group['update_gap']}"
-        digest = hashlib.blake2b(
-            drawing.encode(), digest_size=4
-        ).digest()  # a CPU's generator looks at 32 bits of a seed
+        digest = hashlib.blake2b(drawing.encode(), digest_size=4).digest()  # a CPU's generator reads 32 bits of a seed
         generator = torch.Generator(G.device).manual_seed(int.from_bytes(digest))
         P_RK = torch.randn(rank, K, generator=generator, device=G.device) / rank**0.5
         return P_RK @ G if rows else G @ P_RK.mT
@@ -155,29 +152,11 @@ def _length(x: Tensor, axes: int | tuple[int, int]) -> Tensor:
 
 
 def _check(group: dict[str, Any]) -> None:
-    """A group that cannot be trained is refused before anything moves."""
-    for name in ("lr", "weight_decay", "scale"):
-        if not isinstance(group[name], int | float):
-            raise Invalid(f"{name}={group[name]!r} is not a number.")
     b1, b2 = pair if isinstance(pair := group["betas"], tuple | list) and len(pair) == 2 else (None, None)
-    if not all(isinstance(b, int | float) and 0 <= b < 1 for b in (b1, b2)) or not isinstance(
-        group["eps"], int | float
-    ):
+    numbers = all(isinstance(b, int | float) and 0 <= b < 1 for b in (b1, b2))
+    if not numbers or not isinstance(group["eps"], int | float):
         raise Invalid(f"betas={group['betas']!r}, eps={group['eps']!r}: two numbers from 0 to 1, and one.")
-    if not (group["lr"] >= 0 and group["weight_decay"] >= 0):
-        raise Invalid(f"lr={group['lr']} and weight_decay={group['weight_decay']}: neither can be negative.")
-    if group["rank"] is None:
-        return
-    for name in ("rank", "update_gap"):
-        if not isinstance(group[name], int) or group[name] < 1:
-            raise Invalid(f"{name}={group[name]!r} has to be a whole number of at least 1.")
-    if group["growth"] is not None and not (isinstance(group["growth"], int | float) and group["growth"] >= 1):
-        raise Invalid(f"growth={group['growth']} would end with no steps at all: at least 1, or None.")
-    if group["by"] not in BY:
-        raise UnknownName.among("by", group["by"], BY)
-    for weight in group["params"]:
-        if weight.ndim not in (2, 3) or not weight.numel():
-            raise Invalid(
-                f"A parameter of shape {tuple(weight.shape)} is no matrix and cannot be projected: "
-                "put it into a group with rank None, which AdamW trains."
-            )
+    growth = group["growth"]
+    if growth is not None and not (isinstance(growth, int | float) and growth >= 1):
+        raise Invalid(f"growth={growth} would end with no steps at all: at least 1, or None.")
+    check(group, "projected", ("rank", "update_gap"), {"by": BY})

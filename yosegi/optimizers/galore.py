@@ -8,8 +8,8 @@ Zhao et al. 2024, "GaLore: Memory-Efficient LLM Training by Gradient Low-Rank Pr
 
 One wrapper around any torch optimizer. Which weights are projected is said by groups; none is full-rank by accident:
 
-    galore(matrices, lr=0.01)                                                   all of them, or it says which cannot be
-    galore([{"params": matrices, "rank": 128}, {"params": norms, "rank": None, "lr": 0.0025}], lr=0.01)
+    Galore(matrices, lr=0.01)                                                   all of them, or it says which cannot be
+    Galore([{"params": matrices, "rank": 128}, {"params": norms, "rank": None, "lr": 0.0025}], lr=0.01)
 
 The paper leaves the moments as they are when the directions change; `rotate_state` turns them along (as in Robert et al. 2024,
 "LDAdam", arXiv:2410.16103). The step of projected weights is scaled by `scale`, that of full-rank ones is not: give them their
@@ -20,6 +20,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 
 from yosegi.errors import Invalid, UnknownName
 from yosegi.optimizers._align import align
+from yosegi.optimizers._groups import check
 from yosegi.optimizers._projection import KINDS, REFRESHES, Projection, best_energy, energy, find, sides
 
 Factory = Callable[..., torch.optim.Optimizer]
@@ -44,28 +46,28 @@ MOMENTS = SQUARES | {"exp_avg": False, "momentum_buffer": False, "grad_avg": Fal
 """How a moment turns with the directions: as the gradient does, or as its squares do."""
 
 
-def galore(
-    parameters: Iterable[Any],
-    lr: float,
-    weight_decay: float = 0.0,
-    betas: tuple[float, float] | None = None,
-    eps: float | None = None,
-    rank: int = 128,
-    update_gap: int = 200,
-    scale: float = 0.25,
-    projection: str = "std",
-    refresh: str = "svd",
-    power_steps: int = 1,
-    rotate_state: bool = False,
-    inner: str | Factory = "adamw",
-    inner_args: Mapping[str, Any] | None = None,
-    per_layer: bool = False,
-    audit: bool = False,
-) -> "GaLore":
+class _Place(NamedTuple):
+    """A weight: in which of our groups, in which of its optimizer's, and what that one sees of it."""
+
+    weight: nn.Parameter
+    group: int
+    inner_group: int
+    seen: nn.Parameter
+
+    @property
+    def projected(self) -> bool:
+        return self.seen is not self.weight
+
+
+class Galore(torch.optim.Optimizer):
     """GaLore over matrices, or stacks of them, and whatever a group with `rank` None trains whole.
 
+    A projected weight is shown to the inner optimizer as a small one that is zero: what it becomes is the step. `refresh_s`,
+    `refreshed` and `captured` say what looking for directions has cost, how often a weight was looked at, and which share of its
+    gradient's energy was kept the last time; `attainable` what the SVD would have kept (with `audit`).
+
     Args:
-        parameters: matrices, or groups. A group may have its own lr, weight_decay, rank, update_gap, scale, projection,
+        params: matrices, or groups. A group may have its own lr, weight_decay, rank, update_gap, scale, projection,
             refresh, power_steps and rotate_state.
         lr: the inner optimizer's.
         weight_decay: decoupled, of the whole weight; not scaled by `scale`.
@@ -84,40 +86,34 @@ def galore(
         per_layer: update a weight as soon as its gradient is there, and free the gradient. `accumulate` holds it back.
         audit: at each refresh measure also the energy that the SVD would keep; costs about as much as the SVD.
     """
-    own = {"rank": rank, "update_gap": update_gap, "scale": scale, "projection": projection, "refresh": refresh}
-    own |= {"power_steps": power_steps, "rotate_state": rotate_state}
-    asked = {"betas": betas, "eps": eps, **(inner_args or {})}
-    make = _factory(inner, {key: value for key, value in asked.items() if value is not None})
-    return GaLore(parameters, {"lr": lr, "weight_decay": weight_decay, **own}, make, per_layer, audit)
-
-
-class _Place(NamedTuple):
-    """A weight: in which of our groups, in which of its optimizer's, and what that one sees of it."""
-
-    weight: nn.Parameter
-    group: int
-    inner_group: int
-    seen: nn.Parameter
-
-    @property
-    def projected(self) -> bool:
-        return self.seen is not self.weight
-
-
-class GaLore(torch.optim.Optimizer):
-    """Made by `galore`. A projected weight is shown to the inner optimizer as a small one that is zero: what it becomes is
-    the step.
-
-    `refresh_s`, `refreshed` and `captured` say what looking for directions has cost, how often a weight was looked at, and
-    which share of its gradient's energy was kept the last time; `attainable` what the SVD would have kept (with `audit`).
-    """
 
     def __init__(
-        self, parameters: Iterable[Any], defaults: dict[str, Any], make: Factory, per_layer: bool, audit: bool
+        self,
+        params: Iterable[Any],
+        lr: float,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] | None = None,
+        eps: float | None = None,
+        rank: int = 128,
+        update_gap: int = 200,
+        scale: float = 0.25,
+        projection: str = "std",
+        refresh: str = "svd",
+        power_steps: int = 1,
+        rotate_state: bool = False,
+        inner: str | Factory = "adamw",
+        inner_args: Mapping[str, Any] | None = None,
+        per_layer: bool = False,
+        audit: bool = False,
     ):
         self._inners: list[tuple[torch.optim.Optimizer, list[_Place]]] = []
-        super().__init__(parameters, defaults)
-        self.per_layer, self.audit, self.refresh_s, self.refreshed = per_layer, audit, 0.0, 0
+        own = {"rank": rank, "update_gap": update_gap, "scale": scale, "projection": projection, "refresh": refresh}
+        own |= {"power_steps": power_steps, "rotate_state": rotate_state}
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, **own})
+        asked = {"betas": betas, "eps": eps, **(inner_args or {})}
+        make = _factory(inner, {key: value for key, value in asked.items() if value is not None})
+        self.per_layer, self.audit = per_layer, audit
+        self.refresh_s, self.refreshed = self._reported = 0.0, 0
         self.captured: dict[nn.Parameter, float] = {}
         self.attainable: dict[nn.Parameter, float] = {}
         self._kept: dict[nn.Parameter, Projection] = {}
@@ -131,16 +127,17 @@ class GaLore(torch.optim.Optimizer):
                 raise Invalid(
                     "per_layer updates before processes have told each other their gradients: use one process."
                 )
-            for inner, places in self._inners:
-                hook = places[0].weight.register_post_accumulate_grad_hook(self._hook(inner, places))
+            for each, places in self._inners:
+                hook = places[0].weight.register_post_accumulate_grad_hook(self._hook(each, places))
                 self._hooks.append(hook)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Only while it is being made."""
+        """Checks a group; there are no new ones once the optimizer is made."""
         if self._inners:
             raise Invalid("GaLore is told all its groups when it is made.")
         super().add_param_group(param_group)
-        _check(self.param_groups[-1])
+        choices = {"projection": KINDS, "refresh": REFRESHES}
+        check(self.param_groups[-1], "projected", ("rank", "update_gap", "power_steps"), choices)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -166,6 +163,14 @@ class GaLore(torch.optim.Optimizer):
         """With per_layer: weights are not updated by their backward pass any more."""
         while self._hooks:
             self._hooks.pop().remove()
+
+    def columns(self) -> dict[str, float]:
+        """Returns what looking for directions has cost since it was last asked, and what was kept of the gradients."""
+        columns = {"refresh_s": round(self.refresh_s - self._reported[0], 4)}
+        if self.refreshed > self._reported[1]:
+            columns["captured"] = round(fmean(self.captured.values()), 6)
+        self._reported = self.refresh_s, self.refreshed
+        return columns
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave, to the last bit."""
@@ -277,29 +282,6 @@ class GaLore(torch.optim.Optimizer):
             memory |= {key: side for key, side in zip(OURS, kept, strict=False) if side is not None}
         if memory:
             self.state[place.weight] = memory
-
-
-def _check(group: dict[str, Any]) -> None:
-    """A group that cannot be trained is refused before anything moves."""
-    for name in ("lr", "weight_decay", "scale"):
-        if not isinstance(group[name], int | float):
-            raise Invalid(f"{name}={group[name]!r} is not a number.")
-    if not (group["lr"] >= 0 and group["weight_decay"] >= 0):
-        raise Invalid(f"lr={group['lr']} and weight_decay={group['weight_decay']}: neither can be negative.")
-    if group["rank"] is None:
-        return
-    for name in ("rank", "update_gap", "power_steps"):
-        if not isinstance(group[name], int) or group[name] < 1:
-            raise Invalid(f"{name}={group[name]!r} has to be a whole number of at least 1.")
-    for name, known in (("projection", KINDS), ("refresh", REFRESHES)):
-        if group[name] not in known:
-            raise UnknownName.among(name, group[name], known)
-    for weight in group["params"]:
-        if weight.ndim not in (2, 3) or not weight.numel():
-            raise Invalid(
-                f"A parameter of shape {tuple(weight.shape)} is no matrix and cannot be projected: "
-                "put it into a group with rank None, which is trained whole."
-            )
 
 
 def _factory(inner: str | Factory, asked: dict[str, Any]) -> Factory:

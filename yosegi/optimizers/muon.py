@@ -19,25 +19,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yosegi.errors import Invalid
+from yosegi.optimizers._groups import check
 
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 """Of Jordan's polynomial, which takes singular values to about [0.7, 1.2] in five steps."""
 
 
-def muon(
-    parameters: Iterable[Any],
-    lr: float,
-    weight_decay: float = 0.0,
-    betas: tuple[float, float] = (0.9, 0.95),
-    eps: float = 1e-8,
-    momentum: float = 0.95,
-    steps: int = 5,
-) -> "Muon":
+class Muon(torch.optim.Optimizer):
     """Muon over matrices, or stacks of them, and AdamW over whatever a group with `rank` None holds.
 
+    Matrices are orthogonalised in the precision of the weights, and all of one shape at once: torch's own computes in bfloat16,
+    which takes ten times longer than fp32 where the CPU has no unit for it.
+
     Args:
-        parameters: matrices, or groups. A group may have its own lr and weight_decay.
+        params: matrices, or groups. A group may have its own lr and weight_decay.
         lr: of all steps.
         weight_decay: decoupled.
         betas: of AdamW's moments.
@@ -45,25 +40,22 @@ def muon(
         momentum: μ.
         steps: of Newton-Schulz.
     """
-    own = {"betas": betas, "eps": eps, "momentum": momentum, "steps": steps, "rank": 0}
-    return Muon(parameters, {"lr": lr, "weight_decay": weight_decay, **own})
 
-
-class Muon(torch.optim.Optimizer):
-    """Made by `muon`. Orthogonalised in the precision of the weights and all matrices of one shape at once: torch's own computes
-    in bfloat16, which takes ten times longer than fp32 where the CPU has no unit for it."""
-
-    def __init__(self, parameters: Iterable[Any], defaults: dict[str, Any]):
-        adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(()))])
-        super().__init__(parameters, {**adamw.defaults, **defaults})
-        self._adamw = adamw
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        momentum: float = 0.95,
+        steps: int = 5,
+    ):
+        self._adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(()))])
+        own = {"betas": betas, "eps": eps, "momentum": momentum, "steps": steps, "rank": 0}
+        super().__init__(params, {**self._adamw.defaults, "lr": lr, "weight_decay": weight_decay, **own})
         for group in self.param_groups:
-            for weight in group["params"]:
-                if group["rank"] is not None and weight.ndim not in (2, 3):
-                    raise Invalid(
-                        f"A parameter of shape {tuple(weight.shape)} is no matrix and cannot be orthogonalised: "
-                        "put it into a group with rank None, which AdamW trains."
-                    )
+            check(group, "orthogonalised")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:

@@ -98,4 +98,4 @@ class Stages:
             return Training(self.examples[kind], self._settings(start, seed), start=before, mask=mask)
         how = self.grpo.model_copy(update={"init": start, "learning_rate": self.rates[start], "seed": seed})
         entries = self.entries(start, seed)
-        return Training(self.examples[kind], how, start=before or entries.silent(), mask=entries.mask(what, seed))
+        return Training(self.examples[kind], how, start=before or entries.initial(), mask=entries.mask(what, seed))

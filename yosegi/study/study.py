@@ -21,7 +21,7 @@ from yosegi.bases import load as load_base
 from yosegi.core.expert import Expert
 from yosegi.core.model import weight
 from yosegi.engine.arm import Arm
-from yosegi.engine.kept import arms, load_arm, save_arm
+from yosegi.engine.kept import arms, load_arm
 from yosegi.engine.score import score_answers
 from yosegi.errors import Diverged
 from yosegi.evaluation.measure import evaluate
@@ -32,7 +32,7 @@ from yosegi.registry import find
 from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.training import dense
-from yosegi.training.build import build, build_bank, take_up
+from yosegi.training.build import build, build_bank, keep_bank, take_up
 from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo
 from yosegi.training.joint import begin
@@ -133,10 +133,7 @@ class Study:
             if isinstance(made, Expert):
                 library.add(replace(made, name=whole), overwrite=True)
             else:
-                for expert in made.experts:
-                    if "sha256" not in expert.card:  # made anew; what has its name is only what a killed call left
-                        library.add(expert, overwrite=True)
-                save_arm(library, replace(made, name=whole))
+                keep_bank(library, replace(made, name=whole))
         return Arm(name, [library[whole]]) if whole in library else replace(load_arm(library, whole), name=name)
 
     def route(

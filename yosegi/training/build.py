@@ -11,19 +11,20 @@ Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library o
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Unpack, cast
 
-from yosegi import files
+from yosegi import files, spec
 from yosegi.bases import Base
 from yosegi.engine.arm import Arm
-from yosegi.engine.kept import save_arm
+from yosegi.engine.kept import arms, save_arm
 from yosegi.engine.rows import data_hash
 from yosegi.errors import Invalid
 from yosegi.library.card import check_base, check_name
 from yosegi.library.store import Library
-from yosegi.partitions import Partition
+from yosegi.partitions import Data, Partition
 from yosegi.partitions.by_cluster import by_cluster
 from yosegi.partitions.by_task import by_task
 from yosegi.partitions.random_clusters import random_clusters
@@ -34,6 +35,7 @@ from yosegi.tasks import Example, subset
 from yosegi.training import dense
 from yosegi.training.data import read
 from yosegi.training.fleet import fleet
+from yosegi.training.job import Options
 from yosegi.training.joint import fresh_bank, joint
 from yosegi.training.settings import Build, DenseSettings, Mbc, Poly, Private, Random, Settings, Shared
 
@@ -42,34 +44,34 @@ def build(
     base: Base,
     library: Library,
     how: Build,
-    data: Mapping[str, Sequence[Example]],
+    data: Data,
     run: Run,
     settings: Settings,
     *,
     names: Mapping[str, str] | None = None,
     brief_library: Library | None = None,
     overwrite: bool = False,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Partition:
-    """Fill a library in one of the ways `Private`, `Shared`, `Mbc` and `Random`. What the same call put there before is kept.
+    """Fills a library in one of the ways `Private`, `Shared`, `Mbc` and `Random`. What the same call put there before is kept.
 
     The budget is counted in passes over the data (`settings.num_train_epochs`), the same for every way. MBC spends `brief`
     of them on private experts, which stay in a library of their own, and the rest on the clusters; random
     clusters get the rest alone, the same training as MBC's. With `settings.max_steps` every expert takes that many steps.
 
     Args:
-        base: what the experts stand beside.
+        base: the model that the experts are trained beside.
         library: gets them.
         how: the way, with its arguments.
         data: the examples of each task; `settings.limit` is how many of each task.
         run: gets the metrics, and NAME.partition.json with what the clusters were made from.
         settings: the same for all experts; whole weights are trained one expert after the other.
-        names: what the expert of a task or cluster is called; by default as the task's last part.
+        names: of the expert of a task or cluster; by default the task's last part.
         brief_library: where MBC's private experts are kept, by default NAME-brief; several numbers of clusters may share one.
         overwrite: replace experts of the same names, instead of keeping or refusing them.
-        options: `resume`, `tokens_per_pass` and `validation`, see `fleet`; MBC's first phase is not measured.
+        options: see `Options`; MBC's first phase is not validated.
 
-    Returns who learnt from what, and why.
+    Returns which expert learnt from what, and why.
 
     Raises:
         Invalid: an expert of the same name was trained otherwise.
@@ -78,48 +80,46 @@ def build(
         raise Invalid(f"clusters={how.clusters}: {len(data)} tasks can be 1 to {len(data)} clusters.")
     for name in (names or {}).values():
         check_name(name)
-    data = {task: subset(examples, settings.limit) for task, examples in data.items()}
-    if not isinstance(how, Private):  # of a group of tasks the limit has been taken from each
-        settings = settings.model_copy(update={"limit": None})
+    data, whole = _limited(data, settings)
+    settings = settings if isinstance(how, Private) else whole
     if isinstance(how, Mbc):
         path = library.path.with_name(f"{library.path.name}-brief")
         first = Library(path, library.base_hash, library.base) if brief_library is None else brief_library
-        unmeasured = {key: value for key, value in options.items() if key != "validation"}
-        brief = part_of(settings, how.brief)
+        brief, unmeasured = part_of(settings, how.brief), cast(Options, {**options, "validation": None})
         build(base, first, Private(), data, run, brief, names=names, overwrite=overwrite, **unmeasured)
-        found = by_cluster(data, first.load(), how.clusters, space=how.space, seed=how.cluster_seed)
+        partition = by_cluster(data, first.load(), how.clusters, space=how.space, seed=how.cluster_seed)
     elif isinstance(how, Random):
-        found = random_clusters(data, how.clusters, seed=how.cluster_seed)
+        partition = random_clusters(data, how.clusters, seed=how.cluster_seed)
     else:
-        found = shared(data) if isinstance(how, Shared) else by_task(data)
+        partition = shared(data) if isinstance(how, Shared) else by_task(data)
     if isinstance(how, Random):
         settings = part_of(settings, 1 - how.brief)
-    called = {name: name.rstrip("/").rpartition("/")[2] for name in found.groups} | dict(names or {})
-    if len({called[name] for name in found.groups}) < len(found.groups):
+    called = {name: (names or {}).get(name) or name.rstrip("/").rpartition("/")[2] for name in partition.groups}
+    if len(set(called.values())) < len(called):
         raise Invalid("Two of these tasks would give experts of one name; say what theirs are called (names).")
-    groups = {called[name]: rows for name, rows in found.groups.items()}
-    tasks = {called[name]: own for name, own in found.tasks.items()}
-    if found.evidence:
-        files.write_json(run.path / f"{library.path.name}.partition.json", {**found.evidence, "tasks": tasks})
+    groups = {called[name]: rows for name, rows in partition.groups.items()}
+    tasks = {called[name]: of_expert for name, of_expert in partition.tasks.items()}
+    if partition.evidence:
+        files.write_json(run.path / f"{library.path.name}.partition.json", {**partition.evidence, "tasks": tasks})
     missing = {
         name: rows
         for name, rows in groups.items()
         if overwrite or not is_there(base, library, name, tasks[name], rows, settings)
     }
-    keep = partial(library.add, overwrite=overwrite)
+    options["keep"] = partial(library.add, overwrite=overwrite)
     if isinstance(settings, DenseSettings):  # no two experts can move the weights at once
         for name, rows in missing.items():
             weights_to = run.path / "weights" / name
-            dense.train(base, rows, name, run, settings, task=tasks[name], weights_to=weights_to, keep=keep, **options)
+            dense.train(base, rows, name, run, settings, task=tasks[name], weights_to=weights_to, **options)
     elif missing:
-        fleet(base, missing, run, settings, tasks=tasks, keep=keep, **options)
-    return Partition(groups, tasks, found.evidence)
+        fleet(base, missing, run, settings, tasks=tasks, **options)
+    return Partition(groups, tasks, partition.evidence)
 
 
 def is_there(
     base: Base, library: Library, name: str, tasks: Sequence[str], examples: Sequence[Example], settings: Settings
 ) -> bool:
-    """Whether a library has this expert already.
+    """Returns whether a library has this expert already.
 
     Raises:
         Invalid: it has another one of that name, or one that learnt other texts under the same name of a task.
@@ -136,79 +136,98 @@ def is_there(
     return True
 
 
-def build_bank(
-    base: Base,
-    how: Poly,
-    data: Mapping[str, Sequence[Example]],
-    run: Run,
-    settings: Settings,
-    *,
-    name: str,
-    **options: Any,
-) -> Arm:
-    """Returns the experts of Poly or MHR under their table. They mix factors, with a `TaskTable` of as many heads.
+def name_experts(tasks: Sequence[str], how: Build, name: str | None) -> dict[str, str]:
+    """Returns the name of each task's expert, and under "shared" that of the expert of all tasks, or of the bank.
 
-    Args:
-        base: what the experts stand beside.
-        how: the way, with its arguments.
-        data: the examples of each task; `settings.limit` is how many of each.
-        run: gets the metrics.
-        settings: how.
-        name: of the bank.
-        options: `resume` and `tokens_per_pass`, see `fleet`.
+    Raises:
+        Invalid: two would have one name, or a name cannot be one.
     """
-    data = {task: subset(examples, settings.limit) for task, examples in data.items()}
-    start, all_of_it = fresh_bank(base, name, how.experts, list(data), settings), {"limit": None}
+    names = {task: name if name and isinstance(how, Private) else short(task) for task in tasks}
+    if len(set(names.values())) < len(tasks):
+        raise Invalid("Two of these tasks would give experts of one name: train them one by one, with --name.")
+    joined = "+".join(names.values())
+    default = joined if len(joined.encode()) <= 100 else "shared"
+    names["shared"] = name or (default if isinstance(how, Shared) else type(how).__name__.lower())
+    for wanted in names.values():
+        check_name(wanted)  # now, and not after the training
+    return names
+
+
+def short(task: str) -> str:
+    """Returns the name of a task's expert: its last part, without folders, endings and arguments."""
+    name, options = spec.read(task) if "{" in task else (task, {})
+    part = str(options.get("path", name)).rstrip("/")
+    part = part.partition("hf:")[2].partition(":")[0] if "hf:" in part else part.rpartition(":")[2]
+    return re.sub(r"\.(jsonl|json|csv|tsv|parquet|txt|md)(\.gz)?$", "", part.rpartition("/")[2]) or task
+
+
+def build_bank(
+    base: Base, how: Poly, data: Data, run: Run, settings: Settings, name: str, **options: Unpack[Options]
+) -> Arm:
+    """Returns the experts of Poly or MHR under their table, which are called NAME-0, NAME-1, …
+
+    They mix factors, with a `TaskTable` of as many heads as there are slices. `settings.limit` is how many examples of each task.
+    """
+    data, whole = _limited(data, settings)
     return joint(
-        base, start, TaskTable(how.slices), data, run, settings.model_copy(update=all_of_it), name=name, mix="factors",
+        base, fresh_bank(base, name, how.experts, list(data), settings), TaskTable(how.slices), data, run, whole, name=name,
         heads=how.slices, router_learning_rate=how.router_learning_rate, **options,
     )  # fmt: skip
 
 
+def check_bank(library: Library, name: str, experts: int, overwrite: bool) -> None:
+    """Refuses a bank whose name is taken in the library; what a killed call of the same has left there is no hindrance."""
+    if overwrite or not library.path.is_dir():
+        return
+    avoid = "--overwrite replaces it, --name avoids it."
+    if name in arms(library):
+        raise Invalid(f"{library.path} has an arm called {name!r}: {avoid}")
+    for expert in (f"{name}-{e}" for e in range(experts)):
+        if expert in library and (library.card(expert).get("training") or {}).get("bank") != name:
+            raise Invalid(f"{library.path} has another expert called {expert!r}: {avoid}")
+
+
 def keep_bank(library: Library, arm: Arm, overwrite: bool = False) -> None:
-    """Add the experts of a bank to a library, and the arm that they were trained in."""
+    """Adds an arm to a library, and those of its experts that were made anew for it."""
     for expert in arm.experts:
-        library.add(expert, overwrite=True)  # of these names is only what a killed call of this bank has left
+        if "sha256" not in expert.card:
+            library.add(expert, overwrite=True)  # of these names is only what a killed call of this bank has left
     save_arm(library, arm, overwrite=overwrite)
 
 
 def take_up(
     base: Base,
     bank: Arm,
-    data: Mapping[str, Sequence[Example]],
+    data: Data,
     run: Run,
     settings: Settings,
     *,
     router_learning_rate: float = 0.1,
     name: str = "poly-z",
 ) -> Arm:
-    """New tasks for Poly or MHR: a table of them alone, begun at the mean of the old one's rows; the experts stay.
+    """Returns a bank of Poly or MHR under a table of new tasks, begun at the mean of the old one's rows; the experts stay.
 
-    Args:
-        base: what the experts stand beside.
-        bank: what `build_bank` made.
-        data: a few examples of each new task.
-        run: gets the metrics.
-        settings: how.
-        router_learning_rate: of the new logits.
-        name: of the new arm. Its table counts the tasks of `data` in alphabetical order, as every bank does.
+    `data` has a few examples of each new task; the table counts them in alphabetical order, as every bank does.
     """
-    known = [dataclasses.replace(e, card={**e.card, "task": list(data)}) for e in bank.experts]
+    experts = [dataclasses.replace(e, card={**e.card, "task": list(data)}) for e in bank.experts]
     begin = {
         key: value.mean(0, keepdim=True).expand(len(data), *value.shape[1:]).clone()
         for key, value in bank.router_state.items()
     }
     return joint(
-        base, known, TaskTable(bank.heads), data, run, settings, name=name, mix="factors", heads=bank.heads,
+        base, experts, TaskTable(bank.heads), data, run, settings, name=name, heads=bank.heads,
         router_learning_rate=router_learning_rate, state=begin, router_only=True,
     )  # fmt: skip
 
 
 def part_of(settings: Settings, share: float) -> Settings:
-    """The same training with a part of the passes or steps."""
-    return settings.model_copy(
-        update={
-            "num_train_epochs": share * settings.num_train_epochs,
-            "max_steps": settings.max_steps and max(1, round(share * settings.max_steps)),
-        }
+    """Returns the same training with a part of the passes or steps."""
+    steps = settings.max_steps and max(1, round(share * settings.max_steps))
+    return settings.model_copy(update={"num_train_epochs": share * settings.num_train_epochs, "max_steps": steps})
+
+
+def _limited(data: Data, settings: Settings) -> tuple[Data, Settings]:
+    """Returns `limit` examples of each task, drawn from all, and the settings of a training on all of these."""
+    return {task: subset(rows, settings.limit) for task, rows in data.items()}, settings.model_copy(
+        update={"limit": None}
     )

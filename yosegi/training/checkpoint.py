@@ -1,7 +1,7 @@
 """The state of one training: safetensors and JSON, whole or not there. Resuming from it is exact to the last bit on a CPU.
 
-checkpoint/NAME/state.safetensors   what is trained, what the optimiser remembers of it, the random generators
-checkpoint/NAME/state.json          what is being trained, how far it is, the learning rates
+checkpoint/NAME/state.safetensors   what is trained, the state of the optimiser, torch's random generators
+checkpoint/NAME/state.json          what is being trained, how far it is, the learning rates, the other random generators
 """
 
 import json
@@ -26,41 +26,35 @@ def save(
     identity: Mapping[str, Any],
     progress: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Writes a checkpoint, whole or not at all.
 
     Args:
-        folder: where; a checkpoint that is there is replaced.
+        folder: of the checkpoint; one that is there is replaced.
         parameters: what is trained, by name.
         optimizer: over the same parameters, in the same order.
         identity: what is being trained, and how; to go on with another training from here is refused.
-        progress: how far it is; `load` gives it back.
+        progress: how far it is; `load_rest` gives it back.
     """
-    tensors = {f"parameter.{name}": p.detach().contiguous() for name, p in parameters.items()}
+    tensors = {f"parameter.{name}": p.detach() for name, p in parameters.items()} | {"rng.torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
     numbers: dict[str, float] = {}
     for index, memory in optimizer.state_dict()["state"].items():
         nested = [value for value in memory.values() if isinstance(value, dict)]  # bitsandbytes wraps its tables
         for key, value in [pair for level in (memory, *nested) for pair in level.items()]:
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = value.contiguous()
+                tensors[f"optimizer.{index}.{key}"] = value
             elif not isinstance(value, dict):
                 numbers[f"optimizer.{index}.{key}"] = value
-    numpy: Any = np.random.get_state(legacy=False)
-    tensors |= {
-        "rng.torch": torch.get_rng_state(),
-        "rng.numpy": torch.from_numpy(numpy["state"]["key"].astype(np.int64)),
-    }
-    if torch.cuda.is_available():
-        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    kind, words, *rest = np.random.get_state()
     state = {
-        "identity": dict(identity),
-        "progress": dict(progress),
-        "optimizer": numbers,
+        "identity": dict(identity), "progress": dict(progress), "optimizer": numbers,
         "learning_rates": [group["lr"] for group in optimizer.param_groups],
-        "python_rng": random.getstate(),
-        "numpy_place": numpy["state"]["pos"],
-    }
+        "rng.python": random.getstate(), "rng.numpy": [kind, np.asarray(words).tolist(), *rest],
+    }  # fmt: skip
     with files.new_folder(folder) as new:
-        save_file({name: tensor.cpu().clone() for name, tensor in tensors.items()}, new / "state.safetensors")
+        copies = {name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}
+        save_file(copies, new / "state.safetensors")
         files.write_json(new / "state.json", state)
 
 
@@ -73,9 +67,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Refuse to go on with the checkpoint of another training."""
-    saved, _ = read(folder)
-    identity = json.loads(json.dumps(identity))
+    """Refuses to go on with the checkpoint of another training."""
+    saved, identity = read(folder)[0], json.loads(json.dumps(identity))
     changed = [
         f"{key} was {saved.get(key)!r}, is {identity.get(key)!r}"
         for key in dict.fromkeys([*identity, *saved])
@@ -90,7 +83,7 @@ def check(folder: Path, identity: Mapping[str, Any]) -> None:
 
 @torch.no_grad()
 def load_parameters(folder: Path, parameters: Mapping[str, Tensor], places: Sequence[int] | None = None) -> None:
-    """Put the trained values back; with `places`, only these of the first axis."""
+    """Puts the trained values back; with `places`, only these of the first axis."""
     tensors = _tensors(folder)
     for name, parameter in parameters.items():
         value = tensors[f"parameter.{name}"]
@@ -98,7 +91,7 @@ def load_parameters(folder: Path, parameters: Mapping[str, Tensor], places: Sequ
 
 
 def load_rest(folder: Path, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put back what the optimiser remembers and the random generators. Returns the progress."""
+    """Puts back the state of the optimiser and of the random generators. Returns the progress."""
     tensors, state = _tensors(folder), files.read_json(folder / "state.json")
     memory: dict[int, dict[str, Tensor | float]] = {}
     for key, value in {**tensors, **state["optimizer"]}.items():
@@ -112,9 +105,8 @@ def load_rest(folder: Path, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     torch.set_rng_state(tensors["rng.torch"])
     if torch.cuda.is_available() and "rng.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng.cuda"])
-    key = tensors["rng.numpy"].numpy().astype(np.uint32)
-    np.random.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": state["numpy_place"]}})
-    version, words, gauss = state["python_rng"]
+    np.random.set_state(tuple(state["rng.numpy"]))
+    version, words, gauss = state["rng.python"]
     random.setstate((version, tuple(words), gauss))
     return state["progress"]
 

@@ -74,7 +74,7 @@ class Place(NamedTuple):
 
 
 def read(base: Base, examples: Sequence[Example], settings: Settings) -> TrainingData:
-    """Returns the first `settings.limit` examples as rows, one each and cut to `max_length`, or packed whole into rows of `pack`.
+    """Returns examples, `settings.limit` of all, as rows: one each and cut to `max_length`, or packed whole into rows of `pack`.
 
     Raises:
         Invalid: there is nothing to read, or the base cannot read packed rows.

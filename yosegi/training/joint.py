@@ -119,7 +119,7 @@ def joint(
         if state:
             banks.load_router_state(state)
             _check_shared(banks, state)
-        start = _state(banks)
+        start = state_of(banks)
         begun = digest(digest_of(experts), *(part for pair in sorted(start.items()) for part in pair))
         factors = {id(p) for bank in banks.values() for p in bank.parameters()}
         of_router = {n: p for n, p in banks.parameters().items() if id(p) not in factors}
@@ -132,7 +132,7 @@ def joint(
         outcome = train_loop(
             job, banks, [learner], parts, f"train {name}", needs="tasks", objective=balancing, begun=begun, **training
         )
-        learnt = _state(banks)
+        learnt = state_of(banks)
         found = list(experts) if router_only else banks.experts()
     if router_only:
         training["moved"] = round(_moved(start, learnt), 6)
@@ -157,7 +157,7 @@ def begin(
     """Returns the state in which the router begins: the control that has not been trained."""
     with attached(base, experts, router, mix) as banks:
         share(banks, router, granularity)
-        return _state(banks)
+        return state_of(banks)
 
 
 def share(banks: Banks, router: Router, granularity: str) -> None:
@@ -196,7 +196,8 @@ def group(layer: str, granularity: str) -> str:
     return layer if granularity == "module" else ""
 
 
-def _state(banks: Banks) -> dict[str, Tensor]:
+def state_of(banks: Banks) -> dict[str, Tensor]:
+    """Returns what the routers have learnt, on the CPU."""
     return {key: value.detach().cpu().clone() for key, value in banks.router_state().items()}
 
 

@@ -5,24 +5,24 @@ yosegi.reinforce("gsm8k", ["gsm8k"], base="Qwen/Qwen3-0.6B", library="library", 
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 import yosegi.tasks
-from yosegi import files, registry
-from yosegi.bases import Base, load
+from yosegi import registry
+from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library.card import check_name
 from yosegi.library.store import Library
 from yosegi.partitions import by_system
-from yosegi.run import Run
 from yosegi.tasks import Example, Task
 from yosegi.training.grpo import Question, grpo
 from yosegi.training.settings import GrpoSettings, check
+from yosegi.training.train import as_list, open_library, open_run
 
 
 def reinforce(
@@ -39,7 +39,7 @@ def reinforce(
     resume: bool = True,
     **settings: Any,
 ) -> list[Expert]:
-    """Go on training experts of a library with GRPO. Killed, the same call goes on where it was.
+    """Goes on training experts of a library with GRPO. Killed, the same call goes on where it was.
 
     Args:
         task: the tasks whose questions are asked, by name.
@@ -58,40 +58,32 @@ def reinforce(
         Invalid: a setting cannot be right, or there is an expert of the new name.
         Diverged: the loss of some stopped being finite; the others are kept.
     """
-    asked, begin = ([one] if isinstance(one, str) else list(dict.fromkeys(one)) for one in (task, expert))
-    how = check(GrpoSettings, settings)
+    asked, begin = as_list(task), as_list(expert)
+    how: GrpoSettings = check(GrpoSettings, settings)
     for reward in how.rewards:
         registry.find("rewards", reward)
     if not suffix and not overwrite:
         raise Invalid("Without --suffix the new experts replace the old ones: say --overwrite if you mean it.")
-    loaded = {t.name: t for t in map(yosegi.tasks.load, asked)}
-    model = base if isinstance(base, Base) else load(base, how.dtype, how.load_in_4bit)
-    path = library.path if isinstance(library, Library) else Path(library)
-    shelf = Library(path, model.hash, model.name)
-    old = [shelf[name] for name in (list(shelf) if "all" in begin else begin)]
-    new = {one.name: check_name(one.name + suffix) for one in old}
-    if taken := [name for name in new.values() if name in shelf and not overwrite]:
-        raise Invalid(f"{path} has an expert called {taken[0]!r}: --overwrite replaces it, --suffix avoids it.")
-    questions = [
-        Question(loaded[name], example)
-        for name, examples in select(loaded, labels, system).items()
-        for example in examples
-    ]
+    loaded = {one.name: one for one in map(yosegi.tasks.load, asked)}
+    model, library = open_library(base, library, how)
+    old = library.load(list(library) if "all" in begin else begin)
+    new = [dataclasses.replace(one, name=check_name(one.name + suffix)) for one in old]
+    if taken := [one.name for one in new if one.name in library and not overwrite]:
+        raise Invalid(f"{library.path} has an expert called {taken[0]!r}: --overwrite replaces it, --suffix avoids it.")
+    data = select(loaded, labels, system)
+    questions = [Question(loaded[name], example) for name, examples in data.items() for example in examples]
     options = {
-        "task": asked, "expert": begin, "base": model.name, "library": str(path), "suffix": suffix,
+        "task": asked, "expert": begin, "base": model.name, "library": str(library.path), "suffix": suffix,
         "labels": labels and str(labels), "system": system, **how.model_dump(),
     }  # fmt: skip
-    where = Run(run or Path("runs") / f"reinforce-{path.name}", {"command": "reinforce", **options})
-    files.write(where.path / "run.yaml", yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
-    begun = [dataclasses.replace(one, name=new[one.name]) for one in old]
     return grpo(
-        model, begun, {one.name: questions for one in begun}, where, how,
-        masks={one.name: learnt(one) for one in begun}, keep=lambda one: shelf.add(one, overwrite=overwrite), resume=resume,
+        model, new, {one.name: questions for one in new}, open_run("reinforce", run, library, options), how,
+        masks={one.name: learnt(one) for one in new}, keep=partial(library.add, overwrite=overwrite), resume=resume,
     )  # fmt: skip
 
 
 def select(tasks: Mapping[str, Task], labels: str | Path | None, system: str) -> Mapping[str, Sequence[Example]]:
-    """The training questions of each task, all or those of one system."""
+    """Returns the training questions of each task, all or those of one system."""
     data = {name: task.examples("train") for name, task in tasks.items()}
     if labels is None:
         return data
@@ -106,7 +98,7 @@ def select(tasks: Mapping[str, Task], labels: str | Path | None, system: str) ->
 
 
 def learnt(expert: Expert) -> dict[str, torch.Tensor]:
-    """All entries that were learnt. What an expert began as, which it carries to be subtracted, stays as it is."""
+    """Returns all entries that were trained; what an expert began as, which it carries to be subtracted, stays as it is."""
     rank = (expert.card.get("training") or {}).get("rank") or expert.rank
     rows = rank if expert.card.get("init") in ("pissa", "olora") else expert.rank
     return {

@@ -37,7 +37,7 @@ from yosegi.spec import arguments
 from yosegi.tasks import Example
 from yosegi.training.data import LearnerData, digest_of
 from yosegi.training.job import Job, attached
-from yosegi.training.joint import joint
+from yosegi.training.joint import joint, state_of
 from yosegi.training.loop import train_loop
 from yosegi.training.settings import RouterSettings, Schedule, Settings
 from yosegi.training.update import Part
@@ -85,28 +85,34 @@ def train_arm(
     tasks = list(data) if make.learns == "answers" else _tasks_of(experts, arm.router, getattr(method, "tasks", ()))
     if missing := [task for task in tasks if not data.get(task)]:
         raise NoData(f"The router {arm.router} learns from examples of {missing[0]!r}, and there are none of it.")
-    chosen = {task: _draw(data[task], how) for task in tasks}
+    drawn = {
+        task: [rows[i] for i in order(len(rows), min(len(rows), how.limit or len(rows)), how.seed)]
+        for task, rows in ((task, data[task]) for task in tasks)
+    }
     training: dict[str, Any] = {**how.model_dump(), "mix": arm.mix}
     if make.learns == "answers":
         made = joint(
-            base, experts, method, chosen, run, _by_gradient(how, "linear"),
+            base, experts, method, drawn, run, _by_gradient(how, "linear"),
             name=name, mix=arm.mix, granularity=how.granularity, resume=resume, router_only=True,
         )  # fmt: skip
         return replace(made, router_args=dict(arm.router_args), training={**training, "moved": made.training["moved"]})
     with attached(base, experts, method) as banks:
         base.model.eval()
-        if make.learns == "inputs":
-            _inputs(base, banks, method, _rows(base, experts, chosen, how), name, how)
-        elif make.learns == "prompts":
-            _prompts(base, banks, chosen, run, name, how)
+        if make.learns == "prompts":
+            _prompts(base, banks, drawn, run, name, how)
         else:
-            job = Job(base, run, _by_gradient(how, "constant_with_warmup"), resume=resume)
-            _gates(job, banks, experts, _rows(base, experts, chosen, how), name)
-        state = {key: value.detach().cpu().clone() for key, value in banks.router_state().items()}
-    rows = tokenise(base, [example for examples in data.values() for example in examples], how.max_length)
-    return replace(
-        arm, name=name, router_state=state, tasks=tuple(data), data_hash=data_hash(rows), training=training
-    )  # fmt: skip
+            tokenised = {task: tokenise(base, examples, how.max_length) for task, examples in drawn.items()}
+            rows = {expert.name: [row for task in expert.tasks for row in tokenised[task]] for expert in experts}
+            if make.learns == "inputs":
+                _inputs(base, banks, method, rows, name, how)
+            else:
+                _gates(
+                    Job(base, run, _by_gradient(how, "constant_with_warmup"), resume=resume), banks, experts, rows, name
+                )
+        state = state_of(banks)
+    every = tokenise(base, [example for examples in data.values() for example in examples], how.max_length)
+    known = {"tasks": tuple(data), "data_hash": data_hash(every), "training": training}
+    return replace(arm, name=name, router_state=state, **known)
 
 
 def check_learns(arm: Arm) -> type[Router]:
@@ -128,7 +134,7 @@ def check_learns(arm: Arm) -> type[Router]:
 
 
 def _by_gradient(how: RouterSettings, schedule: Schedule) -> Settings:
-    """The settings of a loop over rows."""
+    """Returns the settings of a loop over rows."""
     sizes: dict[str, Any] = {"max_steps": how.steps, "per_device_train_batch_size": how.batch_size}
     return Settings(
         **sizes, learning_rate=how.learning_rate or 0.0, lr_scheduler_type=schedule, max_length=how.max_length,
@@ -137,7 +143,7 @@ def _by_gradient(how: RouterSettings, schedule: Schedule) -> Settings:
 
 
 def _tasks_of(experts: Sequence[Expert], router: str, tasks: Sequence[str]) -> list[str]:
-    """The experts' own tasks, unless the router names others."""
+    """Returns the experts' own tasks, unless the router names others."""
     for expert in experts:
         if not expert.tasks:
             raise Invalid(
@@ -146,46 +152,33 @@ def _tasks_of(experts: Sequence[Expert], router: str, tasks: Sequence[str]) -> l
     return list(tasks) or sorted({task for expert in experts for task in expert.tasks})
 
 
-def _draw(examples: Sequence[Example], how: RouterSettings) -> list[Example]:
-    """As many examples as the settings allow, drawn by the seed."""
-    return [examples[i] for i in order(len(examples), min(len(examples), how.limit or len(examples)), how.seed)]
-
-
-def _rows(
-    base: Base, experts: Sequence[Expert], data: Mapping[str, Sequence[Example]], how: RouterSettings
-) -> dict[str, list[Row]]:
-    """The tokens of each expert's examples."""
-    rows = {task: tokenise(base, some, how.max_length) for task, some in data.items()}
-    return {expert.name: [row for task in expert.tasks for row in rows[task]] for expert in experts}
-
-
 @torch.no_grad()
 def _inputs(
     base: Base, banks: Banks, router: Any, rows: Mapping[str, list[Row]], name: str, how: RouterSettings
 ) -> None:
-    """Every layer's inputs, read with the expert whose example it is."""
+    """Fits a router to every layer's inputs, read with the expert whose example it is."""
     device, size = next(base.model.parameters()).device, how.batch_size or 1
-    asked = [(expert, row) for expert, some in rows.items() for row in some]
-    asked.sort(key=lambda pair: -len(pair[1]["input_ids"]))
+    pairs = [(expert, row) for expert, of_expert in rows.items() for row in of_expert]
+    pairs.sort(key=lambda pair: -len(pair[1]["input_ids"]))
     sums = {layer: torch.zeros(len(banks.names), bank.A_ERI.shape[-1], device=device) for layer, bank in banks.items()}
     masks: dict[int, Tensor] = {}
 
-    def listen(layer: str) -> Callable[..., None]:
-        def add(module: nn.Module, seen: tuple[Tensor, ...]) -> None:
-            asked_B = cast(Tensor, banks.context.expert_B)
-            sums[layer].index_add_(0, asked_B, router.read(seen[0], masks[seen[0].shape[1]]))
+    def add_to(layer: str) -> Callable[..., None]:
+        def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            expert_B = cast(Tensor, banks.context.expert_B)
+            sums[layer].index_add_(0, expert_B, router.read(inputs[0], masks[inputs[0].shape[1]]))
 
         return add
 
     banks.route(ByRequest())
-    hooks = [module.register_forward_pre_hook(listen(layer)) for layer, module in banks.layers.items()]
+    hooks = [module.register_forward_pre_hook(add_to(layer)) for layer, module in banks.layers.items()]
     model: Any = base.model
     if not base.seq2seq and not isinstance(model.get_output_embeddings(), ExpertLinear):
         model = model.base_model  # nobody looks at the logits
     try:
-        with progress(f"train {name}", len(asked)) as bar:
-            for start in range(0, len(asked), size):
-                chosen = asked[start : start + size]
+        with progress(f"train {name}", len(pairs)) as bar:
+            for start in range(0, len(pairs), size):
+                chosen = pairs[start : start + size]
                 batch = _tensors(base, [row for _, row in chosen], masks)
                 banks.set_batch(experts=[expert for expert, _ in chosen])
                 model(**batch)
@@ -199,7 +192,7 @@ def _inputs(
 
 
 def _tensors(base: Base, rows: Sequence[Row], masks: dict[int, Tensor]) -> dict[str, Tensor]:
-    """A batch of prompts and answers without the end-of-text token, which is the same for all; `masks` by their length."""
+    """Returns a batch without the end-of-text tokens, which are the same for all; `masks` gets its masks by their length."""
     masks.clear()
     if not base.seq2seq:
         batch = to_batch(base, [{key: value[:-1] or value for key, value in row.items()} for row in rows])
@@ -216,12 +209,12 @@ def _tensors(base: Base, rows: Sequence[Row], masks: dict[int, Tensor]) -> dict[
 def _prompts(
     base: Base, banks: Banks, data: Mapping[str, Sequence[Example]], run: Run, name: str, how: RouterSettings
 ) -> None:
-    """The features of every prompt, and the router's own `fit`."""
-    router: Any = next(iter(banks.layers.values())).router  # they all share what is learnt
-    prompts = [(example.prompt, task) for task, some in data.items() for example in some]
+    """Fits a router, the same in every layer, to the features of every prompt."""
+    router: Any = next(iter(banks.layers.values())).router
+    prompts = [(example.prompt, task) for task, examples in data.items() for example in examples]
     by_gradient = "steps" in inspect.signature(router.fit).parameters
     run.rewind(0, expert=name)
-    started = time.monotonic()
+    started, read = time.monotonic(), list[Tensor]()
     with progress(f"train {name}", len(prompts) + (how.steps or 0) * by_gradient) as bar:
 
         def log(step: int, loss: float) -> None:
@@ -231,13 +224,12 @@ def _prompts(
             run.log(step=step, stage="train-router", expert=name, loss=loss, lr=how.learning_rate, wall_s=wall_s)
             bar.advance(note=f"loss {loss:.3f}")
 
-        found = []
         for start in range(0, len(prompts), 256):
             texts = [prompt for prompt, _ in prompts[start : start + 256]]
-            found.append(features(base, texts, banks, getattr(router, "encoder", "")))
+            read.append(features(base, texts, banks, getattr(router, "encoder", "")))
             bar.advance(len(texts))
         train = {"seed": how.seed, "steps": how.steps, "lr": how.learning_rate, "batch": how.batch_size, "log": log}
-        router.fit(torch.cat(found), [task for _, task in prompts], **(train if by_gradient else {}))
+        router.fit(torch.cat(read), [task for _, task in prompts], **(train if by_gradient else {}))
 
 
 def _gates(job: Job, banks: Banks, experts: Sequence[Expert], rows: Mapping[str, list[Row]], name: str) -> None:

@@ -8,22 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import yosegi.tasks
-from yosegi import files, registry
-from yosegi.bases import Base, load
+from yosegi import registry
+from yosegi.bases import Base
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, save_arm
 from yosegi.engine.spec import parse_arm, read_names, spec
 from yosegi.errors import Invalid
 from yosegi.library.card import check_base, check_name
 from yosegi.library.store import Library
-from yosegi.run import Run
 from yosegi.spec import arguments, quote
 from yosegi.training.build import take_up
 from yosegi.training.routers import check_learns, train_arm
 from yosegi.training.settings import RouterSettings, Settings, check
+from yosegi.training.train import as_list, open_library, open_run
 
 
 def train_router(
@@ -60,35 +58,33 @@ def train_router(
     """
     from accelerate import PartialState
 
-    how = check(RouterSettings, settings)
+    how: RouterSettings = check(RouterSettings, settings)
     if name is not None:
         check_name(name)
-    shelf = library if isinstance(library, Library) else Library(library)
-    pool = read_names([experts] if isinstance(experts, str) else experts)
-    untrained = parse_arm(arm, shelf, pool, untrained=True)
-    bank, tasks = bool(untrained.router_state), [task] if isinstance(task, str) else list(dict.fromkeys(task))
-    if bank:
-        _check_bank(untrained, arm, shelf, tasks, pool, resume)
-        name = name or check_name(f"{arm}-new")
+    library = library if isinstance(library, Library) else Library(library)
+    tasks, pool = as_list(task), read_names(as_list(experts))
+    untrained = parse_arm(arm, library, pool, untrained=True)
+    if bank := bool(untrained.router_state):
+        _check_bank(untrained, arm, library, tasks, pool, resume)
     else:
         check_learns(untrained)
-        name = name or check_name(f"{untrained.router.rpartition(':')[2]}-router".lower())
-    if name in arms(shelf) and not overwrite:
-        raise Invalid(f"{shelf.path} has an arm called {name!r}: --overwrite replaces it, --name avoids it.")
-    own = sorted({one for expert in untrained.experts for one in expert.tasks})
-    loaded = [yosegi.tasks.load(one) for one in tasks or own]
-    if not bank and "tasks" in arguments("routers", untrained.router) and {one.name for one in loaded} - set(own):
-        untrained = replace(untrained, router_args={"tasks": [one.name for one in loaded], **untrained.router_args})
-    model = base if isinstance(base, Base) else load(base, how.dtype, how.load_in_4bit)
+    default = f"{arm}-new" if bank else f"{untrained.router.rpartition(':')[2]}-router".lower()
+    name = name or check_name(default)
+    if name in arms(library) and not overwrite:
+        raise Invalid(f"{library.path} has an arm called {name!r}: --overwrite replaces it, --name avoids it.")
+    known = sorted({one for expert in untrained.experts for one in expert.tasks})
+    loaded = {one.name: one for one in map(yosegi.tasks.load, tasks or known)}
+    if not bank and "tasks" in arguments("routers", untrained.router) and set(loaded) - set(known):
+        untrained = replace(untrained, router_args={"tasks": list(loaded), **untrained.router_args})
+    model, library = open_library(base, library, how)
     for expert in untrained.experts:
         check_base(expert, model.name, model.hash)
-    examples = {one.name: one.examples("train") for one in loaded}
+    examples = {name: one.examples("train") for name, one in loaded.items()}
     options = {
-        "arm": arm, "library": str(shelf.path), "base": model.name, "task": tasks, "experts": [quote(one) for one in pool],
-        "name": name, **how.model_dump(),
+        "arm": arm, "library": str(library.path), "base": model.name, "task": tasks,
+        "experts": [quote(one) for one in pool], "name": name, **how.model_dump(),
     }  # fmt: skip
-    folder = Run(run or Path("runs") / f"train-router-{shelf.path.name}", {"command": "train-router", **options})
-    files.write(folder.path / "run.yaml", yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
+    folder = open_run("train-router", run, library, options)
     if bank:
         sizes: dict[str, Any] = {"max_steps": how.steps or 100, "per_device_train_batch_size": how.batch_size or 16}
         loop = Settings(**sizes, limit=how.limit, max_length=how.max_length, seed=how.seed, dropout=0)
@@ -97,7 +93,7 @@ def train_router(
     else:
         made = train_arm(model, untrained, examples, folder, how, name=name, resume=resume)
     if PartialState().is_main_process:
-        save_arm(Library(shelf.path, model.hash, model.name), made, overwrite=overwrite)
+        save_arm(library, made, overwrite=overwrite)
     return made
 
 
