@@ -64,7 +64,7 @@ def test_who_is_active_and_how_far_kinds_lie_apart():
 
 def test_a_heat_map_for_each_kind_and_one_for_each_difference():
     weights = {"easy en": [[0.9, 0.1]], "easy en, others": [[1, 0]], "hard en": [[0.5, 0.5]]}
-    pairs = {"easy and hard, en": ("easy en", "hard en"), "easy and hard, ja": ("easy ja", "hard ja")}
+    pairs = [("easy en", "hard en"), ("easy ja", "hard ja")]
     easy, hard, difference = weight_maps(
         {"tasks": weights, "layers": ["model.layers.0.up"]}, ["0 (easy)", "1 (hard)"], pairs
     )

@@ -60,7 +60,7 @@ def test_two_arms(measure):
 def test_changes_are_paired_and_counted(measure):
     (row,) = changes([measure, Measure("texts", LOGP, {"base": {0: [-1.0, -2.0]}}, ["t", "t"])]).table.rows
     assert row[0] == "lib · arrow" and isinstance(row[1], Estimate) and row[1].value == 0.375
-    assert row[2:] == [2.0, 0.5, None, None, None], "up 2 and 2, down 1 and 0; not asked about texts"
+    assert row[2:] == ["+2 −0.5", None, None], "up 2 and 2, down 1 and 0; not asked about texts"
 
 
 def test_a_curve_is_the_mean_of_its_seeds(tmp_path):

@@ -49,9 +49,7 @@ class Config:
     alpha: float = 32  # the scale of an expert is α / rank
     betas: tuple[float, ...] = (0.0, 0.1)  # weight of the balancing constraint
     delta: float = 0.1  # how far apart the constraint wants the types
-    router_start: Literal["zero", "random"] = (
-        "random"  # random, as in the authors' code; or zero, where all weights are equal
-    )
+    router_start: Literal["zero", "random"] = "random"  # random, as the authors' code has it, or zero: equal weights
     random_types: bool = True  # a bank whose types are drawn at random, under the last of these
     learning_rate: float = 5e-3
     steps: int = 1000
@@ -101,7 +99,8 @@ def main(config: Config, run: Run) -> None:
             ablations[seed] = ablate(study, arms[ours], few, labels, seed)
 
     banks = {name: [f"{name} {config.learning_rate:g} s{seed}" for seed in config.seeds] for name in ways}
-    pairs = {f"easy and hard, {language}": (f"easy {language}", f"hard {language}") for language in kinds.languages}
+    apart = [(f"easy {language}", f"hard {language}") for language in kinds.languages]
+    pairs = {f"easy and hard, {language}": pair for language, pair in zip(kinds.languages, apart, strict=True)}
     for kind in ("easy", "hard"):
         first, *others = kinds.languages
         pairs |= {f"{first} and {other}, {kind}": (f"{kind} {first}", f"{kind} {other}") for other in others}
@@ -115,7 +114,7 @@ def main(config: Config, run: Run) -> None:
     study.save("What the routers of LoRAMoE do", [
         load_finding(run, banks, config.experts, (plain, ours) if plain != ours else None),
         routes_finding(routes, types, pairs),
-        *(weight_maps(routes[config.seeds[0]][ours], labels, pairs) if ours in routes[config.seeds[0]] else []),
+        *(weight_maps(routes[config.seeds[0]][ours], labels, apart) if ours in routes[config.seeds[0]] else []),
         *([ablation_finding(ablations, [f"Log p of the gold answer, {ours}."])] if ablations else []),
         arms_finding("What the banks have learnt", scores),
         claims_finding(claimed, [*scores, specialised]),

@@ -29,13 +29,13 @@ def write(results: Results) -> None:
 
 
 def _column(board: Board, place: int) -> Rows:
-    """One task of the leaderboard, one row per model with its interval; a line at the base."""
+    """Returns one task of the leaderboard: a row per model with its interval, grey inside the noise, and a line at the base."""
     low, high = board.axis[board.metric[board.tasks[place]]]
     rows = Rows(board.tasks[place])
     rows.ticks = [(100 * (t - low) / (high - low or 1), f"{t:g}") for t in ticks(low, high, 3)]
     for line in board.lines:
         score = line.scores[place]
-        colour = "ink" if line.is_base else "c0" if score.tint >= 0 else "c1"
+        colour = "ink" if line.is_base else "other" if score.noise else "c0" if score.tint >= 0 else "c1"
         axis = score.axis or Axis(None, None)
         rows.rows.append(Row(line.model, colour, axis, number(score.value), ""))
         if line.is_base and axis.mark is not None:

@@ -140,18 +140,17 @@ def routes_finding(routes: Routes, types: Sequence[int], pairs: Mapping[str, tup
     return Finding("Who is active on which questions", text, table)
 
 
-def weight_maps(
-    routes: Mapping[str, Any], labels: Sequence[str], pairs: Mapping[str, tuple[str, str]]
-) -> list[Finding]:
+def weight_maps(routes: Mapping[str, Any], labels: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[Finding]:
     """Returns a heat map of one bank's weights on each kind of questions, and one of the difference within each pair of kinds.
 
     Args:
         routes: what `trace` says of the bank.
         labels: of the experts.
-        pairs: what is compared -> two samples; drawn is the second less the first.
+        pairs: two kinds; drawn are both, and the second less the first.
     """
-    maps = {f"Routing weights, {cell}": w for cell, w in routes["tasks"].items() if not cell.endswith(OTHERS)}
-    for a, b in pairs.values():
+    cells = [cell for pair in pairs for cell in pair]
+    maps = {f"Routing weights, {cell}": w for cell, w in routes["tasks"].items() if cell in cells}
+    for a, b in pairs:
         both = list(zip(*(routes["tasks"].get(cell, []) for cell in (a, b)), strict=False))
         difference = [[round(y - x, 4) for x, y in zip(*rows, strict=True)] for rows in both]
         maps |= {f"Routing weights, {b} less {a}": difference} if both else {}

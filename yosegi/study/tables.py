@@ -181,15 +181,14 @@ def changes(
 ) -> Finding:
     """Returns every arm against the base on the same questions: the change, and how many questions went up and down."""
     arms = [arm for arm in dict.fromkeys(a for m in measures for a in m.scores) if arm != against]
-    columns = [f"{m.label}: {what}" for m in measures for what in ("change", "up", "down")]
+    columns = [name for m in measures for name in (f"{m.label}: change", "up, down")]
     rows: list[list[Cell]] = []
     for arm in arms:
         row: list[Cell] = [arm]
         for measure in measures:
-            pairs = list(zip(*measure.pairs(arm, against), strict=True))
-            moved = [gained_and_lost(*pair) for pair in pairs]
-            up_down = [round(fmean(counts), 1) for counts in zip(*moved, strict=True)] or [None, None]
-            row += [measure.change(arm, against), *up_down]
+            moved = [gained_and_lost(*pair) for pair in zip(*measure.pairs(arm, against), strict=True)]
+            counts = [round(fmean(several), 1) for several in zip(*moved, strict=True)]
+            row += [measure.change(arm, against), "+{:g} −{:g}".format(*counts) if counts else None]
         rows.append(row)
     note = f"Up and down: questions, mean over seeds. {intervals(measures)}"
     return Finding(heading, list(text), Table(["", *columns], rows, note))

@@ -52,8 +52,8 @@ class Settings(BaseModel):
     """Arguments of the schedule, such as {num_cycles: 2} for cosine_with_restarts."""
     warmup_share: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps over which the learning rate rises, rounded up to whole steps."""
-    num_train_epochs: float = Field(default=3.0, gt=0, json_schema_extra={"common": True})
-    """Passes over the data, unless max_steps is given."""
+    num_train_epochs: float | None = Field(default=None, gt=0, json_schema_extra={"common": True})
+    """Passes over the data, unless max_steps is given. By default 3, and of few rows as many as make 100 steps, up to 20."""
     max_steps: int | None = Field(default=None, ge=1, json_schema_extra={"common": True})
     """Optimiser steps, instead of a number of epochs."""
     per_device_train_batch_size: int = Field(default=16, ge=1, json_schema_extra={"common": True})
@@ -108,7 +108,7 @@ class GrpoSettings(Settings):
     weight_decay: float = Field(default=0.1, ge=0)
     adam_beta2: float = Field(default=0.99, ge=0, lt=1)
     max_grad_norm: float = Field(default=0.1, ge=0)
-    num_train_epochs: float = Field(default=1.0, gt=0, json_schema_extra={"common": True})
+    num_train_epochs: float = Field(default=1.0, gt=0, json_schema_extra={"common": True})  # pyright: ignore[reportIncompatibleVariableOverride]
     per_device_train_batch_size: int = Field(default=8, ge=1, json_schema_extra={"common": True})
     """Questions of one expert per step; each is answered num_generations times."""
     pack: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
