@@ -70,7 +70,7 @@ def test_a_router_is_kept_with_its_arguments(searched, tmp_path, shelf):
 
 
 def test_the_whole_search_from_its_settings(settings, nano, shelf, trio, tmp_path, monkeypatch):
-    monkeypatch.setattr("yosegi.search.settings.load", lambda _: nano)
+    monkeypatch.setattr("yosegi.search.settings.load", lambda _, **loading: nano)
     with pytest.raises(Invalid, match="The base alone was best.*nothing to keep as 'blend'"):
         search_arms(settings(trials=0, keep="blend", penalty=100.0), tmp_path / "base")
     assert "no blend was better" in (tmp_path / "base" / "best.yaml").read_text()
