@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from optuna.distributions import FloatDistribution, IntDistribution
 
 from yosegi.search.cma import SIGMA, Evolution
+from yosegi.search.space import FloatDistribution, IntDistribution
 from yosegi.search.study import open_storage
 
 VARIED = {

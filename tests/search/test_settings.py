@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from optuna.distributions import IntDistribution
 from pydantic import ValidationError
 
 from yosegi.core.expert import Expert, Factors
@@ -12,6 +11,7 @@ from yosegi.engine.kept import save_arm
 from yosegi.engine.spec import parse_arm
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.search.settings import open_search
+from yosegi.search.space import IntDistribution
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,18 @@ import sys
 import types
 
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from yosegi.core.expert import Expert
 from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid
-from yosegi.search.space import Space, read_varied, with_ranges
+from yosegi.search.space import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    Space,
+    read_varied,
+    with_ranges,
+)
 from yosegi.spec import Quoted, parse_method
 
 PAIR = [Expert("a", {}, {}), Expert("b", {}, {})]
