@@ -8,6 +8,7 @@ from yosegi.bases import Base
 from yosegi.engine.rows import tokenise
 from yosegi.errors import Invalid
 from yosegi.run import Run
+from yosegi.tasks import subset
 from yosegi.training.data import Place, passes, read, steps_of, total
 from yosegi.training.job import Job
 from yosegi.training.settings import Settings
@@ -17,8 +18,9 @@ PACKED = Settings(objective="lm", pack=16)
 
 def test_without_packing_a_row_is_an_example(base, tmp_path, capsys):
     data = read(base, sums(), Settings(limit=7, max_length=5))
-    assert data.rows == tokenise(base, sums()[:7], 5)
-    counts = {"examples": 7, "characters": 7 * 5, "rows": 7, "tokens_in_rows": 7 * 5, "cut": {"prompt_start": 7}}
+    assert data.rows == tokenise(base, subset(sums(), 7), 5) != tokenise(base, sums()[:7], 5), "from all of them"
+    characters = sum(len(example.prompt + example.target) for example in subset(sums(), 7))
+    counts = {"examples": 7, "characters": characters, "rows": 7, "tokens_in_rows": 7 * 5, "cut": {"prompt_start": 7}}
     assert data.counts == counts
     Job(base, Run(tmp_path), Settings(max_length=7)).read({"all": sums()})
     assert not capsys.readouterr().err

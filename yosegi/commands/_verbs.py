@@ -10,7 +10,7 @@ import typer.core
 
 PANELS = {
     "Start": ("demo", "doctor", "ls", "show"),
-    "Train": ("train", "reinforce", "train-router", "label", "curate", "terms"),
+    "Train": ("data", "train", "reinforce", "train-router", "label", "curate", "terms"),
     "Combine": ("library", "merge", "search"),
     "Judge": ("eval", "report", "run"),
 }

@@ -9,8 +9,10 @@ from yosegi.commands._flags import flags
 from yosegi.commands._options import (
     ABase,
     ALibrary,
+    Columns,
     Config,
     Data,
+    DataFile,
     Json,
     Overwrite,
     Resume,
@@ -34,6 +36,8 @@ Words = list[str] | None
 @flags("training/settings.py", "Settings", panel="Training")
 def train(
     task: Annotated[Words, typer.Option(help=TASK)] = None,
+    data_file: DataFile = None,
+    columns: Columns = None,
     base: ABase = None,
     library: ALibrary = None,
     method: Annotated[str | None, typer.Option(help=METHOD)] = None,
@@ -66,6 +70,8 @@ def train(
         "build": build,
         "name": name,
         "data": data,
+        "data_file": data_file,
+        "columns": columns,
     }
     words |= {"eval_task": eval_task, "eval_steps": eval_steps, "run": run, "overwrite": overwrite or None}
     options: dict[str, Any] = {"task": []} | read_config(config, {**words, "resume": resume and None, **settings})

@@ -106,6 +106,8 @@ def tokenise(base: Base, examples: Sequence[Example], max_length: int, objective
     """
     if not examples:
         raise Invalid("There are no examples to learn from.")
+    if unanswered := next((e.id for e in examples if not (e.target or e.messages)), None):
+        raise Invalid(f"The example {unanswered!r} has no answer to learn from.")
     targets: Callable[[list[int], list[int]], list[int]] = registry.load("objectives", objective).targets
     kept, end = len(frame(base.tokenizer)[0]), base.tokenizer.eos_token_id
     rows: list[Row] = []

@@ -124,7 +124,7 @@ def evaluate_arms(settings: EvalSettings, run: str | Path | None = None, tell: T
         rows += evaluate(base, arms, known, folder, split=settings.split, general=True, **how)
     rows += forgetting(base, arms, folder, general, **how) if general else []
     if settings.type:
-        examples = {task.name: task.examples(settings.split)[: settings.limit] for task in (*asked, *known)}
+        examples = {task.name: task.sample(settings.split, settings.limit) for task in (*asked, *known)}
         groups = typed(by_type(examples, rules=settings.type), examples)
         for arm in arms:
             if arm.routed and not arm.ablate and all(map(arm.can_answer, examples)):

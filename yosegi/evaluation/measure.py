@@ -112,7 +112,7 @@ def evaluate(
 
 def questions(tasks: Sequence[Task], split: str, limit: int | None) -> dict[str, list[Example]]:
     """Returns the examples of each task, at most `limit`. A task without examples is Invalid."""
-    asked = {task.name: task.examples(split)[:limit] for task in tasks}
+    asked = {task.name: task.sample(split, limit) for task in tasks}
     if empty := [name for name, examples in asked.items() if not examples]:
         raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
     return asked
@@ -200,7 +200,8 @@ def _rows(
     values = {task.metric: [item["score"] for item in items]}
     for name in dict.fromkeys(name for one in metrics for name in one):
         values[name] = [one[name] for one in metrics if name in one]
-    values["logp"] = [item["logp"] for item in items]
+    if answered := [item["logp"] for item in items if item["logp"] is not None]:
+        values["logp"] = answered
     rows = []
     for metric, several in values.items():
         (low, high), n = interval(several), len(several)

@@ -98,7 +98,7 @@ class Probe:
         self.base, self.goals, self.batch_size = base, list(goals), batch_size
         if twice := [label for n, label in enumerate(self.labels) if label in self.labels[:n]]:
             raise Invalid(f"{twice[0]} is asked twice.")
-        self.examples = [goal.task.examples(split)[:limit] for goal in goals]
+        self.examples = [goal.task.sample(split, limit) for goal in goals]
         for goal, examples in zip(goals, self.examples, strict=True):
             if not examples:
                 raise Invalid(f"The task {goal.task.name!r} has no {split} examples.")

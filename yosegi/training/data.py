@@ -19,7 +19,7 @@ from yosegi.core.expert import Expert
 from yosegi.engine.packing import keeps_apart, pack
 from yosegi.engine.rows import Row, context_length, data_hash, tokenise
 from yosegi.errors import Invalid
-from yosegi.tasks import Example
+from yosegi.tasks import Example, subset
 from yosegi.training.settings import Settings
 
 
@@ -74,12 +74,12 @@ class Place(NamedTuple):
 
 
 def read(base: Base, examples: Sequence[Example], settings: Settings) -> TrainingData:
-    """Returns the first `settings.limit` examples as rows, one each and cut to `max_length`, or packed whole into rows of `pack`.
+    """Returns examples, `settings.limit` of all, as rows: one each and cut to `max_length`, or packed whole into rows of `pack`.
 
     Raises:
         Invalid: there is nothing to read, or the base cannot read packed rows.
     """
-    examples, seq2seq, length = examples[: settings.limit], base.seq2seq, settings.pack
+    examples, seq2seq, length = subset(examples, settings.limit), base.seq2seq, settings.pack
     if length is None:
         rows = tokenise(base, examples, settings.max_length, settings.objective)
         return TrainingData(rows, {"examples": len(examples), **_sizes(examples, rows), "cut": rows.cut})

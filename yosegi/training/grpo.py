@@ -33,7 +33,7 @@ from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
-from yosegi.tasks import Example, Task
+from yosegi.tasks import Example, Task, subset
 from yosegi.training.data import Place, digest, digest_of, passes, row_length
 from yosegi.training.fleet import Masks, stacked
 from yosegi.training.job import Job, Options, attached
@@ -110,7 +110,7 @@ def grpo(
     if not names:  # more processes than experts: this one has nothing to do
         job.finish()
         return []
-    asked = {name: list(asked[name][: settings.limit]) for name in names}
+    asked = {name: subset(asked[name], settings.limit, lambda question: question.example.id) for name in names}
     with attached(base, experts, ByRequest()) as banks:
         moves = {} if masks is None else stacked(banks, {name: masks.get(name) for name in names})
         every = [

@@ -21,7 +21,7 @@ from yosegi.errors import Invalid, UnknownName
 from yosegi.library.store import Library
 from yosegi.partitions.by_type import by_type, typed
 from yosegi.run import Run
-from yosegi.tasks import Example
+from yosegi.tasks import Example, subset
 from yosegi.training.build import build as build_library
 from yosegi.training.build import build_bank, check_bank, keep_bank, name_experts
 from yosegi.training.loramoe import keep_types, loramoe
@@ -100,7 +100,7 @@ def train(
     if isinstance(how, Loramoe | Poly):
         check_bank(library, names["shared"], how.experts, overwrite)
     if isinstance(how, Loramoe):
-        data = {key: examples[: chosen.limit] for key, examples in data.items()}
+        data = {key: subset(examples, chosen.limit) for key, examples in data.items()}
         types = by_type(data, rules=how.types) if how.types else by_type(data, {key: names[key] for key in data})
         for word in [*(how.shares or {}), *how.curriculum]:
             if word not in {*types.groups, *data}:
