@@ -89,4 +89,6 @@ def test_steps():
         7, Settings(num_train_epochs=0.5, per_device_train_batch_size=2, gradient_accumulation_steps=2)
     ) == (1, 4)
     assert steps_of(100, Settings(max_steps=3)) == (3, 16)
+    few, some, many = (steps_of(rows, Settings(per_device_train_batch_size=16))[0] for rows in (60, 400, 10_000))
+    assert (few, some, many) == (75, 100, 1875), "twenty passes; a hundred steps; three passes"
     assert steps_of(100, Settings(num_train_epochs=1, per_device_train_batch_size=5), processes=2) == (10, 10)

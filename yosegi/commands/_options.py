@@ -24,11 +24,6 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what has t
 Resume = Annotated[
     bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of an interrupted training.")
 ]
-DType = Annotated[str | None, typer.Option(help="fp32 or bf16: precision of the base's weights \\[fp32].")]
-In4Bit = Annotated[
-    bool,
-    typer.Option("--load-in-4bit", "--load_in_4bit", help="Hold the base's linears in 4 bits (NF4, as QLoRA does)."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]

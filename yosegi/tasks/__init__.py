@@ -89,6 +89,7 @@ class Task:
         stop: strings at which generation ends; the answer is what stands before them.
         rule: the version of a scoring rule, such as "normaliser 1". Results under different rules are not compared.
         generates: whether the model is asked to write an answer.
+        chat: whether a prompt is put to a chat model as a user's turn; False where a text is to go on.
         shuffled: whether the first examples are as fair a sample as any.
     """
 
@@ -99,6 +100,7 @@ class Task:
     stop: tuple[str, ...] = ()
     rule: str = ""
     generates: bool = True
+    chat: bool = True
     shuffled: bool = False
 
     def examples(self, split: str) -> list[Example]:

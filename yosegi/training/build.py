@@ -33,7 +33,7 @@ from yosegi.routers.task_table import TaskTable
 from yosegi.run import Run
 from yosegi.tasks import Example, subset
 from yosegi.training import dense
-from yosegi.training.data import read
+from yosegi.training.data import EPOCHS, read
 from yosegi.training.fleet import fleet
 from yosegi.training.job import Options
 from yosegi.training.joint import fresh_bank, joint
@@ -223,7 +223,9 @@ def take_up(
 def part_of(settings: Settings, share: float) -> Settings:
     """Returns the same training with a part of the passes or steps."""
     steps = settings.max_steps and max(1, round(share * settings.max_steps))
-    return settings.model_copy(update={"num_train_epochs": share * settings.num_train_epochs, "max_steps": steps})
+    return settings.model_copy(
+        update={"num_train_epochs": share * (settings.num_train_epochs or EPOCHS), "max_steps": steps}
+    )
 
 
 def _limited(data: Data, settings: Settings) -> tuple[Data, Settings]:

@@ -22,6 +22,9 @@ from yosegi.errors import Invalid
 from yosegi.tasks import Example, subset
 from yosegi.training.settings import Settings
 
+EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 3.0, 20.0, 100
+"""Passes over the data where none are asked for: the first number, or up to the second to make the third number of steps."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -114,9 +117,13 @@ def total(groups: Iterable[TrainingData]) -> dict[str, Any]:
 
 
 def steps_of(rows: int, settings: Settings, processes: int = 1) -> tuple[int, int]:
-    """Returns the steps of one learner and the rows of a step, of which each of several processes reads its share."""
+    """Returns the steps of one learner and the rows of a step, of which each of several processes reads its share.
+
+    Without a number of steps or epochs, sixty rows get twenty passes instead of three, which would teach nothing.
+    """
     batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps * processes
-    return settings.max_steps or math.ceil(settings.num_train_epochs * rows / batch), batch
+    epochs = settings.num_train_epochs or min(MOST_EPOCHS, max(EPOCHS, ENOUGH_STEPS * batch / rows))
+    return settings.max_steps or math.ceil(epochs * rows / batch), batch
 
 
 def passes(places: Sequence[Place], tokens: int, rows: int | None = None) -> Iterator[list[Place]]:
