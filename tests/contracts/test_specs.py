@@ -57,8 +57,8 @@ def test_every_argument_is_settable(kind, name):
     given = {key: example(parameter.annotation) for key, parameter in known.items()}
     assert parse_method(kind, write_method(name, given)) == (name, given)
     defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
-    _, found = parse_method(kind, write_method(name, defaults))
-    assert found == {key: value for key, value in defaults.items()}, "a default is of the argument's own type"
+    _, result = parse_method(kind, write_method(name, defaults))
+    assert result == {key: value for key, value in defaults.items()}, "a default is of the argument's own type"
 
 
 def test_the_drawers_were_walked():
