@@ -1,13 +1,14 @@
 """A folder is a registry: yosegi/routers/arrow.py is the router "arrow". There is no list to maintain.
 
 Files are listed without being imported, so `yosegi ls` never loads torch. A name of the form "package.module:Object" belongs to
-another package; installed packages add methods through the entry point group "yosegi.<kind>".
+another package or to a file of the current folder; installed packages add methods through the entry point group "yosegi.<kind>".
 """
 
 import ast
 import importlib
 import importlib.metadata
 import pkgutil
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def find(kind: str, name: str) -> Any:
     """Returns the object of a name: `arrow` -> class Arrow, `svd` -> function svd."""
     if ":" in name:
         module, _, attribute = name.partition(":")
+        if (here := str(Path.cwd())) not in sys.path:  # last, so that it hides nothing that is installed
+            sys.path.append(here)
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -101,13 +101,14 @@ class Reader:
     def _pair(self) -> tuple[str, Any]:
         key = self.word("a key")
         self.expect("=")
-        return key, self._value()
+        return key, self.value()
 
-    def _value(self) -> Any:
+    def value(self) -> Any:
+        """Returns a value as it is written: a text, a list or a dictionary of texts."""
         if self.peek() == "{":
             return self.options()
         if self.take("["):
-            return self._items("]", self._value)
+            return self._items("]", self.value)
         if self.peek() == '"':
             return self._quoted()
         start, open_ = self.at, list[str]()

@@ -43,10 +43,16 @@ def test_doctor_knows_this_machine(yosegi):
 
 @pytest.mark.slow
 def test_run_a_recipe_with_fields(yosegi, tmp_path):
-    code, out, _ = yosegi("run", "demo", "--smoke", "--steps", 2, "--skills", "sort,succ", "--run", "d", "--json")
+    code, out, _ = yosegi(
+        "run", "demo", "--smoke", "--steps", 2, "--tasks", "skills/sort,skills/succ", "--run", "d", "--json"
+    )
     assert code == 0
     config = json.loads((tmp_path / "d" / "config.json").read_text())
-    assert config["steps"] == 2 and config["skills"] == ["sort", "succ"] and (tmp_path / "d" / "report.html").exists()
+    assert (
+        config["steps"] == 2
+        and config["tasks"] == ["skills/sort", "skills/succ"]
+        and (tmp_path / "d" / "report.html").exists()
+    )
     assert (tmp_path / "d" / "env.json").exists()
 
 

@@ -63,14 +63,14 @@ def test_what_it_cannot_know_is_refused(refused, words, said):
 
 
 def test_defaults_are_those_of_a_training():
-    from yosegi.optimizers.apollo import apollo
-    from yosegi.optimizers.galore import galore
+    from yosegi.optimizers.apollo import Apollo
+    from yosegi.optimizers.galore import Galore
     from yosegi.training.loramoe import EXPERTS
     from yosegi.training.settings import FFN, LoraMoeSettings, Settings
 
     own = {
         name: inspect.signature(make).parameters["rank"].default
-        for name, make in (("galore", galore), ("apollo", apollo))
+        for name, make in (("galore", Galore), ("apollo", Apollo))
     }
     assert {name: DEFAULTS[name]["rank"] for name in own} == own and Job.rank == Settings().rank
     bank = LoraMoeSettings()

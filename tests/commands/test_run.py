@@ -1,52 +1,90 @@
-"""Fields of a recipe as words: every value in the type of its default, or one line."""
+"""Fields of a recipe as words: every value in the type that the recipe's Config says, or one line."""
+
+import dataclasses
+import sys
+import types
 
 import pytest
 
-from yosegi.commands.run import _typed
-from yosegi.errors import Invalid
+from yosegi.errors import Invalid, UnknownName
+from yosegi.recipes import configure, run_recipe
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """A recipe from outside with a field of every type."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        rates: tuple[float, ...] = (0.1,)
+        seeds: tuple[int, ...] = (5,)
+        names: tuple[str, ...] = ("x",)
+        rate: float = 0.1
+        steps: int = 5
+        quick: bool = False
+        name: str = "x"
+        limit: int | None = None
+
+    module = types.ModuleType("some_recipe")
+    module.Config, module.SMOKE = Config, Config(steps=1)
+    module.main = lambda config, run: run.log(step=config.steps)
+    monkeypatch.setitem(sys.modules, "some_recipe", module)
+    monkeypatch.setattr("yosegi.registry.load", lambda kind, name: module)
+    return "some_recipe"
 
 
 @pytest.mark.parametrize(
-    ("value", "default", "expected"),
+    ("name", "value", "expected"),
     [
-        ("1e-3,3e-3", (0.1,), (0.001, 0.003)),
-        ("[0.1, 1]", (0.1,), (0.1, 1.0)),
-        ([1, "1e-2"], (0.1,), (1.0, 0.01)),
-        (0.5, (0.1,), (0.5,)),
-        ("0, 1", (5,), (0, 1)),
-        ("en=a,ja=b", ("x",), ("en=a", "ja=b")),
-        ("", ("x",), ()),
-        ("1e-3", 0.1, 0.001),
-        ("2", 0.1, 2.0),
-        ("true", False, True),
-        ("5", "x", "5"),
-        ("null", None, None),
-        ("128", None, 128),
+        ("rates", "1e-3,3e-3", (0.001, 0.003)),
+        ("rates", "[0.1, 1]", (0.1, 1.0)),
+        ("rates", [1, "1e-2"], (1.0, 0.01)),
+        ("rates", 0.5, (0.5,)),
+        ("seeds", "0, 1", (0, 1)),
+        ("names", "en=a,ja=b", ("en=a", "ja=b")),
+        ("names", "", ()),
+        ("rate", "1e-3", 0.001),
+        ("rate", "2", 2.0),
+        ("quick", "true", True),
+        ("name", "5", "5"),
+        ("limit", "null", None),
+        ("limit", "128", 128),
     ],
 )
-def test_words_become_what_the_default_is(value, default, expected):
-    found = _typed("recipe", "field", value, default)
+def test_words_become_what_the_field_is(recipe, name, value, expected):
+    found = getattr(configure(recipe, **{name: value}), name)
     assert found == expected and type(found) is type(expected)
     assert not isinstance(found, tuple) or [type(part) for part in found] == [type(part) for part in expected]
 
 
 @pytest.mark.parametrize(
-    ("value", "default", "said"),
+    ("name", "value", "said"),
     [
-        ("0.1,x", (0.1,), r"field is a list, and each of it a number; 'x' was given"),
-        ("true", (0.1,), r"each of it a number; True was given"),
-        ("0,a", (5,), r"each of it a whole number; 'a' was given"),
-        ("4.5", (5,), r"each of it a whole number; 4\.5 was given"),
-        ("{", (5,), r"a whole number; '\[\{\]' was given"),
-        ("[", 5, r"field is a whole number; '\[' was given"),
-        ("maybe", True, r"field is true or false; 'maybe' was given"),
-        (3, "x", r"field is a text; 3 was given"),
-        ("", 5, r"a whole number; None was given"),
+        ("rates", "0.1,x", r"rates is of type tuple\[float, ...\]; .*x.* was given"),
+        ("rates", "true", "rates is of type"),
+        ("seeds", "0,a", r"seeds is of type tuple\[int, ...\]"),
+        ("seeds", "4.5", "seeds is of type"),
+        ("seeds", "{", "is not a spec"),
+        ("steps", "[", r"steps is of type int; \[ was given"),
+        ("quick", "maybe", "quick is of type bool; maybe was given"),
+        ("name", 3, "name is of type str; 3 was given"),
+        ("steps", "", "steps is of type int"),
+        ("seeds", "", "needs a seed"),
     ],
 )
-def test_anything_else_is_one_line(value, default, said):
+def test_anything_else_is_one_line(recipe, name, value, said):
     with pytest.raises(Invalid, match=said):
-        _typed("recipe", "field", value, default)
+        configure(recipe, **{name: value})
+    with pytest.raises(UnknownName, match="Did you mean 'steps'"):
+        configure(recipe, stepz=3)
+
+
+def test_a_recipe_is_one_call(recipe, tmp_path):
+    from yosegi import files
+
+    run = run_recipe(recipe, tmp_path / "r", smoke=True, seeds=(1, 2))
+    assert files.read_jsonl(run.path / "metrics.jsonl") == [{"step": 1}]
+    assert files.read_json(run.path / "config.json")["seeds"] == [1, 2] and (run.path / "report.html").exists()
 
 
 @pytest.mark.parametrize(

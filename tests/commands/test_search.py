@@ -62,6 +62,8 @@ def test_keep(yosegi, refused, shelf, tmp_path):
     assert (
         code == 0 and files.read_json(tmp_path / "shelf" / "one" / "expert.json")["training"]["arm"]["name"] == "both"
     )
+    code, out, _ = yosegi("library", "arms", "shelf")
+    assert code == 0 and "1 arms" in out and "merge:cat" in out
     again, one = Library(tmp_path / "shelf")["again"], Library(tmp_path / "shelf")["one"]
     assert all(again.delta(layer).equal(one.delta(layer)) for layer in again.factors)
 

@@ -1,6 +1,7 @@
 """`yosegi train` and `yosegi.train`: one call, and a file that repeats it."""
 
 import json
+import shlex
 
 import yaml
 
@@ -21,7 +22,7 @@ def test_a_run_writes_the_file_that_repeats_it(yosegi, refused, tmp_path):
     assert config["task"] == ["skills/sort"] and config["method"] == "pissa{power_steps=2}" and config["rank"] == 3
     assert config["targets"] == ["q_proj", "v_proj"] and config["lr_scheduler_kwargs"] == {"power": 2.0}
     code, out, err = yosegi("train", "--config", "r/run.yaml")
-    assert code == 0 and "sort: rank 6" in out, err
+    assert code == 0 and "sort: already trained" in out, err
     assert len(files.read_jsonl(tmp_path / "r" / "metrics.jsonl")) == 2, "it is there already"
     assert yosegi("train", "--config", "r/run.yaml", "--library", "again", "--run", "r2")[0] == 0
     hashes = [files.read_json(tmp_path / name / "sort" / "expert.json")["sha256"] for name in ("shelf", "again")]
@@ -64,3 +65,13 @@ def test_an_interrupted_training_is_not_resumed_where_that_is_not_wanted(yosegi,
     assert yosegi(*TRAIN, "--save-steps", 1)[0] == 130
     monkeypatch.setattr(Run, "log", log)
     assert yosegi(*TRAIN, "--save-steps", 1, "--no-resume", "--seed", 3)[0] == 0
+
+
+def test_what_was_trained_before_is_said_and_the_next_command_is_shown(yosegi):
+    words = ["train", "--task", "skills/reverse", "--library", "lib", "--max-steps", 2, "--rank", 2]
+    assert "reverse: rank 2, 2 steps, loss" in yosegi(*words)[1]
+    out = yosegi(*words)[1]
+    assert "reverse: already trained, 20" in out and "--overwrite trains it anew" in out
+    assert "reverse: rank 2" in yosegi(*words, "--overwrite")[1]
+    command = out.rpartition("Next: yosegi ")[2]
+    assert yosegi(*shlex.split(command), "--limit", 2)[0] == 0, "it can be pasted"

@@ -43,8 +43,8 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
         *(f"phatgoose-router {e}" for e in ("sort", "reverse", "succ")),
     }
 
-    code, out, _ = yosegi("library", "routers", "shelf")
-    assert code == 0 and "5 routers" in out and "retrieval" in out and "gone" not in out
+    code, out, _ = yosegi("library", "arms", "shelf")
+    assert code == 0 and "5 arms" in out and "retrieval" in out and "gone" not in out
 
     names = ["centroid-router", "phatgoose-router", "predictor-router", "near", "wider"]
     arms = [word for name in [*names, "spectr"] for word in ("--arm", name)]
@@ -67,11 +67,11 @@ def test_every_router_that_learns_is_fitted_kept_and_used(yosegi, refused, tmp_p
     assert "'near' was made with another expert 'sort'" in refused(*EVAL, "--arm", "near")
     assert yosegi("library", "rm", "shelf", "succ")[0] == 0
     assert "yosegi train-router --arm" in refused(*EVAL, "--arm", "wider")
-    assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid-router", "--router")
-    assert yosegi("library", "rm", "shelf", "centroid-router", "--router")[0] == 0
-    assert "centroid-router" not in yosegi("library", "routers", "shelf")[1]
-    assert "succ (gone)" in yosegi("library", "routers", "shelf")[1]
-    assert json.loads(yosegi("library", "routers", "shelf", "--json")[1])["near"]["router"] == "retrieval"
+    assert "'nea'. Did you mean 'near'" in refused("library", "rm", "shelf", "nea", "centroid-router", "--arm")
+    assert yosegi("library", "rm", "shelf", "centroid-router", "--arm")[0] == 0
+    assert "centroid-router" not in yosegi("library", "arms", "shelf")[1]
+    assert "succ (gone)" in yosegi("library", "arms", "shelf")[1]
+    assert json.loads(yosegi("library", "arms", "shelf", "--json")[1])["near"]["router"] == "retrieval"
 
 
 @pytest.mark.slow

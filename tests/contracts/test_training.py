@@ -26,7 +26,7 @@ from yosegi.training.fleet import fleet
 from yosegi.training.grpo import grpo, questions
 from yosegi.training.joint import fresh_bank, joint
 from yosegi.training.loramoe import loramoe
-from yosegi.training.pretrain import pretrain
+from yosegi.training.pretrain import PretrainSettings, pretrain
 from yosegi.training.routers import train_arm
 from yosegi.training.settings import (
     ApolloSettings,
@@ -102,8 +102,8 @@ def model(run, **more):
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
     made = LlamaForCausalLM(LlamaConfig(vocab_size=11, tie_word_embeddings=True, attention_dropout=0.1, **sizes))
     rows_NT = (torch.arange(9) + torch.arange(10)[:, None]) % 11
-    steps = more.get("max_steps", 7)
-    pretrain(made, rows_NT, run, steps=steps, batch=4, lr=0.02, warmup=2, checkpoint_every=3, validation_NT=rows_NT[:3], evaluate_every=2)  # fmt: skip
+    settings = PretrainSettings(**{**QUICK, "learning_rate": 0.02, "warmup_share": 0.2, **more})
+    pretrain(made, rows_NT, run, settings, validation_NT=rows_NT[:3], eval_steps=2)
     return torch.cat([p.detach().flatten() for p in made.parameters()])
 
 
@@ -162,7 +162,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(kind, tmp_path, killed_at
     files = {path.name for path in (cut.path / "checkpoint").rglob("*") if path.is_file()}
     assert files == {"state.json", "state.safetensors"}, "no pickles, nothing half-written"
     with pytest.raises(Invalid, match="is of another training: .*(max_steps|learning_rate|names|data)"):
-        learn(cut, **({"max_steps": 9} if kind in ("gates", "pretrain") else {"learning_rate": 1e-3}))
+        learn(cut, **({"max_steps": 9} if kind == "gates" else {"learning_rate": 1e-3}))
     assert torch.equal(learn(cut), straight)
     assert logged(cut) == logged(Run(tmp_path / "whole")), "every step once, none lost, none twice"
     assert kind == "pretrain" or not list((cut.path / "checkpoint").glob("*")), "the expert is safe"

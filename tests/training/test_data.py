@@ -8,6 +8,7 @@ from yosegi.bases import Base
 from yosegi.engine.rows import tokenise
 from yosegi.errors import Invalid
 from yosegi.run import Run
+from yosegi.tasks import subset
 from yosegi.training.data import Place, passes, read, steps_of, total
 from yosegi.training.job import Job
 from yosegi.training.settings import Settings
@@ -17,8 +18,9 @@ PACKED = Settings(objective="lm", pack=16)
 
 def test_without_packing_a_row_is_an_example(base, tmp_path, capsys):
     data = read(base, sums(), Settings(limit=7, max_length=5))
-    assert data.rows == tokenise(base, sums()[:7], 5)
-    counts = {"examples": 7, "characters": 7 * 5, "rows": 7, "tokens_in_rows": 7 * 5, "cut": {"prompt_start": 7}}
+    assert data.rows == tokenise(base, subset(sums(), 7), 5) != tokenise(base, sums()[:7], 5), "from all of them"
+    characters = sum(len(example.prompt + example.target) for example in subset(sums(), 7))
+    counts = {"examples": 7, "characters": characters, "rows": 7, "tokens_in_rows": 7 * 5, "cut": {"prompt_start": 7}}
     assert data.counts == counts
     Job(base, Run(tmp_path), Settings(max_length=7)).read({"all": sums()})
     assert not capsys.readouterr().err
@@ -87,4 +89,6 @@ def test_steps():
         7, Settings(num_train_epochs=0.5, per_device_train_batch_size=2, gradient_accumulation_steps=2)
     ) == (1, 4)
     assert steps_of(100, Settings(max_steps=3)) == (3, 16)
+    few, some, many = (steps_of(rows, Settings(per_device_train_batch_size=16))[0] for rows in (60, 400, 10_000))
+    assert (few, some, many) == (75, 100, 1875), "twenty passes; a hundred steps; three passes"
     assert steps_of(100, Settings(num_train_epochs=1, per_device_train_batch_size=5), processes=2) == (10, 10)

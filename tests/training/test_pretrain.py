@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from yosegi.bases import Base
 from yosegi.engine.rows import order
 from yosegi.errors import Diverged, Invalid
 from yosegi.run import Run
 from yosegi.training import checkpoint
-from yosegi.training.pretrain import matrices_and_others, mean_loss, pretrain
+from yosegi.training.pretrain import PretrainSettings, TokenRows, matrices_and_others, pretrain
+from yosegi.training.validation import mean_loss as mean_loss_of
 
 STEPS = 12
 
@@ -62,9 +64,19 @@ def rows(count: int = 10) -> torch.Tensor:
 def train(run: Run, model: nn.Module | None = None, **settings) -> nn.Module:
     """Epochs of 10 rows in steps of 4: a step reaches from one epoch into the next."""
     model = model or Tiny()
-    settings = {"steps": STEPS, "batch": 4, "lr": 0.02, "warmup": 2, "checkpoint_every": 5} | settings
-    pretrain(model, rows(), run, validation_NT=rows(3), evaluate_every=4, **settings)
+    settings = {
+        "max_steps": STEPS,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 0.02,
+        "warmup_share": 1 / 30,
+        "save_steps": 5,
+    } | settings
+    pretrain(model, rows(), run, PretrainSettings(**settings), validation_NT=rows(3), eval_steps=4)
     return model
+
+
+def mean_loss(model: nn.Module, rows_NT: torch.Tensor) -> float:
+    return mean_loss_of(Base("new", "", model, None), list(TokenRows(rows_NT)), PretrainSettings())
 
 
 def metrics(run: Run) -> list[dict]:
@@ -87,22 +99,23 @@ def test_an_epoch_reads_every_row_once_and_the_next_in_another_order():
 
 def test_it_learns_and_tells_every_step(tmp_path):
     run = Run(tmp_path)
-    model = train(run, steps=60)
+    model = train(run, max_steps=60)
     assert not model.training
     assert mean_loss(model, rows()) < 0.5 < mean_loss(Tiny(), rows())
     steps = [row for row in metrics(run) if "loss" in row]
     assert [row["step"] for row in steps] == list(range(1, 61))
     assert set(steps[0]) == {"step", "stage", "expert", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "wall_s"}
     rates = [row["lr"] for row in steps]
-    assert rates[0] == pytest.approx(0.01) and rates[1:24] == [0.02] * 23 and rates[-1] == pytest.approx(0.02 / 36)
+    assert rates[:2] == [0.0, 0.01] and rates[2:25] == [0.02] * 23 and rates[-1] == pytest.approx(0.02 / 36)
     assert [row["step"] for row in metrics(run) if "validation_loss" in row] == list(range(0, 61, 4))
 
 
 def test_a_step_in_pieces_is_the_step(tmp_path):
     whole, pieces = Tiny().eval(), Tiny().eval()
-    for model, micro in ((whole, None), (pieces, 3)):  # 4 rows as 3 + 1
+    for model, cut in ((whole, (4, 1)), (pieces, (1, 4))):
         model.block[2].p = 0.0  # dropout would draw other numbers
-        train(Run(tmp_path / str(micro)), model, micro=micro)
+        sizes = dict(zip(("per_device_train_batch_size", "gradient_accumulation_steps"), cut, strict=True))
+        train(Run(tmp_path / str(cut)), model, **sizes)
     torch.testing.assert_close(whole.state_dict(), pieces.state_dict())
 
 
@@ -140,7 +153,7 @@ def test_a_loss_that_is_not_a_number_stops_the_training_and_spares_the_checkpoin
 def test_another_training_does_not_resume_this_one(tmp_path):
     train(Run(tmp_path))
     with pytest.raises(Invalid, match="learning_rate was 0.02, is 0.01"):
-        train(Run(tmp_path), lr=0.01)
+        train(Run(tmp_path), learning_rate=0.01)
 
 
 def test_only_the_matrices_of_the_blocks_get_muon():

@@ -4,68 +4,22 @@ Every verb keeps the same manners: bad input is one line on stderr and exit code
 """
 
 import errno
-import importlib
-import pkgutil
 import sys
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import typer.core
 
 import yosegi
+from yosegi.commands._verbs import ByWorkflow, verbs
 from yosegi.errors import YosegiError
 
 HELP = "Train many small LoRA experts, keep them in a library, let them answer together, and know whether it worked."
 
 
-PANELS = {
-    "Start": ("demo", "doctor", "ls", "show"),
-    "Train": ("train", "reinforce", "train-router", "label", "curate", "terms"),
-    "Combine": ("library", "merge", "search"),
-    "Judge": ("eval", "report", "run"),
-}
-"""The verbs in the order in which `yosegi --help` lists them: from a first try to a finished report."""
-
-
-class Verbs(typer.core.TyperGroup):
-    """Lists the verbs by workflow, not by alphabet; an installed verb that no panel names comes last."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Returns the names in the order of `PANELS`."""
-        order = [name for names in PANELS.values() for name in names]
-        return sorted(
-            super().list_commands(ctx), key=lambda name: (order.index(name) if name in order else len(order), name)
-        )
-
-
 def app() -> typer.Typer:
-    """Returns the command line: one verb a file of this folder. A file with an `app` of its own is a verb with verbs below it."""
-    every = typer.Typer(
-        help=HELP,
-        cls=Verbs,
-        add_completion=False,
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-    )
-    panels = {name: panel for panel, names in PANELS.items() for name in names}
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.name[0] == "_":
-            continue
-        verb, name = importlib.import_module(f"yosegi.commands.{module.name}"), module.name.replace("_", "-")
-        panel = panels.get(name, "Other")
-        if hasattr(verb, "app"):
-            every.add_typer(verb.app, name=name, rich_help_panel=panel)
-        else:
-            function = getattr(verb, module.name, None) or getattr(verb, f"{module.name}_")
-            example = getattr(verb, "EXAMPLE", None)
-            every.command(
-                name,
-                context_settings=getattr(verb, "CONTEXT", None),
-                rich_help_panel=panel,
-                epilog=example and f"Example: {example}",
-            )(function)
+    """Returns the command line: the verbs of this folder."""
+    options: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
+    every = verbs(__path__, __name__, panels=True, help=HELP, cls=ByWorkflow, **options)
 
     @every.callback()
     def about(
@@ -79,7 +33,7 @@ def app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run one command line and exit."""
+    """Runs one command line and exits."""
     try:
         code = app()(prog_name="yosegi", standalone_mode=False)
         if code == 130:  # what typer makes of a KeyboardInterrupt

@@ -52,6 +52,8 @@ def fields_of(file: str, name: str) -> dict[str, Flag]:
     for base in classes[name].bases:
         if isinstance(base, ast.Name) and base.id in classes:
             found |= fields_of(file, base.id)
+        elif isinstance(base, ast.Name) and base.id == "LoadSettings":  # what every verb that loads a base has
+            found |= fields_of("bases/_options.py", base.id)
     body = classes[name].body
     for node, following in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):

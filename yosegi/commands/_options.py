@@ -11,6 +11,9 @@ from yosegi.errors import Invalid, NoData, in_one_line
 
 BASES = "nano, smollm2, a folder, a GGUF file or a Hub id."
 BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help=BASES)]
+Folder = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The folder of the library.")]
+ExpertName = Annotated[str, typer.Argument(help="An expert.")]
+ExpertNames = Annotated[list[str] | None, typer.Argument(help="Experts; by default all.")]
 LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
 ABase = Annotated[str | None, typer.Option("--base", "--model_name_or_path", help=f"{BASES} \\[nano]")]
 ALibrary = Annotated[Path | None, typer.Option("--library", help="The folder of the experts. \\[library]")]
@@ -21,14 +24,19 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what has t
 Resume = Annotated[
     bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of an interrupted training.")
 ]
-DType = Annotated[str | None, typer.Option(help="fp32 or bf16: precision of the base's weights \\[fp32].")]
-In4Bit = Annotated[
-    bool,
-    typer.Option("--load-in-4bit", "--load_in_4bit", help="Hold the base's linears in 4 bits (NF4, as QLoRA does)."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
 Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
+DataFile = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data-file", help="Data of your own: a file in any usual form, or hf:ID\\[:SPLIT]. May be repeated."
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="How the fields of --data-file are called: prompt=question,completion=answer."),
+]
 RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
 Seed = Annotated[int, typer.Option(help="Seed of the data order, of the experts' start and of samples.")]
 
@@ -96,7 +104,27 @@ def read_config(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
             raise Invalid(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
         if not isinstance(found, dict):
             raise Invalid(f"{path} must hold names and values, not a {type(found).__name__}.")
-    return {**found, **{name: value for name, value in fields.items() if value is not None}}
+    found |= {name: value for name, value in fields.items() if value is not None}
+    files, columns = found.pop("data_file", None) or [], found.pop("columns", None)
+    if columns and not files:
+        raise Invalid("--columns says how the fields of a --data-file are called, and there is none.")
+    if files:
+        from yosegi.spec import write_method
+
+        options = {"columns": read_columns(columns)} if columns else {}
+        named = [write_method("file", {"path": path, **options}) if options else f"file/{path}" for path in files]
+        found["task"] = [*(found.get("task") or []), *named]
+    return found
+
+
+def read_columns(given: str | dict[str, str] | None) -> dict[str, str]:
+    """prompt=question,completion=answer."""
+    pairs = given or {}
+    if isinstance(pairs, str):
+        pairs = {pair.partition("=")[0]: pair.partition("=")[2] for pair in pairs.split(",")}
+    if not all(map(str.strip, [*pairs, *pairs.values()])):
+        raise Invalid(f"--columns {given!r}: the form is prompt=THEIRS,completion=THEIRS.")
+    return {ours.strip(): theirs.strip() for ours, theirs in pairs.items()}
 
 
 def check(model: Any, fields: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Config, Data, Json, RunDir, begin, check, read_config, say
+from yosegi.commands._options import Columns, Config, Data, DataFile, Json, RunDir, begin, check, read_config, say
 
 EXAMPLE = "yosegi eval --library library --task gsm8k --arm experts --arm 'arrow{top_k=2}' --arm 'a*.7+b*.3'"
 
@@ -21,6 +21,8 @@ def eval_(
             help="nano (the default), smollm2, a folder, a GGUF file, a Hub id; may be repeated.",
         ),
     ] = None,
+    data_file: DataFile = None,
+    columns: Columns = None,
     config: Config = None,
     run: RunDir = None,
     data: Data = None,
@@ -37,7 +39,8 @@ def eval_(
     from yosegi.reporting.forgetting import print_forgetting
     from yosegi.reporting.terminal import leaderboard
 
-    settings = check(EvalSettings, read_config(config, options | ({"base": base} if base else {})))
+    options |= {"base": base or None, "data_file": data_file, "columns": columns}
+    settings = check(EvalSettings, read_config(config, options))
     found = evaluate_arms(settings, run, tell=lambda line: print(line, file=sys.stderr))
     if as_json:
         say(found.rows, True)

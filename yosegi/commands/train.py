@@ -1,5 +1,7 @@
 """`yosegi train`: experts into a library, one or a fleet, built one of seven ways."""
 
+import shlex
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +11,10 @@ from yosegi.commands._flags import flags
 from yosegi.commands._options import (
     ABase,
     ALibrary,
+    Columns,
     Config,
     Data,
+    DataFile,
     Json,
     Overwrite,
     Resume,
@@ -22,7 +26,7 @@ from yosegi.commands._options import (
 )
 
 EXAMPLE = "yosegi train --task skills/reverse --task skills/sort --learning-rate 5e-3 --max-steps 100"
-TASK = "A task to learn from, as `yosegi ls tasks` names it, or jsonl/FILE. May be repeated."
+TASK = "A task to learn from, as `yosegi ls tasks` names it, or file/PATH. May be repeated."
 METHOD = """lora, pissa or olora: how the factors begin. galore, apollo, full: whole weights are trained, and their change is cut
 to --rank. With arguments: 'galore{update_gap=50}'. \\[lora]"""
 BUILD = """private: one expert per task. shared: one for all. mbc: one per cluster of tasks whose experts are alike. random:
@@ -34,6 +38,8 @@ Words = list[str] | None
 @flags("training/settings.py", "Settings", panel="Training")
 def train(
     task: Annotated[Words, typer.Option(help=TASK)] = None,
+    data_file: DataFile = None,
+    columns: Columns = None,
     base: ABase = None,
     library: ALibrary = None,
     method: Annotated[str | None, typer.Option(help=METHOD)] = None,
@@ -66,6 +72,8 @@ def train(
         "build": build,
         "name": name,
         "data": data,
+        "data_file": data_file,
+        "columns": columns,
     }
     words |= {"eval_task": eval_task, "eval_steps": eval_steps, "run": run, "overwrite": overwrite or None}
     options: dict[str, Any] = {"task": []} | read_config(config, {**words, "resume": resume and None, **settings})
@@ -73,6 +81,7 @@ def train(
 
     from yosegi.training.train import train as into_library
 
+    started = time.time()
     experts = into_library(**options)
     if not first_process():
         return
@@ -80,17 +89,21 @@ def train(
     rows = [{"name": e.name, "task": e.card["task"], "rank": e.card["rank"], **e.card["metrics"]} for e in experts]
     if not as_json:
         path = Path(where or Path("runs") / f"train-{folder.name}")
-        for row in rows:
-            print(_line(row, path))
+        for row, expert in zip(rows, experts, strict=True):
+            old = (folder / row["name"] / "expert.json").stat().st_mtime < started
+            made = f"already trained, {expert.card['created']}; --overwrite trains it anew" if old else _line(row, path)
+            print(f"{row['name']}: {made}")
             if (weights := path / "weights" / row["name"]).exists():
                 print(f"  its weights, uncut: yosegi eval --arm 'base{{base_delta={weights}}}'")
         print(f"{len(rows)} expert{'s' * (len(rows) != 1)} in {folder}, {rows[0].get('wall_s', 0):.0f} s")
-    say(rows, as_json, f"See them: yosegi library ls {folder}")
+    tasks = " ".join(f"--task {shlex.quote(task)}" for task in dict.fromkeys(task for e in experts for task in e.tasks))
+    base = f" --base {options['base']}" if options.get("base") else ""
+    say(rows, as_json, f"Next: yosegi eval{base} --library {folder} --arm experts --arm arrow {tasks}")
 
 
 def _line(row: dict[str, Any], run: Path) -> str:
     """What one expert has become."""
-    steps, parts = row.get("steps"), [f"{row['name']}: rank {row['rank']}"]
+    steps, parts = row.get("steps"), [f"rank {row['rank']}"]
     parts += [f"{row['energy_kept']:.1%} of the change"] if "energy_kept" in row else []
     parts += [f"{len(row['task'])} tasks"] if len(row["task"]) > 1 else []
     if "documents" in row:

@@ -130,6 +130,6 @@ def label(names: Sequence[str], settings: LabelSettings, out: str | Path | None 
     if (path := out / by_system.SUMMARY).exists():  # labels are paid for
         for name in changed(files.read_json(path).get("config"), config, GROWS):
             raise Invalid(f"{out} holds other labels ({name} differ). Choose another --out, or delete it.")
-    examples = {task.name: task.examples(settings.split)[: settings.limit] for task in loaded}
+    examples = {task.name: task.sample(settings.split, settings.limit) for task in loaded}
     partition = by_system.by_system(examples, teachers, systems=systems, target_model=settings.target_model)
     return by_system.write(out, partition, config, teachers) | {"out": str(out)}

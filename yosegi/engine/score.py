@@ -24,7 +24,7 @@ from torch import Tensor
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine import prefix
-from yosegi.engine.chat import render
+from yosegi.engine.chat import ask, continuation
 from yosegi.engine.generate import of
 from yosegi.engine.rows import (
     Row,
@@ -57,13 +57,13 @@ class Scored(NamedTuple):
     Args:
         scores: by `Task.score_logprobs`; None of an example without candidates.
         logprobs: of each example's candidates, by the names that the task gives them.
-        answers: mean log p per token of the gold answers.
+        answers: mean log p per token of the gold answers; None of an example that has none.
         cut: what was cut from the gold answers, as in `Rows.cut`.
     """
 
     scores: list[Score | None]
     logprobs: list[dict[str, list[LogProb]]]
-    answers: list[float]
+    answers: Sequence[float | None]
     cut: dict[str, int]
 
 
@@ -79,24 +79,28 @@ def score_candidates(base: Base, task: Task, examples: Sequence[Example], **sett
     """
     groups = [task.candidates(example) for example in examples]
     texts = [
-        (n, name, candidates.prompt, text)
+        (n, name, *continuation(base, candidates.prompt, text))
         for n, named in enumerate(groups)
         for name, candidates in named.items()
         for text in candidates.texts
     ]
     rows = _rows(base, [(prompt, text) for _, _, prompt, text in texts])
     alike = [(n, name if prompt is None else prompt) for n, name, prompt, _ in texts]
-    golden = tokenise(base, examples, context_length(base)) if task.generates else Rows([], {})
+    answered = [(n, example) for n, example in enumerate(examples) if task.generates and example.target]
+    golden = tokenise(base, [e for _, e in answered], context_length(base)) if answered else Rows([], {})
     rows += [[row] for row in golden]
-    alike += [(n, render(example).prompt) for n, example in enumerate(examples) if task.generates]
+    alike += [(n, ask(base, example)) for n, example in answered]
     values = iter(_logprobs(base, rows, alike, [n for n, _ in alike], **settings))
     logprobs = [{name: [next(values) for _ in one.texts] for name, one in named.items()} for named in groups]
     scores = [
         task.score_logprobs(example, named) if named else None
         for example, named in zip(examples, logprobs, strict=True)
     ]
-    gold = list(values) if task.generates else [next(iter(named.values()))[0] for named in logprobs]
-    return Scored(scores, logprobs, [answer.mean for answer in gold], golden.cut)
+    if task.generates:
+        gold = [next(values).mean if example.target else None for example in examples]
+    else:
+        gold = [next(iter(named.values()))[0].mean for named in logprobs]
+    return Scored(scores, logprobs, gold, golden.cut)
 
 
 def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> list[float]:
@@ -108,7 +112,7 @@ def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> l
         settings: as for `score_candidates`.
     """
     rows = [[row] for row in tokenise(base, examples, context_length(base))]
-    prompts = [render(example).prompt for example in examples]
+    prompts = [ask(base, example) for example in examples]
     return [answer.mean for answer in _logprobs(base, rows, prompts, range(len(rows)), **settings)]
 
 

@@ -13,9 +13,10 @@ from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.generate import Answer, generate, rooms, settings
+from yosegi.engine.chat import for_task
+from yosegi.engine.generate import Answer, generate, rooms, settings, tokens
 from yosegi.engine.request import stop_ids
-from yosegi.engine.rows import cut_words, encode_prompts
+from yosegi.engine.rows import cut_words
 from yosegi.engine.score import score_candidates
 from yosegi.errors import Invalid
 from yosegi.evaluation.routing import keep_trace, trace
@@ -62,7 +63,7 @@ def evaluate(
     if twice := {a.name for a in arms if sum(b.name == a.name for b in arms) > 1}:
         raise Invalid(f"Two arms of one evaluation are called {sorted(twice)[0]!r}.")
     asked = questions(tasks, split, limit)
-    base_mark, ends, before = base.hash + base.dtype.removeprefix("fp32"), stop_ids(base), run.results()
+    before = run.results()
     scores: dict[tuple[str, str], list[float]] = {}
     rows: list[Row] = []
     work = sum(len(e) for arm in arms for name, e in asked.items() if arm.can_answer(name))
@@ -70,8 +71,8 @@ def evaluate(
         for arm in arms:
             with arm.attached(base) as banks:
                 for task in (task for task in tasks if arm.can_answer(task.name)):
-                    examples = asked[task.name]
-                    mark = fingerprint(arm, base_mark, task, examples, split, seed, ends)
+                    examples, reader = asked[task.name], for_task(base, task)
+                    mark = fingerprint(arm, read_as(reader), task, examples, split, seed, stop_ids(reader))
                     measured = [row for row in before if row.get("fingerprint") == mark]
                     if measured:
                         bar.advance(len(examples))
@@ -79,10 +80,10 @@ def evaluate(
                         items = files.read_jsonl(run.path / new[0]["items"])
                     else:
                         started = time.monotonic()
-                        items, metrics, cut = _ask(base, arm, banks, task, examples, batch_size)
+                        items, metrics, cut = _ask(reader, arm, banks, task, examples, batch_size)
                         name = task.name if split == "test" else f"{task.name}.{split}"
                         shared = {"run": run.path.name, "base": base.name, "base_hash": base.hash, "seed": seed}
-                        shared |= {"dtype": base.dtype} if base.dtype != "fp32" else {}
+                        shared |= reader.reads
                         shared |= {"items": run.items(name, f"{arm.name}-s{seed}-{mark}", items), "fingerprint": mark}
                         shared |= {"wall_s": round(time.monotonic() - started, 2), "peak_mem_mb": round(peak_memory())}
                         shared |= {"general": True} if general else {}
@@ -112,7 +113,7 @@ def evaluate(
 
 def questions(tasks: Sequence[Task], split: str, limit: int | None) -> dict[str, list[Example]]:
     """Returns the examples of each task, at most `limit`. A task without examples is Invalid."""
-    asked = {task.name: task.examples(split)[:limit] for task in tasks}
+    asked = {task.name: task.sample(split, limit) for task in tasks}
     if empty := [name for name, examples in asked.items() if not examples]:
         raise Invalid(f"The task {empty[0]!r} has no {split} examples.")
     return asked
@@ -127,6 +128,11 @@ def _again(rows: list[Row], run: Run, general: bool) -> list[Row]:
         rows = [{**row, "general": True} for row in rows]
         run.result(*rows)
     return rows
+
+
+def read_as(base: Base) -> str:
+    """Returns what is known of a base in a fingerprint: its weights, their precision, and the chat template."""
+    return base.hash + base.dtype.removeprefix("fp32") + base.reads.get("chat_template", "")
 
 
 def fingerprint(
@@ -148,15 +154,14 @@ def _ask(
     base: Base, arm: Arm, banks: Banks | None, task: Task, examples: Sequence[Example], batch_size: int
 ) -> tuple[list[Row], Sequence[Mapping[str, float]], str]:
     """Returns an item for each example, the further metrics of each, and what was cut, in words."""
-    prompts = [example.prompt for example in examples]
-    known = arm.known(base, banks, task.name, prompts)
+    known = arm.known(base, banks, task.name, [example.prompt for example in examples])
     scored = score_candidates(base, task, examples, banks=banks, known=known, batch_size=batch_size)
     cut = Counter(scored.cut)
     if task.generates:
         _, most = rooms(base, task.max_new_tokens)
-        longer = sum(len(ids) > most for ids in encode_prompts(base, prompts))
+        longer = sum(len(ids) > most for ids in tokens(base, examples))
         cut["prompt_start"] = max(cut["prompt_start"], longer)
-        answers = generate(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
+        answers = generate(base, examples, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
         scores = task.scores(examples, [answer.text for answer in answers])
         metrics = [{**a.metrics, **(b.metrics if b else {})} for a, b in zip(scores, scored.scores, strict=True)]
     else:
@@ -200,7 +205,8 @@ def _rows(
     values = {task.metric: [item["score"] for item in items]}
     for name in dict.fromkeys(name for one in metrics for name in one):
         values[name] = [one[name] for one in metrics if name in one]
-    values["logp"] = [item["logp"] for item in items]
+    if answered := [item["logp"] for item in items if item["logp"] is not None]:
+        values["logp"] = answered
     rows = []
     for metric, several in values.items():
         (low, high), n = interval(several), len(several)

@@ -7,9 +7,12 @@ Bagherifard et al. 2025, "GenKnowSub: Improving Modularity and Reusability of LL
 arXiv:2505.10939 (ACL 2025, short). Their code, and PEFT's, subtract the factors; several general experts are averaged first.
 """
 
+from collections.abc import Sequence
+
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.library.origin import check_one_base, check_origin
+from yosegi.library.store import Library
 
 COPIED = ("base", "base_hash", "task", "task_type", "data_hash")
 """Fields of the card that the result has too; what was measured, or is written anew, is left out."""
@@ -46,6 +49,41 @@ def subtract(expert: Expert, general: Expert, mode: str = "delta", name: str | N
     card = {key: expert.card[key] for key in COPIED if expert.card.get(key)}
     card |= {"parents": [expert.name, general.name], "training": {"subtract": general.name, "mode": mode}}
     return Expert(name or expert.name, factors, card)
+
+
+def subtract_all(
+    library: Library,
+    general: str,
+    names: Sequence[str] | None = None,
+    to: Library | None = None,
+    *,
+    mode: str = "delta",
+    suffix: str | None = None,
+    overwrite: bool = False,
+) -> list[Expert]:
+    """Takes a general expert out of others, puts the results into a library, and returns them.
+
+    Args:
+        library: the experts.
+        general: the name of the general one.
+        names: the others; by default all originals.
+        to: the library for the results; by default the same.
+        mode: see `subtract`.
+        suffix: follows each name; by default -minus-GENERAL, or nothing with `to`.
+        overwrite: replace experts of the same names.
+    """
+    target = library if to is None else to  # one without experts would be false
+    ending = f"-minus-{general}" if suffix is None and to is None else suffix or ""
+    removed = library[general]
+    experts = library.load(names or [name for name in library.originals() if name != general])
+    if not experts:
+        raise Invalid(f"{library.path} has no expert to take {general!r} out of.")
+    results = [subtract(expert, removed, mode, expert.name + ending) for expert in experts]
+    if not overwrite and (taken := [result.name for result in results if result.name in target]):
+        raise Invalid(f"{target.path} has an expert called {taken[0]!r}. Give another --name-suffix, or --overwrite.")
+    for result in results:  # all were made, and all have a place, before the first is written
+        target.add(result, overwrite=overwrite)
+    return results
 
 
 def _check_factors(expert: Expert, general: Expert) -> None:

@@ -133,7 +133,7 @@ def write(path: Path, labelling: Partition, config: dict[str, Any], teachers: Se
     Args:
         path: the folder, created if missing.
         labelling: the result of `by_system`.
-        config: the arguments; `read` loads the examples by its `tasks`, `split` and `limit`.
+        config: the arguments; `read` loads the examples by its `tasks` and `split`.
         teachers: the voters; the summary has the requests, retries and seconds of this call.
 
     Returns the summary.
@@ -170,7 +170,7 @@ def read(path: str | Path, data: Data | None = None) -> Partition:
         unknown = [row["system"] for row in rows if row["system"] not in systems]
         wanted = list(dict.fromkeys(task for task, _ in labelled))
         if data is None:
-            data = {t: tasks.load(t).examples(config["split"])[: config["limit"]] for t in config["tasks"]}
+            data = {t: tasks.load(t).examples(config["split"]) for t in config["tasks"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"{path} is not a labelling of `yosegi label` ({type(error).__name__}: {error}).") from error
     if total != len(rows) or len(labelled) != len(rows) or unknown:

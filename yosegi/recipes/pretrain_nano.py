@@ -19,14 +19,14 @@ from random import Random
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from yosegi import Arm, evaluate, files
 from yosegi.bases import Base, nano
 from yosegi.run import Run
 from yosegi.tasks.skills import Skills
-from yosegi.training.pretrain import pretrain, small_llama
+from yosegi.training.pretrain import PretrainSettings, pretrain
 
 MIX = {"add": 3.0, "sub": 2.0, "mul": 1.0, "copy": 0.5, "upper": 0.5, "last": 0.4, "max": 0.4}
 MIX |= {"capital": 0.3, "unit": 0.4, "binary": 0.4, "janum": 0.3, "ennum": 0.3}
@@ -66,15 +66,19 @@ def main(config: Config, run: Run) -> Path:
     logging.disable_progress_bar()  # of transformers, for files that take no time
     torch.set_num_threads(config.threads)
     tokenizer = make_tokenizer()
-    model = small_llama(
-        tokenizer, hidden=config.hidden, inner=config.hidden * 5 // 2, layers=config.layers, heads=4, positions=256,
-        seed=config.seed, attention="eager",
+    torch.manual_seed(config.seed)
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=config.hidden, intermediate_size=config.hidden * 5 // 2,
+        num_hidden_layers=config.layers, num_attention_heads=4, max_position_embeddings=256, tie_word_embeddings=True,
+        pad_token_id=PAD, bos_token_id=EOS, eos_token_id=EOS,
     )  # fmt: skip
-    rows_NT = make_rows(config, tokenizer)
-    pretrain(
-        model, rows_NT, run, steps=config.steps, batch=config.batch, lr=config.lr, decay=config.decay,
-        warmup=50, seed=config.seed, bf16=config.bf16, compile=config.compile,
+    shape._attn_implementation = "eager"  # the fastest for short rows on a CPU
+    model = LlamaForCausalLM(shape)
+    settings = PretrainSettings(
+        max_steps=config.steps, per_device_train_batch_size=config.batch, learning_rate=config.lr, decay=config.decay,
+        seed=config.seed, precision="bf16" if config.bf16 else "fp32",
     )  # fmt: skip
+    pretrain(model, make_rows(config, tokenizer), run, settings, compile=config.compile)
 
     model = model.half().float()  # measured as it will be loaded
     rows = evaluate(

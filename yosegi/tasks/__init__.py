@@ -3,14 +3,19 @@
 A task finds its rows in a local folder, else on the Hugging Face Hub, else one line says what to fetch (readers/data.py).
 """
 
+import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 from yosegi import registry
 from yosegi.errors import Invalid
 from yosegi.spec import make_method
+
+T = TypeVar("T")
+ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", ".gz")
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class Task:
         stop: strings at which generation ends; the answer is what stands before them.
         rule: the version of a scoring rule, such as "normaliser 1". Results under different rules are not compared.
         generates: whether the model is asked to write an answer.
+        chat: whether a prompt is put to a chat model as a user's turn; False where a text is to go on.
+        shuffled: whether the first examples are as fair a sample as any.
     """
 
     name: str
@@ -93,6 +100,8 @@ class Task:
     stop: tuple[str, ...] = ()
     rule: str = ""
     generates: bool = True
+    chat: bool = True
+    shuffled: bool = False
 
     def examples(self, split: str) -> list[Example]:
         """Returns the examples of "train", "validation" or "test": the same list every time, each id once."""
@@ -106,12 +115,19 @@ class Task:
         """Returns a row as an example."""
         raise NotImplementedError
 
+    def sample(self, split: str, limit: int | None) -> list[Example]:
+        """Returns at most so many examples of a split, a fair sample of all."""
+        examples = self.examples(split)
+        return examples[:limit] if self.shuffled else subset(examples, limit)
+
     def documents(self, split: str) -> list[Example]:
         """Returns whole documents for packed training, where the examples are passages of longer texts."""
         return self.examples(split)
 
     def score(self, example: Example, prediction: str) -> Score:
         """Grades one answer. The gold target always scores 1. A task defines this or `scores`."""
+        if type(self).scores is Task.scores:
+            raise NotImplementedError
         return self.scores([example], [prediction])[0]
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
@@ -140,15 +156,25 @@ class Task:
         return []
 
 
+def subset(examples: Sequence[T], limit: int | None, key: Callable[[T], str] = attrgetter("id")) -> list[T]:
+    """Returns at most so many examples, drawn from all by a hash of their ids, in order. A larger limit adds to a smaller."""
+
+    if limit is None or limit >= len(examples):
+        return list(examples)
+
+    def drawn(place: int) -> bytes:
+        return hashlib.sha1(f"limit/{key(examples[place])}".encode(), usedforsecurity=False).digest()
+
+    return [examples[place] for place in sorted(sorted(range(len(examples)), key=drawn)[:limit])]
+
+
 def load(name: str) -> Task:
     """Returns a task: `gsm8k`, `skills/reverse`, `file/x.jsonl`, `file{path=x.jsonl,metric=number}`, `package.module:Class`."""
-    if "{" in name.partition("/")[0]:
-        return make_method("tasks", name)
     kind, _, part = name.partition("/")
-    if ":" in kind:
-        return registry.find("tasks", name)()
-    if kind not in registry.names("tasks") and name.endswith((".jsonl", ".jsonl.gz", ".txt")):
-        raise Invalid(f"A file of your own is the task file/PATH: file/{name}")
+    if "{" in kind:
+        return _named(make_method("tasks", name), name)
+    if kind not in registry.names("tasks") and (name.startswith("hf:") or name.endswith(ENDINGS)):
+        raise Invalid(f"Data of your own is the task file/PATH: file/{name}")
     make: type[Task] = registry.find("tasks", kind)
     first = next(iter(inspect.signature(make).parameters.values()), None)
     if part and first is None:
@@ -156,4 +182,11 @@ def load(name: str) -> Task:
     if not part and first is not None and first.default is first.empty:
         known = make.parts()[:40]
         raise Invalid(f"The task {kind!r} needs a part, as in {kind}/NAME{': ' * bool(known)}{', '.join(known)}.")
-    return make(*filter(None, [part]))
+    return _named(make(*filter(None, [part])), name)
+
+
+def _named(task: Task, name: str) -> Task:
+    """A class from outside need not say its name."""
+    if not hasattr(task, "name"):
+        task.name = name
+    return task

@@ -30,6 +30,7 @@ class Corpus(Task):
 
     metric = "rougeL"
     max_new_tokens = 64
+    chat = False
 
     def __init__(self, part: str):
         self.name, self.part = f"corpus/{part}", part

@@ -41,6 +41,7 @@ class File(Task):
     metric: how answers are scored (readers/measures.py); by default what the fields of the rows suggest.
     columns: names of fields, as in {prompt=question,completion=answer}: ours, then the file's.
     pattern: the regular expression of `metric=regex`, for rows that bring none.
+    split: of the rows that name none; by default the hash of the prompt deals them out.
     max_new_tokens: where generation ends at the latest; by default where the longest answer of the file would."""
 
     def __init__(
@@ -49,9 +50,16 @@ class File(Task):
         metric: str | None = None,
         columns: Mapping[str, str] | None = None,
         pattern: str | None = None,
+        split: str | None = None,
         max_new_tokens: int | None = None,
     ):
-        options = {"metric": metric, "columns": columns, "pattern": pattern, "max_new_tokens": max_new_tokens}
+        options = {
+            "metric": metric,
+            "columns": columns,
+            "pattern": pattern,
+            "split": split,
+            "max_new_tokens": max_new_tokens,
+        }
         given = {key: value for key, value in options.items() if value}
         self.name = write_method("file", {"path": path, **given}) if given else f"file/{path}"
         self.path, self.pattern, self.guessed = path, pattern, metric is None
@@ -74,11 +82,11 @@ class File(Task):
         several = not any(targets) or any("\n" in target.rstrip() for target in targets)
         self.stop = STOPS.get(kind, ("\n\nUser:",)) if several else ("\n",)
         self.generates = self.metric not in choices.MEASURES
-        placed = data.deal([(shape.prompt or shape.target, split) for _, _, shape, split in rows])
+        placed = data.deal([(shape.prompt or shape.target, given or split or "") for _, _, shape, given in rows])
         self.splits: dict[str, list[Example]] = {}
-        for (_, name, shape, _), split in zip(rows, placed, strict=True):
+        for (_, name, shape, _), place in zip(rows, placed, strict=True):
             one = Example(name, shape.prompt, shape.target, shape.answers, dict(shape.meta), shape.messages)
-            self.splits.setdefault(split, []).append(one)
+            self.splits.setdefault(place, []).append(one)
 
     def examples(self, split: str) -> list[Example]:
         """Returns the rows of a split, in the order of the file. Rows may name splits of their own."""
@@ -87,17 +95,24 @@ class File(Task):
             raise Invalid(f'{self.path} has no rows for {split}, only: {sizes}. Add rows, or give rows a "split".')
         return list(self.splits[split])
 
+    def describe(self, scored: bool = True) -> str:
+        """Returns how the rows were understood and, where it matters, how answers to them are scored."""
+        words = "read as " + ", ".join(f"{kind} ({n})" for kind, n in self.kinds.most_common())
+        words += ", of which the chosen answer alone is learnt" * ("preference pairs" in self.kinds)
+        metric = {"passed": "pass@1", "accuracy": "accuracy, acc_norm and letter"}.get(self.metric, self.metric)
+        another = " (metric=… in the task chooses another)" * self.guessed
+        return f"{words}, scored by {metric}{another}" if scored else words
+
     def note(self, split: str) -> str | None:
-        """Returns what was understood: for whoever trains, the sizes of the splits; for whoever measures, the metric."""
-        read_as = "read as " + ", ".join(f"{kind} ({n})" for kind, n in self.kinds.most_common())
-        if "preference pairs" in self.kinds:
-            read_as += ", of which the chosen answer alone is learnt"
-        if split != "train":
-            scored = {"passed": "pass@1", "accuracy": "accuracy, acc_norm and letter"}.get(self.metric, self.metric)
-            return f"{read_as}, scored by {scored}{' (metric=… in the task chooses another)' * self.guessed}."
-        others = [f"{len(rows)} for {name}" for name, rows in self.splits.items() if name != "train"]
-        held = f'; held out are {" and ".join(others)} ("split" in a row decides)' if others else ""
-        return f"{read_as}; {len(self.splits.get('train', ()))} rows to learn from{held}."
+        """Returns how the rows were understood, and how many are for this split."""
+        sizes = {name: len(rows) for name, rows in self.splits.items()}
+        if split == "train":
+            others = [f"{n} for {name}" for name, n in sizes.items() if name != "train"]
+            held = f'; held out are {" and ".join(others)} ("split" in a row decides)' if others else ""
+            return f"{self.describe(scored=False)}; {sizes.get('train', 0)} rows to learn from{held}."
+        others = sum(n for name, n in sizes.items() if name != split)
+        asked = f"; {sizes.get(split, 0)} rows are for {split}, {others} for other splits" if others else ""
+        return f"{self.describe()}{asked}{f' (split={split} in the task asks all)' * bool(asked)}."
 
     def score(self, example: Example, prediction: str) -> Score:
         """Grades an answer by the metric."""

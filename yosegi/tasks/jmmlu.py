@@ -18,6 +18,7 @@ class Jmmlu(Choices):
     """Scored by the letter."""
 
     kind = "jmmlu"
+    shuffled = True
     source = Source(
         "JMMLU", {"test": "knowledge_ja/jmmlu_test"}, ("id", "question", "choices", "answer_index", "subject")
     )

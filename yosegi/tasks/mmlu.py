@@ -30,6 +30,7 @@ class Mmlu(Choices):
     """Scored by the letter."""
 
     kind = "mmlu"
+    shuffled = True
     source = Source(
         "MMLU",
         {"validation": "knowledge_en/mmlu_val", "test": "knowledge_en/mmlu_redux_test"},

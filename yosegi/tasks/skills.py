@@ -27,7 +27,7 @@ class Skills(Task):
     def __init__(self, part: str):
         if part not in self.parts():
             raise UnknownName.among("skill", part, self.parts())
-        self.name, self.part = f"skills/{part}", part
+        self.name, self.part, self.shuffled = f"skills/{part}", part, part not in TABLES
 
     @classmethod
     def parts(cls) -> list[str]:

@@ -11,11 +11,12 @@ Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library o
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Unpack, cast
 
-from yosegi import files
+from yosegi import files, spec
 from yosegi.bases import Base
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, save_arm
@@ -30,9 +31,9 @@ from yosegi.partitions.random_clusters import random_clusters
 from yosegi.partitions.shared import shared
 from yosegi.routers.task_table import TaskTable
 from yosegi.run import Run
-from yosegi.tasks import Example
+from yosegi.tasks import Example, subset
 from yosegi.training import dense
-from yosegi.training.data import read
+from yosegi.training.data import EPOCHS, read
 from yosegi.training.fleet import fleet
 from yosegi.training.job import Options
 from yosegi.training.joint import fresh_bank, joint
@@ -153,8 +154,11 @@ def name_experts(tasks: Sequence[str], how: Build, name: str | None) -> dict[str
 
 
 def short(task: str) -> str:
-    """Returns the name of a task's expert: its last part, without folders and endings."""
-    return task.rstrip("/").rpartition("/")[2].removesuffix(".jsonl").removesuffix(".txt") or task
+    """Returns the name of a task's expert: its last part, without folders, endings and arguments."""
+    name, options = spec.read(task) if "{" in task else (task, {})
+    part = str(options.get("path", name)).rstrip("/")
+    part = part.partition("hf:")[2].partition(":")[0] if "hf:" in part else part.rpartition(":")[2]
+    return re.sub(r"\.(jsonl|json|csv|tsv|parquet|txt|md)(\.gz)?$", "", part.rpartition("/")[2]) or task
 
 
 def build_bank(
@@ -219,9 +223,13 @@ def take_up(
 def part_of(settings: Settings, share: float) -> Settings:
     """Returns the same training with a part of the passes or steps."""
     steps = settings.max_steps and max(1, round(share * settings.max_steps))
-    return settings.model_copy(update={"num_train_epochs": share * settings.num_train_epochs, "max_steps": steps})
+    return settings.model_copy(
+        update={"num_train_epochs": share * (settings.num_train_epochs or EPOCHS), "max_steps": steps}
+    )
 
 
 def _limited(data: Data, settings: Settings) -> tuple[Data, Settings]:
-    """Returns the first `limit` examples of each task, and the settings of a training on all of these."""
-    return {task: rows[: settings.limit] for task, rows in data.items()}, settings.model_copy(update={"limit": None})
+    """Returns `limit` examples of each task, drawn from all, and the settings of a training on all of these."""
+    return {task: subset(rows, settings.limit) for task, rows in data.items()}, settings.model_copy(
+        update={"limit": None}
+    )

@@ -19,8 +19,11 @@ from yosegi.core.expert import Expert
 from yosegi.engine.packing import keeps_apart, pack
 from yosegi.engine.rows import Row, context_length, data_hash, tokenise
 from yosegi.errors import Invalid
-from yosegi.tasks import Example
+from yosegi.tasks import Example, subset
 from yosegi.training.settings import Settings
+
+EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 3.0, 20.0, 100
+"""Passes over the data where none are asked for: the first number, or up to the second to make the third number of steps."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,12 @@ class Place(NamedTuple):
 
 
 def read(base: Base, examples: Sequence[Example], settings: Settings) -> TrainingData:
-    """Returns the first `settings.limit` examples as rows, one each and cut to `max_length`, or packed whole into rows of `pack`.
+    """Returns examples, `settings.limit` of all, as rows: one each and cut to `max_length`, or packed whole into rows of `pack`.
 
     Raises:
         Invalid: there is nothing to read, or the base cannot read packed rows.
     """
-    examples, seq2seq, length = examples[: settings.limit], base.seq2seq, settings.pack
+    examples, seq2seq, length = subset(examples, settings.limit), base.seq2seq, settings.pack
     if length is None:
         rows = tokenise(base, examples, settings.max_length, settings.objective)
         return TrainingData(rows, {"examples": len(examples), **_sizes(examples, rows), "cut": rows.cut})
@@ -114,9 +117,13 @@ def total(groups: Iterable[TrainingData]) -> dict[str, Any]:
 
 
 def steps_of(rows: int, settings: Settings, processes: int = 1) -> tuple[int, int]:
-    """Returns the steps of one learner and the rows of a step, of which each of several processes reads its share."""
+    """Returns the steps of one learner and the rows of a step, of which each of several processes reads its share.
+
+    Without a number of steps or epochs, sixty rows get twenty passes instead of three, which would teach nothing.
+    """
     batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps * processes
-    return settings.max_steps or math.ceil(settings.num_train_epochs * rows / batch), batch
+    epochs = settings.num_train_epochs or min(MOST_EPOCHS, max(EPOCHS, ENOUGH_STEPS * batch / rows))
+    return settings.max_steps or math.ceil(epochs * rows / batch), batch
 
 
 def passes(places: Sequence[Place], tokens: int, rows: int | None = None) -> Iterator[list[Place]]:

@@ -25,6 +25,7 @@ from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
+from yosegi.engine.chat import stop_strings
 from yosegi.engine.generate import rooms, sample, tokens
 from yosegi.engine.request import cut, stop_ids
 from yosegi.engine.rows import Row, order, to_batch
@@ -33,7 +34,7 @@ from yosegi.objectives import IGNORED, log_probabilities
 from yosegi.objectives.grpo import clipped, divergence
 from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
-from yosegi.tasks import Example, Task
+from yosegi.tasks import Example, Task, subset
 from yosegi.training.data import Place, digest, digest_of, passes, row_length
 from yosegi.training.fleet import Masks, stacked
 from yosegi.training.job import Job, Options, attached
@@ -110,7 +111,7 @@ def grpo(
     if not names:  # more processes than experts: this one has nothing to do
         job.finish()
         return []
-    asked = {name: list(asked[name][: settings.limit]) for name in names}
+    asked = {name: subset(asked[name], settings.limit, lambda question: question.example.id) for name in names}
     with attached(base, experts, ByRequest()) as banks:
         moves = {} if masks is None else stacked(banks, {name: masks.get(name) for name in names})
         every = [
@@ -219,7 +220,7 @@ def draw(
     asked = [(g, question) for g, _, question in each for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
     limit, room = rooms(base, limit)
-    prompts = tokens(base, [question.example.prompt for *_, question in each], room)
+    prompts = tokens(base, [question.example for *_, question in each], room)
     seeds = [f"{seed}/{m}" for _, m, _ in each]  # an expert draws the same whoever learns beside it
     known = {"experts": [banks.names[g] for g, *_ in each]}
     new = sample(
@@ -227,7 +228,7 @@ def draw(
     )
     prompts = [prompt for prompt in prompts for _ in range(K)]
     texts = base.tokenizer.batch_decode(new, skip_special_tokens=True)
-    reward_N = [_rewards(question, text, settings) for (_, question), text in zip(asked, texts, strict=True)]
+    reward_N = [_rewards(base, question, text, settings) for (_, question), text in zip(asked, texts, strict=True)]
     total_MK = torch.tensor([sum(settings.rewards[k] * v for k, v in r.items()) for r in reward_N]).view(-1, K)
     spread_M = total_MK.std(1)
     advantage_MK = total_MK - total_MK.mean(1, keepdim=True)
@@ -255,8 +256,8 @@ def draw(
     return Answers(rows, [g for g, _ in asked], advantage_MK.flatten().tolist(), divisors, columns)
 
 
-def _rewards(question: Question, text: str, settings: GrpoSettings) -> dict[str, float]:
-    text = cut(text, question.task.stop)
+def _rewards(base: Base, question: Question, text: str, settings: GrpoSettings) -> dict[str, float]:
+    text = cut(text, stop_strings(base, question.task.stop))
     score = question.task.score(question.example, text)
     return {name: registry.find("rewards", name)(question.example, text, score) for name in settings.rewards}
 

@@ -21,7 +21,7 @@ from yosegi.objectives.balance import Constraint
 from yosegi.partitions import Partition
 from yosegi.routers.softmax import Softmax
 from yosegi.run import Run
-from yosegi.tasks import Example
+from yosegi.tasks import Example, subset
 from yosegi.training.balancing import Balancing
 from yosegi.training.curriculum import schedule
 from yosegi.training.joint import fresh_bank, joint
@@ -77,7 +77,7 @@ def loramoe(
     typed: dict[str, list[tuple[Example, int]]] = {}  # of each task its examples, with their types
     for k, of_type in enumerate(data.values()):
         for task, examples in of_type.items():
-            typed.setdefault(task, []).extend((example, k) for example in examples[: settings.limit])
+            typed.setdefault(task, []).extend((example, k) for example in subset(examples, settings.limit))
     if in_order is not None:
         type_by_id = {task: {example.id: k for example, k in rows} for task, rows in typed.items()}
         typed = {

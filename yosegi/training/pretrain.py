@@ -5,29 +5,45 @@
     learning rate            warm-up, constant, then a straight line to zero over the last `decay` of the steps
 
 A training that was killed goes on where its last checkpoint was, and ends with the same weights to the last bit (on a CPU in
-fp32): the order of the rows is computed from (seed, epoch), everything else that moves is in the checkpoint.
+fp32): the order of the rows is computed from the seed, everything else that changes is in the checkpoint.
 
-Shapes: N rows, B rows of a step, T tokens of a row, V vocabulary.
+Shapes: N rows, T tokens of a row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from yosegi.bases import Base
 from yosegi.engine.rows import Row
-from yosegi.engine.score import sum_logprobs
 from yosegi.objectives.lm import next_token_loss
 from yosegi.run import Run
-from yosegi.training.data import LearnerData
+from yosegi.training.data import LearnerData, steps_of
 from yosegi.training.job import Job
 from yosegi.training.loop import train_loop
-from yosegi.training.settings import Settings
+from yosegi.training.settings import Schedule, Settings
 from yosegi.training.update import Part
 
 STAGE = "pretrain"
+
+
+class PretrainSettings(Settings):
+    """Settings of `pretrain`; those of experts say nothing here."""
+
+    objective: str = "lm"
+    optimizer: str = "muon"
+    learning_rate: float = Field(default=4e-3, gt=0)
+    lr_scheduler_type: Schedule = "warmup_stable_decay"
+    warmup_share: float = Field(default=1 / 60, ge=0, lt=1)
+    decay: float = Field(default=0.6, gt=0, lt=1)
+    """Share of the steps over which the learning rate falls to zero."""
+    weight_decay: float = Field(default=0.1, ge=0)
+    adam_beta2: float = Field(default=0.95, ge=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    save_steps: int = Field(default=500, ge=1)
 
 
 class TokenRows(Sequence[Row]):
@@ -48,47 +64,29 @@ def pretrain(
     model: nn.Module,
     rows_NT: Tensor,
     run: Run,
+    settings: PretrainSettings,
     *,
-    steps: int,
-    batch: int = 32,
-    lr: float = 4e-3,
-    decay: float = 0.6,
-    warmup: int = 50,
-    seed: int = 0,
     validation_NT: Tensor | None = None,
-    evaluate_every: int = 500,
-    checkpoint_every: int = 500,
-    micro: int | None = None,
-    bf16: bool = False,
+    eval_steps: int = 500,
     compile: bool = False,
 ) -> None:
-    """Trains `model` in place for `steps` steps; every step is a row of the run's metrics.
+    """Trains a model in place; every step is a row of the run's metrics.
 
     Args:
         model: a causal language model, freshly initialised.
         rows_NT: packed tokens (packing.blocks); each epoch reads them in another order.
         run: gets the metrics and the checkpoint; one that is there is resumed.
-        steps: number of optimiser steps.
-        batch: rows of a step.
-        lr: highest learning rate.
-        decay: share of the steps over which the learning rate falls to zero.
-        warmup: steps over which it rises.
-        seed: decides the order of the rows and any dropout, not the model's first weights.
-        validation_NT: rows whose loss is measured before the first step, every `evaluate_every` steps and at the end.
-        evaluate_every: see `validation_NT`.
-        checkpoint_every: steps from one checkpoint to the next.
-        micro: rows computed at once; a step is cut into pieces of that size. Fewer fit the cache of a CPU better.
-        bf16: compute in bfloat16 (autocast); the weights stay as they are.
+        settings: of the training. On a CPU, batches that fit its cache and more `gradient_accumulation_steps` are faster.
+        validation_NT: rows whose loss is measured before the first step, every `eval_steps` steps and at the end.
+        eval_steps: steps from one measurement to the next.
         compile: compile the loss; worth its minute in runs of several.
     """
-    settings = Settings(
-        objective="lm", optimizer="muon", learning_rate=lr, weight_decay=0.1, adam_beta2=0.95, max_steps=steps,
-        per_device_train_batch_size=batch, precision="bf16" if bf16 else "fp32", save_steps=checkpoint_every, seed=seed,
-    )  # fmt: skip
-    length = rows_NT.shape[1]
-    job = Job(Base("new", "", model, None), run, settings, tokens_per_pass=(micro or batch) * length)
+    steps, batch = steps_of(len(rows_NT), settings)
+    falling = {"num_decay_steps": max(1, round(settings.decay * steps)), "decay_type": "linear"}
+    settings = settings.model_copy(update={"lr_scheduler_kwargs": {**falling, **settings.lr_scheduler_kwargs}})
+    job = Job(Base("new", "", model, None), run, settings)
     job.share(STAGE)
-    job.eval_steps = evaluate_every
+    job.eval_steps = eval_steps
     if validation_NT is not None:
         job.held_out = {STAGE: TokenRows(validation_NT)}
     loss_of: Callable[[nn.Module, Tensor], Tensor] = torch.compile(next_token_loss) if compile else next_token_loss
@@ -96,64 +94,18 @@ def pretrain(
     def objective(model: nn.Module, batch: Mapping[str, Tensor], tokens_B: Tensor) -> Tensor:
         return loss_of(model, batch["input_ids"]) / tokens_B
 
-    def schedule(step: int) -> float:
-        return min(1, (step + 1) / max(warmup, 1), (steps - step) / max(decay * steps, 1))
-
     matrices, others = matrices_and_others(model)
-    plain = {"rank": None, "weight_decay": 0.0}
-    parts = [Part(matrices, lr, steps, schedule=schedule), Part(others, lr, steps, options=plain, schedule=schedule)]
-    learner = LearnerData(STAGE, TokenRows(rows_NT), (), steps, batch)
-    train_loop(
-        job, None, [learner], parts, "pre-train", objective=objective, stage=STAGE, decay=decay, warmup=warmup
-    )  # fmt: skip
+    plain, lr = {"rank": None, "weight_decay": 0.0}, settings.learning_rate
+    parts = [Part(matrices, lr, steps), Part(others, lr, steps, options=plain)]
+    learner = LearnerData(STAGE, TokenRows(rows_NT), (), steps, batch * job.sharing)
+    train_loop(job, None, [learner], parts, "pre-train", objective=objective, stage=STAGE)
     model.eval()
 
 
 def matrices_and_others(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-    """Muon is for matrices that map features to features; a table of embeddings is a matrix in shape only."""
+    """Returns the parameters that Muon trains, which map features to features, and the others, embeddings among them."""
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     if (head := getattr(model, "get_output_embeddings", lambda: None)()) is not None:
         tables.add(id(head.weight))
     matrices = {name: p for name, p in model.named_parameters() if p.ndim == 2 and id(p) not in tables}
     return matrices, {name: p for name, p in model.named_parameters() if name not in matrices}
-
-
-def mean_loss(model: nn.Module, rows_NT: Tensor) -> float:
-    """Returns the mean -log p of the tokens of many rows but their first; exp of it is the perplexity."""
-    logprobs = sum_logprobs(Base("new", "", model, None), list(TokenRows(rows_NT)))
-    return -sum(logprobs) / rows_NT[:, 1:].numel()
-
-
-def small_llama(
-    tokenizer: Any,
-    *,
-    hidden: int,
-    inner: int,
-    layers: int,
-    heads: int,
-    positions: int,
-    seed: int,
-    attention: str = "sdpa",
-) -> Any:
-    """Returns a Llama with tied embeddings and random weights, for the vocabulary of a tokenizer.
-
-    Args:
-        tokenizer: whose special tokens the model knows.
-        hidden: width of the model.
-        inner: width of its MLPs.
-        layers: number of blocks.
-        heads: attention heads of a block.
-        positions: longest text in tokens.
-        seed: of the weights.
-        attention: implementation; the plain one (eager) is the fastest for short rows on a CPU.
-    """
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    shape = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
-        num_attention_heads=heads, max_position_embeddings=positions, tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    shape._attn_implementation = attention
-    return LlamaForCausalLM(shape)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from yosegi import spec
+from yosegi.bases import LoadSettings
 from yosegi.errors import Invalid, UnknownName, in_one_line
 
 # fmt: off
@@ -22,10 +23,8 @@ Schedule = Literal[
 """The schedules of transformers that depend on the step alone."""
 
 
-class Settings(BaseModel):
+class Settings(LoadSettings):
     """Everything that decides what a training does with its data. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(default=8, ge=1, json_schema_extra={"common": True})
     """Inner width of an expert."""
@@ -52,8 +51,8 @@ class Settings(BaseModel):
     """Arguments of the schedule, such as {num_cycles: 2} for cosine_with_restarts."""
     warmup_share: float = Field(default=0.06, ge=0, lt=1)
     """Share of the steps over which the learning rate rises, rounded up to whole steps."""
-    num_train_epochs: float = Field(default=3.0, gt=0, json_schema_extra={"common": True})
-    """Passes over the data, unless max_steps is given."""
+    num_train_epochs: float | None = Field(default=None, gt=0, json_schema_extra={"common": True})
+    """Passes over the data, unless max_steps is given. By default 3, and of few rows as many as make 100 steps, up to 20."""
     max_steps: int | None = Field(default=None, ge=1, json_schema_extra={"common": True})
     """Optimiser steps, instead of a number of epochs."""
     per_device_train_batch_size: int = Field(default=16, ge=1, json_schema_extra={"common": True})
@@ -82,12 +81,8 @@ class Settings(BaseModel):
     """Which entries are trained (`yosegi ls masks`)."""
     mask_args: dict[str, Any] = {}
     """Arguments of the mask, such as {share: 0.4} for random."""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the frozen base's weights. An expert is fp32 in any case."""
-    load_in_4bit: bool = False
-    """Hold the base's linears in NF4, as QLoRA does (pip install 'yosegi[quant]')."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """What is computed in. auto: bf16 on a GPU that has it, and on a CPU with AMX for hidden sizes from 512; else fp32."""
+    """What is computed in. auto: bf16 where the base is held in bf16, and on a GPU that has it; else fp32."""
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
     use_liger_kernel: bool = False
@@ -108,7 +103,7 @@ class GrpoSettings(Settings):
     weight_decay: float = Field(default=0.1, ge=0)
     adam_beta2: float = Field(default=0.99, ge=0, lt=1)
     max_grad_norm: float = Field(default=0.1, ge=0)
-    num_train_epochs: float = Field(default=1.0, gt=0, json_schema_extra={"common": True})
+    num_train_epochs: float = Field(default=1.0, gt=0, json_schema_extra={"common": True})  # pyright: ignore[reportIncompatibleVariableOverride]
     per_device_train_batch_size: int = Field(default=8, ge=1, json_schema_extra={"common": True})
     """Questions of one expert per step; each is answered num_generations times."""
     pack: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -172,10 +167,8 @@ class ApolloSettings(DenseSettings):
     """Highest learning rate; all of it moves the weights, as AdamW's does."""
 
 
-class RouterSettings(BaseModel):
+class RouterSettings(LoadSettings):
     """Settings of `train_router`. What is left open depends on how the router learns (training/routers.py)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     granularity: Literal["module", "layer", "block", "global"] = Field(
         default="module", json_schema_extra={"common": True}
@@ -193,10 +186,6 @@ class RouterSettings(BaseModel):
     """Longest row in tokens."""
     save_steps: int = Field(default=100, ge=1)
     """Steps from one checkpoint to the next."""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the base's weights."""
-    load_in_4bit: bool = False
-    """Hold the base's linears in 4 bits (NF4, as QLoRA does)."""
     seed: int = Field(default=0, json_schema_extra={"common": True})
     """Seed of the examples drawn, their order, and the router's start."""
 

@@ -15,13 +15,13 @@ import yaml
 
 import yosegi.tasks
 from yosegi import files
-from yosegi.bases import Base, load
+from yosegi.bases import Base, LoadSettings, load
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library.store import Library
 from yosegi.partitions.by_type import by_type, typed
 from yosegi.run import Run
-from yosegi.tasks import Example
+from yosegi.tasks import Example, subset
 from yosegi.training.build import build as build_library
 from yosegi.training.build import build_bank, check_bank, keep_bank, name_experts
 from yosegi.training.loramoe import keep_types, loramoe
@@ -33,7 +33,6 @@ from yosegi.training.settings import (
     Poly,
     Private,
     Random,
-    RouterSettings,
     Settings,
     Shared,
     make_build,
@@ -100,7 +99,7 @@ def train(
     if isinstance(how, Loramoe | Poly):
         check_bank(library, names["shared"], how.experts, overwrite)
     if isinstance(how, Loramoe):
-        data = {key: examples[: chosen.limit] for key, examples in data.items()}
+        data = {key: subset(examples, chosen.limit) for key, examples in data.items()}
         types = by_type(data, rules=how.types) if how.types else by_type(data, {key: names[key] for key in data})
         for word in [*(how.shares or {}), *how.curriculum]:
             if word not in {*types.groups, *data}:
@@ -135,11 +134,9 @@ def as_list(names: str | Sequence[str] | Mapping[str, Any]) -> list[str]:
     return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
-def open_library(
-    base: str | Base, library: str | Path | Library, settings: Settings | RouterSettings
-) -> tuple[Base, Library]:
+def open_library(base: str | Base, library: str | Path | Library, settings: LoadSettings) -> tuple[Base, Library]:
     """Returns the loaded base, and the library of its experts."""
-    model = base if isinstance(base, Base) else load(base, settings.dtype, settings.load_in_4bit)
+    model = base if isinstance(base, Base) else load(base, **settings.loading)
     path = library.path if isinstance(library, Library) else Path(library)
     return model, Library(path, model.hash, model.name)
 

@@ -32,7 +32,6 @@ class Part:
         steps: how many; afterwards they stay as they are.
         slice: [first:last] of the first axis of each, learner by learner; None for all of it.
         options: what the optimiser is told of this group alone, such as {"rank": None}.
-        schedule: step (from 0) -> share of `lr`; by default that of the settings.
     """
 
     parameters: Mapping[str, nn.Parameter]
@@ -40,7 +39,6 @@ class Part:
     steps: int
     slice: tuple[int, int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    schedule: Callable[[int], float] | None = None
 
 
 @dataclass
@@ -109,7 +107,7 @@ class Update:
         self.per_layer = bool(getattr(self.optimizer, "per_layer", False))
         if self.moves and not packed:
             hold(self.optimizer, self.parameters, self.moves)
-        self.schedules = [part.schedule or schedule(settings, part.lr, part.steps) for part in parts]
+        self.schedules = [schedule(settings, part.lr, part.steps) for part in parts]
 
     def accumulating(self, last: bool) -> AbstractContextManager[Any]:
         """Around a backward pass: layers that update themselves wait for the last one of a step."""

@@ -68,7 +68,7 @@ def test_a_text_that_begins_with_a_bracket_is_a_text(tmp_path):
     "name, content, message",
     [
         ("x.jsonl", b'{"a": 1}\n{"a": \n', r"x\.jsonl, line 2, is not a valid row"),
-        ("x.json", b'[{"a": 1}, 2]', r"x\.json is not valid JSON \(row 2: a row is one JSON object"),
+        ("x.json", b'[{"a": 1}, 2]', r"x\.json, row 2, is not a valid row \(a row is one JSON object"),
         ("x.json", b'[{"a": 1},', r"x\.json is not valid JSON"),
         ("x.csv", b"a,b\n1,2,3\n", r"x\.csv, line 2, has 3 cells, and there are 2 columns"),
         ("x.csv", b'a,b\n1,"2\n', r"x\.csv, line \d, is not a valid row"),
@@ -80,7 +80,7 @@ def test_a_text_that_begins_with_a_bracket_is_a_text(tmp_path):
         ("x.csv", b"a,b\n", r"x\.csv is empty"),
         ("x.jsonl", b" \n", r"x\.jsonl is empty"),
         ("x.jsonl", b'{"a": "fine"}\n{"a": "\\ud83d"}', r"line 2, is not a valid row \(it holds half a character"),
-        ("x.json", b'[{"a": "\\ud83d"}]', r"row 1: it holds half a character"),
+        ("x.json", b'[{"a": "\\ud83d"}]', r"x\.json, row 1, is not a valid row \(it holds half a character"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, name, content, message):

@@ -123,12 +123,14 @@ def _text(path: Path, text: str) -> list[Record]:
     beginning, plain = text.lstrip()[:1], path.name.removesuffix(".gz").endswith((".txt", ".md"))
     if beginning and beginning in "[{":
         try:
-            if (records := _array(text)) is not None:
+            if (records := _array(path, text)) is not None:
                 return records
             first = next(line for line in text.split("\n") if line.strip())
             if not plain or isinstance(json.loads(first), dict):
                 numbered = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
                 return [Record(f"line {n}", _object(path, n, line.strip())) for n, line in numbered]
+        except Corrupt:
+            raise
         except (ValueError, RecursionError) as error:
             if not plain:
                 raise Corrupt(f"{path} is not valid JSON ({short(error)}).") from error
@@ -144,7 +146,7 @@ def _text(path: Path, text: str) -> list[Record]:
     return []
 
 
-def _array(text: str) -> list[Record] | None:
+def _array(path: Path, text: str) -> list[Record] | None:
     """The rows of a JSON array, or of the one list in a JSON object; None where the text is neither."""
     try:
         whole = json.loads(text)
@@ -160,7 +162,7 @@ def _array(text: str) -> list[Record] | None:
     records = [Record(f"row {n}", row) for n, row in enumerate(whole, 1)]
     for place, row in records:
         if fault := _fault(row, text):
-            raise ValueError(f"{place}: {fault}")
+            raise Corrupt(f"{path}, {place}, is not a valid row ({fault}).")
     return records
 
 

@@ -1,0 +1,59 @@
+"""Experts in and out of a library: folders of another library, and adapters as PEFT and vLLM have them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from yosegi import files
+from yosegi.core.expert import Expert
+from yosegi.errors import Invalid
+from yosegi.library.card import CARD
+from yosegi.library.interchange import read_peft, write_peft
+from yosegi.library.peft_files import CONFIG
+from yosegi.library.store import Library
+
+OF_A_COPY = ("name", "sha256", "created")
+"""Fields of a card that belong to one copy of an expert, and not to the expert."""
+
+
+def import_expert(
+    library: Library,
+    folder: str | Path,
+    name: str | None = None,
+    *,
+    initial: str | Path | None = None,
+    model: nn.Module | None = None,
+    overwrite: bool = False,
+) -> Expert:
+    """Takes in an expert of another library, or a LoRA that PEFT wrote, and returns it.
+
+    Args:
+        library: if it knows its base, that is the expert's.
+        folder: adapter_config.json and adapter_model.safetensors, and a card if it is one of ours.
+        name: of the expert; by default the folder's.
+        initial: the initial factors of a PiSSA or OLoRA adapter.
+        model: the base, to check the shapes.
+        overwrite: replace an expert of that name.
+    """
+    expert, card = read_peft(folder, model, initial=initial), Path(folder) / CARD
+    known = dict(expert.card)
+    if card.is_file():  # one of ours, which knows its base and where it comes from
+        known |= {key: value for key, value in files.read_json(card).items() if key not in OF_A_COPY}
+    if library.base_hash:
+        known |= {"base": library.base, "base_hash": library.base_hash}
+    expert = replace(expert, name=name or Path(folder).resolve().name, card=known)
+    library.add(expert, overwrite=overwrite)
+    return expert
+
+
+def export_expert(library: Library, name: str, to: str | Path, *, overwrite: bool = False) -> None:
+    """Writes an expert as a PEFT adapter into a folder; nothing but an adapter is ever replaced there."""
+    expert, to = library[name], Path(to)
+    if to.exists() and not overwrite:
+        raise Invalid(f"{to} is there already; --overwrite replaces it.")
+    if to.exists() and not (to / CONFIG).is_file():
+        raise Invalid(f"{to} is there and is no adapter; --overwrite replaces nothing else.")
+    with files.new_folder(to) as new:
+        write_peft(expert, new, expert.card.get("base"), expert.card.get("task_type") or "CAUSAL_LM")
+        files.write_json(new / CARD, dict(expert.card))  # PEFT does not mind it, and an import finds the base again
