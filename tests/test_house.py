@@ -54,7 +54,9 @@ CALLS = {"torch.load", "torch.save", "yaml.load", "yaml.unsafe_load"}
 UNSAFE = {"trust_remote_code", "allow_pickle"}
 
 PLAIN_ROOMS = {
+    "commands",
     "core",
+    "search",
     "errors",
     "files",
     "progress",
