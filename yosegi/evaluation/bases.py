@@ -23,10 +23,9 @@ from yosegi.bases import (
     weights_hash,
 )
 from yosegi.engine.arm import Arm
-from yosegi.engine.chat import for_task
 from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
-from yosegi.evaluation.measure import evaluate, fingerprint, questions, read_as
+from yosegi.evaluation.measure import evaluate, fingerprint, questions, reads_of
 from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.findings import Cell, Estimate, Finding, Table, save
 from yosegi.progress import Bar, progress
@@ -166,16 +165,16 @@ def _known(
         return None  # loading it will say why
     rows = []
     for task in tasks:
-        reader = for_task(base, task)
-        mark = fingerprint(Arm(name), read_as(reader), task, asked[task.name], split, seed, ends[reader.chat_template])
+        read = base.hash + "".join(reads_of(base, asked[task.name]).values())
+        mark = fingerprint(Arm(name), read, task, asked[task.name], split, seed, ends)
         if not (new := [row for row in before if row.get("fingerprint") == mark]):
             return None
         rows += new
     return rows
 
 
-def _unloaded(folder: str) -> tuple[Base, dict[str, frozenset[int]]]:
-    """Returns a base without its model, and the tokens that end a text of it, with its chat template and without."""
+def _unloaded(folder: str) -> tuple[Base, frozenset[int]]:
+    """Returns a base without its model, and the tokens that end a text of it."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     try:
@@ -186,7 +185,7 @@ def _unloaded(folder: str) -> tuple[Base, dict[str, frozenset[int]]]:
     template = choose_template("auto", tokenizer)
     dtype = choose_dtype("auto", config, choose_device("auto"))
     base = Base("", weights_hash(folder), None, tokenizer, dtype, template)  # type: ignore[arg-type]
-    return base, {text: ending(tokenizer, config, generation, text) for text in ("", template)}
+    return base, ending(tokenizer, config, generation, template)
 
 
 def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **settings: Any) -> list[Row]:
