@@ -36,5 +36,5 @@ def test_few_questions_and_cut_answers_are_said(capsys):
     leaderboard([{**row, "model": "base", "truncated": 1.0}, *others])
     out = capsys.readouterr().out
     assert "rougeL" in out and ".06–.94" in out and "±" not in out
-    assert "Few questions, so that little can be told apart: t (3)." in out
+    assert "Few questions, so that little can be told apart: t (3: ±0.57)." in out
     assert "Cut off at the limit of new tokens: t 25% to 50% of the answers." in out
