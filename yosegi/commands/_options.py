@@ -10,7 +10,6 @@ import typer
 from yosegi.errors import Invalid, NoData, in_one_line
 
 BASES = "nano, smollm2, a folder, a GGUF file or a Hub id."
-BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help=BASES)]
 Folder = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The folder of the library.")]
 ExpertName = Annotated[str, typer.Argument(help="An expert.")]
 ExpertNames = Annotated[list[str] | None, typer.Argument(help="Experts; by default all.")]

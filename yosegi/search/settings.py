@@ -120,7 +120,7 @@ def open_search(settings: SearchSettings, base: Base | None = None) -> Search:
     if settings.pareto and len(goals) < 2:
         raise Invalid("--pareto weighs several tasks against each other: name more than one --task.")
     library, pool = Library(settings.library), read_names(settings.experts)
-    arms = [parse_arm(text, library, pool, read_varied) for text in settings.arm]
+    arms = [replace(parse_arm(text, library, pool, read_varied), name=text) for text in settings.arm]
     _check(settings, arms)
     arms = [with_ranges(arm) for arm in arms]
     first = arms[0]
