@@ -7,7 +7,6 @@ import pytest
 from tests.training.conftest import tiny_base
 from yosegi import Arm, Engine
 from yosegi.bases import load
-from yosegi.engine import chat
 from yosegi.engine.chat import Template, ask, render, template_of
 from yosegi.engine.generate import tokens
 from yosegi.engine.request import Stop, stop_ids
@@ -145,12 +144,12 @@ def test_the_engine_asks_in_the_template_and_tells_routers_the_plain_text(chatty
     assert not [text for text in told if "[user]" in text]
 
 
-def test_a_task_whose_texts_go_on_is_asked_plainly(chatty, nano):
-    class Corpus(Choices):
-        chat = False
-
-    assert chat.for_task(chatty, Choices()) is chatty and chat.for_task(nano, Corpus()) is nano
-    assert chat.for_task(chatty, Corpus()).chat_template == "" and chat.for_task(chatty, Corpus()).model is chatty.model
+def test_a_text_that_is_to_go_on_is_read_plainly(chatty):
+    passage, plain = replace(ASKED, chat=False), replace(chatty, chat_template="")
+    assert ask(chatty, passage) == "1+2=" and tokenise(chatty, [passage], 99) == tokenise(plain, [ASKED], 99)
+    assert (
+        score_candidates(chatty, Choices(), [passage]).logprobs == score_candidates(plain, Choices(), [ASKED]).logprobs
+    )
 
 
 @pytest.mark.parametrize(

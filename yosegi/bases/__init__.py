@@ -18,14 +18,14 @@ from torch import nn
 
 from yosegi import registry
 from yosegi.bases._gguf import converted
-from yosegi.bases._options import DTYPES, LoadSettings, choose_device, choose_dtype, choose_template
+from yosegi.bases._options import DTYPES, LoadSettings, choose_device, choose_dtype, choose_template, cpu_has_bf16
 from yosegi.bases._weights import CAUSAL, SEQ2SEQ, hub_folder, read_model, weight_files, weights_hash
 from yosegi.core.model import left_out
 from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 
 __all__ = [
-    "DTYPES", "Base", "LoadSettings", "choose_device", "choose_dtype", "choose_template", "fetched", "hub_folder", "load",
-    "locate", "read", "short_hash", "weight_files", "weights_hash",
+    "DTYPES", "Base", "LoadSettings", "choose_device", "choose_dtype", "choose_template", "cpu_has_bf16", "fetched", "hub_folder",
+    "load", "locate", "read", "short_hash", "weight_files", "weights_hash",
 ]  # fmt: skip
 
 # bitsandbytes, which PEFT imports wherever it is installed, warns on CPUs with AVX512-BF16 that an optional kernel is missing.

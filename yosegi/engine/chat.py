@@ -5,18 +5,17 @@
 
 In a template the prompt is one turn of the user, worked examples are earlier turns, and a target loses its leading space and
 brings the mark that ends a turn. Of an example with `messages` these are the turns; of several answers each is learnt, and
-nothing else. A text without a prompt stays a text. Stop strings that are only spaces and newlines are dropped: the end of the
-turn stops.
+nothing else. A text without a prompt stays a text, and so does one that is to go on (`chat` is False). Stop strings that are
+only spaces and newlines are dropped: the end of the turn stops.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from yosegi.bases import Base
 from yosegi.errors import Invalid
-from yosegi.tasks import Example, Task
+from yosegi.tasks import Example
 
 Message = Mapping[str, str]
 Prompt = str | Example | Sequence[Message]
@@ -96,7 +95,7 @@ def render(example: Example, shots: Sequence[Example] = (), template: Template |
         shots: worked examples that are shown before it, in order; nothing of them is learnt.
         template: by default plain texts one after another, with an empty line between two examples.
     """
-    if template is None or not (example.messages or example.prompt):
+    if template is None or not (example.chat and (example.messages or example.prompt)):
         turns = () if example.prompt or example.target else example.messages
         texts = [message["content"] for message in turns]
         prompt, target = ("\n\n".join(texts[:-1]), texts[-1]) if texts else (example.prompt, example.target)
@@ -109,11 +108,6 @@ def render(example: Example, shots: Sequence[Example] = (), template: Template |
     return Rendered(prompt, target.lstrip() + template.end, bool(template.end), learnt)
 
 
-def for_task(base: Base, task: Task) -> Base:
-    """Returns the base as a task asks it: without its chat template where texts are to go on."""
-    return base if task.chat or not base.chat_template else replace(base, chat_template="")
-
-
 def ask(base: Base, prompt: Prompt) -> str:
     """Returns the text after which the base is to answer."""
     template = template_of(base)
@@ -124,9 +118,9 @@ def ask(base: Base, prompt: Prompt) -> str:
     return template.write(prompt) if template else "".join(f"{message['content']}\n\n" for message in prompt)
 
 
-def continuation(base: Base, prompt: str | None, text: str) -> tuple[str | None, str]:
-    """Returns a prompt and a text after it, as the base reads them; a text without a prompt stays as it is."""
-    return (ask(base, prompt), text.lstrip()) if prompt and base.chat_template else (prompt, text)
+def continuation(base: Base, example: Example, prompt: str | None, text: str) -> tuple[str | None, str]:
+    """Returns the prompt of a candidate of an example and its text, as the base reads them. One without a prompt stays a text."""
+    return (ask(base, prompt), text.lstrip()) if prompt and example.chat and base.chat_template else (prompt, text)
 
 
 def plain(prompt: Prompt) -> str:

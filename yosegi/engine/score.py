@@ -79,7 +79,7 @@ def score_candidates(base: Base, task: Task, examples: Sequence[Example], **sett
     """
     groups = [task.candidates(example) for example in examples]
     texts = [
-        (n, name, *continuation(base, candidates.prompt, text))
+        (n, name, *continuation(base, examples[n], candidates.prompt, text))
         for n, named in enumerate(groups)
         for name, candidates in named.items()
         for text in candidates.texts

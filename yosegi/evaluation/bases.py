@@ -6,9 +6,8 @@ base is not even loaded. One that cannot be loaded, or does not fit, is said, an
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,10 +23,9 @@ from yosegi.bases import (
     weights_hash,
 )
 from yosegi.engine.arm import Arm
-from yosegi.engine.chat import for_task
 from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
-from yosegi.evaluation.measure import evaluate, fingerprint, questions, read_as
+from yosegi.evaluation.measure import evaluate, fingerprint, questions, reads_of
 from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.findings import Cell, Estimate, Finding, Table, save
 from yosegi.progress import Bar, progress
@@ -47,12 +45,11 @@ NOTE = (
 Row = dict[str, Any]
 
 
-@dataclass
-class Bases:
+class Bases(NamedTuple):
     """Rows of those that were measured, the best first, and why the others were not."""
 
-    rows: list[Row] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
+    rows: list[Row]
+    failed: dict[str, str]
 
 
 def evaluate_bases(
@@ -73,16 +70,15 @@ def evaluate_bases(
     if twice := [name for n, name in enumerate(names) if name in names[:n]]:
         raise Invalid(f"The base {twice[0]!r} is named twice.")
     asked = questions(tasks, split, limit)
-    results, each = Bases(), sum(map(len, asked.values()))
+    results, each = Bases([], {}), sum(map(len, asked.values()))
     with progress("evaluate", each * len(names)) as bar:
         for n, name in enumerate(names, 1):
             bar.advance(0, f"{n}/{len(names)} {name}")
             done = bar.done
             try:
-                known = _known(name, tasks, asked, run, split, seed)
-                if known is None:
-                    known = _measure(name, tasks, run, bar, split=split, limit=limit, seed=seed, batch_size=batch_size)
-                results.rows += known
+                how = {"split": split, "limit": limit, "seed": seed, "batch_size": batch_size}
+                rows = _known(name, tasks, asked, run, split, seed) or _measure(name, tasks, run, bar, **how)
+                results.rows.extend(rows)
             except Exception as error:  # any: a night of twenty bases does not end with the third
                 first = str(error).strip().split("\n")[0][:300]
                 results.failed[name] = first if isinstance(error, YosegiError) else f"{type(error).__name__}: {first}"
@@ -169,16 +165,16 @@ def _known(
         return None  # loading it will say why
     rows = []
     for task in tasks:
-        reader = for_task(base, task)
-        mark = fingerprint(Arm(name), read_as(reader), task, asked[task.name], split, seed, ends[reader.chat_template])
+        read = base.hash + "".join(reads_of(base, asked[task.name]).values())
+        mark = fingerprint(Arm(name), read, task, asked[task.name], split, seed, ends)
         if not (new := [row for row in before if row.get("fingerprint") == mark]):
             return None
         rows += new
     return rows
 
 
-def _unloaded(folder: str) -> tuple[Base, dict[str, frozenset[int]]]:
-    """Returns a base without its model, and the tokens that end a text of it, with its chat template and without."""
+def _unloaded(folder: str) -> tuple[Base, frozenset[int]]:
+    """Returns a base without its model, and the tokens that end a text of it."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     try:
@@ -189,7 +185,7 @@ def _unloaded(folder: str) -> tuple[Base, dict[str, frozenset[int]]]:
     template = choose_template("auto", tokenizer)
     dtype = choose_dtype("auto", config, choose_device("auto"))
     base = Base("", weights_hash(folder), None, tokenizer, dtype, template)  # type: ignore[arg-type]
-    return base, {text: ending(tokenizer, config, generation, text) for text in ("", template)}
+    return base, ending(tokenizer, config, generation, template)
 
 
 def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **settings: Any) -> list[Row]:

@@ -13,7 +13,6 @@ from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.chat import for_task
 from yosegi.engine.generate import Answer, generate, rooms, settings, tokens
 from yosegi.engine.request import stop_ids
 from yosegi.engine.rows import cut_words
@@ -63,7 +62,7 @@ def evaluate(
     if twice := {a.name for a in arms if sum(b.name == a.name for b in arms) > 1}:
         raise Invalid(f"Two arms of one evaluation are called {sorted(twice)[0]!r}.")
     asked = questions(tasks, split, limit)
-    before = run.results()
+    ends, before = stop_ids(base), run.results()
     scores: dict[tuple[str, str], list[float]] = {}
     rows: list[Row] = []
     work = sum(len(e) for arm in arms for name, e in asked.items() if arm.can_answer(name))
@@ -71,8 +70,8 @@ def evaluate(
         for arm in arms:
             with arm.attached(base) as banks:
                 for task in (task for task in tasks if arm.can_answer(task.name)):
-                    examples, reader = asked[task.name], for_task(base, task)
-                    mark = fingerprint(arm, read_as(reader), task, examples, split, seed, stop_ids(reader))
+                    examples, reads = asked[task.name], reads_of(base, asked[task.name])
+                    mark = fingerprint(arm, base.hash + "".join(reads.values()), task, examples, split, seed, ends)
                     measured = [row for row in before if row.get("fingerprint") == mark]
                     if measured:
                         bar.advance(len(examples))
@@ -80,10 +79,10 @@ def evaluate(
                         items = files.read_jsonl(run.path / new[0]["items"])
                     else:
                         started = time.monotonic()
-                        items, metrics, cut = _ask(reader, arm, banks, task, examples, batch_size)
+                        items, metrics, cut = _ask(base, arm, banks, task, examples, batch_size)
                         name = task.name if split == "test" else f"{task.name}.{split}"
                         shared = {"run": run.path.name, "base": base.name, "base_hash": base.hash, "seed": seed}
-                        shared |= reader.reads
+                        shared |= reads
                         shared |= {"items": run.items(name, f"{arm.name}-s{seed}-{mark}", items), "fingerprint": mark}
                         shared |= {"wall_s": round(time.monotonic() - started, 2), "peak_mem_mb": round(peak_memory())}
                         shared |= {"general": True} if general else {}
@@ -130,9 +129,9 @@ def _again(rows: list[Row], run: Run, general: bool) -> list[Row]:
     return rows
 
 
-def read_as(base: Base) -> str:
-    """Returns what is known of a base in a fingerprint: its weights, their precision, and the chat template."""
-    return base.hash + base.dtype.removeprefix("fp32") + base.reads.get("chat_template", "")
+def reads_of(base: Base, examples: Sequence[Example]) -> dict[str, str]:
+    """Returns how the base reads these examples: its precision and chat template, where they are not fp32 and plain prompts."""
+    return {key: value for key, value in base.reads.items() if key != "chat_template" or examples[0].chat}
 
 
 def fingerprint(

@@ -13,7 +13,6 @@ from yosegi import registry, tasks
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.chat import for_task
 from yosegi.engine.generate import generate
 from yosegi.engine.score import score_answers, score_candidates
 from yosegi.errors import Invalid, NotFinite, UnknownName
@@ -131,22 +130,21 @@ class Probe:
 
     def _ask(self, n: int, turn: int, banks: Banks | None, arm: Arm | None) -> list[float]:
         goal, N = self.goals[n], len(self.examples[n])
-        base = for_task(self.base, goal.task)
         task, part = goal.task, slice(turn * N // self.rounds, (turn + 1) * N // self.rounds)
         examples = self.examples[n][part]
         known = {key: values[part] for key, values in self._router_knows(n, banks, arm).items()}
         options: dict[str, Any] = {"banks": banks, "known": known}
         try:
             if goal.metric == "logp":
-                return score_answers(base, examples, batch_size=self.batch_size, **options)
+                return score_answers(self.base, examples, batch_size=self.batch_size, **options)
             if not task.generates:
-                scored = score_candidates(base, task, examples, batch_size=self.batch_size, **options)
+                scored = score_candidates(self.base, task, examples, batch_size=self.batch_size, **options)
                 return [score.value for score in scored.scores if score is not None]
         except NotFinite:
             if banks is None:
                 raise
             return [math.nan] * len(examples)  # such weights broke the model
-        answers = generate(base, examples, max_new_tokens=task.max_new_tokens, stop=task.stop, **options)
+        answers = generate(self.base, examples, max_new_tokens=task.max_new_tokens, stop=task.stop, **options)
         return [task.score(example, answer.text).value for example, answer in zip(examples, answers, strict=True)]
 
     def _router_knows(self, n: int, banks: Banks | None, arm: Arm | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Example:
     `target` is the text that training teaches; `answers` are the texts that the score accepts. They differ where the target shows
     its steps and only the final answer counts. `meta` holds what scoring or a report needs besides.
     `messages`, each with its `role` and `content`, are the same as a conversation (engine/chat.py); most examples have none.
+    `chat` is False of a text that is to go on, which no chat template cuts into turns.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Example:
     answers: tuple[str, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
     messages: tuple[Mapping[str, str], ...] = ()
+    chat: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,6 @@ class Task:
         stop: strings at which generation ends; the answer is what stands before them.
         rule: the version of a scoring rule, such as "normaliser 1". Results under different rules are not compared.
         generates: whether the model is asked to write an answer.
-        chat: whether a prompt is put to a chat model as a user's turn; False where a text is to go on.
         shuffled: whether the first examples are as fair a sample as any.
     """
 
@@ -100,7 +101,6 @@ class Task:
     stop: tuple[str, ...] = ()
     rule: str = ""
     generates: bool = True
-    chat: bool = True
     shuffled: bool = False
 
     def examples(self, split: str) -> list[Example]:
