@@ -52,8 +52,8 @@ MERGES = [way for way, (kind, *_) in WAYS.items() if ":" in kind and kind != "me
 PAIRS = {  # the pair -> the task that asks for both skills, and the tasks that each is learnt from
     "skills": {pair: (f"skills/{pair}", {name: f"skills/{name}" for name in pair.split("+")}) for pair in COMPOSITIONS},
     "real": {
-        "maths+code": ("gsm_hard", {"maths": "gsm8k", "code": "mbpp,thealgorithms"}),
         "law+questions": ("terms/ja_railway_law", {"law": "corpus/ja_railway_law", "questions": "jsquad"}),
+        "maths+code": ("gsm_hard", {"maths": "gsm8k", "code": "mbpp,thealgorithms"}),
     },
 }
 
