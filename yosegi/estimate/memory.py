@@ -60,8 +60,7 @@ class Job:
     generations: int = 8
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UnknownName.among("method", self.method, METHODS)
+        UnknownName.check("method", [self.method], METHODS)
         if self.dtype not in ("fp32", "bf16", "4bit"):
             raise UnknownName.among("precision of a base", self.dtype, ("fp32", "bf16", "4bit"))
         if self.dtype == "4bit" and self.method in WHOLE:

@@ -294,9 +294,7 @@ def _factory(inner: str | Factory, asked: dict[str, Any]) -> Factory:
         raise UnknownName.among("optimizer of torch", inner, known)
     chosen: Any = known[inner.lower()]
     takes = list(inspect.signature(chosen).parameters)[2:]
-    for name in asked:
-        if name not in takes:
-            raise UnknownName.among(f"argument of {inner}", name, takes)
+    UnknownName.check(f"argument of {inner}", asked, takes)
     more = INNER.get(inner.lower(), {}) | asked
     return lambda groups, lr: chosen(groups, lr=lr, **more)
 

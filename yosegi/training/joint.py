@@ -165,8 +165,7 @@ def share(banks: Banks, router: Router, granularity: str) -> None:
 
     They begin as those of a layer that has all experts which some layer of the group has: with even weights, 1/k for k of them.
     """
-    if granularity not in GRANULARITIES:
-        raise UnknownName.among("granularity", granularity, GRANULARITIES)
+    UnknownName.check("granularity", [granularity], GRANULARITIES)
     groups: dict[str, list[str]] = {}
     for layer, module in banks.layers.items():
         if not module.router.follows:
