@@ -131,14 +131,14 @@ def test_the_environment_does_not_import_torch_for_its_version():
 
 
 def test_the_commit_and_whether_it_was_changed(monkeypatch):
-    said = {"rev-parse": "abc\n", "status": ""}
+    message = {"rev-parse": "abc\n", "status": ""}
 
     def git(command, **_):
-        return subprocess.CompletedProcess(command, 0, said[command[1]], "")
+        return subprocess.CompletedProcess(command, 0, message[command[1]], "")
 
     monkeypatch.setattr(run.subprocess, "run", git)
     assert environment()["git"] == "abc"
-    said["status"] = " M run.py\n"
+    message["status"] = " M run.py\n"
     assert environment()["git"] == "abc+"
 
 

@@ -51,8 +51,8 @@ def values(text):
     ("m{text=http://host/v1?a=b&c=(d,e)}", {"text": "http://host/v1?a=b&c=(d,e)"}),
 ])  # fmt: skip
 def test_values_are_what_the_annotation_says(text, wanted):
-    found = values(text)
-    assert found == wanted and all(type(found[key]) is type(wanted[key]) for key in wanted)
+    result = values(text)
+    assert result == wanted and all(type(result[key]) is type(wanted[key]) for key in wanted)
 
 
 def test_values_of_a_yaml_file_are_checked_alike():
@@ -65,7 +65,7 @@ def test_values_of_a_yaml_file_are_checked_alike():
             typed("m", {key: value}, known)
 
 
-@each("text, said", [
+@each("text, message", [
     ("", "a name is expected"), ("{a=1}", "a name is expected"), ("m{count}", "'=' is expected before '}'"),
     ("m{count=1", "'}' is expected at its end"), ("m{count=}", "a value is expected"), ("m{count=1}}", "nothing more is expected"),
     ("m{count=1,count=2}", "count is given twice"), ("m{names=[a", "']' is expected at its end"), ('m{text="a}', "a closing quote"),
@@ -75,8 +75,8 @@ def test_values_of_a_yaml_file_are_checked_alike():
     ("m{count=true}", "type int; true"), ("m{count=null}", "type int; null"), ("m{pair=[1,2,3]}", r"pair is of type tuple\[float, float\]"),
     ("m{side=up}", "side is of type .*left"), ("m{more={a=x}}", "more is of type"), ("m{count=[1]}", "type int"),
 ])  # fmt: skip
-def test_what_cannot_be_right_is_one_line(text, said):
-    with pytest.raises(Invalid, match=said) as error:
+def test_what_cannot_be_right_is_one_line(text, message):
+    with pytest.raises(Invalid, match=message) as error:
         values(text)
     assert "\n" not in str(error.value)
 
@@ -108,12 +108,12 @@ def test_methods_of_any_drawer():
 
 def test_a_value_may_mean_more():
     """A search reads ranges; what it does not know is left to the annotation."""
-    found = parse_method(
+    result = parse_method(
         "routers",
         "arrow{top_k=1:4,temperature=.5}",
         lambda value, convert: (convert("1"), 4) if value == "1:4" else None,
     )
-    assert found == ("arrow", {"top_k": (1, 4), "temperature": 0.5})
+    assert result == ("arrow", {"top_k": (1, 4), "temperature": 0.5})
     with pytest.raises(Invalid, match="top_k is of type int; 1:4"):
         parse_method("routers", "arrow{top_k=1:4}")
 
@@ -153,9 +153,9 @@ def test_everything_written_reads_back_as_the_same():
         }  # fmt: skip
         given = dict(draw.sample(sorted(given.items()), draw.randint(0, len(given))))
         spec = write_method("m", given)
-        found = values(spec)
-        assert found == given and all(type(found[k]) is type(given[k]) for k in given), spec
-        assert write_method("m", found) == spec
+        result = values(spec)
+        assert result == given and all(type(result[k]) is type(given[k]) for k in given), spec
+        assert write_method("m", result) == spec
 
 
 def test_plain_names_have_no_quotes():

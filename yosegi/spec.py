@@ -21,6 +21,8 @@ from yosegi.errors import Invalid, UnknownName
 
 PASSED = {"inits": 4, "masks": 1, "merges": 3, "objectives": 3, "optimizers": 3, "partitions": 1, "rewards": 3}
 """How many arguments of a drawer's functions the machine passes itself: they come first, and are not written in a spec."""
+OPTIMIZER = ("params", "lr", "weight_decay")
+"""What the machine passes to an optimizer, wherever these stand."""
 SPECIAL = '+*(){}[],="'
 LISTS = (list, tuple, Sequence, Collection, Iterable)
 Vary = Callable[[Any, Callable[[Any], Any]], Any]
@@ -177,7 +179,7 @@ def arguments(kind: str, name: str) -> dict[str, inspect.Parameter]:
     """Returns the arguments of a method that a spec may set, by name: not those that the machine passes."""
     make = registry.find(kind, name)
     every = arguments_of(make, 0 if inspect.isclass(make) else PASSED.get(kind, 0))
-    return {key: p for key, p in every.items() if kind != "optimizers" or key not in ("params", "lr", "weight_decay")}
+    return {key: p for key, p in every.items() if kind != "optimizers" or key not in OPTIMIZER}
 
 
 def arguments_of(make: Callable[..., Any], passed: int = 0) -> dict[str, inspect.Parameter]:

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from huggingface_hub import constants
 
 from yosegi import bases
 from yosegi.bases import smollm2
+from yosegi.engine.request import stop_ids
 from yosegi.errors import Corrupt, NoData
 
 NANO = Path(bases.locate("nano"))
@@ -82,15 +84,18 @@ def test_another_model_in_the_wheel_is_refused(fetched, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_the_real_one_knows_the_capital_of_france():
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_real_one_knows_the_capital_of_france_when_asked_in_its_template(dtype):
     try:
-        base = bases.load("smollm2", device="cpu")
+        base = bases.load("smollm2", dtype, device="cpu")
     except NoData as error:
         pytest.skip(str(error))
-    from yosegi import Arm, Engine
+    from yosegi import Engine
 
-    turns = [{"role": "user", "content": "What is the capital of France?"}]
-    prompt = base.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    (answer,) = Engine(base).generate(Arm("base"), [prompt], max_new_tokens=16)
+    asked = ["What is the capital of France?"]
+    (answer,) = Engine(base).generate("base", asked, max_new_tokens=16)
     assert "Paris" in answer.text and not answer.truncated
+    (plain,) = Engine(replace(base, chat_template="")).generate("base", asked, max_new_tokens=16)
+    assert "Paris" not in plain.text, "without its template it has no turn to answer in"
     assert sum(p.numel() for p in base.model.parameters()) == 134_515_008
+    assert base.tokenizer.convert_ids_to_tokens(sorted(stop_ids(base))) == ["<|im_end|>"]

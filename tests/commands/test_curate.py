@@ -36,9 +36,9 @@ def test_from_a_folder_to_a_corpus(yosegi, texts):
     html = (texts / "runs" / "rails" / "curate.html").read_text()
     assert "near_duplicate" in html and "<script" not in html and "http" not in html.replace("http://www.w3.org", "")
     code, out, _ = yosegi(*LINE, "--score", "keywords{words=[鉄道,軌道]}", "--keep", 0.2, "--json")
-    told = json.loads(out)
-    assert code == 0 and told["before"]["pages"] == 32 and told["after"]["pages"] == 6
-    assert [rule["rule"] for rule in told["rules"]] == ["language", "near_duplicate", "score keywords"]
+    summary = json.loads(out)
+    assert code == 0 and summary["before"]["pages"] == 32 and summary["after"]["pages"] == 6
+    assert [rule["rule"] for rule in summary["rules"]] == ["language", "near_duplicate", "score keywords"]
 
 
 def test_pages_are_drawn_labelled_and_learnt_from(yosegi, texts):

@@ -4,7 +4,8 @@ import pytest
 import typer.main
 
 from yosegi.commands import app
-from yosegi.commands._flags import fields_of, flags
+from yosegi.commands._fields import fields_of
+from yosegi.commands._flags import flags
 from yosegi.errors import Invalid
 
 

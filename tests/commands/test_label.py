@@ -20,9 +20,9 @@ SKILLS = ("label", "--task", "skills/chain", "--task", "skills/add", "--limit", 
 def test_by_structure_when_no_teacher_is_given(yosegi, tmp_path):
     code, out, err = yosegi(*SKILLS)
     assert code == 0 and err == "" and "no teacher was given" in out and "system1  10        50.0%" in out
-    found = by_system.read(tmp_path / "labels")
-    assert {name: len(rows) for name, rows in found.groups.items()} == {"system1": 10, "system2": 10}
-    assert found.tasks == {"system1": ("skills/add",), "system2": ("skills/chain",)}
+    result = by_system.read(tmp_path / "labels")
+    assert {name: len(rows) for name, rows in result.groups.items()} == {"system1": 10, "system2": 10}
+    assert result.tasks == {"system1": ("skills/add",), "system2": ("skills/chain",)}
     code, out, err = yosegi(*SKILLS, "--json")
     assert code == 0 and err == "" and json.loads(out)["systems"]["system2"]["examples"] == 10
 
@@ -30,8 +30,8 @@ def test_by_structure_when_no_teacher_is_given(yosegi, tmp_path):
 def test_by_lot_and_with_other_systems(yosegi, tmp_path):
     code, out, _ = yosegi(*SKILLS, "--teacher", "random", "--shares", "1,3", "--seed", 5, "--json")
     assert code == 0 and [s["examples"] for s in json.loads(out)["systems"].values()] == [5, 15]
-    own = ("--system", "recall=known by heart", "--system", "reckon = a = b", "--system", "plan=a plan first")
-    code, out, _ = yosegi(*SKILLS[:-1], "own", *own, "--steps", "1,4", "--json")
+    ours = ("--system", "recall=known by heart", "--system", "reckon = a = b", "--system", "plan=a plan first")
+    code, out, _ = yosegi(*SKILLS[:-1], "own", *ours, "--steps", "1,4", "--json")
     assert code == 0
     summary = json.loads(out)
     assert summary["systems"]["reckon"] == {"about": "a = b", "examples": 10}
@@ -57,9 +57,9 @@ def test_by_endpoints(yosegi, served, tmp_path, monkeypatch):
     assert 0 < spent["seconds"] < 60
     assert summary["kappa"] == 1.0 and summary["decided"]["unanimous"] == 20
     assert "nano, 8M" in served.bodies[0]["messages"][0]["content"]
-    found = by_system.read(tmp_path / "labels")
-    assert found.tasks == {"system1": ("skills/add",), "system2": ("skills/chain",)}
-    assert {row["votes"][f"{served.url}#b"]["rationale"] for row in found.evidence["rows"]} == {"seen"}
+    result = by_system.read(tmp_path / "labels")
+    assert result.tasks == {"system1": ("skills/add",), "system2": ("skills/chain",)}
+    assert {row["votes"][f"{served.url}#b"]["rationale"] for row in result.evidence["rows"]} == {"seen"}
     asked = len(served.bodies)
     assert yosegi(*ask)[0] == 0 and len(served.bodies) == asked, "nothing is asked twice"
     code, out, _ = yosegi(*(14 if word == 10 else word for word in ask))
@@ -159,8 +159,8 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(served, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(served.bodies) - before == 15
-    found = by_system.read(tmp_path / "labels")
-    assert {name: len(rows) for name, rows in found.groups.items()} == {"system1": 5, "system2": 15}
+    result = by_system.read(tmp_path / "labels")
+    assert {name: len(rows) for name, rows in result.groups.items()} == {"system1": 5, "system2": 15}
 
 
 @pytest.mark.data

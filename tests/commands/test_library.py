@@ -10,7 +10,7 @@ from yosegi.library.store import Library
 
 
 @pytest.fixture
-def shelf(tmp_path):
+def store(tmp_path):
     """Five experts that went two ways from one origin, and a general one."""
     library, A_RI = Library(tmp_path / "shelf"), torch.randn(2, 9)
     ways = torch.randn(2, 7, 2)
@@ -29,20 +29,20 @@ def change(library, name, **card):
     library.add(Expert(name, {n: f._replace(A_RI=f.A_RI.clone(), B_OR=f.B_OR.clone()) for n, f in expert.factors.items()}, {**expert.card, **card}), overwrite=True)  # fmt: skip
 
 
-def test_clusters_are_shown_with_their_members(yosegi, shelf):
+def test_clusters_are_shown_with_their_members(yosegi, store):
     code, out, err = yosegi("library", "cluster", "shelf", *TRAINED, "-k", 2)
     assert (code, err) == (0, "") and "5 experts by factors, k=2, silhouette 0." in out
     rows = [line.split() for line in out.splitlines() if line.startswith("cluster") and line[7].isdigit()]
     assert rows == [["cluster0", "3", "a,", "c,", "e"], ["cluster1", "2", "b,", "d"]]
 
 
-def test_json_is_the_evidence(yosegi, shelf):
-    found = json.loads(yosegi("library", "cluster", "shelf", *TRAINED, "--k", 2, "--space", "delta", "--json")[1])
-    assert found["clusters"] == {"cluster0": ["a", "c", "e"], "cluster1": ["b", "d"]} and found["sizes"] == [3, 2]
-    assert len(found["similarity"]) == 5 and found["space"] == "delta" and "sweep" not in found
+def test_json_is_the_evidence(yosegi, store):
+    result = json.loads(yosegi("library", "cluster", "shelf", *TRAINED, "--k", 2, "--space", "delta", "--json")[1])
+    assert result["clusters"] == {"cluster0": ["a", "c", "e"], "cluster1": ["b", "d"]} and result["sizes"] == [3, 2]
+    assert len(result["similarity"]) == 5 and result["space"] == "delta" and "sweep" not in result
 
 
-def test_a_sweep_is_a_table_of_k(yosegi, shelf):
+def test_a_sweep_is_a_table_of_k(yosegi, store):
     code, out, _ = yosegi("library", "cluster", "shelf", *TRAINED, "--sweep", "2,3,5")
     rows = [line.split() for line in out.splitlines() if line[:1] in "235" and line.strip()]
     assert code == 0 and [row[0] for row in rows] == ["2", "3", "5"] and "cluster0" not in out
@@ -51,57 +51,57 @@ def test_a_sweep_is_a_table_of_k(yosegi, shelf):
     assert [row["k"] for row in both["sweep"]] == [2, 3] and both["sweep"][0]["silhouette"] == both["silhouette"]
 
 
-def test_the_figure_is_written(yosegi, shelf, tmp_path):
+def test_the_figure_is_written(yosegi, store, tmp_path):
     assert yosegi("library", "cluster", "shelf", "-k", 2, "--figure", "out/c.png")[0] == 0
     assert (tmp_path / "out" / "c.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_what_cannot_be_clustered_is_one_line(refused, yosegi, shelf, tmp_path):
+def test_what_cannot_be_clustered_is_one_line(refused, yosegi, store, tmp_path):
     assert "k=10: 6 experts can be 1 to 6 clusters" in refused("library", "cluster", "shelf")
     assert "k=9: 6 experts" in refused("library", "cluster", "shelf", "--sweep", "2,9")
     assert "whole numbers" in refused("library", "cluster", "shelf", "--sweep", "2,x")
     assert "Did you mean 'delta'" in refused("library", "cluster", "shelf", "-k", 2, "--space", "detla")
     assert "sparsity=1" in refused("library", "cluster", "shelf", "-k", 2, "--sparsity", 1)
-    change(shelf, "c", init_seed=7)
+    change(store, "c", init_seed=7)
     for words in (("cluster", "shelf", "-k", 2, "--figure", "c.png"), ("similarity", "shelf", "--space", "factors")):
-        said = refused("library", *words)
-        assert "kaiming, seed 0; kaiming, seed 7" in said and "cannot be compared" in said
+        message = refused("library", *words)
+        assert "kaiming, seed 0; kaiming, seed 7" in message and "cannot be compared" in message
     assert not (tmp_path / "c.png").exists()
     assert yosegi("library", "cluster", "shelf", "-k", 2, "--space", "delta")[0] == 0
 
 
-def test_a_general_expert_is_taken_out_of_all(yosegi, shelf):
+def test_a_general_expert_is_taken_out_of_all(yosegi, store):
     code, out, _ = yosegi("library", "subtract", "shelf", "wiki")
     assert code == 0 and "5 experts without wiki by delta, rank 4" in out and "a-minus-wiki" in out
-    assert set(shelf) == {*TRAINED, "wiki", *(f"{name}-minus-wiki" for name in TRAINED)}
-    found, card = shelf["b-minus-wiki"], shelf.card("b-minus-wiki")
-    wanted = shelf["b"].delta("model.q") - shelf["wiki"].delta("model.q")
-    torch.testing.assert_close(found.delta("model.q"), wanted, atol=1e-5, rtol=0)
+    assert set(store) == {*TRAINED, "wiki", *(f"{name}-minus-wiki" for name in TRAINED)}
+    result, card = store["b-minus-wiki"], store.card("b-minus-wiki")
+    wanted = store["b"].delta("model.q") - store["wiki"].delta("model.q")
+    torch.testing.assert_close(result.delta("model.q"), wanted, atol=1e-5, rtol=0)
     assert card["parents"] == ["b", "wiki"] and card["training"]["subtract"] == "wiki" and card["task"] == ["task b"]
     code, out, _ = yosegi("library", "subtract", "shelf", "wiki", "--overwrite")
-    assert code == 0 and "5 experts" in out and len(shelf) == 11, "what was subtracted is not subtracted from again"
+    assert code == 0 and "5 experts" in out and len(store) == 11, "what was subtracted is not subtracted from again"
 
 
-def test_named_experts_into_another_library(yosegi, shelf, tmp_path):
-    found = yosegi("library", "subtract", "shelf", "wiki", "a", "c", "--mode", "factors", "--to", "pure", "--json")
-    assert json.loads(found[1])["experts"] == ["a", "c"] and len(shelf) == 6
+def test_named_experts_into_another_library(yosegi, store, tmp_path):
+    result = yosegi("library", "subtract", "shelf", "wiki", "a", "c", "--mode", "factors", "--to", "pure", "--json")
+    assert json.loads(result[1])["experts"] == ["a", "c"] and len(store) == 6
     pure = Library(tmp_path / "pure")
     assert list(pure) == ["a", "c"] and pure["a"].rank == 2
-    A_RI = shelf["a"].factors["model.q"].A_RI - shelf["wiki"].factors["model.q"].A_RI
+    A_RI = store["a"].factors["model.q"].A_RI - store["wiki"].factors["model.q"].A_RI
     torch.testing.assert_close(pure["a"].factors["model.q"].A_RI, A_RI)
     assert yosegi("library", "subtract", "shelf", "wiki", "a", "--to", "pure", "--name-suffix", "2")[0] == 0
     assert "a2" in pure
 
 
-def test_what_cannot_be_subtracted_leaves_nothing(yosegi, refused, shelf):
+def test_what_cannot_be_subtracted_leaves_nothing(yosegi, refused, store):
     assert "Did you mean 'wiki'" in refused("library", "subtract", "shelf", "wikki")
     assert "Did you mean 'delta'" in refused("library", "subtract", "shelf", "wiki", "--mode", "detla")
-    change(shelf, "e", init_seed=7)
+    change(store, "e", init_seed=7)
     assert "cannot be subtracted" in refused("library", "subtract", "shelf", "wiki", "--mode", "factors")
-    assert len(shelf) == 6, "a to d could be, and were not written either"
+    assert len(store) == 6, "a to d could be, and were not written either"
     assert yosegi("library", "subtract", "shelf", "wiki", "b")[0] == 0
     assert "'b-minus-wiki'" in refused("library", "subtract", "shelf", "wiki")
     assert "an expert called 'a'" in refused("library", "subtract", "shelf", "wiki", "--name-suffix", "")
-    assert len(shelf) == 7
+    assert len(store) == 7
     assert yosegi("library", "rm", "shelf", *TRAINED, "b-minus-wiki")[0] == 0
     assert "no expert to take 'wiki' out of" in refused("library", "subtract", "shelf", "wiki")

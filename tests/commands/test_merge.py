@@ -16,7 +16,7 @@ from yosegi.spec import write_method
 
 
 @pytest.fixture
-def shelf(tmp_path):
+def store(tmp_path):
     library = Library(tmp_path / "shelf")
     for name in ("code", "maths"):
         factors = {n: Factors(torch.randn(2, 6), torch.randn(8, 2), 0.5) for n in ("m.q", "m.v")}
@@ -44,7 +44,7 @@ def test_every_method_is_here():
 
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("how", ["command line", "file"])
-def test_it_is_the_merge_with_these_arguments(yosegi, shelf, tmp_path, method, how):
+def test_it_is_the_merge_with_these_arguments(yosegi, store, tmp_path, method, how):
     arguments = ALL[method]
     spec = write_method(method, arguments) + "(maths*.7,code*.3)"
     if how == "command line":
@@ -53,54 +53,54 @@ def test_it_is_the_merge_with_these_arguments(yosegi, shelf, tmp_path, method, h
         (tmp_path / "merge.yaml").write_text(json.dumps({"arm": f"merge:{spec}", "name": "both"}))
         code, out, err = yosegi("merge", "--library", "shelf", "--config", "merge.yaml", "--json")
     assert code == 0, err
-    want = merge([shelf["maths"], shelf["code"]], method, [0.7, 0.3], **arguments)
+    want = merge([store["maths"], store["code"]], method, [0.7, 0.3], **arguments)
     for layer in want.factors:
-        torch.testing.assert_close(shelf["both"].delta(layer), want.delta(layer))
+        torch.testing.assert_close(store["both"].delta(layer), want.delta(layer))
     card = json.loads(out)
     assert card["training"] == want.card["training"] and card["parents"] == ["maths", "code"]
     assert card["relative_error"] == want.card["relative_error"]
     assert card.get("truncation_error") == want.card.get("truncation_error")
 
 
-def test_other_arms_that_are_one_delta(yosegi, shelf):
+def test_other_arms_that_are_one_delta(yosegi, store):
     """Fixed weights, and per-layer weights that a search has kept."""
     assert yosegi("merge", "maths*.7+code*-.3", "--library", "shelf", "--name", "sum")[0] == 0
-    want = 0.7 * shelf["maths"].delta("m.q") - 0.3 * shelf["code"].delta("m.q")
-    torch.testing.assert_close(shelf["sum"].delta("m.q"), want)
+    want = 0.7 * store["maths"].delta("m.q") - 0.3 * store["code"].delta("m.q")
+    torch.testing.assert_close(store["sum"].delta("m.q"), want)
     weights = {"m.q": [1.0, 0.0], "m.v": [0.0, 2.0]}
-    save_arm(shelf, Arm("layers", shelf.load(["maths", "code"]), merge="cat", merge_args={"weights": weights}))
+    save_arm(store, Arm("layers", store.load(["maths", "code"]), merge="cat", merge_args={"weights": weights}))
     code, out, _ = yosegi("merge", "layers", "--library", "shelf", "--name", "one")
     assert code == 0 and "one: 2 experts by layers, rank 2, relative error 0.0000" in out
-    torch.testing.assert_close(shelf["one"].delta("m.q"), shelf["maths"].delta("m.q"))
-    torch.testing.assert_close(shelf["one"].delta("m.v"), 2 * shelf["code"].delta("m.v"))
+    torch.testing.assert_close(store["one"].delta("m.q"), store["maths"].delta("m.q"))
+    torch.testing.assert_close(store["one"].delta("m.v"), 2 * store["code"].delta("m.v"))
 
 
-def test_the_readme_makes_it_again(yosegi, shelf):
+def test_the_readme_makes_it_again(yosegi, store):
     """The command in the model card, word for word, gives the same expert."""
     spec = "dare_ties{drop=.25,rank=1}(maths*-.7,code*.3)"
     assert yosegi("merge", spec, "--library", "shelf", "--name", "both")[0] == 0
-    first, text = shelf["both"], (shelf.path / "both" / "README.md").read_text()
+    first, text = store["both"], (store.path / "both" / "README.md").read_text()
     assert "Merged by dare_ties from -0.7 · maths + 0.3 · code." in text
     assert "| distance from the weighted sum | " in text and "| lost in the cut to this rank | " in text
     (line,) = [line for line in text.splitlines() if line.startswith("yosegi merge")]
     assert yosegi(*shlex.split(line)[1:], "--library", "shelf", "--overwrite")[0] == 0
     for layer in first.factors:
-        assert torch.equal(first.delta(layer), shelf["both"].delta(layer))
-    assert first.card["training"] == shelf["both"].card["training"]
+        assert torch.equal(first.delta(layer), store["both"].delta(layer))
+    assert first.card["training"] == store["both"].card["training"]
 
 
-def test_it_tells_both_errors(yosegi, shelf):
+def test_it_tells_both_errors(yosegi, store):
     code, out, _ = yosegi("merge", "ties{density=.5}", "--library", "shelf")
     assert (
         code == 0 and "2 experts by ties{density=.5}, rank 2, relative error 0." in out and "lost in the cut 0." in out
     )
     assert "lost in the cut" not in yosegi("merge", "--library", "shelf", "--name", "x")[1]
     assert yosegi("merge", "--experts", "code", "--library", "shelf", "--name", "y")[0] == 0
-    assert shelf.card("y")["parents"] == ["code"]
+    assert store.card("y")["parents"] == ["code"]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("ties{densty=.2}", "No argument of merge:ties is called 'densty'. Did you mean 'density'?"),
         ("cat{rank=2}", "No argument of merge:cat is called 'rank'"),
@@ -130,9 +130,9 @@ def test_it_tells_both_errors(yosegi, shelf):
         ("--config number.yaml", "experts is a list of names"),
     ],
 )
-def test_what_is_wrong_is_one_line(refused, shelf, tmp_path, words, said):
+def test_what_is_wrong_is_one_line(refused, store, tmp_path, words, message):
     (tmp_path / "methd.yaml").write_text("amr: ties")
     (tmp_path / "number.yaml").write_text("experts: 3")
-    before = sorted(shelf)
-    assert said in refused("merge", *words.split(), "--library", "shelf")
-    assert sorted(shelf) == before
+    before = sorted(store)
+    assert message in refused("merge", *words.split(), "--library", "shelf")
+    assert sorted(store) == before

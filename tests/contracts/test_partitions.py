@@ -42,12 +42,12 @@ def experts():
     """One a task, of one origin; three tasks are alike."""
     generator = torch.Generator().manual_seed(1)
     A_RI, one, other = (torch.randn(s, generator=generator) for s in ((2, 9), (7, 2), (7, 2)))
-    found = []
+    result = []
     for t, task in enumerate(TASKS):
         B_OR = (one if t < 3 else other) + 0.1 * torch.randn(7, 2, generator=generator)
         card = {"task": [task], "base_hash": "abc", "init": "kaiming", "init_seed": 0}
-        found.append(Expert(f"of {task}", {"q": Factors(A_RI, B_OR)}, card))
-    return found
+        result.append(Expert(f"of {task}", {"q": Factors(A_RI, B_OR)}, card))
+    return result
 
 
 def divide(name, data, **arguments):
@@ -58,35 +58,35 @@ def divide(name, data, **arguments):
 
 
 def test_every_example_has_one_learner(name, data):
-    found = divide(name, data)
-    dealt = [example.id for examples in found.groups.values() for example in examples]
+    result = divide(name, data)
+    dealt = [example.id for examples in result.groups.values() for example in examples]
     assert sorted(dealt) == sorted(example.id for examples in data.values() for example in examples)
-    assert all(found.groups.values()), "a learner with nothing to learn"
+    assert all(result.groups.values()), "a learner with nothing to learn"
 
 
 def test_a_learner_knows_its_tasks(name, data):
-    found = divide(name, data)
-    assert list(found.groups) == list(found.tasks)
-    told = [task for tasks in found.tasks.values() for task in tasks]
-    assert sorted(told) == sorted(TASKS) if name not in WITHIN else set(told) == set(TASKS)
-    for learner, tasks in found.tasks.items():
+    result = divide(name, data)
+    assert list(result.groups) == list(result.tasks)
+    every = [task for tasks in result.tasks.values() for task in tasks]
+    assert sorted(every) == sorted(TASKS) if name not in WITHIN else set(every) == set(TASKS)
+    for learner, tasks in result.tasks.items():
         whole = [example for task in tasks for example in data[task]]
-        own = list(found.groups[learner])
-        assert own == ([example for example in whole if example in own] if name in WITHIN else whole)
-        assert all(any(example in own for example in data[task]) for task in tasks)
+        ours = list(result.groups[learner])
+        assert ours == ([example for example in whole if example in ours] if name in WITHIN else whole)
+        assert all(any(example in ours for example in data[task]) for task in tasks)
         assert check_name(learner) == learner, "it can be an expert in a library"
 
 
 @pytest.mark.parametrize("name", WITHIN)
 def test_a_task_can_be_divided(name, data):
-    found = divide(name, data)
-    one, other = found.tasks.values()
+    result = divide(name, data)
+    one, other = result.tasks.values()
     assert set(one) & set(other)
 
 
 def test_the_evidence_is_json(name, data):
-    found = divide(name, data)
-    assert json.loads(json.dumps(found.evidence, allow_nan=False, ensure_ascii=False)) == found.evidence
+    result = divide(name, data)
+    assert json.loads(json.dumps(result.evidence, allow_nan=False, ensure_ascii=False)) == result.evidence
 
 
 def test_the_same_twice_whatever_is_drawn_meanwhile(name, data):

@@ -136,12 +136,12 @@ def test_what_was_learnt_beside_other_experts_is_refused(name):
 
 
 def test_the_same_seed_gives_the_same_weights(make):
-    bank, x, found = make_bank(), torch.randn(B, T, I), []
+    bank, x, result = make_bank(), torch.randn(B, T, I), []
     for _ in range(2):
         torch.manual_seed(3)
         router = bound(make, bank)
-        found.append(router(x, knowing()))
-    assert torch.equal(*found)
+        result.append(router(x, knowing()))
+    assert torch.equal(*result)
 
 
 def test_the_bank_is_only_looked_at(make):
@@ -150,7 +150,7 @@ def test_the_bank_is_only_looked_at(make):
     router = bound(make, bank)
     router(torch.randn(B, T, I), knowing())
     assert all(torch.equal(tensor, before[name]) for name, tensor in bank.state_dict().items())
-    assert not any(parameter is own for own in router.parameters() for parameter in bank.parameters())
+    assert not any(parameter is ours for ours in router.parameters() for parameter in bank.parameters())
 
 
 def test_an_absent_expert_never_changes_the_answer(make):
@@ -180,15 +180,15 @@ def test_autocast(make):
 def test_checkpointing_gives_the_same_gradients(make):
     torch.manual_seed(2)
     layer, x = layer_of(make), torch.randn(B, T, I)
-    found = []
+    result = []
     for run in (lambda: layer(x), lambda: checkpoint(layer, x, use_reentrant=False)):
         layer.zero_grad()
         torch.manual_seed(4)
         run().square().sum().backward()
-        found.append({name: p.grad.clone() for name, p in layer.named_parameters() if p.grad is not None})
-    assert "bank.A_ERI" in found[0] and len(layer.context.weights) == 1
-    assert found[0].keys() == found[1].keys()
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+        result.append({name: p.grad.clone() for name, p in layer.named_parameters() if p.grad is not None})
+    assert "bank.A_ERI" in result[0] and len(layer.context.weights) == 1
+    assert result[0].keys() == result[1].keys()
+    assert all(torch.equal(result[0][name], result[1][name]) for name in result[0])
 
 
 def test_it_saves_and_reloads(make):

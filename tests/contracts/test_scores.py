@@ -64,8 +64,8 @@ def score(request, made):
 
 
 def test_one_finite_number_a_text(score):
-    found = score.of(TEXTS)
-    assert len(found) == len(TEXTS) and all(isinstance(value, float) and math.isfinite(value) for value in found)
+    result = score.of(TEXTS)
+    assert len(result) == len(TEXTS) and all(isinstance(value, float) and math.isfinite(value) for value in result)
     assert score.best in ("high", "low") and score.name in SCORES
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 
 from yosegi import registry
-from yosegi.spec import PASSED, arguments, parse_method, write_method
+from yosegi.spec import OPTIMIZER, PASSED, arguments, parse_method, write_method
 
 KINDS = (
     "routers",
@@ -52,13 +52,14 @@ def test_every_argument_is_settable(kind, name):
     make = registry.find(kind, name)
     known = arguments(kind, name)
     every = list(inspect.signature(make).parameters)[0 if inspect.isclass(make) else PASSED.get(kind, 0) :]
+    every = [key for key in every if kind != "optimizers" or key not in OPTIMIZER]
     missing = set(every) - set(known) - OBJECTS.get(f"{kind}/{name}", set())
     assert not missing, f"{kind}/{name}: {missing} cannot be written in a spec"
     given = {key: example(parameter.annotation) for key, parameter in known.items()}
     assert parse_method(kind, write_method(name, given)) == (name, given)
     defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
-    _, found = parse_method(kind, write_method(name, defaults))
-    assert found == {key: value for key, value in defaults.items()}, "a default is of the argument's own type"
+    _, result = parse_method(kind, write_method(name, defaults))
+    assert result == {key: value for key, value in defaults.items()}, "a default is of the argument's own type"
 
 
 def test_the_drawers_were_walked():

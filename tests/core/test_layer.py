@@ -263,8 +263,8 @@ def test_checkpointing_gives_the_same_gradients_and_one_record(mix):
         w = layer.context.weights["q"]
         (y.square().sum() + w.square().mean((0, 1)).sum()).backward()  # a balance loss on the record, too
         assert len(layer.context.weights) == 1
-        found = {name: p.grad.clone() for name, p in layer.named_parameters() if p.requires_grad}
-        return found | {"x": x_I.grad.clone()}
+        result = {name: p.grad.clone() for name, p in layer.named_parameters() if p.requires_grad}
+        return result | {"x": x_I.grad.clone()}
 
     plain = gradients(lambda layer: layer(x_I))
     again = gradients(lambda layer: checkpoint(layer, x_I, use_reentrant=False))
@@ -344,8 +344,8 @@ def test_it_looks_like_its_base():
 
 def test_tokens_of_a_batch_in_one_row():
     """OPT's feed-forward reads [B·T, I]: each sequence is routed as it would be alone."""
-    layer, some = make(Fixed(weights(B, 1, 1, E))), x()
-    whole = layer(some)
+    layer, inputs = make(Fixed(weights(B, 1, 1, E))), x()
+    whole = layer(inputs)
     layer.context.mask_BT = torch.ones(B, T)
-    torch.testing.assert_close(layer(some.flatten(0, 1)), whole.flatten(0, 1))
+    torch.testing.assert_close(layer(inputs.flatten(0, 1)), whole.flatten(0, 1))
     assert layer.context.weights["q"].shape == (B, 1, 1, E) and layer.router.seen[-1].shape == (B, T, I)

@@ -243,7 +243,7 @@ def test_route_gives_every_layer_its_own_router(llama, experts):
 
 
 @torch.no_grad()
-def test_route_changes_the_mix_only_when_told(llama, experts):
+def test_route_changes_the_mix_only_if_one_is_given(llama, experts):
     ids = tokens()
     banks = attach(llama, experts(llama, 2), Uniform(), mix=factors)
     output = logits(llama, ids)

@@ -58,7 +58,7 @@ def read(folder, name):
 
 def test_what_is_kept_and_why_the_rest_was_dropped(corpus, tmp_path):
     out = tmp_path / "out"
-    told = curate(corpus, out, [load("keywords{words=鉄道}")], [Rule(keep=0.5)], **FILTERS)
+    summary = curate(corpus, out, [load("keywords{words=鉄道}")], [Rule(keep=0.5)], **FILTERS)
     evidence = {row["id"]: row for row in read(out, "evidence")}
     assert {name: row["rule"] for name, row in evidence.items() if row["rule"]} == {
         "english": "language", "short": "short", "again": "near_duplicate", "blank": "empty", "in/b.jsonl/6": "unreadable",
@@ -75,8 +75,8 @@ def test_what_is_kept_and_why_the_rest_was_dropped(corpus, tmp_path):
     assert [row["id"] for row in kept] == ["law0", "law1", "law2", "law3", "law4"] and len(dropped) == 9
     assert kept[0]["raw"] == {"credit": "x"} and kept[0]["title"] == "法0" and kept[0]["chars"] == len(kept[0]["text"])
     assert {row["split"] for row in kept} == {"train", "valid"} and dropped[0]["rule"]
-    assert (told["before"]["pages"], told["after"]["pages"]) == (14, 5)
-    assert sum(rule["pages"] for rule in told["rules"]) == 9 and files.read_json(out / "statistics.json") == told
+    assert (summary["before"]["pages"], summary["after"]["pages"]) == (14, 5)
+    assert sum(rule["pages"] for rule in summary["rules"]) == 9 and files.read_json(out / "statistics.json") == summary
     assert {(row["source"], row["line"]) for row in evidence.values()} >= {("in/a.jsonl", 8), ("in/b.jsonl", 1)}
 
 
@@ -195,10 +195,10 @@ def test_killed_it_goes_on(many, tmp_path):
 def test_another_share_scores_nothing_again(many, tmp_path):
     first, second = Counted(), Counted()
     curate(many, tmp_path / "out", [first], [Rule(keep=0.25)])
-    told = curate(many, tmp_path / "out", [second], [Rule(low=200)], validation=0)
+    summary = curate(many, tmp_path / "out", [second], [Rule(low=200)], validation=0)
     assert len(first.asked) == 200 and second.asked == []
     kept = read(tmp_path / "out", "kept")
-    assert told["after"]["pages"] == len(kept) == sum(len(page.text) >= 200 for page in many)
+    assert summary["after"]["pages"] == len(kept) == sum(len(page.text) >= 200 for page in many)
     assert {row["split"] for row in kept} == {"train"}
 
 
@@ -281,14 +281,14 @@ def test_pages_to_label_are_drawn_at_random(corpus):
 
 def test_what_cannot_be_curated(corpus, tmp_path):
     out = tmp_path / "out"
-    for arguments, said in (
+    for arguments, message in (
         ({"scores": [load("length")], "rules": [Rule(), Rule()]}, "1 scores need as many rules; 2"),
         ({"scores": [load("length"), load("length")]}, "'length' was given twice"),
         ({"min_chars": 5, "max_chars": 3}, "no page is that long"),
         ({"validation": 1.0}, "validation=1"),
         ({"near_duplicates": 2.0}, "near_duplicates=2"),
     ):
-        with pytest.raises(Invalid, match=said):
+        with pytest.raises(Invalid, match=message):
             curate(corpus, out, **arguments)
     with pytest.raises(UnknownName, match="No known language is called 'jp'. Did you mean"):
         curate(corpus, out, languages=["jp"])
@@ -308,7 +308,7 @@ def mixture():
     return Pages([here / f"{name}.jsonl" for name in ("ja_railway_law", "ja_food_novel", "en_general_wiki")])
 
 
-def found(out, pages, without=()):
+def quality(out, pages, without=()):
     """(precision, recall, pages kept) of the laws among the pages that were not labelled by hand."""
     law = {page.id for page in pages if page.id.startswith("ja_railway_law/")} - set(without)
     kept = {row["id"] for row in files.read_jsonl(out / "kept.jsonl")} - set(without)
@@ -320,7 +320,7 @@ def test_keywords_pick_the_laws_out_of_a_mixture(mixture, tmp_path):
     curate(
         mixture, tmp_path / "out", [load("keywords{words=[鉄道,軌道,第一条,施行]}")], [Rule(low=2)], near_duplicates=0.8
     )
-    precision, recall, count = found(tmp_path / "out", mixture)
+    precision, recall, count = quality(tmp_path / "out", mixture)
     assert precision >= 0.95 and recall >= 0.9, (precision, recall, count)
 
 
@@ -339,5 +339,5 @@ def test_ten_labelled_pages_pick_the_laws_out_of_a_mixture(mixture, tmp_path, se
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     score = load(f"labelled{{path={tmp_path / 'labels.jsonl'}}}")
     curate(mixture, tmp_path / "out", [score], [Rule(low=0.5)], languages=["ja"])
-    precision, recall, count = found(tmp_path / "out", mixture, [row["id"] for row in rows])
+    precision, recall, count = quality(tmp_path / "out", mixture, [row["id"] for row in rows])
     assert precision >= 0.95 and recall >= 0.95, (precision, recall, count)

@@ -40,9 +40,9 @@ def test_the_share_of_equal_numbers_is_the_similarity(shared):
 @each("threshold", [0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
 def test_a_pair_at_the_threshold_shares_a_band(threshold):
     rows = rows_of(threshold)
-    found = 1 - (1 - threshold**rows) ** (duplicates.NUMBERS // rows)
+    result = 1 - (1 - threshold**rows) ** (duplicates.NUMBERS // rows)
     assert (
-        found >= duplicates.RECALL and len(Duplicates(threshold).signature("鉄道").keys) == duplicates.NUMBERS // rows
+        result >= duplicates.RECALL and len(Duplicates(threshold).signature("鉄道").keys) == duplicates.NUMBERS // rows
     )
     if rows < duplicates.NUMBERS:
         more = rows + 1
@@ -52,15 +52,15 @@ def test_a_pair_at_the_threshold_shares_a_band(threshold):
 def test_bands_find_what_they_promise():
     """Measured, not computed: signatures whose numbers agree with probability 0.8."""
     draw, seen = np.random.default_rng(0), Duplicates(0.8)
-    found = 0
+    result = 0
     for _ in range(400):
         a = draw.integers(0, 2**32, duplicates.NUMBERS, dtype=np.uint32)
         b = np.where(
             draw.random(duplicates.NUMBERS) < 0.8, a, draw.integers(0, 2**32, duplicates.NUMBERS, dtype=np.uint32)
         )
         bands = range(0, duplicates.NUMBERS - seen.rows + 1, seen.rows)
-        found += any((a[s : s + seen.rows] == b[s : s + seen.rows]).all() for s in bands)
-    assert found / 400 > 0.95
+        result += any((a[s : s + seen.rows] == b[s : s + seen.rows]).all() for s in bands)
+    assert result / 400 > 0.95
 
 
 def test_case_width_blanks_and_marks_make_no_difference():

@@ -32,7 +32,7 @@ def test_old_japanese_in_katakana_is_japanese():
     assert language("鉄道ノ運賃ハ主務大臣ノ認可ヲ受クヘシ") == "ja"
 
 
-def test_what_cannot_be_told_is_said():
+def test_the_script_where_the_language_is_unknown():
     assert language("Lorem ipsum dolor sit amet consectetur adipiscing elit") == "latin"
     assert language("1+2=3 …") == language("") == "none"
     assert language("漢字ばかり also English words 半分 half and half ほどある") in ("mixed", "ja", "en")

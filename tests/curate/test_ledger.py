@@ -43,16 +43,18 @@ def verdicts(ledger):
 
 def plainly(values, rules, sides, dropped):
     """The rules as one would say them."""
-    found = [dropped.get(n) for n in range(len(values))]
+    result = [dropped.get(n) for n in range(len(values))]
     for i, rule in enumerate(rules):
         if rule.keep is None and (rule.low, rule.high) != (None, None):
-            found = [v or (None if rule.passes(own[i]) else f"score{i}") for v, own in zip(found, values, strict=True)]
+            result = [
+                v or (None if rule.passes(ours[i]) else f"score{i}") for v, ours in zip(result, values, strict=True)
+            ]
     for i, rule in enumerate(rules):
         if rule.keep is not None:
-            left = [own[i] if v is None else None for v, own in zip(found, values, strict=True)]
+            left = [ours[i] if v is None else None for v, ours in zip(result, values, strict=True)]
             chosen = best(left, share(rule.keep, sum(value is not None for value in left)), sides[i])
-            found = [v or (None if good else f"score{i}") for v, good in zip(found, chosen, strict=True)]
-    return found
+            result = [v or (None if good else f"score{i}") for v, good in zip(result, chosen, strict=True)]
+    return result
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -131,7 +133,7 @@ def test_the_most_alike_page_is_found(fill):
     assert ledger.nearest(signature(near + np.uint32(1))) is None
 
 
-def test_a_second_process_is_told(tmp_path):
+def test_a_second_process_is_refused(tmp_path):
     ledger = Ledger(tmp_path / "l.sqlite", 1)
     program = (
         "import sys; from pathlib import Path; from yosegi.curate.ledger import Ledger; Ledger(Path(sys.argv[1]), 1)"

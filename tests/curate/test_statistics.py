@@ -27,16 +27,16 @@ def ledger(tmp_path):
 
 def test_everything_adds_up(ledger):
     rules = [Rule(keep=0.5)]
-    found = statistics(ledger, [Told()], rules, ledger.judge(rules, ["high"]))
+    result = statistics(ledger, [Told()], rules, ledger.judge(rules, ["high"]))
     kept = [n for n in range(100) if n % 10][:45]
-    assert found["before"] == {"pages": 100, "chars": 7 * sum(range(100))}
-    assert found["after"] == {"pages": 45, "chars": 7 * sum(kept)}
-    assert [(rule["rule"], rule["pages"]) for rule in found["rules"]] == [("short", 10), ("score told", 45)]
-    assert sum(rule["chars"] for rule in found["rules"]) == found["before"]["chars"] - found["after"]["chars"]
-    english = next(row for row in found["languages"] if row["name"] == "en")
+    assert result["before"] == {"pages": 100, "chars": 7 * sum(range(100))}
+    assert result["after"] == {"pages": 45, "chars": 7 * sum(kept)}
+    assert [(rule["rule"], rule["pages"]) for rule in result["rules"]] == [("short", 10), ("score told", 45)]
+    assert sum(rule["chars"] for rule in result["rules"]) == result["before"]["chars"] - result["after"]["chars"]
+    english = next(row for row in result["languages"] if row["name"] == "en")
     assert (english["pages"], english["kept"]) == (15, len([n for n in kept if n % 7 == 0]))
-    assert [row["name"] for row in found["sources"]] == ["f0", "f1", "f2"]
-    lengths = found["lengths"]
+    assert [row["name"] for row in result["sources"]] == ["f0", "f1", "f2"]
+    lengths = result["lengths"]
     assert sum(row["pages"] for row in lengths) == 100 and sum(row["kept"] for row in lengths) == 45
     assert (lengths[0]["from"], lengths[0]["pages"]) == (0, 1) and lengths[-1]["below"] == 1024
     assert all(row["pages"] == len([n for n in range(100) if row["from"] <= 7 * n < row["below"]]) for row in lengths)
@@ -44,13 +44,13 @@ def test_everything_adds_up(ledger):
 
 def test_the_spread_of_a_score(ledger):
     rules = [Rule(low=60)]
-    (told,) = statistics(ledger, [Told()], rules, ledger.judge(rules, ["high"]))["scores"]
+    (summary,) = statistics(ledger, [Told()], rules, ledger.judge(rules, ["high"]))["scores"]
     values = sorted(100.0 - n for n in range(100) if n % 10)
-    assert (told["scored"], told["low"], told["rule"]) == (90, 60, "at least 60")
-    assert {q["at"]: q["score"] for q in told["quantiles"]} == {
+    assert (summary["scored"], summary["low"], summary["rule"]) == (90, 60, "at least 60")
+    assert {q["at"]: q["score"] for q in summary["quantiles"]} == {
         q: values[round(q * 89)] for q in (0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
     }
-    assert sum(b["pages"] for b in told["histogram"]) == 90 and sum(b["kept"] for b in told["histogram"]) == 36
+    assert sum(b["pages"] for b in summary["histogram"]) == 90 and sum(b["kept"] for b in summary["histogram"]) == 36
 
 
 def test_examples_are_of_every_group(ledger):
@@ -75,6 +75,6 @@ def test_a_score_that_never_varies(tmp_path):
         for n in range(3):
             ledger.add((n, f"p{n}", 0, n, "f", n, 5, "ja", None, None, None))
         ledger.score((n, (2.0,)) for n in range(3))
-    (told,) = statistics(ledger, [Told()], [Rule()], ledger.judge([Rule()], ["high"]))["scores"]
-    assert told["histogram"] == [{"from": 2.0, "pages": 3, "kept": 3}] and told["bin"] == 1.0
+    (summary,) = statistics(ledger, [Told()], [Rule()], ledger.judge([Rule()], ["high"]))["scores"]
+    assert summary["histogram"] == [{"from": 2.0, "pages": 3, "kept": 3}] and summary["bin"] == 1.0
     ledger.close()

@@ -24,7 +24,7 @@ def library(nano, pair, tmp_path):
 
 @pytest.fixture(autouse=True)
 def one_base(nano, monkeypatch):
-    monkeypatch.setattr("yosegi.evaluation.arms.load", lambda *_: nano)
+    monkeypatch.setattr("yosegi.evaluation.arms.load", lambda *_, **__: nano)
 
 
 def names(found):
@@ -77,8 +77,28 @@ def test_what_does_not_go_together_is_refused(settings, said, tmp_path, monkeypa
 
 def test_experts_of_another_base(library, nano, tmp_path, monkeypatch):
     other = dataclasses.replace(nano, hash="f" * 12, name="other")
-    monkeypatch.setattr("yosegi.evaluation.arms.load", lambda *_: other)
+    monkeypatch.setattr("yosegi.evaluation.arms.load", lambda *_, **__: other)
     with pytest.raises(WrongBase, match="trained beside"):
         evaluate_arms(EvalSettings(library=str(library.path), **ASKED), tmp_path / "run")
     with pytest.raises(NoData, match="no library at"):
         evaluate_arms(EvalSettings(library=str(tmp_path / "nowhere"), **ASKED), tmp_path / "run")
+
+
+def test_experts_that_were_taught_otherwise_are_named(nano, pair, tmp_path, monkeypatch):
+    plain, taught = (dataclasses.replace(e, card={**e.card, "training": {"objective": "sft"}}) for e in pair)
+    template = "{% for m in messages %}{{ m['content'] }}<unk>{% endfor %}"
+    chatty = dataclasses.replace(nano, chat_template=template)
+    taught = dataclasses.replace(taught, card={**taught.card, **chatty.reads})
+    library, lines = Library(tmp_path / "shelf", nano.hash, nano.name), []
+    for expert in (plain, taught):
+        library.add(expert)
+    settings = EvalSettings(library=str(library.path), arm=["experts"], **ASKED)
+    rows = evaluate_arms(settings, tmp_path / "plain", lines.append).rows
+    assert [line for line in lines if "Warning" in line] == [
+        f"Warning: {taught.name} learnt with the chat template {chatty.reads['chat_template']} and are asked with plain prompts."
+    ]
+    assert not any("chat_template" in row for row in rows)
+    monkeypatch.setattr("yosegi.evaluation.arms.load", lambda *_, **__: chatty)
+    again = evaluate_arms(settings, tmp_path / "plain", lines.append).rows
+    assert lines[-1].startswith(f"Warning: {plain.name} learnt with plain prompts and are asked with the chat template")
+    assert all(row["chat_template"] == chatty.reads["chat_template"] for row in again), "measured anew, and said"

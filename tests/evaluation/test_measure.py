@@ -194,3 +194,11 @@ def test_what_the_context_cuts_is_said_once_and_stands_in_the_rows(nano, pair, t
     words = "2 of 3 rows lost the beginning of their prompt"
     assert capsys.readouterr().err.count(f"Warning: long: {words}.") == 1
     assert {row["cut"] for row in rows} == {words} and {row["remark"] for row in rows} == {f"{words}."}
+
+
+def test_a_task_without_answers_has_no_log_likelihood_of_them(nano, tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"prompt": "12+30=", "regex": "^42$", "split": "test"}')
+    run = Run(tmp_path / "r")
+    rows = evaluate(nano, [Arm("base")], [load(f"file/{tmp_path}/x.jsonl")], run)
+    assert [(row["metric"], row["value"]) for row in rows] == [("checks", 1.0)]
+    assert json.loads((run.path / rows[0]["items"]).read_text())["logp"] is None

@@ -35,11 +35,11 @@ def test_check_name_returns_the_name():
 
 
 def test_check_base_takes_an_expert_or_a_card():
-    said = r"^expert 'x' was trained beside Qwen3-0.6B@a1b2; this is Qwen3-1.7B@c3d4\.$"
+    message = r"^expert 'x' was trained beside Qwen3-0.6B@a1b2; this is Qwen3-1.7B@c3d4\.$"
     card = {"name": "x", "base": "Qwen/Qwen3-0.6B", "base_hash": "a1b2000"}
     for it in (card, Expert("x", {}, card)):
         check_base(it, "anything", "a1b2000")
-        with pytest.raises(WrongBase, match=said):
+        with pytest.raises(WrongBase, match=message):
             check_base(it, "models/Qwen3-1.7B/", "c3d4000")
     with pytest.raises(
         WrongBase, match="expert 'y' does not say which base it was trained beside; this is a base@c3d4"

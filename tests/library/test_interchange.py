@@ -146,14 +146,14 @@ def test_encoder_decoders_and_transposed_linears_too(request, tmp_path, model, t
 
 
 @pytest.mark.parametrize("init", ["pissa", "pissa_niter_8", "olora"])
-@pytest.mark.parametrize("where", ["argument", "initial", "method"])
-def test_a_start_that_moved_the_base_is_subtracted_exactly(llama, tmp_path, init, where):
+@pytest.mark.parametrize("place", ["argument", "initial", "method"])
+def test_a_start_that_moved_the_base_is_subtracted_exactly(llama, tmp_path, init, place):
     start = (
-        tmp_path / "a" / {"argument": "elsewhere", "initial": "initial", "method": f"{init.split('_')[0]}_init"}[where]
+        tmp_path / "a" / {"argument": "elsewhere", "initial": "initial", "method": f"{init.split('_')[0]}_init"}[place]
     )
     taught = peft_folder(llama, tmp_path / "a", initial=start, init_lora_weights=init)
     x = inputs(llama)
-    expert = read_peft(tmp_path / "a", llama, initial=start if where == "argument" else None)
+    expert = read_peft(tmp_path / "a", llama, initial=start if place == "argument" else None)
     assert expert.rank == 8 and expert.card["init"] == init
     close(ours(llama, expert, x), logits(taught, x))
     differ(logits(llama, x), logits(taught, x))
@@ -423,7 +423,7 @@ def test_damaged_and_missing_files_are_named(llama, tmp_path):
 
 
 def trained(model, inits, **arguments):
-    """An expert of each initialiser, trained beside the model as `train` would: put, remember the origin, move, take out."""
+    """An expert of each initialiser, trained as `train` would: attached, origin stored, moved, detached."""
     banks = attach(model, [fresh(model, init, init=init, **arguments) for init in inits], Uniform())
     for bank in banks.values():
         bank.set_origin()

@@ -1,4 +1,4 @@
-"""Who may be compared factor by factor."""
+"""Which experts may be compared factor by factor."""
 
 import warnings
 
@@ -28,15 +28,17 @@ def test_one_origin_passes_in_silence():
 
 
 def test_two_origins_are_told_with_the_way_out():
-    said = refused(expert("a", init="kaiming", init_seed=0), expert("b", init="kaiming", init_seed=1))
-    assert "'a' and 'b'" in said and "kaiming, seed 0; kaiming, seed 1" in said and "cannot be compared" in said
-    assert said.endswith("or use deltas.")
+    message = refused(expert("a", init="kaiming", init_seed=0), expert("b", init="kaiming", init_seed=1))
+    assert (
+        "'a' and 'b'" in message and "kaiming, seed 0; kaiming, seed 1" in message and "cannot be compared" in message
+    )
+    assert message.endswith("or use deltas.")
     assert "pissa, seed 0" in refused(expert("a", init="kaiming", init_seed=0), expert("b", init="pissa", init_seed=0))
     args = [expert(n, init="normal", init_seed=0, training={"init_args": {"std": s}}) for n, s in (("a", 1), ("b", 2))]
     assert '{"std": 2}' in refused(*args)
 
 
-def test_who_does_not_say_is_doubted_and_does_not_hide_a_difference():
+def test_a_card_without_an_origin_warns_and_does_not_hide_a_difference():
     a, b = expert("a", init="kaiming", init_seed=0), expert("b", training="by hand")
     with pytest.warns(UserWarning, match=r"expert 'b' \(1 of 2\) does not say.*use deltas"):
         check_origin([a, b], "compared", "deltas")

@@ -91,12 +91,12 @@ def test_rank_and_alpha_meet_in_the_scale(tmp_path):
 ])  # fmt: skip
 def test_targets_name_what_peft_thinks_they_name(tmp_path, targets, fits):
     weights(tmp_path, {"a.q": 2})
-    said = config(tmp_path, target_modules=targets)
+    message = config(tmp_path, target_modules=targets)
     if fits:
-        assert set(factors_of(tmp_path, said)) == {"a.q"}
+        assert set(factors_of(tmp_path, message)) == {"a.q"}
     else:
         with pytest.raises(Refused, match="layer a.q, which the config's target_modules does not name"):
-            factors_of(tmp_path, said)
+            factors_of(tmp_path, message)
 
 
 def test_missing_files_are_no_data(tmp_path):

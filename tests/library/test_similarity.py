@@ -38,19 +38,19 @@ def flat(e):
 
 
 def plain(experts, vector):
-    found = torch.zeros(len(experts), len(experts), dtype=torch.float64)
+    result = torch.zeros(len(experts), len(experts), dtype=torch.float64)
     for (i, one), (j, other) in itertools.product(enumerate(experts), repeat=2):
-        found[i, j] = torch.nn.functional.cosine_similarity(vector(one), vector(other), dim=0)
-    return found
+        result[i, j] = torch.nn.functional.cosine_similarity(vector(one), vector(other), dim=0)
+    return result
 
 
 @each("dtype, within", [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 1e-6)])
 def test_delta_is_the_cosine_of_the_dense_deltas(dtype, within):
     experts = [expert("p", 2, dtype=dtype), expert("q", 3, dtype=dtype), expert("r", 1, dtype=dtype)]
     experts += [expert("s", 2, {"a": LAYERS["a"]}, dtype), expert("t", 2, {"b": LAYERS["b"]}, dtype)]
-    found = similarity(experts)
-    torch.testing.assert_close(found, plain(experts, dense), atol=within, rtol=0)
-    assert found[3, 4] == 0 and found.dtype == torch.float64 and torch.equal(found, found.mT)
+    result = similarity(experts)
+    torch.testing.assert_close(result, plain(experts, dense), atol=within, rtol=0)
+    assert result[3, 4] == 0 and result.dtype == torch.float64 and torch.equal(result, result.mT)
 
 
 def test_factors_is_the_cosine_of_the_factors():
@@ -82,22 +82,22 @@ def test_delta_does_not_see_how_a_delta_is_written_and_factors_does():
 def test_opposites_copies_and_nothing():
     p = expert("p")
     zero = Expert("zero", {layer: f._replace(B_OR=torch.zeros_like(f.B_OR)) for layer, f in p.factors.items()})
-    found = similarity([p, p.scale(-3.0), p.pad(6), zero])
+    result = similarity([p, p.scale(-3.0), p.pad(6), zero])
     wanted = torch.tensor([[1, -1, 1, 0], [-1, 1, -1, 0], [1, -1, 1, 0], [0, 0, 0, 0]], dtype=torch.float64)
-    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+    torch.testing.assert_close(result, wanted, atol=1e-12, rtol=0)
     assert similarity([p]).tolist() == [[pytest.approx(1)]]
 
 
 def test_a_scale_of_its_own_weighs_a_layer():
     p, q = expert("p", scale=1.0), expert("q", scale=1.0)
-    loud = Expert("loud", {**p.factors, "a": p.factors["a"]._replace(scale=100.0)})
+    large = Expert("large", {**p.factors, "a": p.factors["a"]._replace(scale=100.0)})
     only = [Expert(e.name, {"a": e.factors["a"]}) for e in (p, q)]
-    assert abs(similarity([p, q])[0, 1] - similarity([loud, q])[0, 1]) > 1e-3
-    torch.testing.assert_close(similarity([loud, q]), plain([loud, q], dense), atol=1e-12, rtol=0)
-    assert similarity(only)[0, 1] * similarity([loud, q])[0, 1] > 0
+    assert abs(similarity([p, q])[0, 1] - similarity([large, q])[0, 1]) > 1e-3
+    torch.testing.assert_close(similarity([large, q]), plain([large, q], dense), atol=1e-12, rtol=0)
+    assert similarity(only)[0, 1] * similarity([large, q])[0, 1] > 0
 
 
-def test_what_cannot_be_compared_is_said():
+def test_what_cannot_be_compared_is_refused():
     p = expert("p")
     with pytest.raises(Invalid, match=r"Layer a: .*different models; it is 6 x 5 and 7 x 5"):
         similarity([p, expert("q", layers={"a": (6, 5)})])

@@ -15,7 +15,7 @@ LAYERS = {"a": (30, 50), "b": (40, 20), "c": (16, 60)}
 def planted(groups, each, noise=1.0, rank=4, dtype=torch.float32):
     """Experts of one origin that went one of `groups` ways."""
     start = {layer: torch.randn(rank, I) for layer, (_, I) in LAYERS.items()}
-    found = []
+    result = []
     for group in range(groups):
         way = {layer: (torch.randn(rank, I), torch.randn(O, rank)) for layer, (O, I) in LAYERS.items()}
         for member in range(each):
@@ -23,8 +23,8 @@ def planted(groups, each, noise=1.0, rank=4, dtype=torch.float32):
             for layer, (A_RI, B_OR) in way.items():
                 A_RI = start[layer] + 0.5 * A_RI + noise * torch.randn_like(A_RI)
                 factors[layer] = Factors(A_RI.to(dtype), (B_OR + noise * torch.randn_like(B_OR)).to(dtype))
-            found.append(Expert(f"{group}.{member}", factors))
-    return found
+            result.append(Expert(f"{group}.{member}", factors))
+    return result
 
 
 def matrix(experts):
@@ -82,9 +82,9 @@ def test_each_expert_is_silenced_by_its_own_quantile():
     """Ten times as large is the same direction: a threshold shared by all would silence the small one."""
     small, other = planted(2, 1)
     large = Expert("large", {n: Factors(10 * f.A_RI, 10 * f.B_OR) for n, f in small.factors.items()})
-    found = similarity([small, large, other], "factors", 0.9, 64)
-    assert found[0, 1] == pytest.approx(1, abs=1e-6) and found[0, 2] < 0.5
-    assert not torch.allclose(found, similarity([small, large, other], "factors", 0.0, 64), atol=1e-3), (
+    result = similarity([small, large, other], "factors", 0.9, 64)
+    assert result[0, 1] == pytest.approx(1, abs=1e-6) and result[0, 2] < 0.5
+    assert not torch.allclose(result, similarity([small, large, other], "factors", 0.0, 64), atol=1e-3), (
         "it matters here"
     )
 
@@ -93,14 +93,14 @@ def test_what_the_components_do_not_see_is_like_nothing():
     experts = planted(1, 4)
     zero = Expert("zero", {n: Factors(0 * f.A_RI, 0 * f.B_OR) for n, f in experts[0].factors.items()})
     for components in (2, 64):
-        found = similarity([*experts, zero], "factors", 0.5, components)
-        assert not found[4].any() and not found[:, 4].any() and found.diagonal()[:4].allclose(torch.ones(4).double())
+        result = similarity([*experts, zero], "factors", 0.5, components)
+        assert not result[4].any() and not result[:, 4].any() and result.diagonal()[:4].allclose(torch.ones(4).double())
 
     def only(name, layer, size):
         return Expert(name, {"l": Factors(size * torch.eye(4)[layer : layer + 1], torch.zeros(4, 1))})
 
-    found = similarity([only("p", 0, 3.0), only("q", 1, 2.0), only("r", 2, 1e-3)], "factors", 0.0, 2)
-    torch.testing.assert_close(found, torch.diag(torch.tensor([1.0, 1, 0])).double())
+    result = similarity([only("p", 0, 3.0), only("q", 1, 2.0), only("r", 2, 1e-3)], "factors", 0.0, 2)
+    torch.testing.assert_close(result, torch.diag(torch.tensor([1.0, 1, 0])).double())
 
 
 def test_memory_is_that_of_one_layer_of_all_or_of_one_expert():

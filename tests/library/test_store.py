@@ -125,14 +125,14 @@ def test_the_model_card_says_what_is_known(library):
         "tags": ["base_model:adapter:Qwen/Qwen3-0.6B", "lora", "yosegi"],
     }
     assert "More Information Needed" not in text and "None" not in text
-    for said in (
+    for output in (
         "gsm8k, mgsm_ja",
         "| gsm8k/accuracy | 0.41 |",
         '| training | {"lr": 0.001} |',
         "pissa, seed 0",
         "# a|b",
     ):
-        assert said in text, said
+        assert output in text, output
 
 
 def test_an_expert_that_cannot_be_written_leaves_nothing(library):
@@ -203,15 +203,15 @@ def test_links_that_lead_out_are_refused(library, tmp_path):
     weights = library.path / "mine" / "adapter_model.safetensors"
     weights.unlink()
     weights.symlink_to(outside.path / "secret" / "adapter_model.safetensors")
-    for name, where in (("linked", "library/linked"), ("mine", "mine/adapter_model.safetensors")):
-        with pytest.raises(Invalid, match=f"{where} is a link that leads out of the library"):
+    for name, place in (("linked", "library/linked"), ("mine", "mine/adapter_model.safetensors")):
+        with pytest.raises(Invalid, match=f"{place} is a link that leads out of the library"):
             library[name]
     assert len(library.verify()) == 2
     library.remove("linked")
     assert "linked" not in library and list(outside) == ["secret"] and outside.verify() == []
 
 
-def test_a_missing_library_is_said(library, tmp_path):
+def test_a_missing_library_is_an_error(library, tmp_path):
     for do in (lambda: len(library), lambda: list(library), library.load, library.cards, library.verify,
                lambda: library["x"], lambda: library.remove("x"), lambda: library.card("x")):  # fmt: skip
         with pytest.raises(NoData, match="There is no library at .*library"):
@@ -240,9 +240,9 @@ def test_reading_writes_nothing(tmp_path):
 def test_an_expert_refuses_another_base(library):
     library.add(expert("gsm8k", base="Qwen/Qwen3-0.6B", base_hash="a1b2ffff0000"))
     other = Library(library.path, "c3d4ffff0000", "Qwen/Qwen3-1.7B")
-    said = r"^expert 'gsm8k' was trained beside Qwen3-0.6B@a1b2; this is Qwen3-1.7B@c3d4\.$"
+    output = r"^expert 'gsm8k' was trained beside Qwen3-0.6B@a1b2; this is Qwen3-1.7B@c3d4\.$"
     for do in (lambda: other["gsm8k"], other.load, lambda: other.add(library["gsm8k"], overwrite=True)):
-        with pytest.raises(WrongBase, match=said):
+        with pytest.raises(WrongBase, match=output):
             do()
     assert [str(p.file.name) for p in other.verify()] == ["expert.json"]
     assert other.card("gsm8k")["base"] == "Qwen/Qwen3-0.6B"
@@ -472,11 +472,11 @@ def test_verify_finds_it_and_names_the_file(library, file, damage, says):
     library.add(expert("x"))
     assert library.verify() == []
     damage(library.path / "x" / file)
-    found = library.verify()
-    assert found and all(p.file.parent == library.path / "x" for p in found)
-    assert any(re.search(says, p.what) for p in found), found
+    result = library.verify()
+    assert result and all(p.file.parent == library.path / "x" for p in result)
+    assert any(re.search(says, p.what) for p in result), result
     blamed = "adapter_model.safetensors" if "lora_A" in says else file
-    assert all(p.file.name == blamed and str(p).startswith(str(p.file)) for p in found), found
+    assert all(p.file.name == blamed and str(p).startswith(str(p.file)) for p in result), result
     assert library["fine"].name == "fine"
     library.add(expert("x"), overwrite=True)
     assert library.verify() == []

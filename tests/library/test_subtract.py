@@ -25,10 +25,10 @@ def expert(name, rank=2, scale=0.5, layers=LAYERS, dtype=torch.float32, **card):
 @each("ranks, scales", [((2, 2), (0.5, 0.5)), ((3, 1), (2.0, 0.7)), ((1, 4), (-1.0, 0.0))])
 def test_delta_is_the_difference_of_deltas(ranks, scales):
     t, g = expert("t", ranks[0], scales[0]), expert("g", ranks[1], scales[1])
-    found = subtract(t, g)
-    assert found.name == "t" and found.rank == sum(ranks)
+    result = subtract(t, g)
+    assert result.name == "t" and result.rank == sum(ranks)
     for layer in LAYERS:
-        torch.testing.assert_close(found.delta(layer), t.delta(layer) - g.delta(layer), atol=1e-5, rtol=0)
+        torch.testing.assert_close(result.delta(layer), t.delta(layer) - g.delta(layer), atol=1e-5, rtol=0)
 
 
 def test_delta_rounds_nothing_where_scales_are_equal():
@@ -46,9 +46,9 @@ def test_an_expert_without_itself_is_nothing():
 
 def test_a_layer_that_only_one_has():
     t, g = expert("t", layers={"q": LAYERS["q"]}), expert("g", 3, 2.0, layers={"v": LAYERS["v"]})
-    found = subtract(t, g)
-    assert found.factors["q"] is t.factors["q"]
-    torch.testing.assert_close(found.delta("v"), -g.delta("v"))
+    result = subtract(t, g)
+    assert result.factors["q"] is t.factors["q"]
+    torch.testing.assert_close(result.delta("v"), -g.delta("v"))
     with pytest.raises(Invalid, match=r"Only one of the experts 't' and 'g' has layer q.*mode='delta'"):
         subtract(t, g, "factors")
 
@@ -58,7 +58,7 @@ def test_factors_is_what_peft_does_and_not_the_difference_of_deltas():
     from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 
     t, g = expert("t"), expert("g")
-    found = subtract(t, g, "factors")
+    result = subtract(t, g, "factors")
     for layer, (O, I) in LAYERS.items():
         A, B = nn.ModuleDict(), nn.ModuleDict()
         for e in (t, g):
@@ -68,22 +68,24 @@ def test_factors_is_what_peft_does_and_not_the_difference_of_deltas():
         config = ArrowConfig(use_gks=True)
         config.task_adapter_names, config.gks_adapter_names = ["t"], ["g"]
         ArrowLoraLinearLayer(I, config).gen_know_sub(A, B)
-        f = found.factors[layer]
+        f = result.factors[layer]
         assert torch.equal(f.A_RI, A["t"].weight) and torch.equal(f.B_OR, B["t"].weight) and f.scale == 0.5
         true = t.delta(layer) - g.delta(layer)
-        assert (found.delta(layer) - true).norm() / true.norm() > 0.3
+        assert (result.delta(layer) - true).norm() / true.norm() > 0.3
 
 
 @pytest.mark.parametrize("mode", ["delta", "factors"])
 def test_the_card_says_where_it_comes_from_and_it_can_be_kept(mode, tmp_path):
-    found = subtract(expert("t", task_type="SEQ_2_SEQ_LM"), expert("g"), mode, "t without g")
-    assert found.card["parents"] == ["t", "g"] and found.card["training"] == {"subtract": "g", "mode": mode}
-    assert found.tasks == ("task t",) and found.card["task_type"] == "SEQ_2_SEQ_LM" and found.card["data_hash"] == "d"
-    assert not {"metrics", "sha256", "init", "init_seed"} & set(found.card), "those were of the other expert"
+    result = subtract(expert("t", task_type="SEQ_2_SEQ_LM"), expert("g"), mode, "t without g")
+    assert result.card["parents"] == ["t", "g"] and result.card["training"] == {"subtract": "g", "mode": mode}
+    assert (
+        result.tasks == ("task t",) and result.card["task_type"] == "SEQ_2_SEQ_LM" and result.card["data_hash"] == "d"
+    )
+    assert not {"metrics", "sha256", "init", "init_seed"} & set(result.card), "those were of the other expert"
     library = Library(tmp_path)
-    library.add(found)
+    library.add(result)
     again = library["t without g"]
-    assert all(torch.equal(again.delta(layer), found.delta(layer)) for layer in LAYERS)
+    assert all(torch.equal(again.delta(layer), result.delta(layer)) for layer in LAYERS)
     assert again.card["base_hash"] == "abc" and again.card["rank"] == (4 if mode == "delta" else 2)
 
 

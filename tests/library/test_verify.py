@@ -27,14 +27,14 @@ def test_all_that_is_wrong_is_said_at_once(folder):
         if path.name != "README.md":
             path.write_bytes(path.read_bytes()[:-20])
     (folder / "README.md").unlink()
-    found = problems(folder)
-    assert {p.file.name for p in found} == {
+    result = problems(folder)
+    assert {p.file.name for p in result} == {
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "expert.json",
     }
-    assert not any(str(folder) in p.what for p in found)  # the file is said once
+    assert not any(str(folder) in p.what for p in result)  # the file is said once
 
 
 def test_a_changed_tensor_is_told_by_its_name_and_by_the_checksum(folder):

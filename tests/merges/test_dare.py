@@ -75,8 +75,8 @@ def test_dropping_nothing_is_the_sum(make):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [({"drop": 1}, "drop=1"), ({"drop": -0.1}, "drop=-0.1"), ({"seed": 0.5}, "seed=0.5")]
+    ("arguments", "message"), [({"drop": 1}, "drop=1"), ({"drop": -0.1}, "drop=-0.1"), ({"seed": 0.5}, "seed=0.5")]
 )
-def test_what_cannot_be(make, arguments, said):
-    with pytest.raises(Invalid, match=said):
+def test_what_cannot_be(make, arguments, message):
+    with pytest.raises(Invalid, match=message):
         merge([make("a")], "dare", **arguments)

@@ -13,10 +13,10 @@ def test_each_layer_is_that_of_its_experts(make):
     assert len(layers) == 3 and layers.experts == ["a", "b", "c"]
     for _ in range(2):
         assert [layer.name for layer in layers] == ["q", "v", "k"]
-    found = {layer.name: layer for layer in layers}
-    assert [found[n].experts for n in "qvk"] == [("a", "b", "c"), ("a", "b"), ("a",)]
-    assert found["q"].w_E.tolist() == [0.5, -1.0, 2.0] and found["k"].w_E.tolist() == [0.5]
-    q = found["q"]
+    result = {layer.name: layer for layer in layers}
+    assert [result[n].experts for n in "qvk"] == [("a", "b", "c"), ("a", "b"), ("a",)]
+    assert result["q"].w_E.tolist() == [0.5, -1.0, 2.0] and result["k"].w_E.tolist() == [0.5]
+    q = result["q"]
     assert q.A_ERI.shape == (3, 3, 7) and q.B_EOR.shape == (3, 9, 3) and not q.A_ERI[0, 1:].any()
     for e, expert in enumerate(experts):
         torch.testing.assert_close(q.B_EOR[e] @ q.A_ERI[e], expert.delta("q"))

@@ -125,7 +125,7 @@ def test_the_cut_is_the_best_of_its_rank_and_says_what_it_lost(make, rank):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"density": 0}, "density=0"),
         ({"density": 1.5}, "density=1.5"),
@@ -137,6 +137,6 @@ def test_the_cut_is_the_best_of_its_rank_and_says_what_it_lost(make, rank):
         ({"rank": 1.5}, "rank=1.5"),
     ],
 )
-def test_what_cannot_be(make, arguments, said):
-    with pytest.raises(Invalid, match=said):
+def test_what_cannot_be(make, arguments, message):
+    with pytest.raises(Invalid, match=message):
         merge([make("a")], "ties", **arguments)

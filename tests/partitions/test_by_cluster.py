@@ -23,7 +23,7 @@ def planted(sizes, noise=0.3, rank=3, seed=0, init_seed=0, **card):
         return torch.randn(*shape, generator=generator)
 
     start = {layer: normal(rank, I) for layer, (_, I) in LAYERS.items()}
-    found = []
+    result = []
     for group, size in enumerate(sizes):
         way = {layer: (normal(rank, I), normal(O, rank)) for layer, (O, I) in LAYERS.items()}
         for member in range(size):
@@ -32,26 +32,26 @@ def planted(sizes, noise=0.3, rank=3, seed=0, init_seed=0, **card):
                 A = start[layer] + 0.5 * (A_RI + noise * normal(*A_RI.shape))
                 factors[layer] = Factors(A, B_OR + noise * normal(*B_OR.shape), 2.0)
             known = {"task": [f"{group}/{member}"], "base_hash": "abc", "init": "kaiming", "init_seed": init_seed}
-            found.append(Expert(f"expert {group}.{member}", factors, known | card))
-    return [found[place] for place in torch.randperm(len(found), generator=generator)]
+            result.append(Expert(f"expert {group}.{member}", factors, known | card))
+    return [result[place] for place in torch.randperm(len(result), generator=generator)]
 
 
 def data_of(experts):
     return {task: [f"{task} example {n}" for n in range(2)] for expert in experts for task in expert.tasks}
 
 
-def true_labels(found):
-    return [int(name.split()[1].split(".")[0]) for name in found["experts"]]
+def true_labels(result):
+    return [int(name.split()[1].split(".")[0]) for name in result["experts"]]
 
 
 @each("space", ["factors", "delta"])
 def test_planted_groups_are_found_and_numbered_by_size(space):
     experts = planted([3, 7, 5])
-    found = by_cluster(data_of(experts), experts, 3, space=space)
-    assert list(found.groups) == ["cluster0", "cluster1", "cluster2"]
-    assert [{task.split("/")[0] for task in tasks} for tasks in found.tasks.values()] == [{"1"}, {"2"}, {"0"}]
-    assert [len(examples) for examples in found.groups.values()] == [14, 10, 6]
-    evidence = found.evidence
+    result = by_cluster(data_of(experts), experts, 3, space=space)
+    assert list(result.groups) == ["cluster0", "cluster1", "cluster2"]
+    assert [{task.split("/")[0] for task in tasks} for tasks in result.tasks.values()] == [{"1"}, {"2"}, {"0"}]
+    assert [len(examples) for examples in result.groups.values()] == [14, 10, 6]
+    evidence = result.evidence
     assert (
         evidence["sizes"] == [7, 5, 3] and evidence["space"] == space and (evidence["k"], evidence["seed"]) == (3, 42)
     )
@@ -67,44 +67,44 @@ def test_it_is_the_authors_way():
     from sklearn.metrics import adjusted_rand_score, silhouette_score
 
     experts = sorted(planted([9, 8, 6, 4], noise=0.5), key=lambda e: e.name)
-    found = cluster(experts, 4, sparsity=0.5, components=4)
+    result = cluster(experts, 4, sparsity=0.5, components=4)
     X_TP = np.stack([torch.cat([t.flatten() for f in e.factors.values() for t in f[:2]]).numpy() for e in experts])
     X_TP[np.abs(X_TP) <= np.quantile(np.abs(X_TP), 0.5, axis=1, keepdims=True)] = 0
     U_TC = TruncatedSVD(4, n_iter=5, random_state=42).fit_transform(X_TP)
     U_TC /= np.linalg.norm(U_TC, axis=1, keepdims=True)
     theirs = U_TC @ U_TC.T
-    assert np.abs(np.array(found["similarity"]) - theirs).max() < 1e-4
+    assert np.abs(np.array(result["similarity"]) - theirs).max() < 1e-4
     fitted = KMeans(4, init="k-means++", n_init=10, random_state=42).fit(theirs)
-    assert adjusted_rand_score(fitted.labels_, found["labels"]) == 1 == adjusted_rand_score(true_labels(found), found["labels"])  # fmt: skip
-    assert found["inertia"] == pytest.approx(fitted.inertia_, rel=1e-3)
-    assert found["silhouette"] == pytest.approx(silhouette_score(theirs, fitted.labels_), abs=1e-3)
+    assert adjusted_rand_score(fitted.labels_, result["labels"]) == 1 == adjusted_rand_score(true_labels(result), result["labels"])  # fmt: skip
+    assert result["inertia"] == pytest.approx(fitted.inertia_, rel=1e-3)
+    assert result["silhouette"] == pytest.approx(silhouette_score(theirs, fitted.labels_), abs=1e-3)
 
 
 def test_k_means_sees_the_rows_of_the_cosine_matrix():
     """Not the embeddings: what it reports is the inertia around the means of rows."""
-    found = cluster(planted([5, 4]), 2, space="delta")
-    rows, labels = np.array(found["similarity"]), np.array(found["labels"])
+    result = cluster(planted([5, 4]), 2, space="delta")
+    rows, labels = np.array(result["similarity"]), np.array(result["labels"])
     inertia = sum(((rows[labels == c] - rows[labels == c].mean(0)) ** 2).sum() for c in (0, 1))
-    assert found["inertia"] == pytest.approx(inertia, rel=1e-3)
+    assert result["inertia"] == pytest.approx(inertia, rel=1e-3)
 
 
 def test_delta_is_what_similarity_says():
     experts = sorted(planted([2, 3]), key=lambda e: e.name)
-    found = torch.tensor(cluster(experts, 2, space="delta")["similarity"], dtype=torch.float64)
-    torch.testing.assert_close(found, similarity(experts), atol=1e-6, rtol=0)
+    result = torch.tensor(cluster(experts, 2, space="delta")["similarity"], dtype=torch.float64)
+    torch.testing.assert_close(result, similarity(experts), atol=1e-6, rtol=0)
 
 
 def rewritten(experts):
     """The same deltas in other words: each expert's A and B turned by a matrix of its own."""
-    found = []
+    result = []
     for expert in experts:
         M_RR = torch.linalg.qr(torch.randn(3, 3)).Q * torch.tensor([0.2, 1.0, 5.0])
         factors = {
             layer: Factors(M_RR @ f.A_RI, f.B_OR @ torch.linalg.inv(M_RR), f.scale)
             for layer, f in expert.factors.items()
         }
-        found.append(Expert(expert.name, factors, expert.card))
-    return found
+        result.append(Expert(expert.name, factors, expert.card))
+    return result
 
 
 def test_delta_does_not_see_how_experts_are_written_and_factors_does():
@@ -146,12 +146,12 @@ def test_experts_of_several_tasks_keep_them_together_and_others_are_left_out():
     data = {"y": ["y1"], **data_of(experts[2:]), "x": ["x1", "x2"], "quiet": ["q1"]}
     away = planted([1], seed=9)[0]
     away = Expert("away", away.factors, {**away.card, "task": ["elsewhere"]})
-    found = by_cluster(data, [*experts[2:], broad, quiet, away], 2)
-    (home,) = [name for name, tasks in found.tasks.items() if "x" in tasks]
-    assert "y" in found.tasks[home] and "broad" in found.evidence["clusters"][home]
-    assert found.evidence["left_out"] == ["away"] and "away" not in found.evidence["experts"]
-    assert sum(found.evidence["sizes"]) == 5
-    assert found.groups[home] == [example for task in found.tasks[home] for example in data[task]]
+    result = by_cluster(data, [*experts[2:], broad, quiet, away], 2)
+    (home,) = [name for name, tasks in result.tasks.items() if "x" in tasks]
+    assert "y" in result.tasks[home] and "broad" in result.evidence["clusters"][home]
+    assert result.evidence["left_out"] == ["away"] and "away" not in result.evidence["experts"]
+    assert sum(result.evidence["sizes"]) == 5
+    assert result.groups[home] == [example for task in result.tasks[home] for example in data[task]]
 
 
 def test_a_task_has_one_expert():
@@ -203,7 +203,7 @@ def test_a_sweep_is_each_k_alone():
     )
 
 
-def test_what_cannot_be_is_said():
+def test_impossible_arguments_are_refused():
     experts = planted([3, 2])
     with pytest.raises(UnknownName, match="'deltas'. Did you mean 'delta'"):
         cluster(experts, 2, space="deltas")

@@ -23,8 +23,8 @@ DATA = {
 }
 
 
-def ids(found):
-    return {learner: [example.id for example in examples] for learner, examples in found.groups.items()}
+def ids(result):
+    return {learner: [example.id for example in examples] for learner, examples in result.groups.items()}
 
 
 def test_a_share_and_a_threshold():
@@ -40,12 +40,12 @@ def test_a_share_and_a_threshold():
 
 
 def test_the_evidence_has_every_number():
-    found = by_score(DATA, Told(), keep=0.25)
-    assert found.evidence["rule"] == "the best 0.25 of the pages" and found.tasks == {
+    result = by_score(DATA, Told(), keep=0.25)
+    assert result.evidence["rule"] == "the best 0.25 of the pages" and result.tasks == {
         "kept": ("b",),
         "dropped": ("a",),
     }
-    assert [(row["id"], row["score"], row["learner"]) for row in found.evidence["rows"]] == [
+    assert [(row["id"], row["score"], row["learner"]) for row in result.evidence["rows"]] == [
         ("a0", 3.0, "dropped"),
         ("a1", 1.0, "dropped"),
         ("a2", None, "dropped"),

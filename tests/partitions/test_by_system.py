@@ -86,13 +86,13 @@ def test_the_vote_and_its_account():
         Says("b", 0, 1, 1, "abstained", "failed"),
         Says("c", 0, 0, 0, 1, "unparsable"),
     ]
-    found = by_system(data(3, 2), teachers, target_model="a model")
-    assert {name: [e.prompt for e in rows] for name, rows in found.groups.items()} == {
+    result = by_system(data(3, 2), teachers, target_model="a model")
+    assert {name: [e.prompt for e in rows] for name, rows in result.groups.items()} == {
         "system1": ["t0 q0", "t0 q1"],
         "system2": ["t0 q2", "t1 q0", "t1 q1"],
     }
-    assert found.tasks == {"system1": ("t0",), "system2": ("t0", "t1")}
-    summary, rows = found.evidence["summary"], found.evidence["rows"]
+    assert result.tasks == {"system1": ("t0",), "system2": ("t0", "t1")}
+    summary, rows = result.evidence["summary"], result.evidence["rows"]
     assert summary["decided"] == {"unanimous": 1, "majority": 2, "tie": 1, "nobody": 1}
     assert [row["how"] for row in rows] == ["unanimous", "majority", "majority", "tie", "nobody"]
     assert rows[1]["votes"]["b"] == {"system": "system2", "rationale": "b thinks"}
@@ -104,23 +104,23 @@ def test_the_vote_and_its_account():
     assert a["cost"] == pytest.approx((5000 * 2 + 50 * 50) / 1e6)
     assert summary["complete"] == 3 and summary["agreement"] == pytest.approx((1 + 1 / 3 + 1 / 3) / 3)
     assert summary["target_model"] == "a model" and summary["note"] == ""
-    assert json.loads(json.dumps(found.evidence, allow_nan=False)) == found.evidence
+    assert json.loads(json.dumps(result.evidence, allow_nan=False)) == result.evidence
 
 
 def test_without_teachers_the_structure_votes_and_says_so():
-    found = by_system({"t": [Example("1", "q", "1+1=2"), Example("2", "q", "1+1=2,2+2=4")]})
-    assert {name: [e.id for e in rows] for name, rows in found.groups.items()} == {"system1": ["1"], "system2": ["2"]}
-    assert "no teacher was given" in found.evidence["summary"]["note"]
-    assert found.evidence["summary"]["kappa"] is None and list(found.evidence["summary"]["teachers"]) == ["structure"]
+    result = by_system({"t": [Example("1", "q", "1+1=2"), Example("2", "q", "1+1=2,2+2=4")]})
+    assert {name: [e.id for e in rows] for name, rows in result.groups.items()} == {"system1": ["1"], "system2": ["2"]}
+    assert "no teacher was given" in result.evidence["summary"]["note"]
+    assert result.evidence["summary"]["kappa"] is None and list(result.evidence["summary"]["teachers"]) == ["structure"]
 
 
 def test_more_systems_with_names_of_their_own():
     systems = [System(name, f"about {name}") for name in ("recall", "read", "reckon")]
-    found = by_system(data(4), [Says("a", 2, 0, "failed", 2)], systems=systems)
-    assert {name: len(rows) for name, rows in found.groups.items()} == {"recall": 1, "reckon": 3}, (
+    result = by_system(data(4), [Says("a", 2, 0, "failed", 2)], systems=systems)
+    assert {name: len(rows) for name, rows in result.groups.items()} == {"recall": 1, "reckon": 3}, (
         "nobody learns nothing"
     )
-    assert {name: s["examples"] for name, s in found.evidence["summary"]["systems"].items()} == {
+    assert {name: s["examples"] for name, s in result.evidence["summary"]["systems"].items()} == {
         "recall": 1,
         "read": 0,
         "reckon": 3,
@@ -153,18 +153,18 @@ CONFIG = {"tasks": ["skills/chain", "skills/add"], "split": "test", "limit": 30}
 @pytest.fixture
 def kept(tmp_path):
     examples = {task: tasks.load(task).examples("test")[:30] for task in CONFIG["tasks"]}
-    found = by_system(examples, [Structure((1,)), Random(1), Random(2)])
-    room.write(tmp_path / "labels", found, CONFIG)
-    return tmp_path / "labels", found
+    result = by_system(examples, [Structure((1,)), Random(1), Random(2)])
+    room.write(tmp_path / "labels", result, CONFIG)
+    return tmp_path / "labels", result
 
 
 def test_read_is_what_was_written(kept):
-    path, found = kept
+    path, result = kept
     again = room.read(path)
-    assert again == found and list(again.groups) == list(found.groups)
+    assert again == result and list(again.groups) == list(result.groups)
     examples = {task: tasks.load(task).examples("test") for task in reversed(CONFIG["tasks"])}
     given = room.read(path, examples)
-    assert given.groups == found.groups, "those that were not labelled are left out, and order follows the labels"
+    assert given.groups == result.groups, "those that were not labelled are left out, and order follows the labels"
 
 
 def test_labels_that_do_not_fit_the_data_are_refused(kept, tmp_path):
@@ -225,9 +225,9 @@ def test_real_gsm8k_by_its_structure_and_by_endpoints(served, tmp_path):
     path = tmp_path / "answers.jsonl"
     names = [f"{served.url}#{model}" for model in ("strict", "lax", "babbler")]
     teachers = [load(name, answers=path, backoff=0.01) for name in names] + [Structure()]
-    found = by_system(examples, teachers, target_model="a model of 0.5B")
-    summary = found.evidence["summary"]
-    assert sum(map(len, found.groups.values())) == 120 and all(len(rows) > 12 for rows in found.groups.values())
+    result = by_system(examples, teachers, target_model="a model of 0.5B")
+    summary = result.evidence["summary"]
+    assert sum(map(len, result.groups.values())) == 120 and all(len(rows) > 12 for rows in result.groups.values())
     assert 0.3 < summary["kappa"] < 1 and summary["complete"] < 120
     assert summary["teachers"][names[2]]["unparsable"] == 120 - summary["complete"] > 12
     assert teachers[0].spent["retries"] > 0 and not summary["teachers"][names[0]]["failed"]
@@ -235,14 +235,14 @@ def test_real_gsm8k_by_its_structure_and_by_endpoints(served, tmp_path):
     again = by_system(
         examples, [load(name, answers=path) for name in names] + [Structure()], target_model="a model of 0.5B"
     )
-    assert again == found and len(served.bodies) == asked, "also what it says of tokens and cost"
-    assert all("#### " in e.target for e in found.groups["system1"])
+    assert again == result and len(served.bodies) == asked, "also what it says of tokens and cost"
+    assert all("#### " in e.target for e in result.groups["system1"])
     assert Counter(row["how"] for row in again.evidence["rows"]) == Counter(summary["decided"]) - Counter()
-    room.write(tmp_path / "labels", found, {"tasks": ["gsm8k"], "split": "train", "limit": 120})
-    assert room.read(tmp_path / "labels").groups == found.groups
+    room.write(tmp_path / "labels", result, {"tasks": ["gsm8k"], "split": "train", "limit": 120})
+    assert room.read(tmp_path / "labels").groups == result.groups
     assert files.read_json(tmp_path / "labels" / room.SUMMARY)["kappa"] == summary["kappa"]
 
 
 def test_default_systems_are_those_of_k():
-    found = by_system(data(6), [Random(0)], 3)
-    assert list(found.groups) == [s.name for s in scale(3)] and {len(rows) for rows in found.groups.values()} == {2}
+    result = by_system(data(6), [Random(0)], 3)
+    assert list(result.groups) == [s.name for s in scale(3)] and {len(rows) for rows in result.groups.values()} == {2}

@@ -37,7 +37,8 @@ def write(tmp_path):
                         results.append(
                             {"model": model, "task": task, "metric": one, "value": value, "n": len(values), "seed": seed,
                              "ci_low": value - 0.1, "ci_high": value + 0.1, "items": name, "general": True,
-                             "method": "base" if model == "base" else "expert", "split": "test"}
+                             "method": "base" if model == "base" else "expert", "split": "test",
+                             **({"chance": 1 / choices} if choices else {})}
                         )  # fmt: skip
         (path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in results))
         return path

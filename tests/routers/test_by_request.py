@@ -1,4 +1,4 @@
-"""The expert that was asked for, or nobody."""
+"""The expert that the request names, or the base alone."""
 
 import pytest
 import torch
@@ -35,12 +35,12 @@ def test_each_sequence_is_answered_as_if_alone(bank, mix):
     layer = ExpertLinear(nn.Linear(I, O), bank, ByRequest(), mix, context=context)
     x = torch.randn(3, 4, I)
     y, base = layer(x), layer.base(x)
-    assert torch.equal(y[1], base[1])  # who asks for nobody hears the base alone, to the bit
+    assert torch.equal(y[1], base[1])  # a sequence without an expert has the base alone, to the bit
     for b, e in ((0, 1), (2, 2)):
         torch.testing.assert_close(y[b], base[b] + x[b] @ bank.factors(e).dense().T)
 
 
-def test_it_has_to_hear_the_request(bank):
+def test_it_needs_the_request(bank):
     router = ByRequest()
     router.bind(bank)
     with pytest.raises(Invalid, match="by_request needs the expert of each"):

@@ -21,7 +21,7 @@ def router():
     return router
 
 
-def test_shared_by_those_who_learnt_the_task(router):
+def test_the_experts_of_the_task_share_the_weight(router):
     w = router(torch.zeros(3, 4, I), Context(task_B=torch.tensor([2, 0, 1])))  # sorted: food, law, math
     assert w.shape == (3, 1, 1, 5)
     assert w[:, 0, 0].tolist() == [[0.5, 0.5, 0, 0, 0], [0, 0, 0, 1, 0], [0, 0.5, 0.5, 0, 0]]
@@ -32,7 +32,7 @@ def test_every_task_has_someone(router):
     assert torch.equal(w.sum(-1), torch.ones(3, 1, 1))
 
 
-def test_it_has_to_hear_the_task(router):
+def test_it_needs_the_task(router):
     with pytest.raises(Invalid, match="oracle needs the task"):
         router(torch.zeros(1, 1, I), Context(expert_B=torch.tensor([0])))
 
@@ -43,7 +43,7 @@ def test_experts_of_no_task():
     assert router.table_KE.shape == (1, 1), "the row of silence alone"
 
 
-def test_a_task_that_nobody_learnt_hears_the_base():
+def test_a_task_of_no_expert_gets_the_base():
     bank = Bank("ab", [("x",), ("y",)], [Factors(torch.randn(1, 4), torch.randn(3, 1))] * 2, (3, 4))
     router = Oracle()
     router.bind(bank)

@@ -54,7 +54,7 @@ def test_routing_is_the_loop_over_tokens(ranks, top_k):
 
 @each("mix", [outputs, factors])
 @each("runs", [False, True])
-def test_while_it_learns_a_sequence_hears_its_expert_through_its_gate(mix, runs):
+def test_in_training_a_sequence_gets_its_expert_times_its_gate(mix, runs):
     asked = torch.tensor([1, 1, 3, 3])
     context = Context(expert_B=asked, run_K=asked[::2] if runs else None)
     layer = ExpertLinear(nn.Linear(I, O), bank_of(), Phatgoose(), mix, context=context)
@@ -73,7 +73,7 @@ def test_while_it_learns_a_sequence_hears_its_expert_through_its_gate(mix, runs)
     (mine,) = torch.autograd.grad(y.square().sum(), gate, retain_graph=True)
     (theirs,) = torch.autograd.grad(want.square().sum(), gate)
     torch.testing.assert_close(mine, theirs, atol=1e-2, rtol=1e-4)
-    assert not mine[[0, 2]].any() and mine[[1, 3]].any(1).all()  # nobody else's gate moves
+    assert not mine[[0, 2]].any() and mine[[1, 3]].any(1).all()  # no other gate moves
 
 
 def test_at_first_every_gate_is_half_open_and_silence_is_silence():
@@ -84,7 +84,7 @@ def test_at_first_every_gate_is_half_open_and_silence_is_silence():
     assert w[0, :, 0].tolist() == [[0, 0, 0.5, 0]] * 3 and not w[1].any()
 
 
-def test_it_has_to_hear_whose_gate_learns():
+def test_training_needs_the_expert_of_each_sequence():
     router = Phatgoose()
     router.bind(bank_of())
     router.begin()

@@ -74,7 +74,7 @@ def test_it_learns_to_tell_tasks_apart_and_then_is_the_oracle():
     assert (ask(router, features) - want).abs().mean() < 0.05
 
 
-def test_a_task_that_nobody_learnt_cannot_drown_the_others():
+def test_a_task_of_no_expert_takes_no_weight():
     router, x = fitted(bank_of(), ("art", "food", "law", "math")), torch.randn(5, F)
     want = ask(router, x)
     router.learnt.get("shift_K")[0] += 1000  # art, for certain

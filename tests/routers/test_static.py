@@ -24,13 +24,13 @@ def test_it_begins_even_and_the_absent_are_not_counted(constraint):
     torch.testing.assert_close(w[0], torch.tensor([1, 1, 0, 1]) / 3)
 
 
-def test_a_lone_expert_is_heard():
+def test_a_single_expert_has_its_weight():
     assert weights(Static(), [1]).item() == 1 and weights(Static("free"), [1]).item() == 1
     assert weights(Static("sigmoid"), [1]).item() == pytest.approx(0.95)
 
 
 @each("constraint", ["free", "nonneg"])
-def test_all_may_begin_fully_heard(constraint):
+def test_all_may_begin_at_one(constraint):
     torch.testing.assert_close(weights(Static(constraint, "one"))[0], torch.tensor([1.0, 1, 0, 1]))
 
 

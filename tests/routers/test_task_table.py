@@ -40,7 +40,7 @@ def test_it_is_poly_and_mhr(heads):
         router.logit_KHE.copy_(torch.randn(len(TASKS), heads, E))
     x = torch.randn(2, 5, I)
     banks.set_batch(tasks=["y", "x"])
-    found = model["q"](x)
+    result = model["q"](x)
     for b, k in enumerate([1, 0]):
         want = model["q"].base(x[b])
         z = router.logit_KHE[k].sigmoid()
@@ -54,7 +54,7 @@ def test_it_is_poly_and_mhr(heads):
         for head in range(heads):
             o = slice(head * O // heads, (head + 1) * O // heads)
             slices.append(h @ sum(w_HE[head, e] * given[e].factors["q"].B_OR[o] for e in range(E)).T)
-        torch.testing.assert_close(found[b], want + 0.5 * torch.cat(slices, -1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(result[b], want + 0.5 * torch.cat(slices, -1), rtol=1e-4, atol=1e-5)
 
 
 def test_it_begins_undecided_and_apart():
@@ -81,7 +81,7 @@ def test_training_draws_and_evaluation_does_not():
     assert router.logit_KHE.grad.abs().sum() > 0
 
 
-def test_a_new_task_hears_the_mean_of_the_rows():
+def test_a_new_task_gets_the_mean_of_the_rows():
     router = TaskTable().eval()
     router.bind(bank())
     with torch.no_grad():

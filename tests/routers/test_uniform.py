@@ -1,4 +1,4 @@
-"""Everyone who is there, equally loud."""
+"""All experts with equal weights: one is itself, several are their average."""
 
 import torch
 from torch import nn

@@ -276,8 +276,8 @@ def test_many_programs_in_many_jails_keep_their_order():
 def test_one_stuck_program_does_not_hold_up_the_others():
     jobs = [Job("while True: pass"), *[Job("x = 1", ask="x")] * 20]
     with Sandbox(QUICK, jails=2) as box:
-        found = box.run(jobs)
-    assert found[0].error == "timeout" and found[1:] == [Outcome(1)] * 20
+        result = box.run(jobs)
+    assert result[0].error == "timeout" and result[1:] == [Outcome(1)] * 20
 
 
 def test_a_jail_that_was_killed_is_replaced():

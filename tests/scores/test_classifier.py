@@ -59,10 +59,10 @@ def test_a_long_page_is_the_mean_of_its_stretches(make):
     folder, model, tokenizer = make()
     text = "鉄道法律" * 3 + "料理物語" * 3 + "abcd" * 2 + "鉄"
     pieces = [text[start : start + 10] for start in range(0, len(text), 10)]
-    said = [logits(model, tokenizer, piece).softmax(-1)[1].item() for piece in pieces]
-    whole = sum(value * len(piece) for value, piece in zip(said, pieces, strict=True)) / len(text)
+    message = [logits(model, tokenizer, piece).softmax(-1)[1].item() for piece in pieces]
+    whole = sum(value * len(piece) for value, piece in zip(message, pieces, strict=True)) / len(text)
     assert Classifier(folder, stretch=10).of([text]) == [pytest.approx(whole, rel=1e-4)]
-    ends = (said[0] * 10 + said[-1] * len(pieces[-1])) / (10 + len(pieces[-1]))
+    ends = (message[0] * 10 + message[-1] * len(pieces[-1])) / (10 + len(pieces[-1]))
     assert Classifier(folder, stretch=10, stretches=2).of([text]) == [pytest.approx(ends, rel=1e-4)]
     assert Classifier(folder).stretch == 16
 

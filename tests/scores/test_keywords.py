@@ -18,15 +18,15 @@ def test_the_longest_word_of_a_place_counts_once():
 
 
 @each(
-    "text, found",
+    "text, result",
     [
         ("rail", 1), ("RAIL!", 1), ("ｒａｉｌ", 1), ("trail", 0), ("rails", 0), ("rail2", 0), ("鉄道railとrail", 2),
         ("mono-rail", 1), ("a rail.", 1),
     ],
 )  # fmt: skip
-def test_latin_words_stand_alone_whatever_their_case_and_width(text, found):
+def test_latin_words_stand_alone_whatever_their_case_and_width(text, result):
     (value,) = Keywords("rail").of([text])
-    assert value == pytest.approx(1000 * found / len(text.replace(" ", "")))
+    assert value == pytest.approx(1000 * result / len(text.replace(" ", "")))
 
 
 def test_weights_and_unwanted_words(tmp_path):

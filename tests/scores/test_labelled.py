@@ -76,7 +76,7 @@ def test_damaged_files_are_named(labels, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([{"text": "a", "label": 1}] * 3, "labels 3 pages to keep and 0 to drop"),
         ([{"text": "a", "label": 1}, {"label": 0}], "line 2, has no text"),
@@ -85,10 +85,10 @@ def test_damaged_files_are_named(labels, tmp_path):
         ([{"text": "a", "label": None}], "labels 0 pages to keep and 0 to drop"),
     ],
 )
-def test_what_is_no_labelling(tmp_path, rows, said):
+def test_what_is_no_labelling(tmp_path, rows, message):
     path = tmp_path / "labels.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(Invalid, match=said):
+    with pytest.raises(Invalid, match=message):
         Labelled(str(path))
 
 

@@ -14,7 +14,7 @@ def score():
 def test_it_is_the_mean_over_all_tokens_of_all_windows(score):
     text = "1+2=3 and " * 100
     pieces = windows(score.base, text, 4)
-    assert len(pieces) > 1 and len(pieces[-1]) != len(pieces[0]), "windows of several lengths weigh by their tokens"
+    assert len(pieces) > 1 and len(pieces[-1]) != len(pieces[0]), "windows of several lengths count by their tokens"
     assert score.of([text]) == [
         pytest.approx(math.exp(-sum(window_logprobs(score.base, pieces)) / sum(map(len, pieces))), rel=1e-4)
     ]

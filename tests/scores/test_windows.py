@@ -43,7 +43,7 @@ def test_windows_are_the_text_in_pieces(nano):
     assert max(len(piece) for piece in windows(nano, text * 9, 99)) == nano.model.config.max_position_embeddings - 1
 
 
-def test_who_cannot_say_it(nano, t5):
+def test_bases_and_arguments_that_are_refused(nano, t5):
     with pytest.raises(Invalid, match="encoder-decoder"):
         windows(Base("t5", "0", t5, nano.tokenizer), "a", 1)
     with pytest.raises(Invalid, match="windows=0"):

@@ -5,14 +5,14 @@ import math
 import pytest
 
 from yosegi.search.cma import SIGMA, Evolution
-from yosegi.search.space import Range
+from yosegi.search.space import FloatDistribution, IntDistribution
 from yosegi.search.study import open_storage
 
 VARIED = {
-    "w a": Range(-1.5, 1.5),
-    "w b": Range(0.0, 1.5),
-    "temperature": Range(0.1, 10, log=True),
-    "k": Range(1, 8, whole=True),
+    "w a": FloatDistribution(-1.5, 1.5),
+    "w b": FloatDistribution(0.0, 1.5),
+    "temperature": FloatDistribution(0.1, 10, log=True),
+    "k": IntDistribution(1, 8),
 }
 START = {"w a": 0.0, "w b": 0.5, "temperature": 1.0, "k": 4}
 
@@ -34,7 +34,7 @@ def value(params):
 
 
 def suggest(trial):
-    found = {n: trial.suggest_float(n, r.low, r.high, log=r.log) for n, r in VARIED.items() if not r.whole}
+    found = {n: trial.suggest_float(n, r.low, r.high, log=r.log) for n, r in VARIED.items() if n != "k"}
     return found | {"k": trial.suggest_int("k", 1, 8)}
 
 

@@ -29,7 +29,8 @@ def searched(settings, nano, tmp_path):
 def test_best_yaml_makes_the_arm_that_was_chosen(searched, tmp_path, shelf, merge):
     opened, study, every = searched(arm=[f"merge:{merge}"])
     for best in every[1:]:
-        written = yaml.safe_load(outcome.write(best, opened, tmp_path / "r").read_text())
+        outcome.write(best, opened, tmp_path / "r")
+        written = yaml.safe_load((tmp_path / "r" / "best.yaml").read_text())
         made, folded = fold(parse_arm(written["arm"], shelf), "x"), fold(best.arm, "x")
         assert made.factors.keys() == folded.factors.keys()
         for layer in folded.factors:
@@ -60,7 +61,8 @@ def test_the_base_is_nothing_to_keep(searched):
 
 def test_a_router_is_kept_with_its_arguments(searched, tmp_path, shelf):
     opened, study, every = searched(1, arm=["arrow(a,b)"])
-    text = outcome.write(every[-1], opened, tmp_path / "r").read_text()
+    outcome.write(every[-1], opened, tmp_path / "r")
+    text = (tmp_path / "r" / "best.yaml").read_text()
     written = parse_arm(yaml.safe_load(text)["arm"], shelf)
     assert "yosegi eval" in text and written.router_args == every[-1].arm.router_args
     outcome._keep(shelf, named_arm(every[-1], opened, study, "routed"), False)
@@ -68,10 +70,10 @@ def test_a_router_is_kept_with_its_arguments(searched, tmp_path, shelf):
 
 
 def test_the_whole_search_from_its_settings(settings, nano, shelf, trio, tmp_path, monkeypatch):
-    monkeypatch.setattr("yosegi.search.settings.load", lambda _: nano)
+    monkeypatch.setattr("yosegi.search.settings.load", lambda _, **loading: nano)
     with pytest.raises(Invalid, match="The base alone was best.*nothing to keep as 'blend'"):
         search_arms(settings(trials=0, keep="blend", penalty=100.0), tmp_path / "base")
-    assert "nothing to merge" in (tmp_path / "base" / "best.yaml").read_text()
+    assert "no blend was better" in (tmp_path / "base" / "best.yaml").read_text()
     for expert in trio:  # of so little that of w and -w one helps
         shelf.add(expert.scale(0.03), overwrite=True)
     asked = settings(trials=8, keep="blend", prune=False, penalty=0.0, negative=True, arm=["merge:svd"])

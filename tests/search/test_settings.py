@@ -11,7 +11,7 @@ from yosegi.engine.kept import save_arm
 from yosegi.engine.spec import parse_arm
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.search.settings import open_search
-from yosegi.search.space import Range
+from yosegi.search.space import IntDistribution
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_what_is_searched(settings, nano, shelf, trio):
     more = {"arm": ["merge:svd{rank=2:6}", "merge:cat"], "groups": 2, "by_type": True, "negative": True, "cap": 1.2}
     search = open_search(settings(**more), nano)
     assert [(arm.merge, arm.merge_args) for arm in search.space.arms] == [
-        ("svd", {"rank": Range(2, 6, whole=True)}), ("cat", {}),
+        ("svd", {"rank": IntDistribution(2, 6)}), ("cat", {}),
     ]  # fmt: skip
     assert len(search.space.labels) == 4 and (search.space.low, search.space.high) == (-1.2, 1.2)
     assert set(search.space.groups) == set(trio[0].factors) and search.penalty == 0.05
     assert [len(examples) for examples in search.probe.examples] == [4, 4]
     routed = open_search(settings(arm=["arrow{temperature=2.0}"]), nano)
-    assert routed.space.arms[0].router_args == {"top_k": Range(1, 3, whole=True), "temperature": 2.0}
+    assert routed.space.arms[0].router_args == {"top_k": IntDistribution(1, 3), "temperature": 2.0}
     assert routed.penalty == 0 and routed.space.labels == ()
 
 
@@ -105,7 +105,7 @@ def test_a_kept_router_is_searched_with_what_it_learnt(settings, nano, shelf, tr
     save_arm(shelf, near)
     space = open_search(settings(arm=["near{over=last}"]), nano).space
     assert space.arms[0].router_state.keys() == state.keys()
-    assert space.arms[0].router_args["top_k"] == Range(1, 3, whole=True)
+    assert space.arms[0].router_args["top_k"] == IntDistribution(1, 3)
 
 
 def test_what_a_search_kept_is_not_searched_again(settings, nano, shelf, trio):

@@ -8,7 +8,14 @@ import pytest
 from yosegi.core.expert import Expert
 from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid
-from yosegi.search.space import Choice, Range, Space, read_varied, with_ranges
+from yosegi.search.space import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    Space,
+    read_varied,
+    with_ranges,
+)
 from yosegi.spec import Quoted, parse_method
 
 PAIR = [Expert("a", {}, {}), Expert("b", {}, {})]
@@ -29,10 +36,10 @@ def faded(monkeypatch):
 
 def test_a_new_methods_arguments_vary_unasked(faded):
     arm = with_ranges(Arm("x", PAIR, merge=faded))
-    assert arm.merge_args == {"density": Range(0.1, 1.0)}, "rank and seed stay what they are"
-    given = {"rank": Range(2, 8, whole=True), "seed": 3, "density": 0.5}
+    assert arm.merge_args == {"density": FloatDistribution(0.1, 1.0)}, "rank and seed stay what they are"
+    given = {"rank": IntDistribution(2, 8), "seed": 3, "density": 0.5}
     assert with_ranges(Arm("x", PAIR, merge=faded, merge_args=given)).merge_args == given
-    assert with_ranges(Arm("x", PAIR * 2, "arrow")).router_args["top_k"] == Range(1, 4, whole=True)
+    assert with_ranges(Arm("x", PAIR * 2, "arrow")).router_args["top_k"] == IntDistribution(1, 4)
     assert "top_k" not in with_ranges(Arm("x", PAIR[:1], "arrow")).router_args, "nothing to choose"
     assert with_ranges(Arm("x", PAIR, merge="cat")).merge_args == {}
 
@@ -44,13 +51,13 @@ def test_a_new_methods_arguments_vary_unasked(faded):
         ("word", None),
         (["1:2"], None),
         (Quoted("1:2"), None),
-        ("2:16", Range(2, 16, whole=True)),
-        (".1:1", Range(0.1, 1)),
-        ("1e-3:1", Range(1e-3, 1)),
-        ("0.1:10:log", Range(0.1, 10, log=True)),
-        ("-2:3", Range(-2, 3, whole=True)),
-        ("last|mean", Choice(("last", "mean"))),
-        ("null|8|.5|true", Choice((None, 8, 0.5, True))),
+        ("2:16", IntDistribution(2, 16)),
+        (".1:1", FloatDistribution(0.1, 1)),
+        ("1e-3:1", FloatDistribution(1e-3, 1)),
+        ("0.1:10:log", FloatDistribution(0.1, 10, log=True)),
+        ("-2:3", IntDistribution(-2, 3)),
+        ("last|mean", CategoricalDistribution(("last", "mean"))),
+        ("null|8|.5|true", CategoricalDistribution((None, 8, 0.5, True))),
         ("http://x:1", None),
     ],
 )
@@ -66,21 +73,21 @@ def test_ranges_that_are_none(text):
 
 def test_they_are_written_in_a_spec():
     found = parse_method("merges", "ties{density=.1:.9,rank=4|8}", read_varied)
-    assert found == ("ties", {"density": Range(0.1, 0.9), "rank": Choice((4, 8))})
+    assert found == ("ties", {"density": FloatDistribution(0.1, 0.9), "rank": CategoricalDistribution((4, 8))})
     _, args = parse_method("routers", "arrow{temperature=1:10,top_k=1:2}", read_varied)
-    assert args == {"temperature": Range(1.0, 10.0), "top_k": Range(1, 2, whole=True)}, "as the argument's type has it"
+    assert args == {"temperature": FloatDistribution(1.0, 10.0), "top_k": IntDistribution(1, 2)}, (
+        "as the argument's type has it"
+    )
     with pytest.raises(Invalid, match="density is of type float"):
         parse_method("merges", "ties{density=a:b}", read_varied)
     with pytest.raises(Invalid, match="top_k is of type int"):
         parse_method("routers", "arrow{top_k=.5:3}", read_varied)
-    for varied in (Range(2, 16, whole=True), Range(0.1, 10, log=True), Choice((None, 8, "last"))):
-        assert read_varied(repr(varied)) == varied
 
 
 def space(faded):
     arms = (
         Arm("merge:cat", PAIR, merge="cat"),
-        Arm("f", PAIR, merge=faded, merge_args={"density": Range(0.1, 1.0), "seed": 3}),
+        Arm("f", PAIR, merge=faded, merge_args={"density": FloatDistribution(0.1, 1.0), "seed": 3}),
     )
     return Space(arms, {"m.0": 0, "m.1": 1, "m.2": 1}, ("low", "high"), -1.5, 1.5)
 
@@ -133,7 +140,7 @@ def test_the_baselines_leave_nothing_out(faded):
 
 def test_the_baselines_of_a_router():
     router = Arm(
-        "arrow{temperature=2.0}", PAIR, "arrow", {"top_k": Range(1, 2, whole=True), "temperature": 2.0}, mix="factors"
+        "arrow{temperature=2.0}", PAIR, "arrow", {"top_k": IntDistribution(1, 2), "temperature": 2.0}, mix="factors"
     )
     found = Space((router,), labels=()).baselines()
     assert list(found) == ["base", "uniform", "a alone", "b alone", "arrow{temperature=2.0} as it is"]

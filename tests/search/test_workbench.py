@@ -43,11 +43,7 @@ def blend(experts, merge, weights, groups=None, mix="outputs", **args):
         (Arm("x", experts, mix=mix, merge=merge, merge_args=args),), groups or {}, tuple(map(str, range(len(rows))))
     )
     return space.arm(
-        {
-            name: w
-            for names, row in zip(space.weight_names(), rows, strict=True)
-            for name, w in zip(names, row, strict=True)
-        }
+        {name: w for names, row in zip(space.names_GE, rows, strict=True) for name, w in zip(names, row, strict=True)}
     )
 
 

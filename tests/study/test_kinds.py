@@ -3,7 +3,8 @@
 import pytest
 
 from yosegi.errors import Invalid
-from yosegi.study.kinds import cells, read_kinds, validation
+from yosegi.run import Run
+from yosegi.study.kinds import at_chance, cells, read_kinds, validation
 
 NAMED = {
     "easy": ("en=skills/wp_en", "ja=skills/wp_ja"),
@@ -86,3 +87,15 @@ def test_two_samples_share_nothing(kinds):
 def test_what_makes_no_study_is_refused(wrong, words):
     with pytest.raises(Invalid, match=words):
         read_kinds({**NAMED, **wrong})
+
+
+def test_what_the_base_guesses_is_told_by_its_interval_and_chance(tmp_path):
+    run = Run(tmp_path)
+    row = {"model": "base", "seed": 0, "value": 0.3, "chance": 0.25}
+    run.result(
+        {**row, "task": "guessed", "metric": "accuracy", "ci_low": 0.9}, {**row, "task": "guessed", "metric": "letter", "ci_low": 0.2},
+        {**row, "task": "known", "metric": "accuracy", "ci_low": 0.26},
+        {"model": "base", "seed": 0, "task": "texts", "metric": "logp", "value": -1.0, "ci_low": -2.0},
+    )  # fmt: skip
+    found = {task: at_chance(run, task, 0) for task in ("guessed", "known", "texts", "unmeasured")}
+    assert found == {"guessed": True, "known": False, "texts": False, "unmeasured": False}

@@ -311,6 +311,23 @@ def test_of_preferences_the_chosen_answer_is_learnt(write):
     assert "of which the chosen answer alone is learnt" in task.note("train")
 
 
+def test_a_limit_takes_a_sample_of_the_whole_file(write):
+    task = File(str(write("x.jsonl", [{**row, "split": "test"} for row in pairs(200)])))
+    ten, forty = ([int(example.id) for example in task.sample("test", limit)] for limit in (10, 40))
+    assert (len(ten), len(forty)) == (10, 40) and ten == sorted(ten) and set(ten) < set(forty)
+    assert max(forty) > 150 and ten != list(range(1, 11)), "not the first rows"
+    assert len(task.sample("test", None)) == len(task.sample("test", 999)) == 200
+    assert tasks.subset(task.examples("test"), 10) == task.sample("test", 10)
+
+
+def test_rows_without_a_split_may_all_be_the_test(write):
+    rows = [{**row, "split": "train"} if i < 3 else row for i, row in enumerate(pairs(40))]
+    path = write("x.jsonl", rows)
+    task = File(str(path), split="test")
+    assert {name: len(examples) for name, examples in task.splits.items()} == {"train": 3, "test": 37}
+    assert "37 rows are for test, 3 for other splits (split=test in the task asks all)" in task.note("test")
+
+
 def test_a_data_set_of_the_hub_is_a_task(hub):
     hub([{"question": f"{i}+{i}?", "answer": str(2 * i)} for i in range(40)])
     task = tasks.load("file/hf:some/sums:train")

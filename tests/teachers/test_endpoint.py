@@ -62,8 +62,8 @@ def test_what_is_sent(served, teacher):
     (body,), (headers,) = served.bodies, served.headers
     assert headers["path"] == "/v1/chat/completions" and "Authorization" not in headers
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("judge", 0.5, 77)
-    said = [turn["content"] for turn in body["messages"]]
-    assert "a model of 1B" in said[0] and "Question 0?" in said[1] and "Answer 0." in said[1]
+    message = [turn["content"] for turn in body["messages"]]
+    assert "a model of 1B" in message[0] and "Question 0?" in message[1] and "Answer 0." in message[1]
     teacher(temperature=None).label(rows(1), Question())
     assert "temperature" not in served.bodies[1] and "a model of 1B" not in served.bodies[1]["messages"][0]["content"]
 
@@ -143,8 +143,8 @@ def test_a_refused_connection(teacher, tmp_path):
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 301])
 def test_what_will_not_pass_ends_at_once_in_one_line(served, teacher, status):
-    said = {"status": status, "headers": {"Location": "http://127.0.0.1:9/"}}
-    served.behave = lambda n, body: {**said, "body": b'{"error": {"message": "no such\\nmodel"}}'}
+    message = {"status": status, "headers": {"Location": "http://127.0.0.1:9/"}}
+    served.behave = lambda n, body: {**message, "body": b'{"error": {"message": "no such\\nmodel"}}'}
     with pytest.raises(Invalid, match=f"judge refuses: {status} .*no such model") as refused:
         teacher(concurrency=1).label(rows(5), QUESTION)
     assert len(served.bodies) == 1 and "\n" not in str(refused.value)
@@ -270,7 +270,7 @@ def test_the_key_reaches_the_server_and_no_file(served, teacher, tmp_path, monke
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and SECRET in path.read_text()]
     for status in (401, 500):
         body = json.dumps({"error": {"message": f"bad key {SECRET}"}}).encode()
-        served.behave = lambda n, _, said={"status": status, "body": body}: said
+        served.behave = lambda n, _, message={"status": status, "body": body}: message
         with pytest.raises((Invalid, NoData)) as refused:
             teacher(key="JUDGE_KEY", attempts=1, max_tokens=3).label(rows(1), QUESTION)
         assert SECRET not in str(refused.value) and "bad key …" in str(refused.value)
@@ -293,8 +293,8 @@ def test_keys_are_named_and_never_given(monkeypatch):
 
 def test_read_spec():
     assert read_spec("http://h:8/v1#org/m:7b@q4") == {"url": "http://h:8/v1", "model": "org/m:7b@q4"}
-    found = read_spec("https://h/v1#m?key=K&price_in=0.15&price_out=0.6")
-    assert found == {"url": "https://h/v1", "model": "m", "key": "K", "price_in": 0.15, "price_out": 0.6}
+    result = read_spec("https://h/v1#m?key=K&price_in=0.15&price_out=0.6")
+    assert result == {"url": "https://h/v1", "model": "m", "key": "K", "price_in": 0.15, "price_out": 0.6}
     bad = ["http://h/v1", "http:///v1#m", "http://h/v1#m?kee=K", "http://h/v1#m?price_in=few", "http://h/v1?k=v#m"]
     bad += ["http://[h/v1#m", "http://h:port/v1#m", "http://h:99999/v1#m", "http://#m", "http://h/v1#"]
     for spec in bad:

@@ -17,13 +17,13 @@ def lot(teacher, examples=ROWS, k=2):
 
 @each("shares, sizes", [((), [100, 100]), ((0.3, 0.7), [60, 140]), ((5, 0), [200, 0])])
 def test_sizes_are_exact(shares, sizes):
-    found = list(lot(Random(1, shares)).values())
-    assert [found.count(0), found.count(1)] == sizes
+    result = list(lot(Random(1, shares)).values())
+    assert [result.count(0), result.count(1)] == sizes
 
 
 def test_k_systems():
-    found = list(lot(Random(), k=3).values())
-    assert sorted(found.count(s) for s in range(3)) == [66, 67, 67]
+    result = list(lot(Random(), k=3).values())
+    assert sorted(result.count(s) for s in range(3)) == [66, 67, 67]
 
 
 def test_the_order_of_rows_means_nothing_and_the_seed_does():

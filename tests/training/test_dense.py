@@ -1,5 +1,7 @@
 """Whole weights: the base comes back bit for bit, the expert is the change, and no way of cutting a training changes it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -55,6 +57,19 @@ def test_it_learns_and_puts_the_base_back(base, tmp_path, settings):
     assert card["training"] == settings.model_dump() and card["metrics"]["steps"] == 12
     assert card["relative_error"] < 1e-3 and card["metrics"]["energy_kept"] == pytest.approx(1, abs=1e-5)
     assert card["metrics"]["trainable_params"] == sum(weight(m).numel() for m in chosen(base).values())
+
+
+def test_a_base_in_bf16_is_trained_in_fp32_and_comes_back_in_bf16(base, tmp_path):
+    base.model.to(torch.bfloat16)
+    base = replace(base, dtype="bf16")
+    before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
+    small = changed(FULL, learning_rate=1e-5, max_steps=2)  # steps that bf16 would round away
+    expert = train(base, sums(), "sums", Run(tmp_path), small)
+    assert (flat(expert) != 0).float().mean() > 0.5 and flat(expert).abs().max() < 1e-4
+    after = base.model.state_dict()
+    assert all(tensor.dtype == torch.bfloat16 and torch.equal(tensor, after[name]) for name, tensor in before.items())
+    with pytest.raises(Invalid, match="--dtype fp32"):
+        train(base, sums(), "sums", Run(tmp_path / "b"), changed(FULL, precision="fp32"))
 
 
 def chosen(base):

@@ -1,4 +1,4 @@
-"""bf16 by a rule: where it is asked for, on GPUs that have it, on wide models beside AMX."""
+"""bf16 by a rule: where it is asked for, where the base is held in it, and on GPUs that have it."""
 
 from types import SimpleNamespace
 
@@ -14,9 +14,17 @@ def test_what_is_asked_for_is_done():
     assert wants_bf16(base, "bf16") and not wants_bf16(base, "fp32")
 
 
-@pytest.mark.parametrize(("width", "amx", "expected"), [(256, True, False), (512, True, True), (512, False, False)])
-def test_auto_on_a_cpu(monkeypatch, width, amx, expected):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(hidden_size=width))
-    model = SimpleNamespace(device=torch.device("cpu"), config=config)
-    assert wants_bf16(SimpleNamespace(model=model), "auto") is expected
+@pytest.mark.parametrize(
+    ("dtype", "device", "gpu", "expected"),
+    [
+        ("fp32", "cpu", True, False),
+        ("bf16", "cpu", False, True),
+        ("4bit", "cpu", False, False),
+        ("fp32", "cuda", True, True),
+        ("fp32", "cuda", False, False),
+    ],
+)
+def test_auto(monkeypatch, dtype, device, gpu, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
+    base = SimpleNamespace(model=SimpleNamespace(device=torch.device(device)), dtype=dtype)
+    assert wants_bf16(base, "auto") is expected  # type: ignore[arg-type]

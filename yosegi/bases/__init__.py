@@ -2,10 +2,12 @@
 other causal or sequence-to-sequence model is named by its folder, its Hugging Face id or its GGUF file.
 """
 
+import hashlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,13 +18,15 @@ from torch import nn
 
 from yosegi import registry
 from yosegi.bases._gguf import converted
+from yosegi.bases._options import DTYPES, LoadSettings, choose_device, choose_dtype, choose_template, cpu_has_bf16
 from yosegi.bases._weights import CAUSAL, SEQ2SEQ, hub_folder, read_model, weight_files, weights_hash
 from yosegi.core.model import left_out
 from yosegi.errors import Corrupt, MissingExtra, NoData, UnknownName
 
-__all__ = ["DTYPES", "Base", "fetched", "hub_folder", "load", "locate", "read", "weight_files", "weights_hash"]
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+__all__ = [
+    "DTYPES", "Base", "LoadSettings", "choose_device", "choose_dtype", "choose_template", "cpu_has_bf16", "fetched", "hub_folder",
+    "load", "locate", "read", "short_hash", "weight_files", "weights_hash",
+]  # fmt: skip
 
 # bitsandbytes, which PEFT imports wherever it is installed, warns on CPUs with AVX512-BF16 that an optional kernel is missing.
 # `load` never takes that kernel's path (`_keep_trainable`), so the warning concerns nobody.
@@ -38,7 +42,8 @@ class Base:
     """A model with its tokenizer, its name, and the hash of its weights (first 12 hex digits).
 
     The hash does not depend on how the weights are held in memory (`dtype`: fp32, bf16 or 4bit): an expert that was trained
-    on the 4-bit base fits the whole one as well, and says on its card which it was.
+    on the 4-bit base fits the whole one as well, and says on its card which it was. `chat_template` is the Jinja text in which
+    prompts are put (engine/chat.py); with "" they are plain.
     """
 
     name: str
@@ -46,44 +51,77 @@ class Base:
     model: nn.Module
     tokenizer: Any
     dtype: str = "fp32"
+    chat_template: str = ""
 
     @property
     def seq2seq(self) -> bool:
         """Whether it is an encoder-decoder."""
         return bool(self.model.config.is_encoder_decoder)  # type: ignore[union-attr]
 
+    @property
+    def reads(self) -> dict[str, str]:
+        """What cards and results say of how the base was read, beyond its hash: nothing in fp32 with plain prompts."""
+        known = {"dtype": self.dtype if self.dtype != "fp32" else "", "chat_template": short_hash(self.chat_template)}
+        return {key: value for key, value in known.items() if value}
 
-def load(name: str, dtype: str = "fp32", load_in_4bit: bool = False, device: str | None = None) -> Base:
+
+def short_hash(template: str) -> str:
+    """Returns what a chat template is known by: 8 hex digits; "" for plain prompts."""
+    return hashlib.sha256(template.encode()).hexdigest()[:8] if template else ""
+
+
+def load(
+    name: str,
+    dtype: str = "auto",
+    load_in_4bit: bool = False,
+    device: str = "auto",
+    attn_implementation: str = "auto",
+    chat_template: str = "auto",
+) -> Base:
     """Returns a base by its name here, its folder, its GGUF file or its Hub id. Pickles are never read.
 
     Args:
         name: `nano`, `smollm2`, a folder, a .gguf file, or an id such as "Qwen/Qwen3-0.6B-Base".
-        dtype: precision of the weights: fp32 or bf16.
+        dtype: precision of the weights: auto, fp32 or bf16 (`LoadSettings` says what auto is).
         load_in_4bit: the blocks' linears in NF4 with nested scales (Dettmers et al. 2023, "QLoRA", arXiv:2305.14314); the rest
             in `dtype` on a CPU, in bf16 on a GPU.
-        device: by default the GPU if there is one.
+        device: auto is the GPU if there is one.
+        attn_implementation: of transformers.
+        chat_template: auto (the tokenizer's, if it has one), none, or a file.
 
     Raises:
         Corrupt: the folder does not hold a whole model with a tokenizer that fits it.
         MissingExtra: 4 bits without bitsandbytes.
         NoData: it is not here, and the Hub does not give it.
     """
-    if dtype not in DTYPES:
-        raise UnknownName.among("dtype", dtype, DTYPES)
+    from transformers import AutoConfig
+
+    if dtype not in ("auto", *DTYPES):
+        raise UnknownName.among("dtype", dtype, ("auto", *DTYPES))
     if load_in_4bit and find_spec("bitsandbytes") is None:
         raise MissingExtra.named("bitsandbytes", "quant")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    options: dict[str, Any] = _nf4(dtype, device) if load_in_4bit else {"dtype": DTYPES[dtype]}
-    model, tokenizer, folder = read(locate(name), **options)
+    device, folder = choose_device(device), fetched(locate(name))
+    options: dict[str, Any] = {} if attn_implementation == "auto" else {"attn_implementation": attn_implementation}
+    chosen = dtype
+    if load_in_4bit:
+        chosen = "fp32" if dtype == "auto" else dtype
+        options |= _nf4(chosen, device)
+    else:
+        with suppress(Exception):  # a damaged config is named below
+            chosen = choose_dtype(dtype, AutoConfig.from_pretrained(folder), device)
+        options["dtype"] = DTYPES.get(chosen, torch.float32)
+    model, tokenizer, folder = read(str(folder), **options)
     _check_tokenizer(tokenizer, model, folder)
     if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
         torch.set_num_threads(1)
     _keep_trainable(model)
     if rest := left_out(model):
         print(rest, file=sys.stderr)
+    if dtype == "auto" and chosen == "bf16" and device == "cpu":
+        print(f"{name} is held in bf16, which this CPU computes faster (--dtype fp32: exactly).", file=sys.stderr)
     model.to(device).eval()  # type: ignore[arg-type]
-    dtype = "4bit" if getattr(model, "is_loaded_in_4bit", False) else dtype
-    return Base(name, weights_hash(folder), model, tokenizer, dtype)
+    dtype = "4bit" if getattr(model, "is_loaded_in_4bit", False) else chosen
+    return Base(name, weights_hash(folder), model, tokenizer, dtype, choose_template(chat_template, tokenizer))
 
 
 def read(
@@ -107,7 +145,7 @@ def read(
     try:
         config = AutoConfig.from_pretrained(folder)
         if hasattr(config, "quantization_config"):  # it is packed already, however that was
-            options = {"dtype": options.get("dtype", torch.float32)}
+            options = {key: options[key] for key in ("dtype", "attn_implementation") if key in options}
         kinds = kinds or (SEQ2SEQ if config.is_encoder_decoder else CAUSAL)
         model = read_model(folder, config, kinds, unused, **options)
         if not any(folder.glob("*token*")):

@@ -10,7 +10,6 @@ import typer
 from yosegi.errors import Invalid, NoData, in_one_line
 
 BASES = "nano, smollm2, a folder, a GGUF file or a Hub id."
-BaseName = Annotated[str, typer.Option("--base", "--model_name_or_path", help=BASES)]
 Folder = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The folder of the library.")]
 ExpertName = Annotated[str, typer.Argument(help="An expert.")]
 ExpertNames = Annotated[list[str] | None, typer.Argument(help="Experts; by default all.")]
@@ -23,11 +22,6 @@ Config = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what has the same name.")]
 Resume = Annotated[
     bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of an interrupted training.")
-]
-DType = Annotated[str | None, typer.Option(help="fp32 or bf16: precision of the base's weights \\[fp32].")]
-In4Bit = Annotated[
-    bool,
-    typer.Option("--load-in-4bit", "--load_in_4bit", help="Hold the base's linears in 4 bits (NF4, as QLoRA does)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]

@@ -57,7 +57,7 @@ def environment_report() -> dict[str, Any]:
     import torch
 
     from yosegi import registry
-    from yosegi.bases import locate
+    from yosegi.bases import cpu_has_bf16, locate
     from yosegi.engine.generate import loop_of
     from yosegi.errors import YosegiError
     from yosegi.run import environment
@@ -81,7 +81,7 @@ def environment_report() -> dict[str, Any]:
         "device": known["device"],
         "cpus": known["cpus"],
         "threads": known["threads"],
-        "bf16": "GPU" if torch.cuda.is_available() else "AMX" if torch.cpu._is_amx_tile_supported() else "slow",
+        "bf16": "GPU" if torch.cuda.is_available() else "CPU" if cpu_has_bf16() else "slow",
         "disk free": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GB",
         **{f"version of {name}": version or "missing" for name, version in known["versions"].items()},
         **{f"base {name}": place for name, place in bases.items()},

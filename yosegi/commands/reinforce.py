@@ -52,16 +52,9 @@ def reinforce(
 
     `yosegi show reinforce` lists every setting. The run writes run.yaml: --config with it trains the same again.
     """
-    words = {
-        "task": task,
-        "expert": expert,
-        "base": base,
-        "library": library,
-        "suffix": suffix,
-        "labels": labels,
-        "data": data,
-    }
-    words |= {"system": system, "run": run, "overwrite": overwrite or None, "resume": resume and None, **settings}
+    words = {"task": task, "expert": expert, "base": base, "library": library, "suffix": suffix, "labels": labels}
+    words |= {"system": system, "run": run, "data": data, "overwrite": overwrite or None, "resume": resume and None}
+    words |= settings
     words |= {"rewards": _weights(reward)} if reward else {}
     options = read_config(config, words)
     begin(options.pop("data", None), as_json)

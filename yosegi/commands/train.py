@@ -64,18 +64,9 @@ def train(
 
     `yosegi show train` lists every setting. The run writes run.yaml: --config with it trains the same again.
     """
-    words = {
-        "task": task,
-        "base": base,
-        "library": library,
-        "method": method,
-        "build": build,
-        "name": name,
-        "data": data,
-        "data_file": data_file,
-        "columns": columns,
-    }
-    words |= {"eval_task": eval_task, "eval_steps": eval_steps, "run": run, "overwrite": overwrite or None}
+    words = {"task": task, "base": base, "library": library, "method": method, "build": build, "name": name, "run": run}
+    words |= {"eval_task": eval_task, "eval_steps": eval_steps, "data": data, "overwrite": overwrite or None}
+    words |= {"data_file": data_file, "columns": columns}
     options: dict[str, Any] = {"task": []} | read_config(config, {**words, "resume": resume and None, **settings})
     begin(options.pop("data", None), as_json)
 

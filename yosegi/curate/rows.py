@@ -7,7 +7,6 @@ from statistics import quantiles
 from typing import Any
 
 from yosegi.bases import Base
-from yosegi.engine.chat import render
 from yosegi.engine.rows import cut_words, tokenise
 from yosegi.objectives import IGNORED
 from yosegi.tasks import Example
@@ -31,7 +30,7 @@ def check_rows(task: File, base: Base | None = None, max_length: int = 1024, sho
     lengths = {"prompt": [len(e.prompt) for e in every], "answer": [len(e.target) for e in answered]}
     result: dict[str, Any] = {"rows": len(every), "read_as": dict(task.kinds), "metric": task.metric}
     result |= {"splits": {name: len(examples) for name, examples in task.splits.items()}, "unit": "characters"}
-    texts = [_marked(render(example)) for example in every[:shown]]
+    texts = [_marked((e.prompt, e.target)) for e in every[:shown]]
     if base is not None and answered:
         rows = tokenise(base, answered, sys.maxsize)
         learnt = [sum(label != IGNORED for label in row["labels"]) for row in rows]

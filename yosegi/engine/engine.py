@@ -12,8 +12,10 @@ from typing import Any, Unpack
 
 from yosegi.bases import Base
 from yosegi.engine.arm import Arm
+from yosegi.engine.chat import Prompt, plain
 from yosegi.engine.generate import ROWS, Answer, answers, batch_setter, requests_for, run, why_not_paged
 from yosegi.engine.request import Options, Request, SetBatch
+from yosegi.engine.spec import parse_arm
 from yosegi.engine.switch import Switch, key
 from yosegi.errors import Invalid
 
@@ -31,8 +33,8 @@ class Engine:
 
     def generate(
         self,
-        arm: Arm | Sequence[Arm],
-        prompts: Sequence[str],
+        arm: Arm | str | Sequence[Arm],
+        prompts: Sequence[Prompt],
         *,
         task: str = "",
         advance: Callable[[int], None] = lambda n: None,
@@ -41,12 +43,13 @@ class Engine:
         """Returns what the arm writes after each prompt, in order, the `n` answers to one prompt next to each other.
 
         Args:
-            arm: what answers; a list has one arm for each prompt.
-            prompts: texts.
+            arm: what answers, "base" for the base alone; a list has one arm for each prompt.
+            prompts: texts, or conversations: lists of messages with `role` and `content`.
             task: the task of the prompts, for routers that need it.
             advance: called with the number of prompts done.
             options: max_new_tokens (256), stop, temperature, top_p, top_k, seed, n: see `Options`.
         """
+        arm = parse_arm(arm) if isinstance(arm, str) else arm
         arms = [arm] * len(prompts) if isinstance(arm, Arm) else list(arm)
         if len(arms) != len(prompts):
             raise Invalid(f"{len(prompts)} prompts need as many arms, or one; {len(arms)} were given.")
@@ -62,12 +65,12 @@ class Engine:
             done.update(zip(places, requests, strict=True))
         return answers([done[place] for place in sorted(done)])
 
-    def stream(self, arm: Arm, prompt: str, *, task: str = "", **options: Unpack[Options]) -> Iterator[str]:
+    def stream(self, arm: Arm, prompt: Prompt, *, task: str = "", **options: Unpack[Options]) -> Iterator[str]:
         """Yields the answer of `generate` piece by piece as it is written; a model without a paged cache gives it in one piece.
 
         Args:
             arm: what answers.
-            prompt: a text.
+            prompt: a text or a conversation.
             task: the task of the prompt, for routers that need it.
             options: as of `generate`.
         """
@@ -81,19 +84,19 @@ class Engine:
 
     @contextmanager
     def _batch(
-        self, arms: Sequence[Arm], prompts: Sequence[str], task: str, options: Options
+        self, arms: Sequence[Arm], prompts: Sequence[Prompt], task: str, options: Options
     ) -> Iterator[tuple[list[Request], SetBatch | None]]:
         """The requests and their `set_batch`, with the arms' experts attached."""
         if why_not_paged(self.base.model) or arms[0].base_delta:
             with arms[0].attached(self.base) as banks:
-                known = arms[0].known(self.base, banks, task, prompts)
+                known = arms[0].known(self.base, banks, task, [plain(prompt) for prompt in prompts])
                 yield requests_for(self.base, prompts, known, **options), batch_setter(banks)
             return
         requests = requests_for(self.base, prompts, **options)
         with Switch(self.base, key(arms[0])) as switch:
             for arm in {id(arm): arm for arm in arms}.values():
                 seat, places = switch.open(arm), [i for i, other in enumerate(arms) if other is arm]
-                known = switch.known(seat, [prompts[i] for i in places], task)
+                known = switch.known(seat, [plain(prompts[i]) for i in places], task)
                 for i, about in zip(places, known, strict=True):
                     requests[i].seat, requests[i].known = seat, about
             yield requests, switch.set_batch

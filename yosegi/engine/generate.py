@@ -1,5 +1,6 @@
 """Answers to prompts, greedy or sampled. The model decides which loop runs them (decode.py, plain.py)."""
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from yosegi.bases import Base
 from yosegi.core.model import Banks
+from yosegi.engine.chat import Prompt, ask
 from yosegi.engine.request import Options, Request, SetBatch, Stop
 from yosegi.engine.rows import context_length, encode_prompts, pad_id, start_of_text
 
@@ -31,7 +33,7 @@ class Answer(NamedTuple):
 
 def generate(
     base: Base,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     banks: Banks | None = None,
     known: Mapping[str, Any] | None = None,
@@ -57,7 +59,7 @@ def generate(
 
 
 def requests_for(
-    base: Base, prompts: Sequence[str], known: Mapping[str, Any] | None = None, **options: Unpack[Options]
+    base: Base, prompts: Sequence[Prompt], known: Mapping[str, Any] | None = None, **options: Unpack[Options]
 ) -> list[Request]:
     """Returns a request for each prompt, cut to what the model can look at."""
     most, room = rooms(base, options.pop("max_new_tokens", 256))
@@ -169,9 +171,10 @@ def settings(stop_ids: Collection[int]) -> dict[str, Any]:
     return {"temperature": 0.0, "stop_ids": sorted(stop_ids)}
 
 
-def tokens(base: Base, prompts: Sequence[str], room: int) -> list[list[int]]:
-    """Returns the prompts' tokens, at most `room` and at least one."""
-    return [ids or start_of_text(base) or [pad_id(base)] for ids in encode_prompts(base, prompts, room)]
+def tokens(base: Base, prompts: Sequence[Prompt], room: int = sys.maxsize) -> list[list[int]]:
+    """Returns the tokens of prompts, in the base's chat template if it has one: at most `room` and at least one."""
+    texts = [ask(base, prompt) for prompt in prompts]
+    return [ids or start_of_text(base) or [pad_id(base)] for ids in encode_prompts(base, texts, room)]
 
 
 def of(known: Mapping[str, Any] | None, chosen: Sequence[int]) -> dict[str, Any]:

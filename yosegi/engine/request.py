@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from yosegi.bases import Base
+from yosegi.engine.chat import Template, stop_strings
 from yosegi.errors import Corrupt
 
 MARGIN = 1e-4
@@ -25,14 +26,15 @@ MARGIN = 1e-4
 def stop_ids(base: Base) -> frozenset[int]:
     """Returns the tokens that end a text of this base."""
     model: Any = base.model
-    return ending(base.tokenizer, model.config, model.generation_config)
+    return ending(base.tokenizer, model.config, model.generation_config, base.chat_template)
 
 
-def ending(tokenizer: Any, config: Any, generation_config: Any = None) -> frozenset[int]:
-    """Returns the union of the end-of-text tokens of the tokenizer and of the checkpoint's two configurations."""
+def ending(tokenizer: Any, config: Any, generation_config: Any = None, chat_template: str = "") -> frozenset[int]:
+    """Returns the union of the end tokens of the tokenizer, its chat template and the checkpoint's two configurations."""
     sources = (tokenizer, config.get_text_config(), generation_config)
     ids = [getattr(source, "eos_token_id", None) for source in sources]
-    return frozenset(i for given in ids if given is not None for i in (given if isinstance(given, list) else [given]))
+    turn = Template(tokenizer, chat_template).stop_ids if chat_template else frozenset()
+    return turn | {i for given in ids if given is not None for i in (given if isinstance(given, list) else [given])}
 
 
 def cut(text: str, stop: Sequence[str]) -> str:
@@ -51,7 +53,7 @@ class Stop:
     """
 
     def __init__(self, base: Base, strings: Sequence[str] = ()):
-        self.ids, self.strings, self.decode = stop_ids(base), tuple(strings), base.tokenizer.decode
+        self.ids, self.strings, self.decode = stop_ids(base), stop_strings(base, strings), base.tokenizer.decode
         self._suspects: dict[int, bool] = {}
 
     def text(self, ids: Sequence[int]) -> str:

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from yosegi import registry
 from yosegi.bases import Base
-from yosegi.engine.chat import render
+from yosegi.engine.chat import Rendered, render, template_of
 from yosegi.errors import Invalid
 from yosegi.objectives import IGNORED
 from yosegi.tasks import Example
@@ -100,9 +100,10 @@ def encode_pairs(base: Base, pairs: Sequence[tuple[str, str]]) -> list[tuple[lis
 
 
 def tokenise(base: Base, examples: Sequence[Example], max_length: int, objective: str = "sft") -> Rows:
-    """Returns one row for each example; the end-of-text token, where the tokenizer has one, is part of the answer.
+    """Returns one row for each example; the mark that ends a turn, or else the end-of-text token, is part of the answer.
 
-    A prompt that is too long loses its beginning but not the BOS. An answer that is too long even alone loses its end.
+    A prompt that is too long loses its beginning but not the BOS. An answer that is too long even alone loses its end. Whole
+    texts (objective lm) are no conversation unless they come as messages.
     """
     if not examples:
         raise Invalid("There are no examples to learn from.")
@@ -112,20 +113,35 @@ def tokenise(base: Base, examples: Sequence[Example], max_length: int, objective
     kept, end = len(frame(base.tokenizer)[0]), base.tokenizer.eos_token_id
     rows: list[Row] = []
     cut: Counter[str] = Counter()
-    for prompt, answer in encode_pairs(base, [render(example) for example in examples]):
-        if end is not None and answer[-1:] != [end]:
+    template = template_of(base)
+    texts = [render(e, (), template if objective != "lm" or e.messages else None) for e in examples]
+    for text, (prompt, answer) in zip(texts, encode_pairs(base, [(t.prompt, t.target) for t in texts]), strict=True):
+        if end is not None and not text.ended and answer[-1:] != [end]:
             answer = [*answer, end]
         room = max_length if base.seq2seq else max_length - min(kept, len(prompt))
         before, short = prompt, answer[:room]
-        prompt = shortened(prompt, max_length if base.seq2seq else max_length - len(short), kept)
+        left = max_length if base.seq2seq else max_length - len(short)
+        prompt = shortened(prompt, left, kept)
         lost = ["prompt" if len(prompt) <= kept else "prompt_start"] if len(prompt) < len(before) else []
         lost += ["answer_end"] if len(short) < len(answer) else []
         cut.update(["+".join(lost)] if lost else [])
         if base.seq2seq:
             rows.append({"input_ids": prompt, "labels": short})
         else:
-            rows.append({"input_ids": prompt + short, "labels": targets(prompt, short)})
+            labels = targets(prompt, short)
+            if text.learnt:
+                earlier = zip(prompt, shortened(_learnt(base, text, before), left, kept), strict=True)
+                labels[: len(prompt)] = [token if learnt else IGNORED for token, learnt in earlier]
+            rows.append({"input_ids": prompt + short, "labels": labels})
     return Rows(rows, cut)
+
+
+def _learnt(base: Base, text: Rendered, prompt: Sequence[int]) -> list[int]:
+    """1 for each token of a prompt that is part of an earlier answer, else 0."""
+    ends = [character for span in text.learnt for character in span]
+    places = [shared(ids, prompt) for ids in encode_prompts(base, [text.prompt[:end] for end in ends])]
+    marked = {n for first, last in zip(places[::2], places[1::2], strict=True) for n in range(first, last)}
+    return [int(n in marked) for n in range(len(prompt))]
 
 
 def windows(before: list[int], ids: list[int], context: int, kept: int) -> list[Row]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine import prefix
-from yosegi.engine.chat import render
+from yosegi.engine.chat import ask, continuation
 from yosegi.engine.generate import of
 from yosegi.engine.rows import (
     Row,
@@ -79,7 +79,7 @@ def score_candidates(base: Base, task: Task, examples: Sequence[Example], **sett
     """
     groups = [task.candidates(example) for example in examples]
     texts = [
-        (n, name, candidates.prompt, text)
+        (n, name, *continuation(base, examples[n], candidates.prompt, text))
         for n, named in enumerate(groups)
         for name, candidates in named.items()
         for text in candidates.texts
@@ -89,7 +89,7 @@ def score_candidates(base: Base, task: Task, examples: Sequence[Example], **sett
     answered = [(n, example) for n, example in enumerate(examples) if task.generates and example.target]
     golden = tokenise(base, [e for _, e in answered], context_length(base)) if answered else Rows([], {})
     rows += [[row] for row in golden]
-    alike += [(n, render(example).prompt) for n, example in answered]
+    alike += [(n, ask(base, example)) for n, example in answered]
     values = iter(_logprobs(base, rows, alike, [n for n, _ in alike], **settings))
     logprobs = [{name: [next(values) for _ in one.texts] for name, one in named.items()} for named in groups]
     scores = [
@@ -112,7 +112,7 @@ def score_answers(base: Base, examples: Sequence[Example], **settings: Any) -> l
         settings: as for `score_candidates`.
     """
     rows = [[row] for row in tokenise(base, examples, context_length(base))]
-    prompts = [render(example).prompt for example in examples]
+    prompts = [ask(base, example) for example in examples]
     return [answer.mean for answer in _logprobs(base, rows, prompts, range(len(rows)), **settings)]
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from yosegi import tasks
-from yosegi.bases import load
+from yosegi.bases import Base, LoadSettings, load, short_hash
 from yosegi.engine.arm import Arm
 from yosegi.engine.spec import parse_arms, read_names
 from yosegi.errors import Invalid, NoData
@@ -30,10 +30,8 @@ USUAL = ("experts", "uniform", "arrow")
 Tell = Callable[[str], None]
 
 
-class EvalSettings(BaseModel):
+class EvalSettings(LoadSettings):
     """What is compared, and on what. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: list[str] = Field(default=[], json_schema_extra={"common": True})
     """A task, as `yosegi ls tasks` names it; may be repeated."""
@@ -58,10 +56,6 @@ class EvalSettings(BaseModel):
     """A type of questions, "easy: level <= 2" or "hard" (as of train): shows how routers weight the experts on each."""
     batch_size: int = Field(default=64, ge=1)
     """Sequences at a time."""
-    dtype: Literal["fp32", "bf16"] | None = None
-    """Precision of the base's weights; by default fp32."""
-    load_in_4bit: bool = False
-    """Hold the base's linears in 4 bits (NF4, as QLoRA does)."""
     seed: int = 0
     """Seed of the experts, written into the rows."""
 
@@ -104,9 +98,10 @@ def evaluate_arms(settings: EvalSettings, run: str | Path | None = None, tell: T
     arms = _arms(settings, library, tell)
     if settings.type and not any(arm.routed for arm in arms):
         raise Invalid("--type shows how a router weights its experts, and none of these arms has a router.")
-    base = load(bases[0], settings.dtype or "fp32", settings.load_in_4bit)
+    base = load(bases[0], **settings.loading)
     for expert in {expert.name: expert for arm in arms for expert in arm.experts}.values():
         check_base(expert, base.name, base.hash)
+    _warn_of_templates(arms, base, tell)
     general, known = _general(base, arms, asked, settings, tell) if settings.forgetting else ([], [])
     asked = [task for task in asked if task not in known]
     held = base.dtype if base.dtype != "fp32" else None
@@ -132,6 +127,22 @@ def evaluate_arms(settings: EvalSettings, run: str | Path | None = None, tell: T
     return Evaluated(rows, folder)
 
 
+def _warn_of_templates(arms: Sequence[Arm], base: Base, tell: Tell) -> None:
+    """Says which experts are asked otherwise than they were taught: in another chat template, or in plain prompts."""
+    asked, experts = (
+        short_hash(base.chat_template),
+        {expert.name: expert.card for arm in arms for expert in arm.experts},
+    )
+    taught = {
+        name: card.get("chat_template") or "" for name, card in experts.items()
+        if isinstance(card.get("training"), dict) and card["training"].get("objective", "lm") != "lm"
+    }  # fmt: skip
+    if other := sorted(name for name, template in taught.items() if template != asked):
+        before = ", ".join(sorted({f"the chat template {taught[n]}" if taught[n] else "plain prompts" for n in other}))
+        now = f"the chat template {asked} (--chat-template none asks plainly)" if asked else "plain prompts"
+        tell(f"Warning: {', '.join(other)} learnt with {before} and are asked with {now}.")
+
+
 def _check(settings: EvalSettings, several: bool) -> None:
     """Refuses what does not go together before anything is loaded."""
     if not (settings.task or settings.forgetting):
@@ -141,8 +152,10 @@ def _check(settings: EvalSettings, several: bool) -> None:
         raise Invalid("--type is about the questions of a --task.")
     if several and (settings.library or settings.arm or settings.forgetting):
         raise Invalid("Arms, their --library and --forgetting go with one --base.")
-    if several and (settings.dtype or settings.load_in_4bit):
-        raise Invalid("--dtype and --load-in-4bit go with one --base.")
+    if several and any(value != LoadSettings.model_fields[name].default for name, value in settings.loading.items()):
+        raise Invalid(
+            "--dtype, --load-in-4bit, --device, --attn-implementation and --chat-template go with one --base."
+        )
 
 
 def _arms(settings: EvalSettings, library: Library | None, tell: Tell) -> list[Arm]:

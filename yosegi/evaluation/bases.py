@@ -13,11 +13,20 @@ from typing import Any
 import torch
 
 from yosegi import files
-from yosegi.bases import hub_folder, load, locate, weights_hash
+from yosegi.bases import (
+    Base,
+    choose_device,
+    choose_dtype,
+    choose_template,
+    hub_folder,
+    load,
+    locate,
+    weights_hash,
+)
 from yosegi.engine.arm import Arm
 from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
-from yosegi.evaluation.measure import evaluate, fingerprint, questions
+from yosegi.evaluation.measure import evaluate, fingerprint, questions, reads_of
 from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.findings import Cell, Estimate, Finding, Table, save
 from yosegi.progress import Bar, progress
@@ -154,27 +163,32 @@ def _known(
         return None
     try:
         folder = locate(name)
-        weights, ends = weights_hash(folder), _ending(folder)
+        base, ends = _unloaded(folder)
     except (YosegiError, OSError, ValueError):
         return None  # loading it will say why
     rows = []
     for task in tasks:
-        mark = fingerprint(Arm(name), weights, task, asked[task.name], split, seed, ends)
+        read = base.hash + "".join(reads_of(base, asked[task.name]).values())
+        mark = fingerprint(Arm(name), read, task, asked[task.name], split, seed, ends)
         if not (new := [row for row in before if row.get("fingerprint") == mark]):
             return None
         rows += new
     return rows
 
 
-def _ending(folder: str) -> frozenset[int]:
-    """Returns the tokens that end a text of a base, without loading its weights."""
+def _unloaded(folder: str) -> tuple[Base, frozenset[int]]:
+    """Returns a base without its model, and the tokens that end a text of it."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     try:
         generation = GenerationConfig.from_pretrained(folder)
     except OSError:  # it has none
         generation = None
-    return ending(AutoTokenizer.from_pretrained(folder), AutoConfig.from_pretrained(folder), generation)
+    config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    template = choose_template("auto", tokenizer)
+    dtype = choose_dtype("auto", config, choose_device("auto"))
+    base = Base("", weights_hash(folder), None, tokenizer, dtype, template)  # type: ignore[arg-type]
+    return base, ending(tokenizer, config, generation, template)
 
 
 def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **settings: Any) -> list[Row]:

@@ -13,9 +13,9 @@ from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.generate import Answer, generate, rooms, settings
+from yosegi.engine.generate import Answer, generate, rooms, settings, tokens
 from yosegi.engine.request import stop_ids
-from yosegi.engine.rows import cut_words, encode_prompts
+from yosegi.engine.rows import cut_words
 from yosegi.engine.score import score_candidates
 from yosegi.errors import Invalid
 from yosegi.evaluation.routing import keep_trace, trace
@@ -62,7 +62,7 @@ def evaluate(
     if twice := {a.name for a in arms if sum(b.name == a.name for b in arms) > 1}:
         raise Invalid(f"Two arms of one evaluation are called {sorted(twice)[0]!r}.")
     asked = questions(tasks, split, limit)
-    base_mark, ends, before = base.hash + base.dtype.removeprefix("fp32"), stop_ids(base), run.results()
+    ends, before = stop_ids(base), run.results()
     scores: dict[tuple[str, str], list[float]] = {}
     rows: list[Row] = []
     work = sum(len(e) for arm in arms for name, e in asked.items() if arm.can_answer(name))
@@ -70,8 +70,8 @@ def evaluate(
         for arm in arms:
             with arm.attached(base) as banks:
                 for task in (task for task in tasks if arm.can_answer(task.name)):
-                    examples = asked[task.name]
-                    mark = fingerprint(arm, base_mark, task, examples, split, seed, ends)
+                    examples, reads = asked[task.name], reads_of(base, asked[task.name])
+                    mark = fingerprint(arm, base.hash + "".join(reads.values()), task, examples, split, seed, ends)
                     measured = [row for row in before if row.get("fingerprint") == mark]
                     if measured:
                         bar.advance(len(examples))
@@ -82,7 +82,7 @@ def evaluate(
                         items, metrics, cut = _ask(base, arm, banks, task, examples, batch_size)
                         name = task.name if split == "test" else f"{task.name}.{split}"
                         shared = {"run": run.path.name, "base": base.name, "base_hash": base.hash, "seed": seed}
-                        shared |= {"dtype": base.dtype} if base.dtype != "fp32" else {}
+                        shared |= reads
                         shared |= {"items": run.items(name, f"{arm.name}-s{seed}-{mark}", items), "fingerprint": mark}
                         shared |= {"wall_s": round(time.monotonic() - started, 2), "peak_mem_mb": round(peak_memory())}
                         shared |= {"general": True} if general else {}
@@ -129,6 +129,11 @@ def _again(rows: list[Row], run: Run, general: bool) -> list[Row]:
     return rows
 
 
+def reads_of(base: Base, examples: Sequence[Example]) -> dict[str, str]:
+    """Returns how the base reads these examples: its precision and chat template, where they are not fp32 and plain prompts."""
+    return {key: value for key, value in base.reads.items() if key != "chat_template" or examples[0].chat}
+
+
 def fingerprint(
     arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int, stop_ids: Collection[int]
 ) -> str:
@@ -148,15 +153,14 @@ def _ask(
     base: Base, arm: Arm, banks: Banks | None, task: Task, examples: Sequence[Example], batch_size: int
 ) -> tuple[list[Row], Sequence[Mapping[str, float]], str]:
     """Returns an item for each example, the further metrics of each, and what was cut, in words."""
-    prompts = [example.prompt for example in examples]
-    known = arm.known(base, banks, task.name, prompts)
+    known = arm.known(base, banks, task.name, [example.prompt for example in examples])
     scored = score_candidates(base, task, examples, banks=banks, known=known, batch_size=batch_size)
     cut = Counter(scored.cut)
     if task.generates:
         _, most = rooms(base, task.max_new_tokens)
-        longer = sum(len(ids) > most for ids in encode_prompts(base, prompts))
+        longer = sum(len(ids) > most for ids in tokens(base, examples))
         cut["prompt_start"] = max(cut["prompt_start"], longer)
-        answers = generate(base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
+        answers = generate(base, examples, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
         scores = task.scores(examples, [answer.text for answer in answers])
         metrics = [{**a.metrics, **(b.metrics if b else {})} for a, b in zip(scores, scored.scores, strict=True)]
     else:

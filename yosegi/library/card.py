@@ -160,6 +160,7 @@ def readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     known = {
         "base": f"{base or 'unknown'}" + (f" (weights {card['base_hash']})" if card["base_hash"] else ""),
         "precision of the base": card.get("dtype"),
+        "chat template": card.get("chat_template"),
         "trained on": ", ".join(card["task"]),
         "data": card["data_hash"],
         "rank, alpha": f"{card['rank']}, {card['alpha']:g}",

@@ -5,7 +5,7 @@ Claim   (a) The more alike two private experts are, the more their tasks gain fr
         (d) Some number of clusters between one and one a task is best.
 Paper   Ostapenko et al. 2024, arXiv:2405.11157: (a) positive correlation; (b) the ratio of norms is above 1 for all samples;
         (c) Arrow ≈ oracle; (d) ten clusters for 256 tasks.
-Ours    `dev/LOG.md`: twelve skills on `nano`, 66 pairs, three seeds.
+Ours    `dev/LOG.md`: twelve skills on `nano`, 66 pairs, three seeds, by the longer recipe of 1c545d0.
 Run     yosegi run insights             some fifteen minutes of one CPU core a seed
         yosegi run insights --smoke     seconds; the tests run this
 """

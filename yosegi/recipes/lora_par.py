@@ -138,7 +138,8 @@ def main(config: Config, run: Run) -> None:
     by_theta = [arm for arm in arms if arm.endswith(tuple(curves))]
     sizes = "; ".join(f"{name}: {system['examples']}" for name, system in about["systems"].items())
     labels = f"Labelled by {', '.join(about['teachers'])}: {sizes}."
-    others, figure = [arm for arm in arms if arm not in by_theta], by_number("System 2 by θ", scores[0], curves, "θ")
+    others = ["base", *(arm for arm in arms if arm not in by_theta)]
+    figure = by_number("System 2 by θ", scores[0], curves, "θ")
     study.save("LoRA-PAR: System 1 and System 2", [
         arms_finding("Every way through the two stages", scores, [labels, *rates.text()], arms=others),
         claims_finding(CLAIMS, scores, note="The paper: points of GSM8K of Llama-2 7B (the order of stages: Qwen2.5 7B)."),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from yosegi.evaluation.exact import Z95, wilson
 from yosegi.reporting.format import known, number, signed
-from yosegi.reporting.read import Measurement, Results, Row, read
+from yosegi.reporting.read import Measurement, Results, read
 
 BITS = "bits_per_character"
 LETTER = "letter"
@@ -138,18 +138,17 @@ def _change(results: Results, model: str, task: str) -> Change | None:
         _interval(after_SN, before_SN),
         gained=[key for key, by in moved.items() if by > 0],
         lost=[key for key, by in moved.items() if by < 0],
-        at_chance=metric != BITS and _at_chance(base, runs[base.run].items(base), level, len(ids)),
+        at_chance=metric != BITS and _at_chance(base, level, len(ids)),
         after_SN=after_SN,
         before_SN=before_SN,
     )
 
 
-def _at_chance(base: Measurement, rows: Sequence[Row], level: float, n: int) -> bool:
-    """Returns whether the interval of the base reaches down to one over the number of choices."""
-    counts = [len(meta["choices"]) for row in rows if isinstance(meta := row.get("meta"), dict) and meta.get("choices")]
-    if not counts:
+def _at_chance(base: Measurement, level: float, n: int) -> bool:
+    """Returns whether the interval of the base reaches down to what a guess is worth."""
+    if (chance := base.number("chance")) is None:
         return level * n < min(FEW, n / 2)
-    return (base.low if base.low is not None else level) <= sum(1 / count for count in counts) / len(counts)
+    return (base.low if base.low is not None else level) <= chance
 
 
 def _together(changes: Sequence[Change]) -> Interval | None:

@@ -19,14 +19,13 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from yosegi.search.space import Range
-
 SIGMA = 1 / 6
+Number = FloatDistribution | IntDistribution
 
 
 class Evolution(BaseSampler):
     """Args:
-    varied: what there is to vary, by name; only ranges.
+    varied: the ranges, by name.
     start: where the search begins, by name.
     seed: of the random numbers; a trial's are its own, by its number.
     sigma: of a weight, at the start.
@@ -35,26 +34,21 @@ class Evolution(BaseSampler):
 
     def __init__(
         self,
-        varied: Mapping[str, Range],
+        varied: Mapping[str, Number],
         start: Mapping[str, float],
         seed: int = 0,
         sigma: float = SIGMA,
         population: int | None = None,
     ):
         self.varied, self.seed, self.population = dict(varied), seed, population
-        self.start_D = np.array([_to_unit(varied[name], start[name]) for name in varied])
+        self.start_D = self._point(start)
         weights = [r.high - r.low for name, r in varied.items() if name.startswith("w ")]
         self.sigma = sigma / max(weights) if weights else sigma
         self._other = RandomSampler(seed)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All of it, from the first trial on."""
-        return {
-            name: IntDistribution(int(r.low), int(r.high), log=r.log)
-            if r.whole
-            else FloatDistribution(r.low, r.high, log=r.log)
-            for name, r in self.varied.items()
-        }
+        return {**self.varied}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -75,37 +69,34 @@ class Evolution(BaseSampler):
         """The optimiser, as it stands after all full generations."""
         bounds_D2 = np.tile([0.0, 1.0], (len(self.varied), 1))
         optimiser = CMA(self.start_D.copy(), self.sigma, bounds_D2, seed=self.seed, population_size=self.population)
-        known = [
-            t for t in study.get_trials(deepcopy=False) if "baseline" not in t.user_attrs and _worth(t) is not None
-        ]
-        known.sort(key=lambda t: (t.datetime_complete, t.number))
+        trials = [(t, value) for t in study.get_trials(deepcopy=False) if (value := _value(t)) is not None]
+        trials.sort(key=lambda pair: (pair[0].datetime_complete, pair[0].number))
+        known = [(self._point(trial.params), -value) for trial, value in trials]
         n = optimiser.population_size
         for first in range(0, len(known) - n + 1, n):
-            optimiser.tell([(self._point(t), -float(_worth(t) or 0.0)) for t in known[first : first + n]])
+            optimiser.tell(known[first : first + n])
         return optimiser
 
-    def _point(self, trial: FrozenTrial) -> np.ndarray:
-        return np.array([_to_unit(r, trial.params[name]) for name, r in self.varied.items()])
+    def _point(self, params: Mapping[str, Any]) -> np.ndarray:
+        return np.array([_to_unit(r, params[name]) for name, r in self.varied.items()])
 
 
-def _worth(trial: FrozenTrial) -> float | None:
-    """Its value; of one that was broken off, what it was worth so far; None if nobody knows."""
-    if trial.state == TrialState.COMPLETE:
-        return trial.value
+def _value(trial: FrozenTrial) -> float | None:
+    """The value of a trial; of one that was broken off, the last that is known. None for a baseline, or if nothing is known."""
+    if "baseline" in trial.user_attrs:
+        return None
     if trial.state == TrialState.PRUNED and trial.last_step is not None:
-        worth = trial.intermediate_values[trial.last_step]
-        return worth if math.isfinite(worth) else None
-    return None
+        value = trial.intermediate_values[trial.last_step]
+        return value if math.isfinite(value) else None
+    return trial.value if trial.state == TrialState.COMPLETE else None
 
 
-def _to_unit(r: Range, value: float) -> float:
-    low, high = (math.log(r.low), math.log(r.high)) if r.log else (r.low, r.high)
-    return ((math.log(value) if r.log else value) - low) / (high - low)
+def _to_unit(r: Number, value: float) -> float:
+    scale = math.log if r.log else float
+    return (scale(value) - scale(r.low)) / (scale(r.high) - scale(r.low))
 
 
-def _from_unit(r: Range, x: float) -> float | int:
-    low, high = (math.log(r.low), math.log(r.high)) if r.log else (r.low, r.high)
-    value = low + min(max(x, 0.0), 1.0) * (high - low)
-    value = math.exp(value) if r.log else value
+def _from_unit(r: Number, x: float) -> float | int:
+    value = r.low * (r.high / r.low) ** x if r.log else r.low + x * (r.high - r.low)
     value = min(max(value, r.low), r.high)
-    return round(value) if r.whole else value
+    return round(value) if isinstance(r, IntDistribution) else value

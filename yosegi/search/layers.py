@@ -10,7 +10,7 @@ BLOCK = re.compile(r"^.*?\.\d+(?=\.)")
 
 
 def group(layers: Iterable[str], groups: int = 1, by_type: bool = False) -> tuple[tuple[str, ...], dict[str, int]]:
-    """What the groups are called, and the group of each layer.
+    """Returns what the groups are called, and the group of each layer.
 
     Args:
         layers: names of linears, in the order of the model.
@@ -20,32 +20,21 @@ def group(layers: Iterable[str], groups: int = 1, by_type: bool = False) -> tupl
     Raises:
         Invalid: there are fewer blocks than groups.
     """
-    layers = list(layers)
-    block_of = {layer: (found[0] if (found := BLOCK.match(layer)) else "") for layer in layers}
+    block_of = {layer: (match[0] if (match := BLOCK.match(layer)) else "") for layer in layers}
     blocks = list(dict.fromkeys(block_of.values()))
     if not 1 <= groups <= len(blocks):
         raise Invalid(
             f"{groups} groups of layers: these experts touch {len(blocks)} blocks, so there can be 1 to that many."
         )
-    run = {block: place * groups // len(blocks) for place, block in enumerate(blocks)}
-    first = {g: next(n for n, b in enumerate(blocks) if run[b] == g) for g in range(groups)}
-    last = {g: max(n for n, b in enumerate(blocks) if run[b] == g) for g in range(groups)}
-
-    def name(layer: str) -> str:
-        g = run[block_of[layer]]
-        where = (
-            "all layers"
-            if groups == 1
-            else f"blocks {first[g]}-{last[g]}"
-            if first[g] < last[g]
-            else f"block {first[g]}"
-        )
-        return f"{where}, {kind(layer)}" if by_type else where
-
-    labels = tuple(dict.fromkeys(name(layer) for layer in sorted(layers, key=lambda layer: run[block_of[layer]])))
-    return labels, {layer: labels.index(name(layer)) for layer in layers}
+    run_of = {block: n * groups // len(blocks) for n, block in enumerate(blocks)}
+    runs = [[n for n, block in enumerate(blocks) if run_of[block] == g] for g in range(groups)]
+    names = [f"blocks {run[0]}-{run[-1]}" if len(run) > 1 else f"block {run[0]}" for run in runs]
+    names = ["all layers"] if groups == 1 else names
+    label_of = {layer: names[run_of[block]] + f", {kind(layer)}" * by_type for layer, block in block_of.items()}
+    labels = tuple(dict.fromkeys(label_of[layer] for layer in sorted(block_of, key=lambda x: run_of[block_of[x]])))
+    return labels, {layer: labels.index(label) for layer, label in label_of.items()}
 
 
 def kind(layer: str) -> str:
-    """Attention or not, by the names that transformers give: self_attn, attn, SelfAttention, EncDecAttention."""
+    """Returns "attention" or "mlp", by the names that transformers give: self_attn, attn, SelfAttention, EncDecAttention."""
     return "attention" if "att" in BLOCK.sub("", layer).lower() else "mlp"

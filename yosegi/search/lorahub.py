@@ -6,28 +6,31 @@ Huang et al. 2023, "LoraHub: Efficient Cross-Task Generalization via Dynamic LoR
 
 They blend A and B apart, (Σ w B)(Σ w A): with one expert its delta is then times w², and the sign of w is lost. Here the
 answers are blended, Σ w B A, unless `mix="factors"` asks for theirs. They optimise with nevergrad's NGOpt; here it is CMA-ES
-(`cmaes`), which this package has anyway, so budgets are alike and the path is not. They draw 20 experts at random; here it is
-whoever is given. With more experts than examples it will overfit: hold some examples out, or use `yosegi search`, which does
+(cma.py), so budgets are alike and the path is not. They draw 20 experts at random; here all that
+are given take part. With more experts than examples it will overfit: hold some examples out, or use `yosegi search`, which does
 (`--sampler cmaes --negative --task NAME:logp --trials 40` is this objective on validation questions).
 Shapes: E experts, R rank, I in, O out.
 """
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
-import numpy as np
+import optuna
 import torch
-from cmaes import CMA
 
 from yosegi.bases import Base
 from yosegi.core.expert import Expert, Factors
 from yosegi.core.mix import named
 from yosegi.engine.arm import Arm
+from yosegi.engine.fold import fold
 from yosegi.engine.score import score_answers
 from yosegi.errors import Invalid, NotFinite
 from yosegi.library.origin import check_origin
 from yosegi.merges import merge
 from yosegi.progress import progress
+from yosegi.search.cma import Evolution
+from yosegi.search.space import Space
 from yosegi.search.workbench import Workbench
 from yosegi.tasks import Example
 
@@ -46,13 +49,13 @@ def lorahub(
     name: str = "lorahub",
     rank: int | None = None,
 ) -> Expert:
-    """The experts as one, weighed for a task that a few examples show.
+    """Returns the experts as one, weighted for a task that a few examples show.
 
     Args:
-        base: beside which they stand.
-        experts: on other tasks, usually.
+        base: their base.
+        experts: of other tasks, usually.
         examples: of the new task, five in the paper.
-        budget: how many weights are tried, w = 0 among them.
+        budget: how many weights are tried, w = 0 first.
         mix: outputs, or factors for parity with the paper's code (equal ranks, one origin).
         penalty: on mean |w|.
         seed: of the optimiser.
@@ -71,42 +74,37 @@ def lorahub(
         check_origin(experts, "mixed", "mix=outputs")
         if rank is not None:
             raise Invalid("mix=factors keeps the rank of the experts; rank is for mix=outputs.")
-    tried: list[tuple[float, list[float]]] = []
+    arm = Arm("lorahub", experts, merge="cat")
+    space, losses = Space((arm,), low=-BOUND, high=BOUND), list[tuple[float, list[float]]]()
+    varied: dict[str, Any] = {**space.varied(arm)}
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        sampler=Evolution(varied, dict.fromkeys(varied, 0.0), seed, SIGMA), direction="maximize"
+    )
+    study.enqueue_trial(dict.fromkeys(varied, 0.0), {"baseline": "base"})
     with Workbench(base, experts) as bench, progress("lorahub", budget) as bar:
-
-        def loss(w_E: Sequence[float]) -> float:
+        for _ in range(budget):
+            params = space.ask(trial := study.ask())
+            (w_E,) = space.weights(params)
             banks = bench.apply(Arm.weighted("lorahub", experts, w_E, mix=mix))
             try:
-                value = -fmean(score_answers(base, examples, banks=banks)) + penalty * sum(map(abs, w_E)) / len(w_E)
+                loss = penalty * space.size(params) - fmean(score_answers(base, examples, banks=banks))
             except NotFinite:
-                value = 1e9
-            tried.append((value, list(w_E)))
-            bar.advance(1, f"loss {min(tried)[0]:.4f}")
-            return value
-
-        loss([0.0] * len(experts))
-        bounds_E2 = np.tile([-BOUND, BOUND], (len(experts), 1))
-        optimiser = CMA(np.zeros(len(experts)), SIGMA, bounds=bounds_E2, seed=seed)
-        while len(tried) < budget:
-            told: list[tuple[np.ndarray, float]] = []
-            for _ in range(min(optimiser.population_size, budget - len(tried))):
-                w = optimiser.ask()
-                told.append((w, loss(w.tolist())))
-            if len(told) == optimiser.population_size:
-                optimiser.tell(told)
-    found, w_E = min(tried)
+                loss = 1e9
+            losses.append((loss, w_E))
+            study.tell(trial, -loss)
+            bar.advance(1, f"loss {min(losses)[0]:.4f}")
+    loss, w_E = min(losses)
     card = {
         "training": {
             "merge": "lorahub", "weights": w_E, "mix": mix, "penalty": penalty, "budget": budget, "seed": seed,
-            "examples": len(examples), "loss": found, "loss_of_base": tried[0][0],
+            "examples": len(examples), "loss": loss, "loss_of_base": losses[0][0],
         }
     }  # fmt: skip
     if mix == "factors":
         expert = _factors(experts, w_E, name)
-    elif rank is not None:
-        expert = merge(experts, "svd", w_E, name, rank=rank)
     else:
-        expert = merge(experts, "cat", w_E, name)
+        expert = fold(Arm.weighted(name, experts, w_E), name, rank)
     return Expert(name, expert.factors, {**expert.card, **card})
 
 

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from yosegi import files
 from yosegi.engine.arm import Arm
-from yosegi.engine.kept import arms, load_arm, read_arm, save_arm
+from yosegi.engine.kept import arms, read_arm, save_arm
 from yosegi.engine.spec import spec
 from yosegi.errors import Invalid
 from yosegi.library.card import check_name
@@ -65,14 +65,7 @@ class Outcome:
     @property
     def next(self) -> str:
         """The command that measures the choice on test."""
-        settings, arm = self.search.settings, describe(self.best, self.search)
-        if not self.best.arm.experts:
-            return "no blend was better than the base alone; more --trials, other experts, --negative?"
-        if not settings.keep and not isinstance(arm, str):
-            return "the same command with --keep NAME keeps the weights of all layers, and then yosegi eval --arm NAME"
-        asked = " ".join(f"--task {shlex.quote(goal.task.name)}" for goal in self.search.probe.goals)
-        name = shlex.quote(settings.keep or str(arm))
-        return f"yosegi eval --base {settings.base} --library {settings.library} --arm {name} {asked}"
+        return measure(self.best, self.search)
 
 
 def search_arms(settings: SearchSettings, run: str | Path | None = None) -> Outcome:
@@ -121,22 +114,24 @@ def describe(best: Tried, opened: Search) -> Any:
     return {"method": arm.merge, **{k: v for k, v in arm.merge_args.items() if k != "weights"}, "groups": groups}
 
 
-def write(best: Tried, opened: Search, folder: Path) -> Path:
-    """Writes `best.yaml` in the folder of the run; `yosegi merge --config` reads it where the arm is a merge."""
-    arm, settings = describe(best, opened), opened.settings
+def measure(best: Tried, opened: Search) -> str:
+    """Returns the command that measures the chosen arm on test, or why there is none."""
+    settings, arm = opened.settings, describe(best, opened)
     if not best.arm.experts:
-        use = "The base alone was best: there is nothing to merge."
-    elif not isinstance(arm, str):
-        use = "Weights by group of layers: yosegi search --keep NAME keeps the arm."
-    elif not best.arm.merge:
-        use = "yosegi eval --arm takes this arm."
-    else:
-        use = f"yosegi merge --library {settings.library} --config {folder / FILE}"
-    head = f"# {best.label}: {best.score:.6g} on validation ({', '.join(settings.task)}). {use}\n"
-    named = {"name": settings.keep or "searched"} if best.arm.experts else {}
-    text = yaml.safe_dump({"arm": arm, **named}, sort_keys=False, allow_unicode=True, width=10_000)
-    files.write(folder / FILE, head + text)
-    return folder / FILE
+        return "nothing: no blend was better than the base alone; more --trials, other experts, --negative?"
+    if not settings.keep and not isinstance(arm, str):
+        return "the same search with --keep NAME keeps the weights of all layers, and then yosegi eval --arm NAME"
+    asked = " ".join(f"--task {shlex.quote(goal.task.name)}" for goal in opened.probe.goals)
+    name = shlex.quote(settings.keep or str(arm))
+    return f"yosegi eval --base {settings.base} --library {settings.library} --arm {name} {asked}"
+
+
+def write(best: Tried, opened: Search, folder: Path) -> None:
+    """Writes `best.yaml` in the folder of the run; `yosegi merge --config` reads it where the arm is a merge."""
+    tasks = ", ".join(opened.settings.task)
+    head = f"# {best.label}: {best.score:.6g} on validation ({tasks}). Measure {measure(best, opened)}\n"
+    settings = {"arm": describe(best, opened), "name": opened.settings.keep or "searched"}
+    files.write(folder / FILE, head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=10_000))
 
 
 def named_arm(best: Tried, opened: Search, study: Study, name: str) -> Arm:
@@ -150,18 +145,13 @@ def named_arm(best: Tried, opened: Search, study: Study, name: str) -> Arm:
             f"The base alone was best on validation ({best.score:.4f}): there is nothing to keep as {name!r}."
         )
     settings, finished = opened.settings, (TrialState.COMPLETE, TrialState.PRUNED)
-    how = {
-        "tasks": settings.task,
-        "split": "validation",
-        "sampler": settings.sampler,
-        "penalty": opened.penalty,
-        "trials": len(study.get_trials(deepcopy=False, states=finished)),
-        "chosen": best.label,
-        "seed": settings.seed,
-    }
-    means = zip(opened.probe.labels, best.means, strict=True)
-    metrics = {f"validation {label}": value for label, value in means}
-    return replace(best.arm, name=name, training={**best.arm.training, "search": how, "metrics": metrics})
+    trials = len(study.get_trials(deepcopy=False, states=finished))
+    found = {
+        "tasks": settings.task, "split": "validation", "sampler": settings.sampler, "penalty": opened.penalty,
+        "trials": trials, "chosen": best.label, "seed": settings.seed,
+    }  # fmt: skip
+    metrics = {f"validation {goal}": mean for goal, mean in zip(opened.probe.labels, best.means, strict=True)}
+    return replace(best.arm, name=name, training={**best.arm.training, "search": found, "metrics": metrics})
 
 
 def _check_keep(library: Library, name: str, overwrite: bool) -> None:
@@ -175,11 +165,7 @@ def _check_keep(library: Library, name: str, overwrite: bool) -> None:
 def _keep(library: Library, arm: Arm, overwrite: bool) -> None:
     """Saves the arm, unless it is kept already as it is."""
     if arm.name in arms(library):
-        kept = load_arm(library, arm.name)
-        if [_plain(one) for one in (kept.training, kept.merge_args)] == [_plain(arm.training), _plain(arm.merge_args)]:
+        kept, now = read_arm(library, arm.name), json.loads(json.dumps([arm.training, arm.merge_args, arm.router_args]))
+        if [kept["training"], kept["merge_args"], kept["router_args"]] == now:
             return
     save_arm(library, arm, overwrite=overwrite)
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))

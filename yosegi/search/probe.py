@@ -144,8 +144,7 @@ class Probe:
             if banks is None:
                 raise
             return [math.nan] * len(examples)  # such weights broke the model
-        prompts = [example.prompt for example in examples]
-        answers = generate(self.base, prompts, max_new_tokens=task.max_new_tokens, stop=task.stop, **options)
+        answers = generate(self.base, examples, max_new_tokens=task.max_new_tokens, stop=task.stop, **options)
         return [task.score(example, answer.text).value for example, answer in zip(examples, answers, strict=True)]
 
     def _router_knows(self, n: int, banks: Banks | None, arm: Arm | None) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from yosegi.bases import Base, load
+from yosegi.bases import Base, LoadSettings, load
 from yosegi.engine.arm import Arm
 from yosegi.engine.spec import KEYS, parse_arm, read_names
 from yosegi.errors import Invalid
@@ -22,10 +22,8 @@ RUNNING = {"library", "trials", "timeout", "workers", "keep", "overwrite"}
 """Settings that may differ when a search is resumed. The library may have been moved: what counts is what is in it."""
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(LoadSettings):
     """What is searched, by which questions. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: list[str] = Field(default=[], json_schema_extra={"common": True})
     """NAME[:METRIC][=WEIGHT]; the metric is the task's own, or logp (cheap). May be repeated."""
@@ -100,6 +98,7 @@ class Search:
         asked = [(e.id, e.prompt, e.target, e.answers) for examples in self.probe.examples for e in examples]
         return self.settings.model_dump(mode="json", exclude=RUNNING) | {
             "base": self.base.hash,
+            **({"reads": self.base.reads} if self.base.reads else {}),
             "experts": [f"{e.name}@{str(e.card.get('sha256') or '')[:6]}" for e in self.space.arms[0].experts],
             "questions": hashlib.sha256(repr(asked).encode()).hexdigest()[:12],
         }
@@ -121,13 +120,13 @@ def open_search(settings: SearchSettings, base: Base | None = None) -> Search:
     if settings.pareto and len(goals) < 2:
         raise Invalid("--pareto weighs several tasks against each other: name more than one --task.")
     library, pool = Library(settings.library), read_names(settings.experts)
-    arms = [parse_arm(text, library, pool, read_varied) for text in settings.arm]
+    arms = [replace(parse_arm(text, library, pool, read_varied), name=text) for text in settings.arm]
     _check(settings, arms)
     arms = [with_ranges(arm) for arm in arms]
     first = arms[0]
     if not first.merge and not any(isinstance(v, Varied) for v in first.router_args.values()):
         raise Invalid(f"{first.router} has no argument to search: give one a range, as in arrow{{top_k=1:4}}.")
-    base = base or load(settings.base)
+    base = base or load(settings.base, **settings.loading)
     for expert in first.experts:
         check_base(expert, base.name, base.hash)
     order = {name: place for place, (name, _) in enumerate(base.model.named_modules())}

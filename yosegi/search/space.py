@@ -1,7 +1,7 @@
 """What a search varies, and the arm at one point of that space.
 
     merge:ties{density=.1:.9}        a number between two ends, both included; whole ones where the argument is an int
-    arrow{temperature=.1:10:log}     the same, where 1 to 2 is as far as 10 to 20
+    arrow{temperature=.1:10:log}     the same on a logarithmic scale
     merge:svd{rank=8|16}             one of several values
 
 Of a merge the weight of every expert in every group of layers varies as well. RANGES are varied unasked, in whatever method has
@@ -16,58 +16,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
 from yosegi.engine.arm import Arm
 from yosegi.engine.spec import NUMBER
 from yosegi.errors import Invalid
-from yosegi.spec import Quoted, arguments, guess, write_method, write_value
+from yosegi.spec import Quoted, arguments, guess, write_method
 
+Varied = FloatDistribution | IntDistribution | CategoricalDistribution
 RANGE = re.compile(rf"({NUMBER.pattern}):({NUMBER.pattern})(:log)?")
-
-
-@dataclass(frozen=True)
-class Range:
-    """The numbers from `low` to `high`, on a logarithmic scale or only whole ones if asked."""
-
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-
-    def __repr__(self) -> str:
-        return f"{self.low}:{self.high}{':log' * self.log}"
-
-    def suggest(self, trial: Any, name: str) -> float:
-        """Returns the number that an Optuna trial takes."""
-        if self.whole:
-            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
-        return trial.suggest_float(name, self.low, self.high, log=self.log)
-
-    def nearest(self, value: Any) -> float:
-        """Returns the number of the range that is nearest to a value, the highest where that is no number."""
-        number = min(max(value if isinstance(value, int | float) else self.high, self.low), self.high)
-        return int(number) if self.whole else float(number)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several numbers or words."""
-
-    values: tuple[Any, ...]
-
-    def __repr__(self) -> str:
-        return "|".join(map(write_value, self.values))
-
-    def suggest(self, trial: Any, name: str) -> Any:
-        """Returns the value that an Optuna trial takes."""
-        return trial.suggest_categorical(name, list(self.values))
-
-    def nearest(self, value: Any) -> Any:
-        """Returns this value if it is among them, else the first."""
-        return value if value in self.values else self.values[0]
-
-
-Varied = Range | Choice
-RANGES = {"density": Range(0.1, 1.0), "drop": Range(0.0, 0.9), "temperature": Range(0.1, 10.0, log=True)}
+RANGES = {
+    "density": FloatDistribution(0.1, 1.0),
+    "drop": FloatDistribution(0.0, 0.9),
+    "temperature": FloatDistribution(0.1, 10.0, log=True),
+}
 """Arguments that are varied unless they are given; so is `top_k`, from 1 to E."""
 START = {"density": 1.0, "drop": 0.0}
 """Arguments at which a merge leaves nothing out: the baselines have them. Of others they have the method's default."""
@@ -86,7 +48,7 @@ def read_varied(value: Any, convert: Callable[[Any], Any] = guess) -> Varied | N
         values = tuple(convert(part.strip()) for part in value.split("|"))
         if not all(one is None or isinstance(one, int | float | str) for one in values):
             raise Invalid(f"The choice {value}: only numbers and words can be chosen among.")
-        return Choice(values)
+        return CategoricalDistribution(values)
     if not (match := RANGE.fullmatch(value)):
         return None
     low, high, log = convert(match[1]), convert(match[4]), match[7] is not None
@@ -94,7 +56,8 @@ def read_varied(value: Any, convert: Callable[[Any], Any] = guess) -> Varied | N
         return None
     if not low < high or (log and low <= 0):
         raise Invalid(f"The range {value}: the low end must be below the high one{', and above 0' if log else ''}.")
-    return Range(low, high, log, whole=isinstance(low, int) and isinstance(high, int))
+    whole = isinstance(low, int) and isinstance(high, int)
+    return IntDistribution(int(low), int(high), log=log) if whole else FloatDistribution(low, high, log=log)
 
 
 def method(arm: Arm) -> str:
@@ -109,10 +72,12 @@ def given_of(arm: Arm) -> Mapping[str, Any]:
 
 def with_ranges(arm: Arm) -> Arm:
     """Returns the arm with `RANGES` for those of its arguments that are not given."""
-    ranges = RANGES | {"top_k": Range(1, len(arm.experts), whole=True)}
-    known, given = arguments("merges" if arm.merge else "routers", method(arm)), given_of(arm)
-    added = {name: r for name in known if name not in given and (r := ranges.get(name)) and r.low < r.high}
-    return replace(arm, **{"merge_args" if arm.merge else "router_args": {**given, **added}})
+    ranges: dict[str, Varied] = {**RANGES}
+    if len(arm.experts) > 1:
+        ranges["top_k"] = IntDistribution(1, len(arm.experts))
+    kind, key = ("merges", "merge_args") if arm.merge else ("routers", "router_args")
+    added = {name: ranges[name] for name in arguments(kind, method(arm)) if name in ranges}
+    return replace(arm, **{key: {**added, **given_of(arm)}})
 
 
 class Baseline(NamedTuple):
@@ -150,27 +115,32 @@ class Space:
         """The names of the experts, in the order of the weights."""
         return [expert.name for expert in self.arms[0].experts]
 
+    @property
+    def names_GE(self) -> list[list[str]]:
+        """What the study calls each weight."""
+        several = len(self.labels) > 1
+        return [[f"w {e}" + f" · {label}" * several for e in self.experts] for label in self.labels]
+
     def varied(self, arm: Arm) -> dict[str, Varied]:
         """Returns what varies of one arm, by the name of the study's parameter: the weights, then the arguments."""
-        weights = {name: Range(self.low, self.high) for row in self.weight_names() for name in row}
-        args = {self._named(arm, key): v for key, v in given_of(arm).items() if isinstance(v, Varied)}
-        return weights | args
+        weights = {name: FloatDistribution(self.low, self.high) for names_E in self.names_GE for name in names_E}
+        return weights | {self._named(arm, key): v for key, v in given_of(arm).items() if isinstance(v, Varied)}
 
     def ask(self, trial: Any) -> dict[str, Any]:
         """Returns the parameters that an Optuna trial takes."""
         params: dict[str, Any] = {}
         if len(self.arms) > 1:
             params["method"] = trial.suggest_categorical("method", [method(arm) for arm in self.arms])
-        return params | {name: v.suggest(trial, name) for name, v in self.varied(self._of(params)).items()}
+        return params | {name: _suggest(trial, name, v) for name, v in self.varied(self._of(params)).items()}
 
     def weights(self, params: Mapping[str, Any]) -> list[list[float]]:
         """Returns the weights [G, E] of a trial's parameters."""
-        return [[params[name] for name in row] for row in self.weight_names()]
+        return [[params[name] for name in names_E] for names_E in self.names_GE]
 
     def size(self, params: Mapping[str, Any]) -> float:
         """Returns mean |w|, which the penalty counts; 0 for a router."""
-        weights = [abs(w) for w_E in self.weights(params) for w in w_E] if params else []
-        return sum(weights) / len(weights) if weights else 0.0
+        sizes = [abs(w) for w_E in self.weights(params) for w in w_E]
+        return sum(sizes) / len(sizes) if sizes else 0.0
 
     def arm(self, params: Mapping[str, Any], name: str = "") -> Arm:
         """Returns the arm of a trial's parameters. Experts of weight 0 are left out: without any it is the base alone."""
@@ -184,8 +154,7 @@ class Space:
             return Arm(name)
         rows = [[w_E[e] for e in used] for w_E in weights_GE]
         weights = rows[0] if len(rows) == 1 else {layer: rows[g] for layer, g in self.groups.items()}
-        experts = [arm.experts[e] for e in used]
-        return replace(arm, name=name, experts=experts, merge_args={**given, "weights": weights})
+        return replace(arm, name=name, experts=[arm.experts[e] for e in used], merge_args={**given, "weights": weights})
 
     def baselines(self) -> dict[str, Baseline]:
         """Returns, by name, the base, the uniform blend, each expert alone, and a router with its arguments as they are."""
@@ -194,18 +163,27 @@ class Space:
         if E > 1:
             blends += [("uniform" + f" {method(arm)}" * (arm is not first), arm, [1 / E] * E) for arm in self.arms]
         blends += [(f"{name} alone", first, [float(e == n) for n in range(E)]) for e, name in enumerate(self.experts)]
-        if not self.routed:
-            params = {label: self._start(arm, w_E) for label, arm, w_E in blends}
-            return {label: Baseline(one, self.arm(one, label)) for label, one in params.items()}
-        found = {label: Baseline({}, self._blend(label, w_E)) for label, _, w_E in blends}
-        fixed = {key: v for key, v in first.router_args.items() if not isinstance(v, Varied)}
-        label = f"{write_method(first.router, fixed)} as it is"
-        return found | {label: Baseline({}, replace(first, name=label, router_args=fixed))}
+        found = {label: self._blend(label, arm, w_E) for label, arm, w_E in blends}
+        if self.routed:
+            fixed = {key: v for key, v in first.router_args.items() if not isinstance(v, Varied)}
+            label = f"{write_method(first.router, fixed)} as it is"
+            found[label] = Baseline({}, replace(first, name=label, router_args=fixed))
+        return found
 
-    def weight_names(self) -> list[list[str]]:
-        """Returns what the study calls each weight [G, E]."""
-        several = len(self.labels) > 1
-        return [[f"w {e}" + f" · {label}" * several for e in self.experts] for label in self.labels]
+    def _blend(self, label: str, arm: Arm, w_E: Sequence[float]) -> Baseline:
+        """The experts with these weights: by a merge that leaves nothing out, or mixed as those of a router are."""
+        if self.routed:
+            used = {expert.name: w for expert, w in zip(arm.experts, w_E, strict=True) if w}
+            experts = [expert for expert in arm.experts if expert.name in used]
+            blend = Arm.weighted(label, experts, list(used.values()), mix=arm.mix) if used else Arm(label)
+            return Baseline({}, blend)
+        known = arguments("merges", method(arm))
+        params: dict[str, Any] = {"method": method(arm)} if len(self.arms) > 1 else {}
+        params |= {name: w for names_E in self.names_GE for name, w in zip(names_E, w_E, strict=True)}
+        for key, v in given_of(arm).items():
+            if isinstance(v, Varied):
+                params[self._named(arm, key)] = _nearest(START.get(key, known[key].default), v)
+        return Baseline(params, self.arm(params, label))
 
     def _of(self, params: Mapping[str, Any]) -> Arm:
         return next(arm for arm in self.arms if len(self.arms) == 1 or method(arm) == params["method"])
@@ -213,19 +191,17 @@ class Space:
     def _named(self, arm: Arm, argument: str) -> str:
         return argument if len(self.arms) == 1 else f"{method(arm)}.{argument}"
 
-    def _start(self, arm: Arm, w_E: Sequence[float]) -> dict[str, Any]:
-        """The parameters of a blend by these weights that leaves nothing out."""
-        known = arguments("merges", method(arm))
-        params: dict[str, Any] = {"method": method(arm)} if len(self.arms) > 1 else {}
-        params |= {name: w for row in self.weight_names() for name, w in zip(row, w_E, strict=True)}
-        for key, v in given_of(arm).items():
-            if isinstance(v, Varied):
-                params[self._named(arm, key)] = v.nearest(START.get(key, known[key].default))
-        return params
 
-    def _blend(self, label: str, w_E: Sequence[float]) -> Arm:
-        """Fixed weights for the experts of a router, mixed as the router's are."""
-        used = [(expert, w) for expert, w in zip(self.arms[0].experts, w_E, strict=True) if w]
-        if not used:
-            return Arm(label)
-        return Arm.weighted(label, *map(list, zip(*used, strict=True)), mix=self.arms[0].mix)  # pyright: ignore
+def _suggest(trial: Any, name: str, varied: Varied) -> Any:
+    if isinstance(varied, CategoricalDistribution):
+        return trial.suggest_categorical(name, varied.choices)
+    suggest = trial.suggest_int if isinstance(varied, IntDistribution) else trial.suggest_float
+    return suggest(name, varied.low, varied.high, log=varied.log)
+
+
+def _nearest(value: Any, varied: Varied) -> Any:
+    """What is nearest to a value among those that vary: the first of a choice, the highest number where it is none."""
+    if isinstance(varied, CategoricalDistribution):
+        return value if value in varied.choices else varied.choices[0]
+    number = value if isinstance(value, int | float) else varied.high
+    return type(varied.high)(min(max(number, varied.low), varied.high))

@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from yosegi.errors import Invalid, YosegiError
 from yosegi.progress import progress
 from yosegi.run import Run
-from yosegi.search.cma import Evolution
+from yosegi.search.cma import Evolution, Number
 from yosegi.search.settings import Search, SearchSettings, open_search
-from yosegi.search.space import Baseline, Range
+from yosegi.search.space import Baseline
 from yosegi.search.workbench import Workbench
 from yosegi.training.interrupt import interruptible
 
@@ -232,15 +233,15 @@ def _sampler(opened: Search, seed: int) -> optuna.samplers.BaseSampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-    varied = space.varied(space.arms[0])
-    ranges = {name: v for name, v in varied.items() if isinstance(v, Range)}
-    if len(ranges) < len(varied):
-        raise Invalid("cmaes moves numbers; for a choice of words use --sampler tpe.")
-    start = {name: math.sqrt(v.low * v.high) if v.log else (v.low + v.high) / 2 for name, v in ranges.items()}
+    numbers: dict[str, Number] = {}
+    for name, v in space.varied(space.arms[0]).items():
+        if isinstance(v, CategoricalDistribution):
+            raise Invalid("cmaes moves numbers; for a choice of words use --sampler tpe.")
+        numbers[name] = v
+    start = {name: math.sqrt(v.low * v.high) if v.log else (v.low + v.high) / 2 for name, v in numbers.items()}
     baselines = space.baselines()
     uniform = baselines.get("uniform") or baselines[f"{space.experts[0]} alone"]
-    start |= {name: value for name, value in uniform.params.items() if name in ranges}
-    return Evolution(ranges, start, settings.seed)
+    return Evolution(numbers, start | uniform.params, settings.seed)
 
 
 def open_storage(path: Path) -> optuna.storages.RDBStorage:

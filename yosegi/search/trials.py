@@ -6,8 +6,7 @@ ends below the base, the uniform blend or any expert alone on the questions it a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna import Study
 from optuna.trial import TrialState
@@ -18,21 +17,9 @@ from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.search.space import Space
 
 
-@dataclass(frozen=True)
-class Tried:
-    """One finished trial.
-
-    Args:
-        number: of the trial.
-        label: the name of a baseline, else "trial N".
-        params: what the study knows of it.
-        arm: what was tried.
-        value: what was to be as large as possible.
-        score: the same without the penalty.
-        means: of each goal.
-        scores: of each goal's examples.
-        baseline: whether it is one.
-    """
+class Tried(NamedTuple):
+    """One finished trial: its number, the name of its baseline or "trial N", its parameters and arm, what was to be as large as
+    possible, the same without the penalty, the mean of each goal, and the scores of each goal's examples."""
 
     number: int
     label: str
@@ -59,11 +46,7 @@ def tried(study: Study, space: Space) -> list[Tried]:
 
 
 def choose(trials: Sequence[Tried]) -> Tried:
-    """Returns the trial to take; of equals the first.
-
-    Raises:
-        Invalid: there is no finished trial yet.
-    """
+    """Returns the trial to take; of equals the first."""
     if not trials:
         raise Invalid("No trial is finished yet: the same command goes on.")
     floor = max((one.score for one in trials if one.baseline), default=float("-inf"))
@@ -88,12 +71,8 @@ def gain(best: Tried, against: Tried) -> list[Comparison]:
 def front(trials: Sequence[Tried]) -> list[Tried]:
     """Returns those that no other beats in one goal without losing in another (Pareto), the first of equals."""
 
-    def beaten(one: Tried) -> bool:
-        return any(
-            all(a >= b for a, b in zip(other.means, one.means, strict=True))
-            and (other.means != one.means or other.number < one.number)
-            for other in trials
-            if other is not one
-        )
+    def beats(other: Tried, one: Tried) -> bool:
+        better = other.means != one.means or other.number < one.number
+        return better and all(a >= b for a, b in zip(other.means, one.means, strict=True))
 
-    return [one for one in trials if not beaten(one)]
+    return [one for one in trials if not any(beats(other, one) for other in trials)]

@@ -7,11 +7,9 @@ from functools import partial
 from random import Random
 from statistics import fmean
 
-from yosegi import files
 from yosegi.bases import Base
 from yosegi.engine.arm import Arm
 from yosegi.errors import Invalid
-from yosegi.evaluation.exact import wilson
 from yosegi.evaluation.passages import Passages
 from yosegi.findings import Finding
 from yosegi.run import Run
@@ -85,12 +83,8 @@ class Kinds:
         self, study: Study, ways: Mapping[str, "Way"], rates: Mapping[str, float], seed: int
     ) -> dict[str, Arm | None]:
         """Returns every arm at its learning rate; the LoRAs that are trained alike are trained side by side."""
-        loras = {
-            f"{name} {rates[name]:g}": way.training(self, rates[name], seed)
-            for name, way in ways.items()
-            if not way.is_bank
-        }
-        study.train(loras, seed)
+        loras = [(name, way, rates[name]) for name, way in ways.items() if not way.is_bank]
+        study.train({f"{name} {lr:g}": way.training(self, lr, seed) for name, way, lr in loras}, seed)
         return {name: way.fit(study, self, name, rates[name], seed) for name, way in ways.items()}
 
     def choose_rates(
@@ -229,14 +223,10 @@ def cells(groups: Mapping[str, Sequence[Task]], count: int) -> dict[str, list[Ex
 
 
 def at_chance(run: Run, task: str, seed: int) -> bool:
-    """Returns whether the base does no better than a guess on questions with choices."""
-    row = next((r for r in run.results() if (r["model"], r["task"], r["seed"]) == ("base", task, seed)), None)
-    items = files.read_jsonl(run.path / row["items"]) if row else []
-    if not items or not all(item["meta"].get("choices") for item in items):
-        return False
-    right = sum(item.get("letter", item["score"]) for item in items)
-    chance = fmean(1 / len(item["meta"]["choices"]) for item in items)
-    return wilson(round(right), len(items))[0] <= chance
+    """Returns whether the base does no better than a guess where guessing makes sense: by the letter, if one is asked for."""
+    rows = [r for r in run.results() if (r["model"], r["task"], r["seed"]) == ("base", task, seed) and "chance" in r]
+    rows.sort(key=lambda row: row["metric"] != "letter")
+    return bool(rows) and rows[0]["ci_low"] <= rows[0]["chance"]
 
 
 def shown_finding(

@@ -170,7 +170,7 @@ def above_one(heading: str, ratios: Mapping[str, Sequence[Sequence[float]]], tex
     log_N = np.log2(np.concatenate([np.array(seed) for seed in list(ratios.values())[-1]]))
     low, high = np.quantile(log_N, [0.001, 0.999])
     counts, edges = np.histogram(log_N.clip(low, high), bins=24, range=(min(low, -0.1), max(high, 0.1)))
-    labels = [f"{(a + b) / 2:.2f}" for a, b in zip(edges, edges[1:], strict=False)]
+    labels = [f"{(a + b) / 2:.2f}".replace("-", "−") for a, b in zip(edges, edges[1:], strict=False)]
     shares = [float(count) / len(log_N) for count in counts]
     figure = Bars(heading, "Above 0 the own one is larger.", labels, shares, "log₂ of own over other", "share")
     return Finding(heading, list(text), Table(["", "share above 1", "by seed", "median ratio"], rows), figure)

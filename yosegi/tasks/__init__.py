@@ -25,6 +25,7 @@ class Example:
     `target` is the text that training teaches; `answers` are the texts that the score accepts. They differ where the target shows
     its steps and only the final answer counts. `meta` holds what scoring or a report needs besides.
     `messages`, each with its `role` and `content`, are the same as a conversation (engine/chat.py); most examples have none.
+    `chat` is False of a text that is to go on, which no chat template cuts into turns.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Example:
     answers: tuple[str, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
     messages: tuple[Mapping[str, str], ...] = ()
+    chat: bool = True
 
 
 @dataclass(frozen=True)

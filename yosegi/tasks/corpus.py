@@ -50,7 +50,9 @@ class Corpus(Task):
 
     def documents(self, split: str) -> list[Example]:
         """Returns the whole texts of a split, in order."""
-        return [Example(str(row["id"]), _title(row), f"\n{row['text'].strip()}") for row in self._rows(split)]
+        return [
+            Example(str(row["id"]), _title(row), f"\n{row['text'].strip()}", chat=False) for row in self._rows(split)
+        ]
 
     def _rows(self, split: str) -> list[data.Row]:
         wanted = SPLITS[data.known(split, SPLITS)]
@@ -80,7 +82,7 @@ def _title(row: data.Row) -> str:
 
 def _examples(row: data.Row) -> list[Example]:
     return [
-        Example(f"{row['id']}/{number}", _title(row), f"\n{passage}", (passage,))
+        Example(f"{row['id']}/{number}", _title(row), f"\n{passage}", (passage,), chat=False)
         for number, passage in enumerate(passages(row["text"]))
     ]
 

@@ -9,29 +9,16 @@ subject; `en` gives the instruction in English. There is only a test split, so t
 those of choices.py.
 """
 
-from yosegi.errors import NoData
 from yosegi.tasks.readers.choices import Choices
-from yosegi.tasks.readers.data import Row, Source, in_turn
+from yosegi.tasks.readers.data import Source
 
 
 class Jmmlu(Choices):
     """Scored by the letter."""
 
     kind = "jmmlu"
-    shuffled = True
+    shuffled = True  # subject by subject in turn
     source = Source(
         "JMMLU", {"test": "knowledge_ja/jmmlu_test"}, ("id", "question", "choices", "answer_index", "subject")
     )
     language = "ja"
-
-    @classmethod
-    def subsets(cls) -> list[str] | None:
-        """Returns the subjects in the data folder."""
-        try:
-            return sorted({row["subject"] for row in cls.source.rows("test")})
-        except NoData:
-            return None
-
-    def rows(self, split: str) -> list[Row]:
-        """Returns the questions: one of each subject, then another of each …"""
-        return in_turn(super().rows(split), "subject")

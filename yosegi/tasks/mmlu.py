@@ -13,9 +13,8 @@ those of choices.py.
 There is no training split. Validation questions that the test repeats are left out.
 """
 
-from yosegi.errors import NoData
 from yosegi.tasks.readers.choices import Choices
-from yosegi.tasks.readers.data import Hub, Row, Source, in_turn
+from yosegi.tasks.readers.data import Hub, Row, Source
 from yosegi.tasks.readers.forms import ranked
 
 
@@ -30,7 +29,7 @@ class Mmlu(Choices):
     """Scored by the letter."""
 
     kind = "mmlu"
-    shuffled = True
+    shuffled = True  # subject by subject in turn
     source = Source(
         "MMLU",
         {"validation": "knowledge_en/mmlu_val", "test": "knowledge_en/mmlu_redux_test"},
@@ -39,18 +38,6 @@ class Mmlu(Choices):
         apart="question",
     )
     most_shots = 5
-
-    @classmethod
-    def subsets(cls) -> list[str] | None:
-        """Returns the subjects in the data folder."""
-        try:
-            return sorted({row["subject"] for row in Source("", cls.source.files, cls.source.fields).rows("test")})
-        except NoData:
-            return None
-
-    def rows(self, split: str) -> list[Row]:
-        """Returns the questions of a split: one of each subject, then another of each …"""
-        return in_turn(super().rows(split), "subject")
 
     def shots(self) -> list[Row]:
         """Returns validation questions of the subset."""

@@ -21,16 +21,26 @@ class Local(AskingTeacher):
     max_tokens: the most tokens of an answer; at most a quarter of the context, as the question needs the rest.
     batch_size: chats per batch; a kill loses at most one batch.
     answers: the file of answers.
+    chat_template: auto (the base's, if it has one), none, or a file.
     """
 
-    def __init__(self, base: str | Base, *, max_tokens: int = 2048, batch_size: int = 16, answers: Path | None = None):
+    def __init__(
+        self,
+        base: str | Base,
+        *,
+        max_tokens: int = 2048,
+        batch_size: int = 16,
+        answers: Path | None = None,
+        chat_template: str = "auto",
+    ):
         super().__init__()
         if batch_size < 1:
             raise Invalid(f"batch_size={batch_size}: it must be at least 1.")
-        self.base = load(base) if isinstance(base, str) else base
+        self.base = load(base, chat_template=chat_template) if isinstance(base, str) else base
         self.max_tokens = min(max_tokens, context_length(self.base) // 4)
         self.batch_size, self.kept = batch_size, Kept(answers)
-        self.name, self.hash = f"local/{self.base.name}", f"{self.base.hash} {self.max_tokens}"
+        read = " ".join(self.base.reads.values())
+        self.name, self.hash = f"local/{self.base.name}", f"{self.base.hash} {self.max_tokens} {read}".strip()
 
     def about(self) -> dict[str, object]:
         """Returns the model by its hash."""
@@ -42,12 +52,7 @@ class Local(AskingTeacher):
 
     def write(self, chats: Sequence[Chat]) -> list[str]:
         """Returns the model's answer to each chat, in its own template if it has one."""
-        tokenizer = self.base.tokenizer
-        if getattr(tokenizer, "chat_template", None):
-            prompts = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
-        else:
-            prompts = ["\n\n".join(turn["content"] for turn in c) + "\n\n" for c in chats]
-        return [answer.text for answer in generate(self.base, prompts, max_new_tokens=self.max_tokens)]
+        return [answer.text for answer in generate(self.base, chats, max_new_tokens=self.max_tokens)]
 
     def ask(self, missing: Mapping[str, Chat], bar: Bar) -> None:
         """Generates batch by batch."""

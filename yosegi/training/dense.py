@@ -27,6 +27,7 @@ from yosegi.tasks import Example
 from yosegi.training.data import LearnerData, steps_of
 from yosegi.training.job import Job, Options
 from yosegi.training.loop import train_loop
+from yosegi.training.precision import wants_bf16
 from yosegi.training.settings import DenseSettings
 from yosegi.training.update import Part
 
@@ -60,6 +61,8 @@ def train(
         KeyboardInterrupt: after the step was finished and saved.
     """
     settings = settings or DenseSettings()
+    if base.dtype == "bf16" and not wants_bf16(base, settings.precision):
+        raise Invalid(f"{base.name} is held in bf16: to train its weights in fp32, load it so (--dtype fp32).")
     job = Job(base, run, settings, **options)
     job.share(name)
     data = job.read({name: examples})[name]
@@ -82,11 +85,14 @@ def train(
 
 
 class Weights(Mapping[str, Tensor]):
-    """The weights that are trained: layer -> ΔW [O, I] in fp32, computed when asked for."""
+    """The weights that are trained: layer -> ΔW [O, I] in fp32, computed when asked for. While they are trained they are held in
+    fp32, since bf16 would round small steps away; the forward pass casts them (autocast)."""
 
     def __init__(self, layers: Mapping[str, nn.Module]):
         self.layers = layers
         self.before = {layer: module.weight.detach().to("cpu", copy=True) for layer, module in layers.items()}  # type: ignore[operator, union-attr]
+        for parameter in self.parameters().values():
+            parameter.data = parameter.data.float() if parameter.dtype == torch.bfloat16 else parameter.data
 
     def __getitem__(self, layer: str) -> Tensor:
         module = self.layers[layer]
@@ -112,8 +118,11 @@ class Weights(Mapping[str, Tensor]):
     def restore(self) -> None:
         """Puts the weights back as they were, bit for bit."""
         for layer, parameter in zip(self.layers, self.parameters().values(), strict=True):
-            parameter.copy_(self.before[layer])
             parameter.grad = None
+            if parameter.dtype == self.before[layer].dtype:
+                parameter.copy_(self.before[layer])
+            else:
+                parameter.data = self.before[layer].to(parameter.device)
 
 
 @contextmanager

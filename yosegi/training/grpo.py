@@ -25,6 +25,7 @@ from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
+from yosegi.engine.chat import stop_strings
 from yosegi.engine.generate import rooms, sample, tokens
 from yosegi.engine.request import cut, stop_ids
 from yosegi.engine.rows import Row, order, to_batch
@@ -209,7 +210,7 @@ def draw(
     asked_N = [(g, question) for g, _, question in each for _ in range(K)]
     limit = settings.max_completion_length or max(question.task.max_new_tokens for *_, question in each)
     limit, room = rooms(base, limit)
-    prompts = tokens(base, [question.example.prompt for *_, question in each], room)
+    prompts = tokens(base, [question.example for *_, question in each], room)
     seeds = [f"{seed}/{m}" for _, m, _ in each]  # an expert draws the same whoever learns beside it
     known = {"experts": [banks.names[g] for g, *_ in each]}
     new = sample(
@@ -217,7 +218,7 @@ def draw(
     )
     prompts = [prompt for prompt in prompts for _ in range(K)]
     texts = base.tokenizer.batch_decode(new, skip_special_tokens=True)
-    reward_N = [_rewards(question, text, settings) for (_, question), text in zip(asked_N, texts, strict=True)]
+    reward_N = [_rewards(base, question, text, settings) for (_, question), text in zip(asked_N, texts, strict=True)]
     total_MK = torch.tensor([sum(settings.rewards[k] * v for k, v in r.items()) for r in reward_N]).view(-1, K)
     spread_M = total_MK.std(1)
     advantage_MK = total_MK - total_MK.mean(1, keepdim=True)
@@ -242,8 +243,8 @@ def draw(
     return Answers(rows, [g for g, _ in asked_N], advantage_MK.flatten().tolist(), divisors, columns)
 
 
-def _rewards(question: Question, text: str, settings: GrpoSettings) -> dict[str, float]:
-    text = cut(text, question.task.stop)
+def _rewards(base: Base, question: Question, text: str, settings: GrpoSettings) -> dict[str, float]:
+    text = cut(text, stop_strings(base, question.task.stop))
     score = question.task.score(question.example, text)
     return {name: registry.find("rewards", name)(question.example, text, score) for name in settings.rewards}
 

@@ -199,7 +199,7 @@ class Job:
         return {
             "base": base.name,
             "base_hash": base.hash,
-            **({"dtype": base.dtype} if base.dtype != "fp32" else {}),
+            **base.reads,
             "task_type": "SEQ_2_SEQ_LM" if base.seq2seq else "CAUSAL_LM",
             "task": list(tasks),
             "data_hash": data_hash,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from yosegi import spec
+from yosegi.bases import LoadSettings
 from yosegi.errors import Invalid, UnknownName, in_one_line
 
 # fmt: off
@@ -22,10 +23,8 @@ Schedule = Literal[
 """The schedules of transformers that depend on the step alone."""
 
 
-class Settings(BaseModel):
+class Settings(LoadSettings):
     """Everything that decides what a training does with its data. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(default=8, ge=1, json_schema_extra={"common": True})
     """Inner width of an expert."""
@@ -82,12 +81,8 @@ class Settings(BaseModel):
     """Which entries are trained (`yosegi ls masks`)."""
     mask_args: dict[str, Any] = {}
     """Arguments of the mask, such as {share: 0.4} for random."""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the frozen base's weights. An expert is fp32 in any case."""
-    load_in_4bit: bool = False
-    """Hold the base's linears in NF4, as QLoRA does (pip install 'yosegi[quant]')."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """What is computed in. auto: bf16 on a GPU that has it, and on a CPU with AMX for hidden sizes from 512; else fp32."""
+    """What is computed in. auto: bf16 where the base is held in bf16, and on a GPU that has it; else fp32."""
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
     use_liger_kernel: bool = False
@@ -172,10 +167,8 @@ class ApolloSettings(DenseSettings):
     """Highest learning rate; all of it moves the weights, as AdamW's does."""
 
 
-class RouterSettings(BaseModel):
+class RouterSettings(LoadSettings):
     """Settings of `train_router`. What is left open depends on how the router learns (training/routers.py)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     granularity: Literal["module", "layer", "block", "global"] = Field(
         default="module", json_schema_extra={"common": True}
@@ -193,10 +186,6 @@ class RouterSettings(BaseModel):
     """Longest row in tokens."""
     save_steps: int = Field(default=100, ge=1)
     """Steps from one checkpoint to the next."""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the base's weights."""
-    load_in_4bit: bool = False
-    """Hold the base's linears in 4 bits (NF4, as QLoRA does)."""
     seed: int = Field(default=0, json_schema_extra={"common": True})
     """Seed of the examples drawn, their order, and the router's start."""
 

@@ -15,7 +15,7 @@ import yaml
 
 import yosegi.tasks
 from yosegi import files
-from yosegi.bases import Base, load
+from yosegi.bases import Base, LoadSettings, load
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, UnknownName
 from yosegi.library.store import Library
@@ -33,7 +33,6 @@ from yosegi.training.settings import (
     Poly,
     Private,
     Random,
-    RouterSettings,
     Settings,
     Shared,
     make_build,
@@ -133,11 +132,9 @@ def as_list(names: str | Sequence[str] | Mapping[str, Any]) -> list[str]:
     return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
-def open_library(
-    base: str | Base, library: str | Path | Library, settings: Settings | RouterSettings
-) -> tuple[Base, Library]:
+def open_library(base: str | Base, library: str | Path | Library, settings: LoadSettings) -> tuple[Base, Library]:
     """Returns the loaded base, and the library of its experts."""
-    model = base if isinstance(base, Base) else load(base, settings.dtype, settings.load_in_4bit)
+    model = base if isinstance(base, Base) else load(base, **settings.loading)
     path = library.path if isinstance(library, Library) else Path(library)
     return model, Library(path, model.hash, model.name)
 

@@ -63,6 +63,8 @@ def test_yes_and_no(text, verdict):
         ([{"prompt": "?", "regex": "a"}], "checks"),
         ([{"question": "?", "answer": "$1,234.5"}, {"question": "?", "answer": 3}], "number"),
         ([{"question": "?", "answer": "3+4=7\n#### 7"}], "number"),
+        ([{"question": "?", "answer": text} for text in ("51.", "-3/4", "1 1/2", "2.5e-06", "12%", "２３")], "number"),
+        ([{"question": "?", "answer": "2024-05-01"}], "exact_match"),
         ([{"question": "?", "answer": True}, {"question": "?", "answer": False}], "yes_no"),
         ([{"question": "?", "answers": ["Paris", "the city of light"]}], "exact_match"),
         ([{"question": "?", "answer": "Paris"}], "exact_match"),

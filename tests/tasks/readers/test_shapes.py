@@ -104,6 +104,7 @@ def test_what_is_not_understood(row):
         ({"question": "?", "answers": []}, "the answer is empty"),
         ({"prompt": "?", "completion": " "}, "the answer is empty"),
         ({"prompt": "?", "tests": "f(1) == 2"}, "its tests assert nothing"),
+        ({"prompt": "?", "tests": "assert f", "code": "const f = () => {"}, "no Python program"),
         ({"prompt": "?", "tests": "assert f", "test_kind": "doctest in prompt"}, "are not run"),
     ],
 )
@@ -124,7 +125,7 @@ def test_programs():
     human = understand({"prompt": head, "canonical_solution": "    return pi * r * r", "entry_point": "area",
                         "test": "def check(candidate):\n    assert candidate(0) == 0"})  # fmt: skip
     assert human.prompt.startswith("Write the function that this describes.\n\n```python\nfrom math import pi\n")
-    assert human.meta["before"] == "from math import pi" and human.meta["tests"].endswith("\ncheck(area)")
+    assert human.meta["before"] == "from math import pi\n\n" and human.meta["tests"].endswith("\ncheck(area)")
     assert human.target == f"\n{head}    return pi * r * r"
     assert understand({"prompt": "p", "completion": "c", "test": "yes"}).kind == "prompts and completions"
 

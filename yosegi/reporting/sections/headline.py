@@ -1,5 +1,6 @@
 """The top of the page: what was run, on what, and what came of it in a few sentences."""
 
+from pathlib import Path
 from typing import Any
 
 from yosegi.reporting.comparisons import left_by_holm
@@ -34,7 +35,9 @@ def _facts(run: Run, several: bool) -> dict[str, str]:
     hashes: dict[str, set[str]] = {}
     for row in (*run.rows, *(card for card, _ in run.experts)):
         if row.get("base"):
-            hashes.setdefault(str(row["base"]), set()).add(str(row.get("base_hash") or "")[:8])
+            name = str(row["base"])
+            name = Path(name).name if Path(name).is_absolute() else name
+            hashes.setdefault(name, set()).add(str(row.get("base_hash") or "")[:8])
     bases = [
         f"{name}@{of}" if of else name for name, of_name in hashes.items() for of in sorted(of_name - {""}) or [""]
     ]

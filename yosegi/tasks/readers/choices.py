@@ -14,8 +14,9 @@ questions without a known fault; no question is left out of the metric itself.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from yosegi.errors import NoData
 from yosegi.tasks import Candidates, Example, LogProb, Score
-from yosegi.tasks.readers.data import Row
+from yosegi.tasks.readers.data import Row, Source, in_turn
 from yosegi.tasks.readers.forms import Questions
 from yosegi.tasks.readers.letters import LETTERS, last_letter, lettered
 from yosegi.tasks.readers.spans import normalise
@@ -33,9 +34,23 @@ class Choices(Questions):
     max_new_tokens = 16
     stop: tuple[str, ...] = ("\n",)
 
+    @classmethod
+    def subsets(cls) -> list[str] | None:
+        """Returns the subjects in the data folder, where questions have subjects."""
+        if not cls.shuffled:
+            return []
+        try:
+            return sorted({row["subject"] for row in Source("", cls.source.files, cls.source.fields).rows("test")})
+        except NoData:
+            return None
+
     def subsets_of(self, row: Row) -> Sequence[str | None]:
         """Returns the subject."""
         return (row.get("subject"),)
+
+    def rows(self, split: str) -> list[Row]:
+        """Returns the questions of a split; where they have subjects, one of each, then another of each …"""
+        return in_turn(super().rows(split), "subject") if self.shuffled else super().rows(split)
 
     def question(self, row: Row) -> str:
         """Returns the question with its lettered choices."""

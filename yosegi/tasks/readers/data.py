@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yosegi.errors import Invalid, NoData
-from yosegi.tasks.readers.records import Row, lines, online, short
+from yosegi.tasks.readers.records import Row, online, read, short
 
 NEIGHBOUR = Path("..") / "shared" / "data"
 SPLITS = ("train", "validation", "test")
@@ -172,7 +172,7 @@ def deal(keys: list[tuple[str, str]]) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, modified: int) -> tuple[Row, ...]:
-    return tuple(row for _, row in lines(path))
+    return tuple(record.row for record in read(path))
 
 
 @lru_cache(maxsize=64)

@@ -22,6 +22,7 @@ from yosegi.tasks.readers import answers, choices, rouge
 from yosegi.tasks.readers.shapes import Shape
 
 FEW_WORDS = 5
+NUMBER = re.compile(r"[$¥€£]? ?[-+]?(?:\d+ )?[\d,]*\.?\d+(?:[eE][-+]?\d+|/\d+)?\s?%?\.?")
 YES_NO = {"yes": "yes", "true": "yes", "はい": "yes", "no": "no", "false": "no", "いいえ": "no"}
 SPOKEN = re.compile(r"(?<![a-z])(?:yes|no|true|false)(?![a-z])|はい|いいえ")
 ANNOUNCED = re.compile(rf"(?:answer(?:\s+is|\s*:)|答え?(?:は|:))\W*({SPOKEN.pattern})")
@@ -134,7 +135,7 @@ def check(metric: str, shape: Shape, pattern: str | None) -> str:
 
 def _is_number(text: str) -> bool:
     """A number alone, or a derivation that announces one after ####."""
-    return bool(answers.hashes(text)) or bool(re.fullmatch(r"\s*[$¥€£]?-?[\d,]*\.?\d+\s*%?\.?\s*", text))
+    return bool(answers.hashes(text) or NUMBER.fullmatch(rouge.fold(text)))
 
 
 def _f1(prediction: str, accepted: Iterable[str]) -> float:

@@ -49,30 +49,23 @@ def read(source: str | Path) -> list[Record]:
     path = Path(source).expanduser()
     if not path.is_file():
         raise NoData(f"There is no file {str(path.absolute())!r}.")
-    with reading(path):
+    try:
         content = path.read_bytes()
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise Corrupt(f"{path} cannot be read: {short(error)}.") from error
     if content.startswith(SPREADSHEET):
         raise Invalid(f"{path} is a spreadsheet or an archive: save the sheet as CSV, or unpack it.")
-    if content.startswith(b"PAR1"):
-        records = _parquet(path, content)
-    else:
-        records = _text(path, decoded(path, content))
+    try:
+        utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # as Excel writes it
+        text = "" if content.startswith(b"PAR1") else content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + content[: error.start].count(b"\n")
+        raise Corrupt(f"{path} is not UTF-8 text (line {line}).") from error
+    records = _text(path, text) if text else _parquet(path, content)
     if not records:
         raise Invalid(f"{path} is empty.")
     return [Record(place, _known(row)) for place, row in records]
-
-
-def lines(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yields each row of a JSON Lines file with its line number. The error for a damaged file names the line."""
-    number, any_row, opened = 0, False, gzip.open if path.suffix == ".gz" else open
-    with reading(path, lambda: f" (after line {number})"), opened(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if text := decoded(path, line, number).strip():
-                any_row = True
-                yield number, _object(path, number, text)
-    if not any_row:
-        raise Invalid(f"{path} is empty.")
 
 
 def names(records: Sequence[tuple[Any, Row]], source: Any) -> list[str]:
@@ -93,25 +86,6 @@ def names(records: Sequence[tuple[Any, Row]], source: Any) -> list[str]:
     return list(ids)
 
 
-@contextmanager
-def reading(path: Path, after: Any = lambda: "") -> Iterator[None]:
-    """Turns the errors of a file that cannot be read into one line."""
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as error:
-        raise Corrupt(f"{path} cannot be read{after()}: {short(error)}.") from error
-
-
-def decoded(path: Path, content: bytes, line: int = 1) -> str:
-    """Returns UTF-8 text without a byte order mark; UTF-16, as Excel writes it, is read by its mark."""
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig" if line == 1 else "utf-8"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line += content[: error.start].count(b"\n")
-        raise Corrupt(f"{path} is not UTF-8 text (line {line}).") from error
-
-
 def short(error: BaseException) -> str:
     """Returns the first line of an error, cut after 160 characters."""
     text = str(error).strip().split("\n")[0]
@@ -120,8 +94,9 @@ def short(error: BaseException) -> str:
 
 def _text(path: Path, text: str) -> list[Record]:
     """JSON and JSON Lines begin with a bracket; only the ending tells a table from a text."""
-    beginning, plain = text.lstrip()[:1], path.name.removesuffix(".gz").endswith((".txt", ".md"))
-    if beginning and beginning in "[{":
+    beginning, name = text.lstrip()[:1], path.name.removesuffix(".gz")
+    plain = name.endswith((".txt", ".md"))
+    if beginning and (beginning in "[{" or name.endswith((".jsonl", ".json"))):
         try:
             if (records := _array(path, text)) is not None:
                 return records
@@ -134,7 +109,7 @@ def _text(path: Path, text: str) -> list[Record]:
         except (ValueError, RecursionError) as error:
             if not plain:
                 raise Corrupt(f"{path} is not valid JSON ({short(error)}).") from error
-    if path.name.removesuffix(".gz").endswith((".csv", ".tsv")):
+    if name.endswith((".csv", ".tsv")):
         return _table(path, text)
     if plain:
         return list(paragraphs(text))
@@ -150,7 +125,7 @@ def _array(path: Path, text: str) -> list[Record] | None:
     """The rows of a JSON array, or of the one list in a JSON object; None where the text is neither."""
     try:
         whole = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:
         if text.lstrip()[0] == "[":
             raise
         return None
@@ -211,6 +186,8 @@ def _table(path: Path, text: str) -> list[Record]:
 
 
 def _parquet(path: Path, content: bytes) -> list[Record]:
+    if not content:
+        return []
     from pyarrow import ArrowException, BufferReader
     from pyarrow.parquet import read_table
 

@@ -14,6 +14,7 @@ Where a row has other names for the same (`SAME`), these are understood. A chat 
 "User: …", an empty line, "Assistant: …".
 """
 
+import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -198,33 +199,34 @@ def _choice(row: Row) -> Shape | None:
 
 
 def _program(row: Row) -> Shape | None:
-    """The tests are shown where no `entry_point` says what to write; a prompt that is code is shown as code."""
-    tests, prompt = _first(row, "tests"), row.get("prompt")
+    """A prompt that begins a function is shown as code; else the tests are shown, unless `entry_point` says what to write."""
+    tests, prompt = _first(row, "tests"), str(row.get("prompt") or "")
     wanted = _text(row, "instruction") or _text(row, "question") or row.get("text") or prompt
+    tests = "\n".join(map(str, tests)) if isinstance(tests, list) else tests
     if (
-        not isinstance(tests, str | list)
+        not isinstance(tests, str)
         or not isinstance(wanted, str)
+        or not wanted
         or ("test" in row and "def check(" not in tests)
     ):
         return None
-    if (kind := row.get("test_kind", "append")) not in TEST_KINDS:
+    if (kind := row.get("test_kind", TEST_KINDS[0])) not in TEST_KINDS:
         raise ValueError(f"tests of the kind {kind!r} are not run; there are {' and '.join(TEST_KINDS)}")
-    tests = "\n".join(map(str, tests)) if isinstance(tests, list) else str(tests).strip()
     if not re.search(r"\b(?:assert|raise)|\.assert", tests):
         raise ValueError("its tests assert nothing, so that any program would pass")
-    name, before = row.get("entry_point"), ""
-    if isinstance(prompt, str) and re.search(r"^(def|class|from|import) ", prompt, re.MULTILINE):
+    name, before, code = row.get("entry_point"), "", (_text(row, "solution") or "").replace("\r\n", "\n").strip("\n")
+    if begun := list(re.finditer(r"^(?:async )?def ", prompt, re.MULTILINE)):
         wanted = f"Write the function that this describes.\n\n```python\n{prompt.rstrip()}{CLOSE}"
-        before = "\n".join(re.findall(r"^(?:from \S+ )?import .+$", prompt, re.MULTILINE))
+        before, code = prompt[: begun[-1].start()], f"{prompt}{code}" if code else ""
     elif name is None:
         wanted = f"{wanted.strip()}\nYour code should pass these tests:\n\n{tests}"
-    tests += f"\ncheck({name})" if name and re.search(r"^def check\(", tests, re.MULTILINE) else ""
-    code = (_text(row, "solution") or "").replace("\r\n", "\n").strip("\n")
-    code = f"{prompt}{code}" if before or "Write the function that this describes." in wanted else code
-    meta = {"tests": tests, "before": before}
-    return Shape(
-        "", wanted.strip() + OPEN, f"\n{code}" if code.strip() else "", (code,) if code.strip() else (), meta=meta
-    )
+    try:
+        ast.parse(code)
+    except SyntaxError as error:
+        raise ValueError(f"its solution is no Python program ({error.msg})") from error
+    tests += f"\ncheck({name})" if name and "def check(" in tests else ""
+    answers, target = ((code,), f"\n{code}") if code else ((), "")
+    return Shape("", wanted.strip() + OPEN, target, answers, meta={"tests": tests, "before": before})
 
 
 def _instruction(row: Row) -> Shape | None:
