@@ -2,7 +2,7 @@
 
     time of a step = FLOPs / (rate · utilisation)  +  bytes / bandwidth
 
-An estimate, and said to be one: `low` and `high` are apart by the square of `machines.APART`.
+It is an estimate: `low` and `high` are apart by the square of `machines.APART`.
 """
 
 from dataclasses import dataclass, replace

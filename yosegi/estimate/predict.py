@@ -21,7 +21,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "galore-per-layer": {"rank": 128},
     "apollo": {"rank": 16},
 }
-"""What `yosegi train` takes unless it is told; tests hold it against the settings."""
+"""The defaults of `yosegi train`; tests hold them against the settings."""
 
 
 class EstimateSettings(BaseModel):
