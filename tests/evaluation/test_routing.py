@@ -211,14 +211,14 @@ def test_groups_stand_beside_the_tasks(nano, pair, tmp_path):
 
 
 def test_each_example_is_known_by_its_task(nano, pair, tmp_path):
-    """The oracle hears the task: half of a group of two tasks hears the one expert, half the other."""
+    """The oracle knows the task: half of a group of two tasks uses the one expert, half the other."""
     groups = {"both": {"skills/add": ADD[:2], "skills/reverse": REVERSE[:2]}, "one": {"skills/add": ADD[:2]}}
-    found = trace_groups(nano, Arm("o", pair, "oracle"), groups, Run(tmp_path), name="mine")
+    found = trace_groups(nano, Arm("o", pair, "oracle"), groups, Run(tmp_path))
     assert found["tasks"]["one"][0] == [1.0, 0.0] and 0 < found["tasks"]["both"][0][0] < 1
-    assert list(files.read_json(tmp_path / "routing.json")["routers"]) == ["mine"]
+    assert list(files.read_json(tmp_path / "routing.json")["routers"]) == ["o by type"]
 
 
-def test_the_base_alone_has_nobody_to_hear(nano, tmp_path):
+def test_the_base_alone_has_no_router_to_trace(nano, tmp_path):
     assert trace_groups(nano, Arm("base"), {"g": {"skills/add": ADD}}, Run(tmp_path)) == {}
     assert not (tmp_path / "routing.json").exists()
 

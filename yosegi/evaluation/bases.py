@@ -6,9 +6,8 @@ base is not even loaded. One that cannot be loaded, or does not fit, is said, an
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -46,12 +45,11 @@ NOTE = (
 Row = dict[str, Any]
 
 
-@dataclass
-class Bases:
+class Bases(NamedTuple):
     """Rows of those that were measured, the best first, and why the others were not."""
 
-    rows: list[Row] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
+    rows: list[Row]
+    failed: dict[str, str]
 
 
 def evaluate_bases(
@@ -72,16 +70,15 @@ def evaluate_bases(
     if twice := [name for n, name in enumerate(names) if name in names[:n]]:
         raise Invalid(f"The base {twice[0]!r} is named twice.")
     asked = questions(tasks, split, limit)
-    results, each = Bases(), sum(map(len, asked.values()))
+    results, each = Bases([], {}), sum(map(len, asked.values()))
     with progress("evaluate", each * len(names)) as bar:
         for n, name in enumerate(names, 1):
             bar.advance(0, f"{n}/{len(names)} {name}")
             done = bar.done
             try:
-                known = _known(name, tasks, asked, run, split, seed)
-                if known is None:
-                    known = _measure(name, tasks, run, bar, split=split, limit=limit, seed=seed, batch_size=batch_size)
-                results.rows += known
+                how = {"split": split, "limit": limit, "seed": seed, "batch_size": batch_size}
+                rows = _known(name, tasks, asked, run, split, seed) or _measure(name, tasks, run, bar, **how)
+                results.rows.extend(rows)
             except Exception as error:  # any: a night of twenty bases does not end with the third
                 first = str(error).strip().split("\n")[0][:300]
                 results.failed[name] = first if isinstance(error, YosegiError) else f"{type(error).__name__}: {first}"

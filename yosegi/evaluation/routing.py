@@ -30,18 +30,13 @@ EXAMPLES = 4
 
 
 class LayerTrace(NamedTuple):
-    """What one layer did with the examples of one task."""
+    """What one layer did with the examples of one task, over real tokens and heads."""
 
-    mean_E: Tensor
-    """Mean weight over real tokens and heads."""
-    active_E: Tensor
-    """Share of real tokens for which an expert has a weight above 0 in some head."""
-    entropy: Tensor
-    """Mean over real tokens and heads, in nats, of the weights scaled to sum to one."""
-    cv: Tensor
-    """Standard deviation over mean of the load `mean_E`, among the experts that this layer has: 0 if all bear the same."""
-    first_TE: Tensor | None
-    """The weights of the first example; None if the layer does not read its tokens (as in a decoder behind an encoder)."""
+    mean_E: Tensor  # mean weight
+    active_E: Tensor  # share of the tokens for which an expert has a weight above 0 in some head
+    entropy: Tensor  # mean, in nats, of the weights scaled to sum to one
+    cv: Tensor  # standard deviation over mean of the load `mean_E`, among the experts that this layer has: 0 if all bear the same
+    first_TE: Tensor | None  # weights of the first example; None if the layer does not read its tokens (a decoder's)
 
 
 @torch.no_grad()
@@ -139,17 +134,10 @@ def trace_groups(
     run: Run,
     *,
     each: int = 16,
-    name: str = "",
 ) -> dict[str, Any]:
-    """Traces a router on groups of examples, such as easy and hard ones (partitions/by_type.py), as on tasks, and keeps it.
+    """Traces a router on groups of examples by task, such as easy and hard ones (partitions/by_type.py), and keeps the trace.
 
-    Args:
-        base: the model.
-        arm: experts under a router.
-        groups: group -> task -> examples.
-        run: gets the trace.
-        each: at most so many examples of a group, its tasks in turn.
-        name: what the report calls it; by default the arm's name and "by type".
+    Of a group there are at most `each` examples, its tasks in turn; the report calls the trace by the arm's name and "by type".
     """
     chosen = {group: in_turn(tasks, each) for group, tasks in groups.items()}
     with arm.attached(base) as banks:
@@ -157,7 +145,7 @@ def trace_groups(
             return {}
         known = {group: _known(base, arm, banks, pairs) for group, pairs in chosen.items()}
         examples = {group: [example for _, example in pairs] for group, pairs in chosen.items() if pairs}
-        return keep_trace(run, name or f"{arm.name} by type", banks, trace(base, banks, examples, known))
+        return keep_trace(run, f"{arm.name} by type", banks, trace(base, banks, examples, known))
 
 
 def in_turn(tasks: Mapping[str, Sequence[Example]], most: int) -> list[tuple[str, Example]]:
@@ -181,7 +169,7 @@ def _known(base: Base, arm: Arm, banks: Banks, pairs: Sequence[tuple[str, Exampl
 def _trace_batch(
     base: Base, banks: Banks, examples: Sequence[Example], known: Mapping[str, Any], max_length: int
 ) -> dict[str, LayerTrace]:
-    """One batch through the model, and what each layer recorded, in the order they ran."""
+    """Sends one batch through the model and returns what each layer recorded, in the order they ran."""
     batch = to_batch(base, tokenise(base, examples, max_length))
     if base.seq2seq and batch["labels"].shape[1] == batch["input_ids"].shape[1]:
         batch["labels"] = pad(batch["labels"], (0, 1), value=IGNORED)  # so that a length tells whose tokens they are
@@ -202,7 +190,7 @@ def _trace_batch(
 
 
 def _trace_layer(w_HE: Tensor, real_BT: Tensor, present_E: Tensor, reads: bool = True) -> LayerTrace:
-    """Any w [..., H, E], over real tokens. A weight for an expert that this layer does not have does nothing here."""
+    """Takes any w [..., H, E]. A weight for an expert that this layer does not have does nothing here."""
     w_BTHE = (w_HE.float() * present_E).expand(*real_BT.shape, *w_HE.shape[-2:])
     w_NHE = w_BTHE[real_BT]
     mean_E = w_NHE.mean((0, 1)).cpu()

@@ -84,7 +84,7 @@ def main(config: Config, run: Run) -> None:
     labels = [f"{expert} ({('easy', 'hard')[kind]})" for expert, kind in enumerate(types)]
     groups = kinds.groups() | {"known": general}
     few = {
-        name: [e for task in tasks for e in task.examples("test")[: config.ablated]]
+        name: [e for task in tasks for e in task.sample("test", config.ablated)]
         for name, tasks in groups.items()
         if tasks
     }

@@ -98,8 +98,8 @@ def split(config: Config) -> tuple[list[str], list[str]]:
 def main(config: Config, run: Run) -> None:
     """Build every library, route it in every way, ask for known and new tasks; then give a few examples of the new ones."""
     base, (known, new) = load_base(config.base), (load(names, config.max_new_tokens) for names in split(config))
-    data = {task.name: task.examples("train")[: config.limit] for task in known}
-    shots = {task.name: task.examples("train")[: config.shots] for task in new}
+    data = {task.name: task.sample("train", config.limit) for task in known}
+    shots = {task.name: task.sample("train", config.shots) for task in new}
     study, rate = Study(base, run), config.table_learning_rate
     gates = {"phatgoose": {"steps": config.gate_steps, "batch_size": config.gate_batch}}
 

@@ -179,7 +179,7 @@ def read_kinds(
     for task in every:
         task.examples("test")  # it is asked after hours: now is the time to say that there is none
         with suppress(Invalid):  # there may only be a test split
-            train[task.name] = task.examples("train")[:limit]
+            train[task.name] = task.sample("train", limit)
     kinds = Kinds(tasks, train)
     if not kinds.can_learn("both", "mixed"):
         raise Invalid(f"Of each kind ({', '.join(named)}) at least one task needs a training split.")
@@ -207,7 +207,7 @@ def validation(tasks: Sequence[Task], count: int) -> list[list[Example]]:
     questions = []
     for task in tasks:
         with suppress(Invalid):
-            questions.append(task.examples("validation")[:count])
+            questions.append(task.sample("validation", count))
     return [examples for examples in questions if examples]
 
 

@@ -61,8 +61,8 @@ class Training:
 
 
 def read(names: str, split: str, limit: int | None = None) -> list[Example]:
-    """Returns the examples of one or more tasks ("mbpp,thealgorithms"), in order, at most `limit` of each."""
-    return [example for name in names.split(",") for example in tasks.load(name).examples(split)[:limit]]
+    """Returns the examples of one or more tasks ("mbpp,thealgorithms"), in order: of each a fair sample of at most `limit`."""
+    return [example for name in names.split(",") for example in tasks.load(name).sample(split, limit)]
 
 
 def load(names: Iterable[str], max_new_tokens: int | None = None) -> list[Task]:
