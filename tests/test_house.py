@@ -29,6 +29,7 @@ TESTED_ELSEWHERE = {
     "yosegi.curate.corpus": "commands/test_curate.py",  # these three are tested as a user meets them
     "yosegi.curate.label": "commands/test_label.py",
     "yosegi.curate.quiz": "commands/test_terms.py",
+    "yosegi.curate.settings": "commands/test_curate.py",
     "yosegi.sandbox.jail": "sandbox/test_sandbox.py",  # a script that only the sandbox starts, in a process of its own
 }
 """Modules that no test imports, and the test that runs them all the same."""

@@ -49,7 +49,7 @@ def corpus(tmp_path):
     return Pages([tmp_path / "in"])
 
 
-FILTERS = {"languages": ["ja"], "min_chars": 10, "near_duplicates": 0.8}
+FILTERS = {"lang": ["ja"], "min_chars": 10, "near_duplicates": 0.8}
 
 
 def read(folder, name):
@@ -285,13 +285,14 @@ def test_what_cannot_be_curated(corpus, tmp_path):
         ({"scores": [load("length")], "rules": [Rule(), Rule()]}, "1 scores need as many rules; 2"),
         ({"scores": [load("length"), load("length")]}, "'length' was given twice"),
         ({"min_chars": 5, "max_chars": 3}, "no page is that long"),
-        ({"validation": 1.0}, "validation=1"),
+        ({"validation": 1.0}, "--validation: Input should be less than 1"),
+        ({"languages": ["ja"]}, "unknown setting 'languages'"),
         ({"near_duplicates": 2.0}, "near_duplicates=2"),
     ):
         with pytest.raises(Invalid, match=message):
             curate(corpus, out, **arguments)
     with pytest.raises(UnknownName, match="No known language is called 'jp'. Did you mean"):
-        curate(corpus, out, languages=["jp"])
+        curate(corpus, out, lang=["jp"])
     assert not out.exists(), "nothing was written"
     (tmp_path / "bad.jsonl").write_text('{"body": "x"}\n')
     with pytest.raises(Invalid, match="No page of the corpus can be read; of the first, in bad.jsonl: no field 'text'"):
@@ -338,6 +339,6 @@ def test_ten_labelled_pages_pick_the_laws_out_of_a_mixture(mixture, tmp_path, se
     rows = [{"id": p.id, "text": p.text, "label": int(p in laws)} for p in laws + rest]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     score = load(f"labelled{{path={tmp_path / 'labels.jsonl'}}}")
-    curate(mixture, tmp_path / "out", [score], [Rule(low=0.5)], languages=["ja"])
+    curate(mixture, tmp_path / "out", [score], [Rule(low=0.5)], lang=["ja"])
     precision, recall, count = quality(tmp_path / "out", mixture, [row["id"] for row in rows])
     assert precision >= 0.95 and recall >= 0.95, (precision, recall, count)

@@ -94,3 +94,5 @@ def test_seeds_become_a_mean_and_a_spread(found):
 def test_where_all_have_the_same_none_is_the_best(found):
     board = boards(found(one("base", "a", 0.5), one("x", "a", 0.5), one("x", "b", 0.5)))[0]
     assert [[score.best for score in line.scores] for line in board.lines] == [[False, False], [False, True]]
+    board = boards(found(*(one(m, t, 0.5) for m in ("base", "x") for t in ("a", "b"))))[0]
+    assert board.has_means and not any(line.mean.best for line in board.lines)

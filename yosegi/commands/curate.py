@@ -11,7 +11,7 @@ from yosegi.commands._options import Json, begin, check, say, table
 EXAMPLE = "yosegi curate texts/ --lang ja --score 'keywords{words=[鉄道,軌道]}' --keep 0.3 --out runs/railway"
 
 
-@flags("curate/corpus.py", "CurateSettings", panel="Curation")
+@flags("curate/settings.py", "CurateSettings", panel="Curation")
 def curate(
     corpus: Annotated[list[Path], typer.Argument(help="Files (.jsonl, .jsonl.gz, .txt, .md) and folders of them.")],
     draw: Annotated[
@@ -28,7 +28,8 @@ def curate(
     statistics.json and curate.html. Another --keep or --threshold for the same folder scores nothing again.
     """
     begin(None, as_json)
-    from yosegi.curate.corpus import CurateSettings, curate_files, sample_files
+    from yosegi.curate.corpus import curate_files, sample_files
+    from yosegi.curate.settings import CurateSettings
     from yosegi.reporting.curated import page
 
     settings = check(CurateSettings, options)

@@ -1,6 +1,6 @@
 """Curation: score pages, keep the good ones, and keep the evidence, however large the corpus.
 
-    curate(Pages(["texts/"]), "runs/railway", [load("keywords{words=[鉄道,軌道]}")], [Rule(keep=0.3)], languages=["ja"])
+    curate(Pages(["texts/"]), "runs/railway", [load("keywords{words=[鉄道,軌道]}")], [Rule(keep=0.3)], lang=["ja"])
 
 1. Every page is read once: language, length, near-duplicates, and the scores of those that pass. The results go into
    scores.sqlite in batches. If it is killed, the same call continues after the last batch.
@@ -28,8 +28,9 @@ from yosegi.curate.duplicates import Duplicates, hash_of
 from yosegi.curate.language import KNOWN, language
 from yosegi.curate.ledger import Ledger
 from yosegi.curate.pages import Page, Pages
+from yosegi.curate.settings import FILTERS, CurateSettings
 from yosegi.curate.statistics import examples, statistics
-from yosegi.errors import Invalid, UnknownName
+from yosegi.errors import Invalid, UnknownName, in_one_line
 from yosegi.progress import progress
 from yosegi.run import changed
 from yosegi.scores import Rule, Score
@@ -55,13 +56,7 @@ def curate(
     out: str | Path,
     scores: Sequence[Score] = (),
     rules: Sequence[Rule] = (),
-    *,
-    languages: Sequence[str] = (),
-    min_chars: int = 0,
-    max_chars: int = 0,
-    near_duplicates: float = 0.0,
-    grams: int = 5,
-    validation: float = 0.05,
+    **filters: Any,
 ) -> dict[str, Any]:
     """Writes the folder `out`; returns the content of statistics.json.
 
@@ -70,30 +65,22 @@ def curate(
         out: the folder. If it has the same curation, that is finished, or gets the new rules.
         scores: the scores of pages that pass the filters.
         rules: one for each score.
-        languages: the languages that are kept, as `language` names them; all if none is named.
-        min_chars: the fewest characters of a page that is kept.
-        max_chars: the most characters of a page that is kept; 0 is no limit.
-        near_duplicates: the Jaccard similarity of n-grams from which a page is dropped; 0 keeps all.
-        grams: characters of an n-gram.
-        validation: the share of kept pages whose split is "valid", if no row of the corpus has a split.
+        filters: `lang`, `min_chars`, `max_chars`, `near_duplicates`, `grams` and `validation` of CurateSettings.
     """
+    with in_one_line(CurateSettings.model_fields):
+        settings = CurateSettings(**filters)
     out, names = Path(out), [score.name for score in scores]
     rules = list(rules) or [Rule()] * len(scores)
     if len(rules) != len(scores):
         raise Invalid(f"{len(scores)} scores need as many rules; {len(rules)} were given.")
     if len(set(names)) < len(names):
         raise Invalid(f"Score {max(names, key=names.count)!r} was given twice.")
-    UnknownName.check("known language", languages, KNOWN)
-    if min_chars < 0 or max_chars < 0 or (max_chars and max_chars < min_chars):
-        raise Invalid(f"min_chars={min_chars}, max_chars={max_chars}: no page is that long.")
-    if not 0 <= validation < 1:
-        raise Invalid(f"validation={validation:g}: it is a share of the kept pages, from 0 to less than 1.")
-    duplicates = Duplicates(near_duplicates, grams) if near_duplicates else None
+    UnknownName.check("known language", settings.lang, KNOWN)
+    duplicates = Duplicates(settings.near_duplicates, settings.grams) if settings.near_duplicates else None
     about = getattr(corpus, "about", lambda: {})()
     config = {
-        "corpus": about, "languages": list(languages), "min_chars": min_chars, "max_chars": max_chars,
-        "near_duplicates": near_duplicates, "grams": grams, "scores": [score.about() for score in scores],
-        "rules": [vars(rule) for rule in rules], "validation": validation,
+        "corpus": about, **settings.model_dump(include={*FILTERS, "validation"}),
+        "scores": [score.about() for score in scores], "rules": [vars(rule) for rule in rules],
     }  # fmt: skip
     _check_folder(out, config)
     out.mkdir(parents=True, exist_ok=True)
@@ -107,15 +94,15 @@ def curate(
         if not page.text.strip():
             return None, "empty", {}
         code, chars = language(page.text), len(page.text)
-        if languages and code not in languages:
+        if settings.lang and code not in settings.lang:
             return code, "language", {"language": code}
-        if chars < min_chars:
+        if chars < settings.min_chars:
             return code, "short", {"chars": chars}
-        if max_chars and chars > max_chars:
+        if settings.max_chars and chars > settings.max_chars:
             return code, "long", {"chars": chars}
         if duplicates is not None and (signature := duplicates.signature(page.text)) is not None:
             near = ledger.nearest(signature)
-            if near is not None and near[1] >= near_duplicates:
+            if near is not None and near[1] >= settings.near_duplicates:
                 twin = ledger.one("SELECT id FROM pages WHERE n = ?", near[0])
                 return code, "near_duplicate", {"of": twin, "similarity": round(near[1], 3)}
             ledger.add_signature(n, signature)
@@ -125,7 +112,7 @@ def curate(
         _read(corpus, ledger, scores, filtered, about.get("bytes", 0))
         cuts = ledger.judge(rules, [score.best for score in scores])
         result = statistics(ledger, scores, rules, cuts)
-        split_of = ledger.splits(validation)
+        split_of = ledger.splits(settings.validation)
         result["examples"] = _write(corpus, out, ledger, scores, rules, cuts, split_of, about.get("bytes", 0))
     files.write_json(out / STATISTICS, result)
     return result

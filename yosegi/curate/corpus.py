@@ -7,62 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
 from yosegi import files
 from yosegi.curate import Pages, curate, sample
+from yosegi.curate.settings import FILTERS, CurateSettings
 from yosegi.errors import Invalid, UnknownName
 from yosegi.scores import Rule, Score, load, rule
 from yosegi.spec import read
-
-
-class CurateSettings(BaseModel):
-    """How a corpus is curated. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    score: list[str] = Field(default=[], json_schema_extra={"common": True})
-    """Score of a page; may be repeated: length, keywords{words=words.txt}, labelled{path=labels.jsonl}, perplexity{base=B},
-    classifier{model=ORG/MODEL,label=1}, … `yosegi ls scores` names them, `yosegi show` their arguments."""
-    keep: list[str] = Field(default=[], json_schema_extra={"common": True})
-    """The best share to keep, as in 0.3; with several scores NAME=0.3."""
-    threshold: list[str] = Field(default=[], json_schema_extra={"common": True})
-    """Number that the good side of a score must reach, or a range LOW..HIGH; with several scores NAME=2."""
-    lang: list[str] = Field(default=[], json_schema_extra={"common": True})
-    """Language that is kept, such as ja; may be repeated."""
-    min_chars: int = Field(default=0, ge=0, json_schema_extra={"common": True})
-    """Fewest characters of a page that is kept."""
-    max_chars: int = Field(default=0, ge=0, json_schema_extra={"common": True})
-    """Most characters of a page that is kept; 0 is no limit."""
-    near_duplicates: float = Field(default=0.0, json_schema_extra={"common": True})
-    """MinHash similarity from which a page is dropped as a near-duplicate, as in 0.8; 0 keeps all."""
-    grams: int = Field(default=5, ge=1)
-    """Characters of an n-gram for near-duplicates."""
-    page_chars: int = Field(default=100_000, ge=1)
-    """Most characters of a page that is cut from a text file."""
-    encoding: str = "utf-8"
-    """Encoding of text files: utf-8, cp932, euc_jp …"""
-    validation: float = Field(default=0.05, json_schema_extra={"common": True})
-    """Share of the kept pages whose split is validation."""
-
-    @model_validator(mode="after")
-    def _rules_have_scores(self) -> "CurateSettings":
-        if (self.keep or self.threshold) and not self.score:
-            raise ValueError("--keep and --threshold belong to a score: say --score as well")
-        return self
-
-    def rules(self) -> tuple[list[Score], list[Rule]]:
-        """Returns the scores, each with its rule. Bad numbers are refused before a model is loaded."""
-        names, kept = [read(spec)[0] for spec in self.score], dict[str, float]()
-        limits = _by_name("--threshold", self.threshold, names)
-        for name, value in _by_name("--keep", self.keep, names).items():
-            try:
-                kept[name] = float(value)
-            except ValueError:
-                raise Invalid(f"--keep {value!r} for {name}: a share is a number, such as 0.3.") from None
-            Rule(keep=kept[name])
-        scores = [load(spec) for spec in self.score]
-        return scores, [rule(s, kept.get(name), limits.get(name)) for name, s in zip(names, scores, strict=True)]
 
 
 def curate_files(
@@ -76,9 +26,8 @@ def curate_files(
         out: the folder of the result; by default one below runs/.
     """
     pages, out = _pages(corpus, settings, out)
-    scores, rules = settings.rules()
-    filters = settings.model_dump(include={"min_chars", "max_chars", "near_duplicates", "grams", "validation"})
-    return curate(pages, out, scores, rules, languages=settings.lang, **filters) | {"out": str(out)}
+    filters = settings.model_dump(include={*FILTERS, "validation"})
+    return curate(pages, out, *_rules(settings), **filters) | {"out": str(out)}
 
 
 def sample_files(
@@ -105,6 +54,20 @@ def _pages(corpus: Sequence[str | Path], settings: CurateSettings, out: str | Pa
         if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
             raise Invalid(f"--out {out} lies inside the corpus {path}, and would be read as a part of it.")
     return pages, out
+
+
+def _rules(settings: CurateSettings) -> tuple[list[Score], list[Rule]]:
+    """Returns the scores, each with its rule. Bad numbers are refused before a model is loaded."""
+    names, kept = [read(spec)[0] for spec in settings.score], dict[str, float]()
+    limits = _by_name("--threshold", settings.threshold, names)
+    for name, value in _by_name("--keep", settings.keep, names).items():
+        try:
+            kept[name] = float(value)
+        except ValueError:
+            raise Invalid(f"--keep {value!r} for {name}: a share is a number, such as 0.3.") from None
+        Rule(keep=kept[name])
+    scores = [load(spec) for spec in settings.score]
+    return scores, [rule(s, kept.get(name), limits.get(name)) for name, s in zip(names, scores, strict=True)]
 
 
 def _by_name(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str, str]:

@@ -164,7 +164,7 @@ class Board:
             return Score(None)
         base = self.results.base_of[model] or ""
         change = value - self.means[base] if base in self.means and base != model else None
-        best = value == (min if self.all_low else max)(self.means.values())
+        best = _is_best(value, list(self.means.values()), self.all_low)
         return Score(value, change=change, tint=self._tint(change, self.metric[self.tasks[0]]), best=best)
 
 

@@ -128,11 +128,11 @@ def claims_finding(
             f"{tests} tests, corrected together (Holm): where nothing is the matter, the whole table says something in one case "
             f"of twenty. Equal means within {MARGIN} of a score or {MARGINS[LOGP]} nats of a log p a token (TOST)."
         )
-    rows: list[list[Cell]] = [
-        [str(one.claim), one.claim.group, one.metric, one.claim.paper, one.difference, _p(one.p), one.verdict]
-        for one in judged
-    ]
-    columns = ["claim", "questions", "by", "paper", "difference", "p (Holm)", "verdict"]
+    rows: list[list[Cell]] = []
+    for one in judged:  # a log p and a score have no axis in common
+        difference: list[Cell] = [None, one.difference] if one.metric == LOGP else [one.difference, None]
+        rows.append([str(one.claim), one.claim.group, one.metric, one.claim.paper, *difference, _p(one.p), one.verdict])
+    columns = ["claim", "questions", "by", "paper", "difference", "of the log p", "p (Holm)", "verdict"]
     note = f"Paired, on the same questions; 95 % intervals, each for itself. {note}".rstrip()
     return Finding(heading, text, Table(columns, rows, note))
 

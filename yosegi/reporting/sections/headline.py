@@ -59,7 +59,7 @@ def _best(context: Context) -> dict[str, Any] | None:
         return None
     board = context.boards[0]
     free, oracles = board.ranked
-    if len(free) + len(oracles) < 2 or not free:
+    if not free or len({line.mean.value for line in (*free, *oracles)}) < 2:  # one model, or all the same
         return None
     first, second = free[0].model, next((line.model for line in free[1:]), "")
     tasks = context.digests.get("pairs", [])
