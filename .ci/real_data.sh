@@ -19,8 +19,8 @@ if [ "${1:-small}" = full ]; then
   train=(--max-steps 60 --learning-rate 5e-4 --max-length 448 --per-device-train-batch-size 8) test=(--limit 100)
 else
   out=${RUNS:-runs}/real_data_small
-  tasks=(gsm8k $NI/subtask046_miscellaenous_question_typing $NI/task875_emotion_classification)
-  train=(--max-steps 6 --learning-rate 1e-3 --max-length 160 --per-device-train-batch-size 4) test=(--limit 3)
+  tasks=(arc_easy boolq $NI/task875_emotion_classification)
+  train=(--max-steps 4 --limit 40 --learning-rate 1e-3 --max-length 160 --per-device-train-batch-size 4) test=(--limit 3)
   rm -rf "$out"
 fi
 
@@ -30,25 +30,24 @@ fi
   --arm oracle --arm merge:linear "${test[@]}" "${tasks[@]/#/--task=}"
 "$yosegi" report "$out"
 test -s "$out/report.html"
-if [ "${1:-small}" = small ]; then  # a library of LoRAs on natural instructions: every way to build and to route it, once
-  rm -rf "$out.mbc_arrow"
-  "$yosegi" run mbc_arrow --base "$base" --run "$out.mbc_arrow" --seen 3 --unseen 1 --seeds 0 --limit 8 --shots 4 --asked 2 \
-    --epochs 1 --shot_epochs 1 --clusters 2 --skills 2 --max_length 128 --max_new_tokens 8 --gate_steps 2 --factors arrow
-  test -s "$out.mbc_arrow/findings.json"
-  rm -rf "$out.soups_cat" "$out.lora_par"  # maths and code for programs, law and questions for law: every way, once
-  "$yosegi" run soups_cat --kind real --base "$base" --run "$out.soups_cat" --pairs 2 --seeds 0 --steps 2 --limit 12 --share 0.5 \
-    --cat_steps 2 --batch 4 --max_length 128 --chosen_on 2 --asked 2 --ways "CAT,uniform (untrained CAT),TIES,data mix"
-  test -s "$out.soups_cat/findings.json"
-  "$yosegi" run lora_par --base "$base" --run "$out.lora_par" --tasks gsm8k,mgsm_ja --known "${tasks[2]}" --inits pissa --seeds 0 --warm 1 \
-    --limit 12 --asked 2 --measured 4 --thetas 0.9 --grid 1.0 --rank 2 --sft_steps 2 --batch 4 --grpo_steps 2 --questions 2 \
-    --generations 3 --max_length 128 --max_completion_length 12 --rewards correct,integer,soft_format,strict_format,tags
-  test -s "$out.lora_par/findings.json"
-  rm -rf "$out.domain" "$out.domain_merge"  # railway law and its terms, cookery beside it: GaLore, LoRA, their merges
-  "$yosegi" run domain --base "$base" --run "$out.domain" --seeds 0 --lora 2 --galore 4 --full false --controls false --equal_time false \
-    --timed 0 --lora_rates 0.01 --galore_rates 0.01 --steps 3 --batch 2 --pack 96 --every 3 --watched 2 --passages 2
-  test -s "$out.domain/findings.json"
-  "$yosegi" run domain_merge --base "$base" --run "$out.domain_merge" --seeds 0 --lora 2 --galore 4 --questions "" --steps 3 \
-    --batch 2 --pack 96 --passages 2 --hand_set 0.5 --trials 1 --searched 2
-  test -s "$out.domain_merge/findings.json"
+if [ "${1:-small}" = small ]; then  # every recipe once, as small as it goes
+  recipe() {
+    rm -rf "$out.$1"
+    "$yosegi" run "$1" --base "$base" --run "$out.$1" --seeds 0 "${@:2}"
+    test -s "$out.$1/findings.json"
+  }
+  recipe mbc_arrow --seen 2 --unseen 1 --limit 6 --shots 2 --asked 1 --epochs 1 --shot_epochs 1 --clusters 2 --skills 2 \
+    --max_length 128 --max_new_tokens 4 --gate_steps 1 --factors arrow  # every way to build and to route a library
+  recipe soups_cat --kind real --pairs 1 --steps 2 --limit 8 --share 0.5 --cat_steps 1 --batch 2 --cat_batch 2 --max_length 96 \
+    --chosen_on 1 --asked 1 --ways "CAT,learned routing,TIES,data mix"
+  recipe lora_par --tasks gsm8k,mgsm_ja --known boolq --inits pissa --warm 1 --limit 12 --asked 1 --measured 2 --thetas 0.9 --grid 1.0 \
+    --rank 2 --sft_steps 1 --batch 2 --grpo_steps 2 --questions 1 --generations 2 --pilot 1 --grpo_learning_rates 1e-3 --max_length 128 \
+    --max_completion_length 8 --rewards correct,integer,soft_format,strict_format,tags
+  recipe loramoe --easy en=boolq --hard en=arc_easy --general skills/capital --limit 12 --asked 1 --answer_tokens 4 --shots 0 --kinds both \
+    --mixes mixed --experts 2 --rank 2 --betas 0.1 --controls "router off" --rates 5e-3 --steps 1 --batch 2 --max_length 96 --chosen_on 1 \
+    --timed 1
+  recipe domain --lora 2 --galore 4 --full false --controls false --equal_time false --timed 0 --lora_rates 0.01 --galore_rates 0.01 \
+    --steps 2 --batch 2 --pack 64 --every 2 --watched 1 --passages 1
+  recipe domain_merge --lora 2 --galore 4 --questions "" --steps 2 --batch 2 --pack 64 --passages 1 --hand_set 0.5 --trials 1 --searched 1
 fi
 echo "real data: ${#tasks[@]} tasks, $(wc -l < "$out/results.jsonl") rows, $out/report.html"

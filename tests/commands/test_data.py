@@ -32,6 +32,11 @@ def test_the_file_is_learnt_and_asked(yosegi, refused, table):
     code, out, err = yosegi("eval", "--data-file", "sums.csv", *COLUMNS, "--limit", 2, "--json")
     assert code == 0 and "scored by number" in err and {row["n"] for row in json.loads(out)} == {2}
     assert "there is none" in refused("eval", *COLUMNS)
+    (table / "run.yaml").write_text(
+        "data_file: sums.csv\ncolumns: {prompt: ask, completion: say}\ntask: skills/add\nlimit: 2\n"
+    )
+    code, out, _ = yosegi("eval", "--config", "run.yaml", "--json")
+    assert code == 0 and len({row["task"] for row in json.loads(out)}) == 2
 
 
 def test_a_task_of_the_current_folder(yosegi, refused, tmp_path):

@@ -111,8 +111,9 @@ def read_config(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
         from yosegi.spec import write_method
 
         options = {"columns": read_columns(columns)} if columns else {}
+        files, tasks = ([given] if isinstance(given, str) else given for given in (files, found.get("task") or []))
         named = [write_method("file", {"path": path, **options}) if options else f"file/{path}" for path in files]
-        found["task"] = [*(found.get("task") or []), *named]
+        found["task"] = [*tasks, *named]
     return found
 
 

@@ -65,7 +65,7 @@ class Config:
     kl_coef: float = 0.04
     rewards: tuple[str, ...] = ("correct",)
     max_length: int = 512
-    max_completion_length: int | None = None
+    max_completion_length: int | None = None  # tokens of an answer at most; by default what the task allows
     inits: tuple[str, ...] = ("pissa", "normal", "kaiming", "olora")
 
 
@@ -103,7 +103,8 @@ def ways(config: Config) -> dict[str, str]:
 
 def main(config: Config, run: Run) -> None:
     """Label the questions, measure the entries, train both stages, ask."""
-    loaded, arms = load(config.tasks), ways(config)
+    loaded, known = (load(names, config.max_completion_length) for names in (config.tasks, config.known))
+    arms = ways(config)
     data = {task.name: task.examples("train")[: config.limit] for task in loaded}
     teachers = [teacher(spec, answers=run.path / "answers.jsonl") for spec in config.teachers]
     labelled = by_system(data, teachers, target_model=config.target_model)
@@ -130,7 +131,7 @@ def main(config: Config, run: Run) -> None:
     rates = stages.choose_rates(starts, config.grpo_learning_rates, config.pilot, config.asked, config.seeds[0])
     for seed in config.seeds:
         trained = {arm: Arm("", [expert]) for arm, expert in stages.train(arms, seed).items()}
-        study.evaluate(trained, [*loaded, *load(config.known)], seed, limit=config.asked, batch_size=128)
+        study.evaluate(trained, [*loaded, *known], seed, limit=config.asked, batch_size=128)
 
     scores = measures(run, {"System 2": hard, "System 1": easy, "known before": config.known})
     about = labelled.evidence["summary"]

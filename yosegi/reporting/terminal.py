@@ -7,8 +7,8 @@ from yosegi.reporting.boards import Board, boards
 from yosegi.reporting.read import Results, Row, Run, gather
 from yosegi.reporting.verdict import verdict
 
-FEW = 20
-"""A task with fewer questions is named as one that tells little apart."""
+FEW = 30
+"""A task with fewer questions is named as one that tells little apart, with how far a score of it may be off."""
 LOGP = "logp"
 
 
@@ -58,7 +58,9 @@ def _warnings(results: Results, board: Board) -> list[str]:
     for task in board.tasks:
         rows = [m for m in results.scores if m.task == task and m.metric == board.metric[task]]
         if rows[0].n is not None and rows[0].n < FEW:
-            few.append(f"{_short(task)} ({rows[0].n})")
+            few.append(
+                f"{_short(task)} ({rows[0].n}: ±{0.98 / max(1, rows[0].n) ** 0.5:.2f})"
+            )  # 95 %, at a score of .5
         shares = [m.number("truncated") or 0.0 for m in rows if m.row["model"] != "base"]
         if any(shares):
             least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"

@@ -68,10 +68,6 @@ class AskingTeacher(Teacher):
 
     kept: Kept
 
-    def identity(self) -> dict[str, Any]:
-        """Returns what decides an answer besides the messages."""
-        raise NotImplementedError
-
     def ask(self, missing: Mapping[str, Chat], bar: Bar) -> None:
         """Asks these chats and stores the answers under their keys."""
         raise NotImplementedError
@@ -81,7 +77,10 @@ class AskingTeacher(Teacher):
         self.spent.clear()
         self.kept.load()
         chats = [chat(example, question) for example in examples]
-        keys = [key(messages=messages, **self.identity()) for messages in chats]
+        identity = {
+            name: value for name, value in self.about().items() if name != "key"
+        }  # another key, the same answer
+        keys = [key(messages=messages, **identity) for messages in chats]
         if missing := {k: c for k, c in zip(keys, chats, strict=True) if k not in self.kept.answers}:
             with progress(self.name.rpartition("#")[2], len(missing)) as bar:
                 self.ask(missing, bar)

@@ -95,10 +95,6 @@ class Endpoint(AskingTeacher):
         """Returns address, model and parameters; of the key only the name of the variable."""
         return {"name": self.name, "key": self.key, **self._parameters()}
 
-    def identity(self) -> dict[str, Any]:
-        """Returns address, model and parameters."""
-        return {"url": self.url, "model": self.model, **self._parameters()}
-
     def ask(self, missing: Mapping[str, Chat], bar: Bar) -> None:
         """Asks many questions at a time."""
         _run(self._ask_all(missing, bar))

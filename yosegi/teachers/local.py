@@ -46,10 +46,6 @@ class Local(AskingTeacher):
         """Returns the model by its hash."""
         return {"name": self.name, "hash": self.hash}
 
-    def identity(self) -> dict[str, object]:
-        """Returns the model by its hash."""
-        return {"local": self.base.name, "hash": self.hash}
-
     def write(self, chats: Sequence[Chat]) -> list[str]:
         """Returns the model's answer to each chat, in its own template if it has one."""
         return [answer.text for answer in generate(self.base, chats, max_new_tokens=self.max_tokens)]
