@@ -53,7 +53,7 @@ class Config:
     pack: int = 256  # tokens of a row
     update_gap: int = 50  # steps between GaLore's looks at the gradients
     passages: int = 40  # validation passages of each corpus that are scored in the end
-    hand_set: tuple[float, ...] = (0.5, 1.0)  # weights that nobody searched: each of these for all parts
+    hand_set: tuple[float, ...] = (0.5, 1.0)  # given weights, each of these for all parts
     trials: int = 40  # of the search; 0 for none
     searched: int = 16  # passages of each corpus that the search looks at
 

@@ -133,7 +133,7 @@ def main(config: Config, run: Run) -> None:
         group: {"base": "≈ 0", one: "> 0", bank(config.betas[0]): "> 0", keeps: "≈ 0"} for group in ("known", "texts")
     }
     table |= {language: {bank(top, language): "≈ 0"} for language in kinds.languages}
-    about = "LoRAs have as many parameters as the bank with its routers, but the one whose rank is told."
+    about = "LoRAs have as many parameters as the bank with its routers, except the one that is named by its rank."
     study.save("LoRAMoE: easy and hard, and nothing forgotten?", [
         arms_finding("One bank or one LoRA, for easy and hard questions", scores, [about]),
         claims_finding(claims({group: {bank(top): others} for group, others in table.items()}), scores),

@@ -145,5 +145,5 @@ def main(config: Config, run: Run) -> None:
         arms_finding("Every library under every router", scores, [about], arms=[*scores[0].scores], figure=2),
         claims_finding(CLAIMS, scores, note=points),
         arms_finding("A few examples of a new task", scores[2:], [shown], arms=few_shot),
-        two_arms("Arrow against the oracle", scores[1], pairs, ["On the diagonal, who was told nothing does as well."]),
+        two_arms("Arrow against the oracle", scores[1], pairs, ["On the diagonal Arrow does as well as the oracle."]),
     ])  # fmt: skip

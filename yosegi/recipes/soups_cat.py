@@ -48,7 +48,7 @@ WAYS = {  # arm -> its router, merge or other method; its arguments; the setting
     "LoraHub 5 shots of the pair": ("lorahub", {"shots": 5}, {"budget": (40,)}),
     "data mix": ("mix", {}, {"lr": (2e-3, 5e-3)}),
 }
-MERGES = [way for way, (kind, *_) in WAYS.items() if ":" in kind and kind != "merge:cat"]  # weights that nobody learnt
+MERGES = [way for way, (kind, *_) in WAYS.items() if ":" in kind and kind != "merge:cat"]  # merges with given weights
 PAIRS = {  # the pair -> the task that asks for both skills, and the tasks that each is learnt from
     "skills": {pair: (f"skills/{pair}", {name: f"skills/{name}" for name in pair.split("+")}) for pair in COMPOSITIONS},
     "real": {

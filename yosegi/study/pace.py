@@ -1,7 +1,7 @@
 """What a step of a training costs, so that arms can be compared at equal time: seconds, and megabytes beside the base.
 
 Each arm is timed in turn, in several rounds, and the quickest round counts; on a CPU in seconds of this process, so that a busy
-machine slows nobody down. The numbers are kept: a study that goes on compares what it compared before.
+machine slows no arm down. The numbers are kept: a study that goes on compares what it compared before.
 """
 
 import os
