@@ -56,6 +56,9 @@ UNSAFE = {"trust_remote_code", "allow_pickle"}
 
 PLAIN_ROOMS = {
     "commands",
+    "training",
+    "optimizers",
+    "estimate",
     "core",
     "search",
     "errors",

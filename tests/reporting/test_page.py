@@ -203,6 +203,13 @@ def test_findings_say_what_the_file_says(kept_run, page):
     assert [[value for value, _ in row[1:]] for row in matrix] == [["1", "-0.5", "0.25"], ["0.5", "", "0"]]
 
 
+def test_a_title_is_not_printed_below_the_same_heading(run, findings, tmp_path):
+    finding = findings["findings"][0]
+    findings["findings"] = [finding | {"heading": "Once only", "figure": finding["figure"] | {"title": "Once only"}}]
+    (run / "findings.json").write_text(json.dumps(findings))
+    assert read(report([run], tmp_path / "report.html")).text.count("Once only") == 1
+
+
 def test_a_picture_says_in_words_what_it_shows(page):
     pictures = [a for tag, a in page.tags if tag == "svg" and a.get("aria-hidden") != "true"]
     assert len(pictures) > 20 and all(len(a["aria-label"]) > 10 for a in pictures if a.get("role") == "img")

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -57,3 +58,21 @@ def test_better_and_worse_are_counted(head):
     worse = sum(r["p_value"] < 0.05 and r["diff"] < 0 for r in rows)
     assert f"{better} / {worse}" in words(head)
     assert any(f"the other {25 - better - worse} are inside the noise" in text for text in words(head))
+
+
+def made(folder, *rows):
+    """A run of these rows (model, task, value), and what stands above its page."""
+    base = {"base": "/home/x/runs/par/base", "base_hash": "abc", "metric": "accuracy", "n": 9}
+    lines = [json.dumps({**base, "model": m, "task": t, "value": v}) + "\n" for m, t, v in rows]
+    (folder / "results.jsonl").write_text("".join(lines))
+    return section(Context(read([folder])))
+
+
+def test_where_all_have_the_same_mean_none_is_the_highest(tmp_path):
+    same = [(model, task, 0.5) for model in ("base", "x") for task in "ab"]
+    assert made(tmp_path, *same)["best"] is None
+    assert made(tmp_path, *same, ("x", "b", 0.75))["best"]["model"] == "x"
+
+
+def test_a_base_in_a_folder_is_called_by_its_last_part(tmp_path):
+    assert made(tmp_path, ("base", "a", 0.5))["runs"][0]["base"] == "base@abc"

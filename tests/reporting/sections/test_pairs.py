@@ -66,3 +66,9 @@ def test_a_single_model_or_nothing_in_common_has_no_pairs():
 def test_of_several_seeds_the_interval_is_said():
     found = compare(answers(base="1000010000", x=["1110110110", "1010110111", "1110111110"]))
     assert found["seeds"] and "interval</th>" in render("sections/pairs.html.j2", tasks=[found])
+
+
+def test_two_that_have_the_same_questions_right_stand_first_together():
+    right = ids(set(range(50)))
+    text = words(compare(answers(base=ids({1}), expert=right, oracle=right)))
+    assert "expert and oracle stand first, with the same questions right." in text and "cannot be told" not in text
