@@ -55,6 +55,9 @@ CALLS = {"torch.load", "torch.save", "yaml.load", "yaml.unsafe_load"}
 UNSAFE = {"trust_remote_code", "allow_pickle"}
 
 PLAIN_ROOMS = {
+    "training",
+    "optimizers",
+    "estimate",
     "core",
     "errors",
     "files",

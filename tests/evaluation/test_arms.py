@@ -67,7 +67,7 @@ def test_questions_by_type_are_traced(library, tmp_path):
 @pytest.mark.parametrize(("settings", "said"), [
     ({"task": []}, "nothing to ask"), ({"arm": ["arrow"]}, "--library is the folder"), ({"type": ["a b"]}, "not a rule"),
     ({"type": ["easy"]}, "none of these arms has a router"), ({"base": ["nano", "nano"], "library": "x"}, "one --base"),
-    ({"base": ["nano", "nano"], "dtype": "bf16"}, "go with one --base"), ({"base": ["nano", "nano"]}, "named twice"),
+    ({"base": ["nano", "nano"]}, "named twice"),
 ])  # fmt: skip
 def test_what_does_not_go_together_is_refused(settings, said, tmp_path, monkeypatch):
     monkeypatch.setattr("yosegi.evaluation.arms.load", None)

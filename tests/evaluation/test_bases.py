@@ -8,6 +8,7 @@ import weakref
 import pytest
 
 from yosegi import files
+from yosegi.bases import LoadSettings
 from yosegi.errors import Invalid
 from yosegi.evaluation import bases
 from yosegi.evaluation.bases import against_best, evaluate_bases, ranking, size
@@ -61,6 +62,28 @@ def test_rows_are_sorted_and_compared_with_the_best(two, loaded, tmp_path):
     told = files.read_json(run.path / "findings.json")
     assert told["findings"][0]["heading"] == "skills/copy: nano is first of 2"
     assert read([run.path]).bases == {}, "none of them is the reference"
+
+
+def test_bases_are_loaded_as_asked_and_their_templates_are_said(two, loaded, tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(two[1])
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}<unk>{% endfor %}"
+    tokenizer.save_pretrained(two[1])
+    run, asked, lines = Run(tmp_path / "r"), [load("skills/copy")], []
+    found = evaluate_bases(two, asked, run, limit=4, tell=lines.append)
+    assert {row["model"] for row in found.rows if "chat_template" in row} == {two[1]}
+    assert lines == [
+        f"Asked in their chat templates: {two[1]}; in plain prompts: {two[0]}. --chat-template none asks all plainly."
+    ]
+    assert len(loaded) == 2 and not found.failed
+    evaluate_bases(two, asked, run, limit=4, tell=lines.append)
+    assert len(loaded) == 2 and lines[0] == lines[1], "nothing is loaded again to see that it is measured"
+    plain = LoadSettings(chat_template="none", dtype="bf16")
+    found = evaluate_bases(two, asked, run, limit=4, loading=plain, tell=lines.append)
+    assert len(loaded) == 4 and len(lines) == 2 and {row["dtype"] for row in found.rows} == {"bf16"}
+    evaluate_bases(two, asked, run, limit=4, loading=plain)
+    assert len(loaded) == 4
 
 
 def test_what_is_measured_is_not_measured_again_nor_loaded(two, loaded, tmp_path):

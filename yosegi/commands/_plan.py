@@ -21,8 +21,7 @@ VERDICTS = {"yes": "It fits.", "tight": "It is tight: activations are known with
 
 def shape_of(model: str) -> Any:
     """Returns the shape of a published size, of plain sizes, or of a base by its name, folder or Hub id."""
-    from yosegi.estimate.predict import shape_named
-    from yosegi.estimate.shapes import PRESETS, of_config
+    from yosegi.estimate.shapes import PRESETS, of_config, shape_named
 
     if (shape := shape_named(model)) is not None:
         return shape

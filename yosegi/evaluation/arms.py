@@ -152,10 +152,6 @@ def _check(settings: EvalSettings, several: bool) -> None:
         raise Invalid("--type is about the questions of a --task.")
     if several and (settings.library or settings.arm or settings.forgetting):
         raise Invalid("Arms, their --library and --forgetting go with one --base.")
-    if several and any(value != LoadSettings.model_fields[name].default for name, value in settings.loading.items()):
-        raise Invalid(
-            "--dtype, --load-in-4bit, --device, --attn-implementation and --chat-template go with one --base."
-        )
 
 
 def _arms(settings: EvalSettings, library: Library | None, tell: Tell) -> list[Arm]:
@@ -192,7 +188,7 @@ def _several(
     folder = Run(
         run or Path("runs") / "eval-bases", {"command": "eval", "bases": bases, "tasks": [t.name for t in asked], **how}
     )
-    measured = evaluate_bases(bases, asked, folder, batch_size=settings.batch_size, tell=tell, **how)
+    measured = evaluate_bases(bases, asked, folder, batch_size=settings.batch_size, loading=settings, tell=tell, **how)
     pairs = against_best(measured.rows, folder).items() if measured.rows else ()
     return Evaluated(
         measured.rows, folder, [f"{name}. {' '.join(words(lines))}" for name, lines in pairs], measured.failed

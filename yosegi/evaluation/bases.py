@@ -14,6 +14,7 @@ import torch
 from yosegi import files
 from yosegi.bases import (
     Base,
+    LoadSettings,
     choose_device,
     choose_dtype,
     choose_template,
@@ -61,12 +62,15 @@ def evaluate_bases(
     limit: int | None = None,
     seed: int = 0,
     batch_size: int = 64,
+    loading: LoadSettings | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Bases:
     """Measures each base on each task as `evaluate` does; rows, items and `findings.json` go into the run.
 
-    `tell` takes one line for each base that is not measured. A base that is named twice is Invalid.
+    `loading` says how each is loaded. `tell` takes one line for each base that is not measured, and one that says which were
+    asked in a chat template and which in plain prompts. A base that is named twice is Invalid.
     """
+    loading = loading or LoadSettings()
     if twice := [name for n, name in enumerate(names) if name in names[:n]]:
         raise Invalid(f"The base {twice[0]!r} is named twice.")
     asked = questions(tasks, split, limit)
@@ -77,7 +81,8 @@ def evaluate_bases(
             done = bar.done
             try:
                 how = {"split": split, "limit": limit, "seed": seed, "batch_size": batch_size}
-                rows = _known(name, tasks, asked, run, split, seed) or _measure(name, tasks, run, bar, **how)
+                rows = _known(name, loading, tasks, asked, run, split, seed)
+                rows = rows or _measure(name, loading, tasks, run, bar, **how)
                 results.rows.extend(rows)
             except Exception as error:  # any: a night of twenty bases does not end with the third
                 first = str(error).strip().split("\n")[0][:300]
@@ -88,6 +93,10 @@ def evaluate_bases(
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
             bar.advance(each - (bar.done - done))
+    in_turns = {row["model"] for row in results.rows if "chat_template" in row}
+    if in_turns and (plainly := {row["model"] for row in results.rows} - in_turns):
+        words = f"Asked in their chat templates: {', '.join(sorted(in_turns))}; in plain prompts: {', '.join(sorted(plainly))}."
+        tell(f"{words} --chat-template none asks all plainly.")
     order = ranking(results.rows)
     results.rows.sort(key=lambda row: order.index(row["model"]))
     save(run.path, "Which base to begin with", findings(results, run))
@@ -153,14 +162,20 @@ def words(lines: Sequence[tuple[Row, Comparison | None]]) -> list[str]:
 
 
 def _known(
-    name: str, tasks: Sequence[Task], asked: dict[str, list[Example]], run: Run, split: str, seed: int
+    name: str,
+    loading: LoadSettings,
+    tasks: Sequence[Task],
+    asked: dict[str, list[Example]],
+    run: Run,
+    split: str,
+    seed: int,
 ) -> list[Row] | None:
     """Returns the rows of a base that is measured already, without loading it."""
     if not (before := [row for row in run.results() if row.get("model") == name and "against" not in row]):
         return None
     try:
         folder = locate(name)
-        base, ends = _unloaded(folder)
+        base, ends = _unloaded(folder, loading)
     except (YosegiError, OSError, ValueError):
         return None  # loading it will say why
     rows = []
@@ -173,7 +188,7 @@ def _known(
     return rows
 
 
-def _unloaded(folder: str) -> tuple[Base, frozenset[int]]:
+def _unloaded(folder: str, loading: LoadSettings) -> tuple[Base, frozenset[int]]:
     """Returns a base without its model, and the tokens that end a text of it."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
@@ -182,19 +197,19 @@ def _unloaded(folder: str) -> tuple[Base, frozenset[int]]:
     except OSError:  # it has none
         generation = None
     config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    template = choose_template("auto", tokenizer)
-    dtype = choose_dtype("auto", config, choose_device("auto"))
+    template = choose_template(loading.chat_template, tokenizer)
+    dtype = "4bit" if loading.load_in_4bit else choose_dtype(loading.dtype, config, choose_device(loading.device))
     base = Base("", weights_hash(folder), None, tokenizer, dtype, template)  # type: ignore[arg-type]
     return base, ending(tokenizer, config, generation, template)
 
 
-def _measure(name: str, tasks: Sequence[Task], run: Run, bar: Bar, **settings: Any) -> list[Row]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    needs, free = size(name), free_memory(device)
+def _measure(name: str, loading: LoadSettings, tasks: Sequence[Task], run: Run, bar: Bar, **settings: Any) -> list[Row]:
+    device = choose_device(loading.device)
+    needs, free = size(name), free_memory(device.partition(":")[0])
     if needs is not None and LOADING * needs + SPARE > free:
         needed = (LOADING * needs + SPARE) / 2**30
         raise Invalid(f"it needs about {needed:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free.")
-    return evaluate(load(name), [Arm(name)], tasks, run, traced=0, bar=bar, **settings)
+    return evaluate(load(name, **loading.loading), [Arm(name)], tasks, run, traced=0, bar=bar, **settings)
 
 
 def size(name: str) -> int | None:

@@ -104,8 +104,7 @@ def _compare(
 ) -> tuple[Tensor, dict[str, Any]]:
     """Returns the cosines of the experts in order of their names, and the arguments that were used."""
     experts = sorted(experts, key=lambda expert: expert.name)
-    if space not in SPACES:
-        raise UnknownName.among("space for clustering", space, SPACES)
+    UnknownName.check("space for clustering", [space], SPACES)
     if not experts:
         raise Invalid("There are no experts to cluster.")
     if not 0 <= sparsity < 1:
