@@ -52,7 +52,7 @@ def test_the_table(yosegi):
         ("--gpu a600", "Did you mean 'a6000'"),
         ("--gpu t4 --gpus 0", "--gpus"),
         ("--gpu t4 --precision fp8", "fp8"),
-        ("--gpu t4 --tflops -3", "above 0"),
+        ("--gpu t4 --tflops -3", "greater than 0"),
         ("--base hidden=5,inner=8,layers=1,heads=10,vocab=9", "no multiple of heads=10"),
         ("--base 7b --gpu 0GB", "48GB"),
         ("--base 7b --gpu 48GB --tokens 5 --max-steps 5", "give one of them"),

@@ -3,8 +3,10 @@
 import pytest
 
 from tests.conftest import each
-from yosegi.errors import Invalid, UnknownName
-from yosegi.estimate.machines import PUBLISHED, given, here, published
+from yosegi.errors import UnknownName
+from yosegi.estimate.machines import PUBLISHED, here, published
+from yosegi.estimate.predict import EstimateSettings, predict
+from yosegi.estimate.shapes import preset
 
 
 @each("name", ["a6000", "A6000", "RTX A6000", "NVIDIA RTX A6000", "rtx_a6000"])
@@ -25,10 +27,11 @@ def test_every_published_gpu_is_faster_in_bf16_and_none_is_sparse():
 def test_of_a_size_alone_nothing_else_is_known():
     found = published("48GB")
     assert (found.memory, found.flops, found.bandwidth) == (48 * 2**30, 0, 0)
-    better = given(found, 100, 500)
-    assert (better.flops, better.bandwidth) == (1e14, 5e11)
-    with pytest.raises(Invalid, match="above 0"):
-        given(found, -1, None)
+    plan = predict(preset("60m"), EstimateSettings(gpu="48GB", tflops=100, bandwidth=500))
+    assert (plan["machine"]["flops"], plan["machine"]["bandwidth"]) == (1e14, 5e11) and plan["pace"]
+    assert predict(preset("60m"), EstimateSettings(gpu="48GB"))["pace"] is None
+    with pytest.raises(ValueError, match="greater than 0"):
+        EstimateSettings(tflops=-1)
     with pytest.raises(UnknownName, match="Did you mean 'a6000'"):
         published("a600")
 

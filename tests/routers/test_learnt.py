@@ -66,9 +66,3 @@ def test_copies_of_the_shared_are_one_and_of_the_other_two():
         again = copy.deepcopy(one)
         one.set(p_EI=torch.ones(2, 3))
         assert (again.p_EI is one.p_EI) is same
-
-
-def test_a_start_of_zeros():
-    learnt = Learnt("router", "v_EI")
-    learnt.belong(("a",), CPU, v_EI=(1, 4))
-    assert torch.equal(learnt.zeros("v_EI"), torch.zeros(1, 4)) and learnt.get("v_EI") is learnt.v_EI

@@ -105,7 +105,7 @@ def test_a_group_without_an_answer_is_named(tmp_path):
     with pytest.raises(Invalid, match="'none' has no examples to learn from"):
         train_all(tmp_path, data={**DATA, "none": []})
     mute = [Example("1", "", "", ("",))]  # an end of text, and nothing before it that could predict it
-    with pytest.raises(Invalid, match="'mute' has nothing to learn"):
+    with pytest.raises(Invalid, match="'1' has no answer to learn from"):
         train_all(tmp_path, QUICK.model_copy(update={"objective": "lm", "max_length": 2}), {**DATA, "mute": mute})
     assert not (tmp_path / "metrics.jsonl").exists()
 

@@ -70,8 +70,7 @@ class Expert:
 
     def delta(self, layer: str) -> Tensor:
         """Returns the dense ΔW [O, I] of one layer."""
-        if layer not in self.factors:
-            raise UnknownName.among(f"layer of expert {self.name!r}", layer, self.factors)
+        UnknownName.check(f"layer of expert {self.name!r}", [layer], self.factors)
         return self.factors[layer].dense()
 
     def pad(self, rank: int) -> "Expert":

@@ -32,6 +32,5 @@ MIXES: dict[str, Mix] = {"outputs": outputs, "factors": factors}
 
 def named(name: str) -> Mix:
     """Returns a mix by its name."""
-    if name not in MIXES:
-        raise UnknownName.among("mix", name, MIXES)
+    UnknownName.check("mix", [name], MIXES)
     return MIXES[name]

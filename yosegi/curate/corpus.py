@@ -79,8 +79,7 @@ def _by_name(option: str, given: Sequence[str], names: Sequence[str]) -> dict[st
             if len(names) > 1:
                 raise Invalid(f"{option} {text}: there are several scores; write {names[0]}={text}.")
             name = names[0]
-        if name not in names:
-            raise UnknownName.among("score of this command", name, names)
+        UnknownName.check("score of this command", [name], names)
         if name in values:
             raise Invalid(f"{option} was given twice for {name}.")
         values[name] = value

@@ -3,10 +3,10 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from yosegi.errors import Invalid, UnknownName
+from yosegi.errors import UnknownName
 
 UTILISATION = {"cuda": 0.55, "cpu": 0.65}
 """Of the published rate of dense bf16 GEMMs, or of the measured one, what the GEMMs of a training reach. For GPUs an assumption:
@@ -24,10 +24,10 @@ class Machine:
     Args:
         name: for the reader.
         memory: bytes.
-        flops: multiply-adds count as two; dense, in the precision that is computed in.
+        flops: a second; multiply-adds count as two; dense, in the precision that is computed in.
         bandwidth: bytes a second, of its memory.
         device: cuda or cpu.
-        count: how many of them.
+        count: number of such devices.
         measured: whether the rates were measured here, and not published.
     """
 
@@ -64,7 +64,7 @@ PUBLISHED = {
 
 
 def published(name: str, bf16: bool = True, count: int = 1) -> Machine:
-    """A GPU by its name, or one of so many "48GB", about which nothing else is known."""
+    """Returns a GPU by its name, or one of so many "48GB", about which nothing else is known."""
     key = re.sub(r"^(nvidia|geforce|tesla|rtx)-(?=[ahltv])", "", re.sub(r"[\s_]+", "-", name.strip().lower()))
     key = re.sub(r"^rtx-", "rtx", key)
     if (size := re.fullmatch(r"(\d+(?:\.\d+)?)-?gi?b?", key)) and float(size[1]) > 0:
@@ -75,17 +75,6 @@ def published(name: str, bf16: bool = True, count: int = 1) -> Machine:
     return Machine(key, memory * 2**30, (half if bf16 else single) * 1e12, bandwidth * 1e9, "cuda", count)
 
 
-def given(machine: Machine, flops: float | None, bandwidth: float | None) -> Machine:
-    """The same with rates that somebody knows better: TFLOPS and GB/s."""
-    if (flops is not None and not flops > 0) or (bandwidth is not None and not bandwidth > 0):
-        raise Invalid("TFLOPS and GB/s are above 0.")
-    return replace(
-        machine,
-        flops=flops * 1e12 if flops else machine.flops,
-        bandwidth=bandwidth * 1e9 if bandwidth else machine.bandwidth,
-    )
-
-
 def here(
     bf16: bool = False,
     width: int = 1024,
@@ -93,45 +82,37 @@ def here(
     seconds: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Machine:
-    """This machine: its rate is measured, by one GEMM of such a shape and one copy, for about so many seconds of the clock."""
+    """Returns this machine, its rates measured by a GEMM of such a shape and a copy, for about so many seconds of the clock."""
     import psutil
     import torch
 
     gpu = torch.cuda.is_available()
-    device = "cuda" if gpu else "cpu"
-    kind = torch.bfloat16 if bf16 else torch.float32
+    device, kind = "cuda" if gpu else "cpu", torch.bfloat16 if bf16 else torch.float32
     x, w = (torch.randn(n, width, device=device, dtype=kind) for n in (rows, width))  # w as a linear has it
     y = torch.empty(rows, width, device=device, dtype=kind)
     a = torch.zeros(8 << 20, device=device)  # 32 MB, more than a core's cache holds
     b = torch.empty_like(a)
 
-    def wait() -> None:
-        if gpu:
-            torch.cuda.synchronize()
+    def a_second(act: Callable[[], object], seconds: float) -> float:
+        """Returns how often this can be done in a second: the best of the turns, since others use the machine as well."""
+        best, ends = float("inf"), 0.0
+        while not ends or clock() < ends:
+            started = clock()
+            act()
+            if gpu:
+                torch.cuda.synchronize()
+            if ends:  # the first turn warms up
+                best = min(best, clock() - started)
+            ends = ends or clock() + seconds
+        return 1 / best
 
-    flops = 2 * rows * width * width * _a_second(lambda: torch.mm(x, w.mT, out=y), wait, 0.6 * seconds, clock)
-    bandwidth = 2 * a.numel() * 4 * _a_second(lambda: b.copy_(a), wait, 0.3 * seconds, clock)
+    flops = 2 * rows * width * width * a_second(lambda: torch.mm(x, w.mT, out=y), 0.6 * seconds)
+    bandwidth = 2 * a.numel() * 4 * a_second(lambda: b.copy_(a), 0.3 * seconds)
     if gpu:
-        return Machine(
-            torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1], flops, bandwidth, "cuda", 1, measured=True
-        )
-    return Machine("this machine", _ram(psutil.virtual_memory().total), flops, bandwidth, "cpu", 1, measured=True)
-
-
-def _a_second(act: Callable[[], object], wait: Callable[[], None], seconds: float, clock: Callable[[], float]) -> float:
-    """How often `act` can be done in a second: the best of the turns, since others use the machine as well."""
-    act()
-    wait()
-    best, ends = float("inf"), clock() + seconds
-    while clock() < ends:
-        started = clock()
-        act()
-        wait()
-        best = min(best, clock() - started)
-    return 1 / best
-
-
-def _ram(total: int) -> int:
-    most = Path("/sys/fs/cgroup/memory.max")
-    limit = most.read_text().strip() if most.exists() else "max"
-    return total if limit == "max" else min(total, int(limit))
+        name, memory = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1]
+    else:
+        most = Path("/sys/fs/cgroup/memory.max")
+        limit = most.read_text().strip() if most.exists() else "max"
+        name, memory = "this machine", psutil.virtual_memory().total
+        memory = memory if limit == "max" else min(memory, int(limit))
+    return Machine(name, memory, flops, bandwidth, device, measured=True)

@@ -7,7 +7,7 @@ Shapes: d hidden, f feed-forward, q and kv widths of queries and keys, T length,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import ceil
 
 from yosegi.errors import Invalid, UnknownName
@@ -60,10 +60,8 @@ class Job:
     generations: int = 8
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UnknownName.among("method", self.method, METHODS)
-        if self.dtype not in ("fp32", "bf16", "4bit"):
-            raise UnknownName.among("precision of a base", self.dtype, ("fp32", "bf16", "4bit"))
+        UnknownName.check("method", [self.method], METHODS)
+        UnknownName.check("precision of a base", [self.dtype], ("fp32", "bf16", "4bit"))
         if self.dtype == "4bit" and self.method in WHOLE:
             raise Invalid(f"{self.method} moves the weights themselves: they cannot be in four bits.")
         if min(self.rank, self.experts, self.batch, self.length, self.generations) < 1 or not 0 < self.answers <= 1:
@@ -71,30 +69,30 @@ class Job:
 
     @property
     def rows(self) -> int:
-        """Sequences of a step."""
+        """Returns the sequences of a step."""
         each = self.batch * (self.generations if self.method == "grpo" else 1)
         return each * (self.experts if self.method == "fleet" else 1)
 
     @property
     def tokens(self) -> int:
-        """Of a step."""
+        """Returns the tokens of a step."""
         return self.rows * self.length
 
     @property
     def at_once(self) -> int:
-        """Tokens that go through the model at once: fleets, banks and GRPO cut a step into passes."""
+        """Returns the tokens that go through the model at once: fleets, banks and GRPO cut a step into passes."""
         if self.method in ("fleet", "loramoe", "grpo"):
             return min(self.rows, max(1, TOKENS[self.device] // self.length)) * self.length
         return self.tokens
 
     @property
     def stream(self) -> int:
-        """Bytes of a number in the residual stream: the embeddings', which four bits leave as they are."""
+        """Returns the bytes of a number in the residual stream: the embeddings', which four bits leave as they are."""
         return 4 if self.dtype == "fp32" or (self.dtype == "4bit" and self.device == "cpu") else 2
 
     @property
     def compute(self) -> int:
-        """Bytes of a number in a GEMM."""
+        """Returns the bytes of a number in a GEMM."""
         return 2 if self.bf16 else self.stream
 
 
@@ -111,13 +109,9 @@ class Memory:
     cache: int = 0
     peak: int = 0
 
-    def rows(self) -> dict[str, int]:
-        """By name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
 
 def predict(shape: Shape, job: Job) -> Memory:
-    """The memory of one process, which on several GPUs every one of them holds.
+    """Returns the memory of one process, which on several GPUs every one of them holds.
 
     The peak is the larger of two moments: the backward pass begins, with all activations and the loss; it ends, with all
     gradients and the activations of one block. With checkpointing no block is computed again before the loss is gone.
@@ -138,22 +132,22 @@ def predict(shape: Shape, job: Job) -> Memory:
 
 
 def moving(numbers: int) -> int:
-    """Bytes that so many learnt numbers need, with gradient, AdamW's moments and copies."""
+    """Returns the bytes that so many trained numbers need, with gradient, AdamW's moments and copies."""
     return COPIES * EXACT * numbers
 
 
 def moving_params(shape: Shape, job: Job) -> int:
-    """How many numbers learn: all; or E r (I + O) of every linear, and LoRAMoE's router of E rows of I."""
+    """Returns how many numbers are trained: all; or E r (I + O) of every linear, and LoRAMoE's router of E rows of I."""
     if job.method in WHOLE:
         return shape.params
     E = job.experts if job.method in ("loramoe", "fleet") else 1
-    own = sum(E * job.rank * (O + I) for O, I in shape.linears(job.targets).values())
+    factors = sum(E * job.rank * (O + I) for O, I in shape.linears(job.targets).values())
     routers = sum(E * I for _, I in shape.linears(job.targets).values()) if job.method == "loramoe" else 0
-    return shape.layers * (own + routers)
+    return shape.layers * (factors + routers)
 
 
 def held(shape: Shape, job: Job) -> tuple[int, int, int]:
-    """(weights, gradients, optimiser state), counted.
+    """Returns the bytes of (weights, gradients, optimiser state), counted.
 
     AdamW keeps two moments of every moving number in its own precision, and one step count of 4 bytes a tensor (torch). GaLore
     keeps, of an m x n linear of a block with m <= n, a projector of m r and two moments of r n (arXiv:2403.03507, table 1), and
@@ -185,23 +179,21 @@ def held(shape: Shape, job: Job) -> tuple[int, int, int]:
 
 
 def nf4(numbers: int) -> int:
-    """Bytes of a packed linear: half a byte a number; a scale of one byte for 64; one of four for 256 of those; two tables
-    (Dettmers et al. 2023, "QLoRA", arXiv:2305.14314, as bitsandbytes lays it out)."""
+    """Returns the bytes of a packed linear: half a byte a number, a scale of one byte for 64, one of four for 256 of those, two
+    tables (Dettmers et al. 2023, "QLoRA", arXiv:2305.14314, as bitsandbytes lays it out)."""
     scales = ceil(numbers / 64)
     return ceil(numbers / 2) + scales + 4 * ceil(scales / 256) + 4 * 16 + 4 * 256 + 4
 
 
 def activations(shape: Shape, job: Job) -> tuple[int, int]:
-    """(all that is kept for the backward pass, without the loss; what one block keeps)."""
+    """Returns the bytes of (all that is kept for the backward pass, without the loss; what one block keeps)."""
     tokens, d, whole = job.at_once, shape.hidden, job.method in WHOLE
     per_block, attention = _block(shape, job)
     one = round(tokens * per_block)
     last = tokens * (4 * d + 4 + (d * job.stream if whole else 0)) + 2 * job.length * shape.dim * job.stream
     last += round(tokens * job.answers) * d * job.compute if whole else 0
     casts = 0
-    if (
-        job.compute < job.stream and job.dtype == "fp32"
-    ):  # autocast rounds the weights, and the backward pass needs them
+    if job.compute < job.stream and job.dtype == "fp32":  # the backward pass needs the weights that autocast rounds
         casts, last = shape.linear_params // shape.layers * 2, last + shape.vocab * d * 2
     if job.compute == 2 and not whole:  # so are those of the experts
         E = job.experts if job.method in ("loramoe", "fleet") else 1
@@ -221,7 +213,7 @@ def activations(shape: Shape, job: Job) -> tuple[int, int]:
 
 
 def _block(shape: Shape, job: Job) -> tuple[float, float]:
-    """Bytes a token that one block keeps, and the part of attention alone: the operations of transformers' Llama, in order.
+    """Returns the bytes a token that one block keeps, and of attention alone: the operations of transformers' Llama, in order.
 
     norm        x in fp32, and 1 / rms; x / rms too if the norm's weight moves
     linears     their input, once if all read the same tensor; autocast makes every one a copy of its own

@@ -2,7 +2,7 @@
 
     time of a step = FLOPs / (rate · utilisation)  +  bytes / bandwidth
 
-An estimate, and said to be one: `low` and `high` are apart by the square of `machines.APART`.
+It is an estimate: `low` and `high` are apart by the square of `machines.APART`.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ ring every gradient is sent almost twice."""
 
 @dataclass(frozen=True)
 class Pace:
-    """Of all devices together. `low` and `high` are the tokens a second that would not surprise."""
+    """The pace of all devices together. `low` and `high` are the tokens a second that would not surprise."""
 
     step_s: float
     tokens_per_s: float
@@ -32,7 +32,7 @@ class Pace:
 
 
 def predict(shape: Shape, job: Job, machine: Machine) -> Pace | None:
-    """The pace of a training; None where nothing is known of the machine but its memory."""
+    """Returns the pace of a training; None where nothing is known of the machine but its memory."""
     if not machine.flops or not machine.bandwidth:
         return None
     if machine.count < 1:
@@ -49,8 +49,8 @@ def predict(shape: Shape, job: Job, machine: Machine) -> Pace | None:
 
 
 def flops(shape: Shape, job: Job) -> float:
-    """Of one step and device: 2 for each weight and token in the forward pass, as much for the gradient of the input, and as
-    much again for that of a weight which moves (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). A frozen weight has none.
+    """Returns the FLOPs of one step and device: 2 for each weight and token in the forward pass, as much for the gradient of the
+    input, and as much again for that of a trained weight (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
 
     Attention adds 2 T q a token and block (half of T x T, twice), and 2.5 times that on the way back, where it is computed again
     (Dao 2023, "FlashAttention-2", arXiv:2307.08691).
@@ -70,7 +70,7 @@ def flops(shape: Shape, job: Job) -> float:
     total = job.tokens * (forward + backward)
     if (
         job.method == "loramoe" and job.tokens > job.at_once
-    ):  # a step that is cut is read twice: the load is that of all of it
+    ):  # a step that is cut is read twice, for the load of all of it
         total += job.tokens * forward
     if job.method == "grpo":  # log p of where it began, and of the reference
         total += job.tokens * 2 * forward
@@ -84,8 +84,8 @@ def flops(shape: Shape, job: Job) -> float:
 
 
 def traffic(shape: Shape, job: Job) -> float:
-    """Bytes of one step and device: activations, weights that are packed or cast in each pass, and the optimiser's seven
-    (weight, gradient and two moments are read; weight and moments are written)."""
+    """Returns the bytes of one step and device: activations, weights that are packed or cast in each pass, and the optimiser's
+    seven (weight, gradient and two moments are read; weight and moments are written)."""
     passes = -(-job.tokens // job.at_once)
     kept = activations(shape, replace(job, checkpointing=False))[0]
     moved = float(TOUCHED * kept * passes)
@@ -99,8 +99,8 @@ def traffic(shape: Shape, job: Job) -> float:
 
 
 def writing(shape: Shape, job: Job, machine: Machine) -> float:
-    """Seconds that GRPO's answers take: half of the length is prompt; of the rest every token reads all weights, and the keys and
-    values of what came before."""
+    """Returns the seconds that GRPO's answers take: half of the length is prompt; of the rest every token reads all weights, and
+    the keys and values of what came before."""
     steps = job.length // 2
     weights = held(shape, job)[0]
     cache = job.rows * 0.75 * job.length * shape.layers * 2 * shape.kv * job.compute

@@ -1,16 +1,19 @@
-"""What `yosegi doctor --plan` predicts, from settings: the memory and the time of a training, here or on another machine."""
+"""What `yosegi doctor --plan` predicts: does a training fit, here or elsewhere, when is it done, what to try if not."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from yosegi.errors import Invalid
-from yosegi.estimate import machines
-from yosegi.estimate.memory import Job
-from yosegi.estimate.shapes import PRESETS, Shape, preset
-from yosegi.estimate.verdict import judge
+from yosegi.estimate import machines, memory, pace
+from yosegi.estimate.machines import RESERVED, Machine
+from yosegi.estimate.memory import WHOLE, Job
+from yosegi.estimate.shapes import Shape
+
+GB = 2**30
+FACTOR = 1.15
+"""Activations are known within so much (benchmarks/bench_plan.py): what would not fit with that much more of them is tight."""
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "loramoe": {"experts": 6, "rank": 4, "targets": "ffn"},
@@ -18,7 +21,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "galore-per-layer": {"rank": 128},
     "apollo": {"rank": 16},
 }
-"""What `yosegi train` takes unless it is told; tests hold it against the settings."""
+"""The defaults of `yosegi train`; tests hold them against the settings."""
 
 
 class EstimateSettings(BaseModel):
@@ -54,9 +57,9 @@ class EstimateSettings(BaseModel):
     """a6000, h100 …, or 48GB; by default this machine."""
     gpus: int = Field(default=1, ge=1)
     """Number of GPUs, each with all of the model."""
-    tflops: float | None = None
+    tflops: float | None = Field(default=None, gt=0)
     """TFLOPS of dense GEMMs, where you know better."""
-    bandwidth: float | None = None
+    bandwidth: float | None = Field(default=None, gt=0)
     """GB/s of the machine's memory, where you know better."""
     tokens: float | None = Field(default=None, ge=1)
     """Tokens of the whole training."""
@@ -73,17 +76,17 @@ class EstimateSettings(BaseModel):
 
     def job(self, bf16: bool, device: str) -> Job:
         """Returns the training, with the defaults of its method."""
-        own = {"experts": self.experts, "rank": self.rank, "targets": self.targets}
-        own = {key: value for key, value in own.items() if value is not None}
+        given = {"experts": self.experts, "rank": self.rank, "targets": self.targets}
+        given = {key: value for key, value in given.items() if value is not None}
         return Job(
-            **{"method": self.method, **DEFAULTS.get(self.method, {}), **own}, batch=self.batch_size, length=self.max_length,
+            **{"method": self.method, **DEFAULTS.get(self.method, {}), **given}, batch=self.batch_size, length=self.max_length,
             answers=self.answers, dtype="4bit" if self.load_in_4bit else self.dtype, checkpointing=self.activation_checkpointing,
             dropout=self.dropout, bf16=bf16, device=device,
         )  # fmt: skip
 
 
 def predict(shape: Shape, settings: EstimateSettings) -> dict[str, Any]:
-    """Returns whether the training fits, what it holds in memory and how long it takes (`verdict.judge`)."""
+    """Returns whether the training fits, what it holds in memory and how long it takes (`judge`)."""
     if settings.gpu is None:
         import torch
 
@@ -96,25 +99,65 @@ def predict(shape: Shape, settings: EstimateSettings) -> dict[str, Any]:
     else:
         bf16 = settings.precision != "fp32"
         job, machine = settings.job(bf16, "cuda"), machines.published(settings.gpu, bf16, settings.gpus)
-    machine = machines.given(machine, settings.tflops, settings.bandwidth)
+    flops, bandwidth = (settings.tflops or 0) * 1e12, (settings.bandwidth or 0) * 1e9
+    machine = replace(machine, flops=flops or machine.flops, bandwidth=bandwidth or machine.bandwidth)
     return judge(shape, job, machine, settings.tokens, settings.max_steps)
 
 
-def shape_named(model: str) -> Shape | None:
-    """Returns a published size (7b) or plain sizes (hidden=512,inner=1376,layers=8,heads=8,vocab=32000); None for other names."""
-    if model.lower() in PRESETS:
-        return preset(model)
-    if "=" not in model:
-        return None
-    known = {"hidden", "inner", "layers", "heads", "vocab", "kv_heads", "head_dim"}
-    pairs = {name: value for name, _, value in (part.partition("=") for part in model.split(","))}
-    needed = ["hidden", "inner", "layers", "heads", "vocab"]
-    if (odd := set(pairs) - known) or [name for name in needed if name not in pairs]:
-        wrong = f"no {min(odd)!r} is known" if odd else "all of " + ", ".join(needed) + " are needed"
-        raise Invalid(f"A model in plain sizes is hidden=…,inner=…,layers=…,heads=…,vocab=…: {wrong}.")
-    if not all(value.isdigit() and int(value) for value in pairs.values()):
-        raise Invalid("The sizes of a model are whole numbers above 0.")
-    sizes: dict[str, Any] = {name: int(value) for name, value in pairs.items()}
-    if sizes["hidden"] % sizes["heads"] and "head_dim" not in sizes:
-        raise Invalid(f"hidden={sizes['hidden']} is no multiple of heads={sizes['heads']}: say head_dim=… as well.")
-    return Shape("a model", **sizes)
+def judge(
+    shape: Shape, job: Job, machine: Machine, tokens: float | None = None, steps: int | None = None
+) -> dict[str, Any]:
+    """Returns everything `yosegi doctor --plan` says; the training has so many tokens, or steps.
+
+    The job is what is trained on each of the machine's devices.
+    """
+    held = memory.predict(shape, job)
+    taken = needed(held.peak, job.device)
+    slack = (FACTOR - 1) * (held.activations + held.logits)
+    fits = "no" if taken > machine.memory else "tight" if taken + slack > machine.memory else "yes"
+    guess, hours = pace.predict(shape, job, machine), None
+    if guess is not None and (wanted := tokens if tokens is not None else steps and steps * job.tokens * machine.count):
+        rates = {"estimate": guess.tokens_per_s, "low": guess.high, "high": guess.low}
+        hours = {name: wanted / rate / 3600 for name, rate in rates.items()}
+    return {
+        "model": {**asdict(shape), "params": shape.params},
+        "job": {**asdict(job), "learnt": memory.moving_params(shape, job), "tokens_of_a_step": job.tokens},
+        "machine": asdict(machine),
+        "memory": asdict(held),
+        "needed": round(taken),
+        "fits": fits,
+        "pace": None if guess is None else asdict(guess),
+        "hours": hours,
+        "instead": [] if fits == "yes" else instead(shape, job, machine),
+    }
+
+
+def needed(peak: float, device: str) -> float:
+    """Returns the bytes on the device: the peak, what the libraries take, and what is lost between blocks."""
+    fixed, share = RESERVED[device]
+    return peak * (1 + share) + fixed * GB
+
+
+def instead(shape: Shape, job: Job, machine: Machine) -> list[str]:
+    """Returns what would make it fit, one change and then several: the mildest first."""
+    batch = max(1, job.batch // 4)
+    changes: dict[str, dict[str, Any]] = {
+        "--activation-checkpointing": {"checkpointing": True}, f"--batch-size {batch}": {"batch": batch},
+        "--dtype bf16": {"dtype": "bf16"}, "--load-in-4bit": {"dtype": "4bit"},
+    }  # fmt: skip
+    alone, flags, together = [], [], dict[str, Any]()
+
+    def fits(changed: Mapping[str, Any]) -> bool:
+        return needed(memory.predict(shape, replace(job, **changed)).peak, job.device) <= machine.memory
+
+    for flag, change in changes.items():
+        precise = "dtype" in change and (job.dtype == "4bit" or (job.method in WHOLE and change["dtype"] == "4bit"))
+        if precise or all(getattr(job, key) == value for key, value in change.items()):
+            continue
+        if fits(change):
+            alone.append(flag)
+        flags = [f for f in flags if not ("dtype" in change and f == "--dtype bf16")] + [flag]
+        together |= change
+        if not alone and fits(together):
+            return [" ".join(flags)]
+    return alone

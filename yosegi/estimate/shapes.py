@@ -41,21 +41,21 @@ class Shape:
 
     @property
     def dim(self) -> int:
-        """Width of a head."""
+        """Returns the width of a head."""
         return self.head_dim or self.hidden // self.heads
 
     @property
     def q(self) -> int:
-        """Width of the queries."""
+        """Returns the width of the queries."""
         return self.heads * self.dim
 
     @property
     def kv(self) -> int:
-        """Width of the keys, and of the values."""
+        """Returns the width of the keys, and of the values."""
         return (self.kv_heads or self.heads) * self.dim
 
     def linears(self, targets: str | Sequence[str] = "all-linear") -> dict[str, tuple[int, int]]:
-        """The linears of one block, name -> (outputs, inputs); those of `targets`: all-linear, attention, ffn or names."""
+        """Returns the linears of one block, name -> (outputs, inputs), of `targets`: all-linear, attention, ffn or names."""
         d, f = self.hidden, self.inner
         every = {"q_proj": (self.q, d), "k_proj": (self.kv, d), "v_proj": (self.kv, d), "o_proj": (d, self.q)}
         every |= {"gate_proj": (f, d)} if self.gated else {}
@@ -70,23 +70,23 @@ class Shape:
 
     @property
     def linear_params(self) -> int:
-        """Numbers in the linears of all blocks: what four bits pack, and what a token is multiplied with."""
+        """Returns the numbers in the linears of all blocks: what four bits pack, and what a token is multiplied with."""
         return self.layers * sum(O * I for O, I in self.linears().values())
 
     @property
     def other_params(self) -> int:
-        """Numbers in the embedding, the head, the norms and what else there is."""
+        """Returns the numbers in the embedding, the head, the norms and what else there is."""
         tables = self.vocab * self.hidden * (1 if self.tied else 2)
         return tables + (2 * self.layers + 1) * self.hidden + self.more
 
     @property
     def params(self) -> int:
-        """All numbers."""
+        """Returns the number of all parameters."""
         return self.linear_params + self.other_params
 
     @property
     def tensors(self) -> int:
-        """How many tensors they are in (without those of `more`)."""
+        """Returns how many tensors they are in (without those of `more`)."""
         return self.layers * (len(self.linears()) + 2) + 1 + (1 if self.tied else 2)
 
 
@@ -108,15 +108,33 @@ PRESETS = {
 
 
 def preset(name: str) -> Shape:
-    """A published shape by its name."""
-    if name.lower() not in PRESETS:
-        raise UnknownName.among("published shape", name, PRESETS)
+    """Returns a published shape by its name."""
+    UnknownName.check("published shape", [name.lower()], PRESETS)
     return PRESETS[name.lower()]
 
 
+def shape_named(model: str) -> Shape | None:
+    """Returns a published size (7b) or plain sizes (hidden=512,inner=1376,layers=8,heads=8,vocab=32000); None for other names."""
+    if model.lower() in PRESETS:
+        return preset(model)
+    if "=" not in model:
+        return None
+    pairs = {name: value for name, _, value in (part.partition("=") for part in model.split(","))}
+    needed = ["hidden", "inner", "layers", "heads", "vocab"]
+    if (odd := set(pairs) - {*needed, "kv_heads", "head_dim"}) or [name for name in needed if name not in pairs]:
+        wrong = f"no {min(odd)!r} is known" if odd else "all of " + ", ".join(needed) + " are needed"
+        raise Invalid(f"A model in plain sizes is hidden=…,inner=…,layers=…,heads=…,vocab=…: {wrong}.")
+    if not all(value.isdigit() and int(value) for value in pairs.values()):
+        raise Invalid("The sizes of a model are whole numbers above 0.")
+    sizes: dict[str, Any] = {name: int(value) for name, value in pairs.items()}
+    if sizes["hidden"] % sizes["heads"] and "head_dim" not in sizes:
+        raise Invalid(f"hidden={sizes['hidden']} is no multiple of heads={sizes['heads']}: say head_dim=… as well.")
+    return Shape("a model", **sizes)
+
+
 def of_config(name: str, config: Any) -> Shape:
-    """The shape of a transformers config: of a multimodal one, of its text model. The model is built without memory to count
-    what the picture does not show.
+    """Returns the shape of a transformers config: of a multimodal one, of its text model. The model is built without memory to
+    count what the picture does not show.
 
     Raises:
         Invalid: an encoder-decoder, or a mixture of experts of its own.
@@ -133,16 +151,9 @@ def of_config(name: str, config: Any) -> Shape:
     with torch.device("meta"):
         model = make.from_config(whole)
     inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
-    found = Shape(
-        name,
-        config.hidden_size,
-        int(inner),
-        config.num_hidden_layers,
-        config.num_attention_heads,
-        config.vocab_size,
-        getattr(config, "num_key_value_heads", None),
-        getattr(config, "head_dim", None),
-        gated=any("gate" in part for part, _ in model.named_modules()),
-        tied=bool(whole.tie_word_embeddings),
-    )
-    return replace(found, more=sum(p.numel() for p in model.parameters()) - found.params)
+    shape = Shape(
+        name, config.hidden_size, int(inner), config.num_hidden_layers, config.num_attention_heads, config.vocab_size,
+        getattr(config, "num_key_value_heads", None), getattr(config, "head_dim", None),
+        gated=any("gate" in part for part, _ in model.named_modules()), tied=bool(whole.tie_word_embeddings),
+    )  # fmt: skip
+    return replace(shape, more=sum(p.numel() for p in model.parameters()) - shape.params)

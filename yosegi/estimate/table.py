@@ -24,7 +24,7 @@ GB = 2**30
 
 
 class Line(NamedTuple):
-    """One method at one size; in GB."""
+    """One method at one size, in GB."""
 
     size: str
     method: str
@@ -38,23 +38,25 @@ class Line(NamedTuple):
 
 
 def table(batch: int = 1, length: int = 256, checkpointing: bool = False) -> list[Line]:
-    """All sizes and methods, for so many sequences at once."""
-    found = []
+    """Returns all sizes and methods, for so many sequences at once."""
+    lines = []
     for size, shape in PRESETS.items():
         for method in ("full", "lora", "galore", "galore-per-layer", "apollo"):
             rank = RANKS[size] // (APOLLO if method == "apollo" else 1)
-            job = Job(method, rank, batch=batch, length=length, dtype="bf16", bf16=True, dropout=0)
-            job = Job(**{**vars(job), "checkpointing": checkpointing, "device": "cuda"})
+            job = Job(
+                method, rank, batch=batch, length=length, dtype="bf16", bf16=True, dropout=0, checkpointing=checkpointing,
+                device="cuda",
+            )  # fmt: skip
             weights, gradients, optimizer = pretraining(shape, job)
             kept = activations(shape, job)[0]
             published = GALORE_PAPER.get((size, method.removesuffix("-per-layer")), (None, None))
             line = (weights / GB, gradients / GB, optimizer / GB, kept / GB)
-            found.append(Line(size, method, rank, *line, *published))
-    return found
+            lines.append(Line(size, method, rank, *line, *published))
+    return lines
 
 
 def pretraining(shape: Shape, job: Job) -> tuple[float, float, float]:
-    """(weights, gradients, optimiser state) where all is bf16, and embedding and head learn as well."""
+    """Returns the bytes of (weights, gradients, optimiser state) where all is bf16, and embedding and head learn as well."""
     if job.method != "lora":
         return held(shape, job)
     linears = shape.linears().values()

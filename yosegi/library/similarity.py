@@ -41,8 +41,7 @@ def similarity(
         sparsity: the share of each expert's entries that are set to zero, the smallest (factors).
         components: components of the truncated SVD (factors); None, or as many as experts, truncates nothing.
     """
-    if space not in SPACES:
-        raise UnknownName.among("space for similarity", space, SPACES)
+    UnknownName.check("space for similarity", [space], SPACES)
     if not experts:
         raise Invalid("There are no experts to compare.")
     gram_EE = _gram_of_deltas(experts) if space == "delta" else _gram_of_factors(experts, sparsity)

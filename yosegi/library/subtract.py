@@ -27,8 +27,7 @@ def subtract(expert: Expert, general: Expert, mode: str = "delta", name: str | N
         mode: "delta", or "factors" as the authors' code does it; that needs equal layers, ranks, scales and origins.
         name: the result's name; by default the expert's.
     """
-    if mode not in ("delta", "factors"):
-        raise UnknownName.among("mode of subtract", mode, ("delta", "factors"))
+    UnknownName.check("mode of subtract", [mode], ("delta", "factors"))
     check_one_base([expert, general])
     for layer in expert.factors.keys() & general.factors.keys():
         (O, I), other = expert.factors[layer].shape, general.factors[layer].shape

@@ -44,8 +44,7 @@ class Knots(Entries):
         seed: int = 0,
         rank: int | str | None = None,
     ):
-        if by not in BY:
-            raise UnknownName.among("merge for the coordinates of knots", str(by), BY)
+        UnknownName.check("merge for the coordinates of knots", [str(by)], BY)
         given = {name: value for name, value in (("density", density), ("drop", drop)) if value is not None}
         if other := given.keys() - BY[by].keys():
             raise Invalid(f"knots by {by} has no {min(other)}.")

@@ -28,8 +28,7 @@ def check(
         if not isinstance(group[name], int) or group[name] < 1:
             raise Invalid(f"{name}={group[name]!r} has to be a whole number of at least 1.")
     for name, known in (choices or {}).items():
-        if group[name] not in known:
-            raise UnknownName.among(name, group[name], known)
+        UnknownName.check(name, [group[name]], known)
     for weight in group["params"]:
         if weight.ndim not in (2, 3) or not weight.numel():
             raise Invalid(

@@ -30,17 +30,17 @@ class Projection(NamedTuple):
     right_NR: Tensor | None
 
     def project(self, G_MN: Tensor) -> Tensor:
-        """R: the gradient in the kept directions."""
+        """Returns R, the gradient in the kept directions."""
         low = G_MN if self.left_MR is None else self.left_MR.mT @ G_MN
         return low if self.right_NR is None else low @ self.right_NR
 
     def lift(self, low: Tensor) -> Tensor:
-        """Back to the gradient's shape [M, N]."""
+        """Returns R back in the gradient's shape [M, N]."""
         wide = low if self.left_MR is None else self.left_MR @ low
         return wide if self.right_NR is None else wide @ self.right_NR.mT
 
     def add(self, W_MN: Tensor, low: Tensor, keep: float, scale: float) -> None:
-        """W = keep W + scale lift(R), in place and in one pass over W."""
+        """Computes W = keep W + scale lift(R), in place and in one pass over W."""
         if self.left_MR is None:
             a, b = low, self.right_NR.mT  # type: ignore[union-attr]
         else:
@@ -49,7 +49,7 @@ class Projection(NamedTuple):
         add(a, b, beta=keep, alpha=scale)
 
     def turned(self, before: "Projection", moment: Tensor, squares: bool = False) -> Tensor:
-        """A moment of the directions before, seen from these. Of squares the expected ones, if directions are independent."""
+        """Returns a moment of the directions before, seen from these; of squares the expected ones of independent directions."""
         for new, old, is_left in ((self.left_MR, before.left_MR, True), (self.right_NR, before.right_NR, False)):
             if new is not None and old is not None:
                 C_RR = (new.mT @ old).square() if squares else new.mT @ old
@@ -58,7 +58,7 @@ class Projection(NamedTuple):
 
 
 def sides(kind: str, M: int, N: int) -> tuple[bool, bool]:
-    """(are rows reduced, are columns reduced). std reduces the smaller side, which costs the least to remember."""
+    """Returns (are rows reduced, are columns reduced). std reduces the smaller side, whose state takes the least memory."""
     if kind in ("left", "right", "full"):
         return kind != "right", kind != "left"
     rows = (M < N) == (kind == "std")
@@ -69,7 +69,7 @@ def sides(kind: str, M: int, N: int) -> tuple[bool, bool]:
 def find(
     G_MN: Tensor, rank: int, kind: str = "std", refresh: str = "svd", steps: int = 1, before: Projection | None = None
 ) -> Projection:
-    """The directions of one gradient, in its dtype; computed in fp32.
+    """Returns the directions of one gradient, in its dtype; computed in fp32.
 
     Args:
         G_MN: the gradient, or a stack of them.
@@ -100,13 +100,13 @@ def find(
 
 
 def energy(low: Tensor, G_MN: Tensor) -> float:
-    """The share of ‖G‖² that a projected gradient holds; 1 of a gradient that is zero."""
+    """Returns the share of ‖G‖² that a projected gradient holds; 1 of a gradient that is zero."""
     whole = float(G_MN.float().square().sum())
     return float(low.float().square().sum()) / whole if whole else 1.0
 
 
 def best_energy(G_MN: Tensor, rank: int) -> float:
-    """The most that a projection of this rank could hold: of the squared singular values, the largest."""
+    """Returns the most that a projection of this rank could hold: of the squared singular values, the largest."""
     G = G_MN.double()
     wide = G if G.shape[-2] <= G.shape[-1] else G.mT
     values_K = torch.linalg.eigvalsh(wide @ wide.mT).clamp(min=0)
@@ -115,7 +115,7 @@ def best_energy(G_MN: Tensor, rank: int) -> float:
 
 
 def _leading(G: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Leading left and right singular vectors. A tall matrix takes LAPACK half the time of a wide one."""
+    """Returns the leading left and right singular vectors. A tall matrix takes LAPACK half the time of a wide one."""
     wide = G.shape[-2] < G.shape[-1]
     U, _, V = torch.linalg.svd(G.mT.contiguous() if wide else G, full_matrices=False)
     a, b = U[..., :rank], V[..., :rank, :].mT
@@ -123,7 +123,7 @@ def _leading(G: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def _iterate(G: Tensor, rank: int, steps: int, start_MR: Tensor | None) -> Tensor:
-    """Orthonormal columns [M, R], turned towards the leading left singular vectors."""
+    """Returns orthonormal columns [M, R], turned towards the leading left singular vectors."""
     if start_MR is not None:
         Q_MR = start_MR.float()
     else:
@@ -138,5 +138,5 @@ def _iterate(G: Tensor, rank: int, steps: int, start_MR: Tensor | None) -> Tenso
 
 
 def _signs(x: Tensor) -> Tensor:
-    """-1 or 1, never 0."""
+    """Returns -1 or 1, never 0."""
     return torch.where(x < 0, -1.0, 1.0)

@@ -15,7 +15,7 @@ def adamw(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> torch.optim.Optimizer:
-    """All parameters in one group; fused, which on CPU and GPU is one pass over the memory."""
+    """Returns an optimizer with all parameters in one group; it is fused, which on CPU and GPU is one pass over the memory."""
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps, fused=True)
     optimizer.register_step_pre_hook(align)
     return optimizer

@@ -8,8 +8,8 @@ Zhu et al. 2024, "APOLLO: SGD-like Memory, AdamW-level Performance", arXiv:2412.
     W = (1 - lr weight_decay) W - lr scale s G
 
 No step is more than `growth` times as long as the one before. Where GaLore moves a weight inside of R directions at a time, this
-moves it in all of them; of Adam's step for each number it keeps only the mean over a column. Which weights are treated so is said
-by groups, as galore.py has it; a group with `rank` None is AdamW.
+moves it in all of them; of Adam's step for each number it keeps only the mean over a column. Groups say which weights are
+treated so, as in galore.py; a group with `rank` None is AdamW.
 
     Apollo([{"params": matrices, "rank": 16}, {"params": norms, "rank": None, "lr": 0.0025}], lr=0.01)
 
@@ -81,7 +81,7 @@ class Apollo(torch.optim.Optimizer):
         self._number = {p: n for n, p in enumerate(p for group in self.param_groups for p in group["params"])}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, to the last bit: torch would round the moments to the weights' precision."""
+        """Goes on from what `state_dict` gave, to the last bit: torch would round the moments to the weights' precision."""
         super().load_state_dict(state_dict)
         saved = [index for group in state_dict["param_groups"] for index in group["params"]]
         for weight, index in zip(self._number, saved, strict=True):
@@ -92,7 +92,7 @@ class Apollo(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every weight that has a gradient."""
+        """Takes one step of every weight that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -121,15 +121,15 @@ class Apollo(torch.optim.Optimizer):
         axes = (-2 if rows else -1) if group["by"] == "channel" else (-2, -1)
         s = group["scale"] * rate * _length(m / root, axes) / (_length(low, axes) + LEAST)
         if group["growth"] is not None:
-            own = (_length(G, axes) * s).square().sum((-2, -1), keepdim=True).sqrt()
-            before = memory.get("length", torch.zeros_like(own))
+            length = (_length(G, axes) * s).square().sum((-2, -1), keepdim=True).sqrt()
+            before = memory.get("length", torch.zeros_like(length))
             before = torch.where(before > 0, before, torch.inf)  # a weight that has not moved may do as it likes
-            shorter = (group["growth"] * before / own.clamp_min(1e-30)).clamp_max(1)
-            memory["length"], s = own * shorter, s * shorter
+            shorter = (group["growth"] * before / length.clamp_min(1e-30)).clamp_max(1)
+            memory["length"], s = length * shorter, s * shorter
         weight.addcmul_(weight.grad, s.to(weight.dtype), value=-group["lr"])
 
     def _project(self, G: Tensor, weight: nn.Parameter, group: dict[str, Any], turn: int, rows: bool) -> Tensor:
-        """The gradient in random directions of its smaller side: [R, N], or [M, R]. They are the same in every process."""
+        """Returns the gradient in random directions of its smaller side, the same in every process: [R, N], or [M, R]."""
         K = min(G.shape[-2:])
         rank = min(group["rank"], K)
         drawing = f"{self.seed} {self._number[weight]} {turn // group['update_gap']}"
@@ -140,7 +140,7 @@ class Apollo(torch.optim.Optimizer):
 
 
 def _adam(low: Tensor, memory: dict[str, Any], turn: int, group: dict[str, Any]) -> tuple[Tensor, Tensor, float]:
-    """(m, sqrt(v) + eps, what is left of the bias of m): Adam's step is their quotient times the last."""
+    """Returns (m, sqrt(v) + eps, the correction of the bias of m): Adam's step is their quotient times the last."""
     (b1, b2), m, v = group["betas"], memory["exp_avg"], memory["exp_avg_sq"]
     m.lerp_(low, 1 - b1)
     v.mul_(b2).addcmul_(low, low, value=1 - b2)

@@ -6,7 +6,7 @@ Zhao et al. 2024, "GaLore: Memory-Efficient LLM Training by Gradient Low-Rank Pr
     R = Lᵀ G                   N = what the inner optimizer makes of R          its moments have R's shape
     W = (1 - lr weight_decay) W + scale lr L N
 
-One wrapper around any torch optimizer. Which weights are projected is said by groups; none is full-rank by accident:
+One wrapper around any torch optimizer. Groups say which weights are projected; none is full-rank by accident:
 
     Galore(matrices, lr=0.01)                                                   all of them, or it says which cannot be
     Galore([{"params": matrices, "rank": 128}, {"params": norms, "rank": None, "lr": 0.0025}], lr=0.01)
@@ -107,9 +107,9 @@ class Galore(torch.optim.Optimizer):
         audit: bool = False,
     ):
         self._inners: list[tuple[torch.optim.Optimizer, list[_Place]]] = []
-        own = {"rank": rank, "update_gap": update_gap, "scale": scale, "projection": projection, "refresh": refresh}
-        own |= {"power_steps": power_steps, "rotate_state": rotate_state}
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, **own})
+        ours = {"rank": rank, "update_gap": update_gap, "scale": scale, "projection": projection, "refresh": refresh}
+        ours |= {"power_steps": power_steps, "rotate_state": rotate_state}
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, **ours})
         asked = {"betas": betas, "eps": eps, **(inner_args or {})}
         make = _factory(inner, {key: value for key, value in asked.items() if value is not None})
         self.per_layer, self.audit = per_layer, audit
@@ -141,7 +141,7 @@ class Galore(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every weight that has a gradient. With `per_layer` most have had theirs."""
+        """Takes one step of every weight that has a gradient. With `per_layer` most have had theirs."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -173,11 +173,11 @@ class Galore(torch.optim.Optimizer):
         return columns
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, to the last bit."""
+        """Goes on from what `state_dict` gave, to the last bit."""
         super().load_state_dict(state_dict)
         order = [p for group in self.param_groups for p in group["params"]]
         saved = [index for group in state_dict["param_groups"] for index in group["params"]]
-        said = {p: state_dict["state"].get(index, {}) for p, index in zip(order, saved, strict=True)}
+        memories = {p: state_dict["state"].get(index, {}) for p, index in zip(order, saved, strict=True)}
         for inner, places in self._inners:
             inner.state.clear()
             for place in places:
@@ -185,15 +185,15 @@ class Galore(torch.optim.Optimizer):
                 if not memory:
                     continue
                 if place.projected:
-                    if "turn" not in said[place.weight]:
+                    if "turn" not in memories[place.weight]:
                         raise Invalid("This state is not of GaLore, or of other groups.")
-                    self._turns[place.weight] = int(said[place.weight]["turn"])
+                    self._turns[place.weight] = int(memories[place.weight]["turn"])
                     self._kept[place.weight] = Projection(memory.get("left"), memory.get("right"))
                 inner.state[place.seen] = {key: value for key, value in memory.items() if key not in OURS}
-                self._remember(inner, place)
+                self._store(inner, place)
 
     def _build(self, make: Factory, per_layer: bool) -> None:
-        """One inner optimizer for all weights; with per_layer, each weight has its own."""
+        """Makes one inner optimizer for all weights; with per_layer, each weight has its own."""
         units: list[list[_Place]] = []
         for g, group in enumerate(self.param_groups):
             for weight in group["params"]:
@@ -231,7 +231,7 @@ class Galore(torch.optim.Optimizer):
         return update
 
     def _advance(self, inner: torch.optim.Optimizer, places: list[_Place]) -> None:
-        """One step of one inner optimizer."""
+        """Takes one step of one inner optimizer."""
         moving = [place for place in places if place.weight.grad is not None]
         if not moving:
             return
@@ -251,10 +251,10 @@ class Galore(torch.optim.Optimizer):
                 self._kept[place.weight].add(place.weight, place.seen.data, keep, ours["scale"])
                 place.seen.grad, place.seen.data = None, place.seen.data.new_empty(0)
                 self._turns[place.weight] += 1
-            self._remember(inner, place)
+            self._store(inner, place)
 
     def _look(self, inner: torch.optim.Optimizer, place: _Place, group: dict[str, Any]) -> Tensor:
-        """The gradient in the kept directions, which every `update_gap` steps are looked for anew."""
+        """Returns the gradient in the kept directions, which every `update_gap` steps are looked for anew."""
         weight, G = place.weight, place.weight.grad
         assert G is not None  # _advance took only those that have one
         turn = self._turns.setdefault(weight, 0)
@@ -273,8 +273,8 @@ class Galore(torch.optim.Optimizer):
             self.attainable[weight] = best_energy(G, low.shape[-1] if new.right_NR is not None else low.shape[-2])
         return low
 
-    def _remember(self, inner: torch.optim.Optimizer, place: _Place) -> None:
-        """What a checkpoint keeps: the inner optimizer's memory and ours, the same tensors."""
+    def _store(self, inner: torch.optim.Optimizer, place: _Place) -> None:
+        """Keeps what a checkpoint holds: the inner optimizer's memory and ours, the same tensors."""
         memory = dict(inner.state.get(place.seen, {}))
         if place.projected:
             kept = self._kept[place.weight]
@@ -285,7 +285,7 @@ class Galore(torch.optim.Optimizer):
 
 
 def _factory(inner: str | Factory, asked: dict[str, Any]) -> Factory:
-    """The inner optimizer as a function of (groups, lr); arguments that it does not have are named."""
+    """Returns the inner optimizer as a function of (groups, lr); arguments that it does not have are named."""
     if not isinstance(inner, str):
         return lambda groups, lr: inner(groups, lr=lr, **asked)
     known = {name.lower(): value for name, value in vars(torch.optim).items() if inspect.isclass(value)}
@@ -294,9 +294,7 @@ def _factory(inner: str | Factory, asked: dict[str, Any]) -> Factory:
         raise UnknownName.among("optimizer of torch", inner, known)
     chosen: Any = known[inner.lower()]
     takes = list(inspect.signature(chosen).parameters)[2:]
-    for name in asked:
-        if name not in takes:
-            raise UnknownName.among(f"argument of {inner}", name, takes)
+    UnknownName.check(f"argument of {inner}", asked, takes)
     more = INNER.get(inner.lower(), {}) | asked
     return lambda groups, lr: chosen(groups, lr=lr, **more)
 

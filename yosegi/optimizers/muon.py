@@ -7,7 +7,7 @@ Training", arXiv:2502.16982.
     M = μ M + (1 - μ) G          U = the orthogonal factor of G + μ (M - G), by Newton-Schulz: matrix products only
     W = (1 - lr weight_decay) W - lr 0.2 √max(O, I) U
 
-Which weights are matrices in more than shape is said by groups, as galore.py has it: embeddings and norms go into a group with
+Groups say which weights are matrices in more than shape, as in galore.py: embeddings and norms go into a group with
 `rank` None, which AdamW trains.
 
 Shapes: O x I of a matrix, L of them, any leading axes a stack of matrices.
@@ -52,14 +52,14 @@ class Muon(torch.optim.Optimizer):
         steps: int = 5,
     ):
         self._adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(()))])
-        own = {"betas": betas, "eps": eps, "momentum": momentum, "steps": steps, "rank": 0}
-        super().__init__(params, {**self._adamw.defaults, "lr": lr, "weight_decay": weight_decay, **own})
+        more = {"betas": betas, "eps": eps, "momentum": momentum, "steps": steps, "rank": 0}
+        super().__init__(params, {**self._adamw.defaults, "lr": lr, "weight_decay": weight_decay, **more})
         for group in self.param_groups:
             check(group, "orthogonalised")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One update of every weight that has a gradient."""
+        """Takes one step of every weight that has a gradient."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[Tensor]] = {}
             for weight in group["params"] if group["rank"] is not None else ():
@@ -87,7 +87,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(X_LOI: Tensor, steps: int = 5) -> Tensor:
-    """Each of L matrices with its singular values brought near 1."""
+    """Returns each of L matrices with its singular values brought near 1."""
     a, b, c = COEFFICIENTS
     tall = X_LOI.shape[-2] > X_LOI.shape[-1]
     X = X_LOI.mT if tall else X_LOI  # the Gram matrix is of the smaller side

@@ -46,11 +46,6 @@ class Learnt(nn.Module):
                 raise Invalid(f"The router {self.router}: {name} is {tuple(tensor.shape)}, not {self.shapes[name]}.")
             setattr(self, name, tensor.to(self.place.device))
 
-    def zeros(self, name: str) -> Tensor:
-        """Returns a new tensor of zeros to be learnt by gradient. All of its shape must be known."""
-        self.set(**{name: torch.zeros([n or 0 for n in self.shapes[name]], device=self.place.device)})
-        return self.get(name)
-
     def get(self, name: str) -> Tensor:
         """Returns what was learnt.
 

@@ -37,10 +37,8 @@ class Centroid(Router):
         super().__init__()
         if (top_k is not None and top_k < 1) or (temperature is not None and not temperature > 0):
             raise Invalid(f"centroid needs top_k >= 1 and temperature > 0, not {top_k} and {temperature}.")
-        if over not in ("last", "mean"):
-            raise UnknownName.among("part of an example", over, ("last", "mean"))
-        if input_norm not in ("id", "unit"):
-            raise UnknownName.among("input_norm of centroid", input_norm, ("id", "unit"))
+        UnknownName.check("part of an example", [over], ("last", "mean"))
+        UnknownName.check("input_norm of centroid", [input_norm], ("id", "unit"))
         self.top_k, self.temperature, self.over, self.input_norm = top_k, temperature, over, input_norm
         self.learnt = Learnt("centroid", "prototype_EI")
 

@@ -51,7 +51,8 @@ class Phatgoose(Router):
     def begin(self) -> Tensor:
         """Starts the training: returns gates [E, I] of zero. Until `end`, `Context.expert_B` names each sequence's expert."""
         self.gating = True
-        return self.learnt.zeros("gate_EI").requires_grad_()
+        self.learnt.set(gate_EI=torch.zeros([size or 0 for size in self.learnt.shapes["gate_EI"]]))
+        return self.learnt.get("gate_EI").requires_grad_()
 
     def end(self) -> None:
         """Ends the training: from now on the gates route."""

@@ -41,10 +41,8 @@ class Softmax(Router):
         super().__init__()
         if (top_k is not None and top_k < 1) or not temperature > 0:
             raise Invalid(f"softmax needs top_k >= 1 and temperature > 0, not {top_k} and {temperature}.")
-        if scope not in SCOPES:
-            raise UnknownName.among("scope of softmax", scope, SCOPES)
-        if start not in STARTS:
-            raise UnknownName.among("start of softmax", start, STARTS)
+        UnknownName.check("scope of softmax", [scope], SCOPES)
+        UnknownName.check("start of softmax", [start], STARTS)
         self.top_k, self.temperature, self.scope, self.start = top_k, temperature, scope, start
         self.layer = self.block = ""
 

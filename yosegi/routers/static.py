@@ -37,10 +37,8 @@ class Static(Router):
 
     def __init__(self, constraint: str = "softmax", start: str = "even"):
         super().__init__()
-        if constraint not in CONSTRAINTS:
-            raise UnknownName.among("constraint of static", constraint, CONSTRAINTS)
-        if start not in STARTS:
-            raise UnknownName.among("start of static", start, STARTS)
+        UnknownName.check("constraint of static", [constraint], CONSTRAINTS)
+        UnknownName.check("start of static", [start], STARTS)
         if (start == "one" and constraint in ("softmax", "sigmoid")) or (start == "random" and constraint != "softmax"):
             raise Invalid(f"static cannot start at {start} under the constraint {constraint}.")
         self.constraint, self.start = constraint, start

@@ -29,9 +29,7 @@ def shares(
     """
     if not temperature > 0:
         raise Invalid(f"temperature={temperature}: it has to be above 0.")
-    for name in weights or ():
-        if name not in sizes:
-            raise UnknownName.among("group", name, sizes)
+    UnknownName.check("group", weights or (), sizes)
     if missing := [name for name in sizes if weights is not None and name not in weights]:
         raise Invalid(f"The shares say nothing of {missing[0]!r}; 0 leaves it out.")
     given = {name: float((sizes if weights is None else weights)[name]) for name in sizes}
@@ -53,11 +51,8 @@ def stages(
         pace: growing: the first alone, and one more joins at equal distances; staged: one after the other, each for as long as
             its share is of theirs together.
     """
-    if pace not in PACES:
-        raise UnknownName.among("pace", pace, PACES)
-    for name in curriculum:
-        if name not in share:
-            raise UnknownName.among("group", name, share)
+    UnknownName.check("pace", [pace], PACES)
+    UnknownName.check("group", curriculum, share)
     if len(set(curriculum)) < len(curriculum):
         raise Invalid("The curriculum names a group twice.")
     steps = [name for name in curriculum if share[name] > 0]

@@ -47,7 +47,7 @@ class LearnerData:
     Args:
         name: of the learner.
         rows: of tokens.
-        asks: what the routers are told of each row: its expert, or its task.
+        asks: what the routers need to know about each row: its expert, or its task.
         steps: number of optimiser steps.
         batch: rows of a step.
         order: which row stands at which place of the training; by default shuffled epochs.

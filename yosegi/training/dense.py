@@ -107,11 +107,11 @@ class Weights(Mapping[str, Tensor]):
         return len(self.layers)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The trained weights, by their name in the model."""
+        """Returns the trained weights, by their name in the model."""
         return {f"{layer}.weight": module.weight for layer, module in self.layers.items()}  # type: ignore[misc]
 
     def full_rank(self) -> int:
-        """The rank that loses nothing."""
+        """Returns the rank that loses nothing."""
         return max(min(W.shape) for W in self.before.values())
 
     @torch.no_grad()

@@ -130,15 +130,15 @@ def _train_group(
         outcome = outcome or train_loop(job, banks, learners, parts, title, masks=moves, **identity)
         trained = banks.experts()
     diverged |= outcome.diverged
-    found = []
+    experts = []
     for expert in (expert for expert in trained if expert.name not in outcome.diverged):
         (steps, batch), rows, name = by_steps[expert.name], data[expert.name].rows, expert.name
         tokens = tokens_by_step(rows, order(len(rows), steps * batch, settings.seed), batch)[-1]
         metrics = {"steps": steps, **data[name].counts, "tokens": tokens, "fleet": len(names)}
         metrics["fleet_tokens"] = outcome.tokens
         fields = job.card(outcome, name, tasks.get(name, ()), data_hash(rows), metrics, parent)
-        found.append(dataclasses.replace(expert, card=fields))
-    return found
+        experts.append(dataclasses.replace(expert, card=fields))
+    return experts
 
 
 def _parts(banks: Banks, learners: Sequence[LearnerData], settings: Settings) -> list[Part]:

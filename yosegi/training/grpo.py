@@ -51,20 +51,14 @@ class Question(NamedTuple):
 
 
 def questions(task: Task, examples: Sequence[Example]) -> list[Question]:
-    """Returns some examples of one task as questions; lists of several tasks may be joined."""
+    """Returns the examples of one task as questions; lists of several tasks may be joined."""
     return [Question(task, example) for example in examples]
 
 
 class Answers(NamedTuple):
-    """What was drawn in one step, all learners' answers in a row.
-
-    Args:
-        rows: the tokens of prompt and answer.
-        learner_N: whose.
-        advantage_N: by how much it beats the others of its group.
-        divisor_N: of its loss, so that every learner has a mean of its own.
-        columns: of each learner, for the metrics.
-    """
+    """What was drawn in one step: for each answer, all learners' in a row, its tokens with those of the prompt, its learner, by
+    how much it beats the others of its group, and the divisor of its loss, so that every learner has a mean of its own.
+    `columns` are those of each learner's row of metrics."""
 
     rows: list[Row]
     learner_N: list[int]
@@ -119,9 +113,9 @@ def grpo(
         ]
         data = digest(digest_of(experts), every, *(moves[name] for name in sorted(moves)))
         outcome, steps = grpo_loop(job, banks, list(asked.values()), moves or None, data)
-        found = banks.experts()
+        experts_now = banks.experts()
     metrics = {"steps": steps, "fleet": len(names), "fleet_tokens": outcome.tokens}
-    for expert, start in zip(found, experts, strict=True):
+    for expert, start in zip(experts_now, experts, strict=True):
         if (name := expert.name) not in outcome.diverged:
             fields = job.card(outcome, name, expert.tasks, data, {"examples": len(asked[name]), **metrics}, start)
             trained.append(dataclasses.replace(expert, card=fields))
@@ -131,11 +125,7 @@ def grpo(
 
 
 def grpo_loop(
-    job: Job,
-    banks: Banks,
-    asked: Sequence[Sequence[Question]],
-    moves: Mapping[str, Tensor] | None,
-    data: str,
+    job: Job, banks: Banks, asked: Sequence[Sequence[Question]], moves: Mapping[str, Tensor] | None, data: str
 ) -> tuple[Outcome, int]:
     """Draws answers, scores them, updates; step by step. Returns what it cost, and the number of steps.
 
@@ -149,11 +139,11 @@ def grpo_loop(
     base, settings, device, names = job.base, job.settings, job.device, list(banks.names)
     assert isinstance(settings, GrpoSettings)
     per_step, turns = settings.per_device_train_batch_size, settings.num_iterations
-    steps = settings.max_steps or max(math.ceil(settings.num_train_epochs * len(own) / per_step) for own in asked)
+    steps = settings.max_steps or max(math.ceil(settings.num_train_epochs * len(each) / per_step) for each in asked)
     parameters = banks.parameters()
     update = Update([Part(parameters, settings.learning_rate, steps * turns)], names, settings, moves)
     reference = {name: p.detach().clone() for name, p in parameters.items()} if settings.kl_coef else {}
-    orders = [order(len(own), steps * per_step, settings.seed) for own in asked]
+    orders = [order(len(each), steps * per_step, settings.seed) for each in asked]
     started, drawing_s = time.monotonic(), 0.0
 
     def log_p(batch: Mapping[str, Tensor]) -> Tensor:
@@ -172,16 +162,17 @@ def grpo_loop(
             for n, (row, g) in enumerate(zip(drawn.rows, drawn.learner_N, strict=True))
             if drawn.advantage_N[n] or reference  # without a reference nothing pulls at an answer like all others
         ]
+        every_pass = list(passes(places, job.budget))
         old: dict[int, Tensor] = {}
         kl_G2, losses_G = torch.zeros(len(names), 2, device=device), torch.zeros(len(names), device=device)
-        found: Columns = {}
+        rows: Columns = {}
         for turn in range(turns):
             losses_G.zero_()
-            for n, some in enumerate(passes(places, job.budget)):
-                batch = to_batch(base, [drawn.rows[p.row] for p in some])
-                learner_B = torch.tensor([p.learner for p in some], device=device)
-                batch["advantage_B"] = torch.tensor([drawn.advantage_N[p.row] for p in some], device=device)
-                banks.set_batch(experts=[names[p.learner] for p in some], mask_BT=batch["attention_mask"])
+            for n, part in enumerate(every_pass):
+                batch = to_batch(base, [drawn.rows[p.row] for p in part])
+                learner_B = torch.tensor([p.learner for p in part], device=device)
+                batch["advantage_B"] = torch.tensor([drawn.advantage_N[p.row] for p in part], device=device)
+                banks.set_batch(experts=[names[p.learner] for p in part], mask_BT=batch["attention_mask"])
                 if reference:
                     with torch.no_grad(), _swapped(parameters, reference):
                         batch["reference_BT"] = log_p(batch)
@@ -190,7 +181,7 @@ def grpo_loop(
                     batch["old_BT"] = old[n]
                 elif turns > 1:
                     old[n] = logp_BT.detach()
-                divisor_B = torch.tensor([drawn.divisor_N[p.row] for p in some], device=device)
+                divisor_B = torch.tensor([drawn.divisor_N[p.row] for p in part], device=device)
                 loss_B = clipped(logp_BT, batch, divisor_B, settings.kl_coef, settings.epsilon)
                 loss_B.sum().backward()
                 losses_G.index_add_(0, learner_B, loss_B.detach().float())
@@ -198,27 +189,26 @@ def grpo_loop(
                     real_BT = batch["labels"] != IGNORED
                     kl_BT = divergence(logp_BT.detach(), batch["reference_BT"]) * real_BT
                     kl_G2.index_add_(0, learner_B, torch.stack([kl_BT.sum(1), real_BT.sum(1).to(kl_BT)], 1))
-            found = update.step(step * turns + turn, active, losses_G)
+            rows = update.step(step * turns + turn, active, losses_G)
         update.outcome.tokens += turns * sum(len(drawn.rows[p.row]["input_ids"]) for p in places)
         kl_G = (kl_G2[:, 0] / kl_G2[:, 1].clamp(min=1)).tolist()
-        share = round(drawing_s / (time.monotonic() - started), 3)
-        own = dict(zip(active, drawn.columns, strict=True))
-        return {g: columns | {"kl": kl_G[g], **own[g], "drawing": share} for g, columns in found.items()}
+        more = {"drawing": round(drawing_s / (time.monotonic() - started), 3)}
+        of = dict(zip(active, drawn.columns, strict=True))
+        return {g: columns | {"kl": kl_G[g], **of[g], **more} for g, columns in rows.items()}
 
-    base.model.eval()  # what dropout says of an answer is not what the model that drew it says
-    title = f"grpo {len(names)} experts"
-    identity = job.identity(names, data)
+    base.model.eval()  # with dropout the model would not be the one that drew the answers
+    title, identity = f"grpo {len(names)} experts", job.identity(names, data)
     return run_steps(job, update, take_step, [steps] * len(names), identity, title, stage="grpo"), steps
 
 
 def draw(
     base: Base, banks: Banks, chosen: Mapping[int, Sequence[Question]], settings: GrpoSettings, seed: int
 ) -> Answers:
-    """Every learner's answers to its questions, their rewards, and by how much each beats the others of its group."""
+    """Returns every learner's answers to its questions, with by how much each beats the others of its group."""
     K, M = settings.num_generations, settings.per_device_train_batch_size
-    each = [(g, m, question) for g, own in chosen.items() for m, question in enumerate(own)]
-    asked = [(g, question) for g, _, question in each for _ in range(K)]
-    limit = settings.max_completion_length or max(question.task.max_new_tokens for _, question in asked)
+    each = [(g, m, question) for g, asked in chosen.items() for m, question in enumerate(asked)]
+    asked_N = [(g, question) for g, _, question in each for _ in range(K)]
+    limit = settings.max_completion_length or max(question.task.max_new_tokens for *_, question in each)
     limit, room = rooms(base, limit)
     prompts = tokens(base, [question.example for *_, question in each], room)
     seeds = [f"{seed}/{m}" for _, m, _ in each]  # an expert draws the same whoever learns beside it
@@ -228,32 +218,29 @@ def draw(
     )
     prompts = [prompt for prompt in prompts for _ in range(K)]
     texts = base.tokenizer.batch_decode(new, skip_special_tokens=True)
-    reward_N = [_rewards(base, question, text, settings) for (_, question), text in zip(asked, texts, strict=True)]
+    reward_N = [_rewards(base, question, text, settings) for (_, question), text in zip(asked_N, texts, strict=True)]
     total_MK = torch.tensor([sum(settings.rewards[k] * v for k, v in r.items()) for r in reward_N]).view(-1, K)
     spread_M = total_MK.std(1)
     advantage_MK = total_MK - total_MK.mean(1, keepdim=True)
     if settings.scale_rewards:
         advantage_MK = advantage_MK / (spread_M[:, None] + 1e-4)
-    if base.seq2seq:
-        rows = [{"input_ids": prompt, "labels": ids} for prompt, ids in zip(prompts, new, strict=True)]
-    else:
-        rows = [
-            {"input_ids": prompt + ids, "labels": [IGNORED] * len(prompt) + ids}
-            for prompt, ids in zip(prompts, new, strict=True)
-        ]
+    rows: list[Row] = []
+    for prompt, ids in zip(prompts, new, strict=True):
+        before = [] if base.seq2seq else [IGNORED] * len(prompt)
+        rows.append({"input_ids": prompt if base.seq2seq else prompt + ids, "labels": before + ids})
     divisors, columns, ends = list[float](), [], stop_ids(base)
     for n in range(len(chosen)):
-        own, groups = slice(n * K * M, (n + 1) * K * M), slice(n * M, (n + 1) * M)
-        lengths = [len(ids) for ids in new[own]]
+        answers, groups = slice(n * K * M, (n + 1) * K * M), slice(n * M, (n + 1) * M)
+        lengths = [len(ids) for ids in new[answers]]
         by_answer = settings.loss_type == "grpo"
         divisors += [float(length * len(lengths)) if by_answer else float(sum(lengths)) for length in lengths]
         columns.append(
             {"reward": float(total_MK[groups].mean()), "reward_std": float(spread_M[groups].mean())}
-            | {f"reward_{name}": fmean(r[name] for r in reward_N[own]) for name in settings.rewards}
-            | {"length": fmean(lengths), "truncated": fmean(ids[-1] not in ends for ids in new[own])}
+            | {f"reward_{name}": fmean(r[name] for r in reward_N[answers]) for name in settings.rewards}
+            | {"length": fmean(lengths), "truncated": fmean(ids[-1] not in ends for ids in new[answers])}
             | {"no_variance": float((spread_M[groups] < 1e-6).float().mean())}
         )
-    return Answers(rows, [g for g, _ in asked], advantage_MK.flatten().tolist(), divisors, columns)
+    return Answers(rows, [g for g, _ in asked_N], advantage_MK.flatten().tolist(), divisors, columns)
 
 
 def _rewards(base: Base, question: Question, text: str, settings: GrpoSettings) -> dict[str, float]:
@@ -265,11 +252,11 @@ def _rewards(base: Base, question: Question, text: str, settings: GrpoSettings) 
 @contextmanager
 def _swapped(parameters: Mapping[str, Any], others: Mapping[str, Tensor]) -> Generator[None]:
     """The experts are those others while the block lasts; nothing is copied."""
-    own = {name: p.data for name, p in parameters.items()}
+    before = {name: p.data for name, p in parameters.items()}
     try:
         for name, p in parameters.items():
             p.data = others[name]
         yield
     finally:
         for name, p in parameters.items():
-            p.data = own[name]
+            p.data = before[name]

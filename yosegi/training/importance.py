@@ -54,8 +54,7 @@ def importance(
     Raises:
         Invalid: there is nothing to measure by.
     """
-    if order not in ORDERS:
-        raise UnknownName.among("order of importance", order, ORDERS)
+    UnknownName.check("order of importance", [order], ORDERS)
     if chunk < 1:
         raise Invalid(f"chunk={chunk}: at least one example at a time.")
     rows = tokenise(base, examples, max_length)

@@ -9,24 +9,22 @@ from typing import Any
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """A list that is empty until somebody presses Ctrl-C (or the process is asked to terminate)."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # only the main thread hears signals
-        yield seen
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def hear(number: int, frame: Any) -> None:
-        seen.append(number)
-        restore()
+    """Yields a list that is empty until somebody presses Ctrl-C (or the process is asked to terminate)."""
+    signals: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}  # only the main thread gets signals
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    def note(number: int, frame: Any) -> None:
+        signals.append(number)
+        restore()
+
     for number in before:
-        signal.signal(number, hear)
+        signal.signal(number, note)
     try:
-        yield seen
+        yield signals
     finally:
         restore()

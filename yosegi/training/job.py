@@ -98,7 +98,7 @@ class Job:
 
     @property
     def sharing(self) -> int:
-        """The number of processes that share the rows of a step."""
+        """Returns the number of processes that share the rows of a step."""
         return self.processes.num_processes if self.shared else 1
 
     def add_up(self, tensor: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class Job:
         return reduce(tensor, "sum") if self.shared else tensor  # type: ignore[return-value]
 
     def autocast(self) -> Any:
-        """The precision that the forward pass computes in."""
+        """Returns the context of the precision that the forward pass computes in."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=wants_bf16(self.base, self.settings.precision))
 
     def read(self, groups: Mapping[str, Sequence[Example]]) -> dict[str, TrainingData]:

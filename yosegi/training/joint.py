@@ -133,20 +133,20 @@ def joint(
             job, banks, [learner], parts, f"train {name}", needs="tasks", objective=balancing, begun=begun, **training
         )
         learnt = state_of(banks)
-        found = list(experts) if router_only else banks.experts()
+        results = list(experts) if router_only else banks.experts()
     if router_only:
         training["moved"] = round(_moved(start, learnt), 6)
     else:
         metrics = {"steps": steps, **total(groups.values()), "tokens": outcome.tokens}
-        own = {"training": {**settings.model_dump(), **training, "bank": name}, "parents": []}
+        more = {"training": {**settings.model_dump(), **training, "bank": name}, "parents": []}
         cards = [
-            job.card(outcome, name, list(data), hashed, metrics, **own, init_seed=settings.init_seed + e)
-            for e in range(len(found))
+            job.card(outcome, name, list(data), hashed, metrics, **more, init_seed=settings.init_seed + e)
+            for e in range(len(results))
         ]
-        found = [dataclasses.replace(expert, card=fields) for expert, fields in zip(found, cards, strict=True)]
+        results = [dataclasses.replace(expert, card=fields) for expert, fields in zip(results, cards, strict=True)]
     job.finish()
     return Arm(
-        name, found, training["router"], training["router_args"], learnt, mix, heads,
+        name, results, training["router"], training["router_args"], learnt, mix, heads,
         tasks=tuple(data), data_hash=hashed, training=training,
     )  # fmt: skip
 
@@ -165,8 +165,7 @@ def share(banks: Banks, router: Router, granularity: str) -> None:
 
     They begin as those of a layer that has all experts which some layer of the group has: with even weights, 1/k for k of them.
     """
-    if granularity not in GRANULARITIES:
-        raise UnknownName.among("granularity", granularity, GRANULARITIES)
+    UnknownName.check("granularity", [granularity], GRANULARITIES)
     groups: dict[str, list[str]] = {}
     for layer, module in banks.layers.items():
         if not module.router.follows:
@@ -189,8 +188,8 @@ def share(banks: Banks, router: Router, granularity: str) -> None:
 def group(layer: str, granularity: str) -> str:
     """Returns the group of a layer: model.layers.3.mlp.up_proj is of the layer model.layers.3 and of the block mlp."""
     if granularity == "layer":
-        found = re.match(r"(.*?\.\d+)\.", layer)
-        return found[1] if found else layer
+        match = re.match(r"(.*?\.\d+)\.", layer)
+        return match[1] if match else layer
     if granularity == "block":
         return next((part for part in reversed(layer.split(".")[:-1]) if not part.isdigit()), layer)
     return layer if granularity == "module" else ""

@@ -117,11 +117,11 @@ def train_loop(
 
     Args:
         job: the model, with `banks` in it.
-        banks: told of each pass who is asked; None where the model itself is trained.
+        banks: they get the experts or tasks of each pass; None where the model itself is trained.
         learners: with several, the first axis of every parameter counts them.
         parts: what is trained; every parameter (or slice of one) once.
         title: of the progress bar.
-        needs: what the banks are told of each row: "experts" or "tasks".
+        needs: what the banks get of each row: "experts" or "tasks".
         masks: True where an entry is updated, by parameter; by default as the settings have it.
         objective: in place of that of the settings; `Balancing` is for one learner.
         stage: column of the metrics.
@@ -133,7 +133,7 @@ def train_loop(
     update = Update(parts, [data.name for data in learners], settings, masks, job.add_up if job.shared else None)
     orders = [data.order or order(len(data.rows), data.steps * data.batch, settings.seed) for data in learners]
     targets = [[targets_of(row, base.seq2seq) for row in data.rows] for data in learners]
-    tokens = [tokens_by_step(data.rows, own, data.batch) for data, own in zip(learners, orders, strict=True)]
+    tokens = [tokens_by_step(data.rows, places, data.batch) for data, places in zip(learners, orders, strict=True)]
     autocast = job.autocast()
     torch.manual_seed(settings.seed)
 
@@ -142,7 +142,7 @@ def train_loop(
             banks.set_batch(mask_BT=mask_BT, **{needs: asks})  # type: ignore[arg-type]
 
     def batch_of(places: Sequence[Place]) -> dict[str, Tensor]:
-        """Returns the tensors of a pass; the banks are told of it."""
+        """Returns the tensors of a pass, which the banks get to know of."""
         batch = to_batch(base, [learners[p.learner].rows[p.row] for p in places])
         if types := [t[p.row] for p in places if (t := learners[p.learner].types) is not None]:
             batch["type_B"] = torch.tensor(types, device=device)

@@ -11,7 +11,8 @@ one dropout of x, and R begins at zero (`router_start`). The other settings are 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 from yosegi import files
 from yosegi.bases import Base
@@ -24,6 +25,7 @@ from yosegi.run import Run
 from yosegi.tasks import Example, subset
 from yosegi.training.balancing import Balancing
 from yosegi.training.curriculum import schedule
+from yosegi.training.job import Options
 from yosegi.training.joint import fresh_bank, joint
 from yosegi.training.settings import LoraMoeSettings, MoeOptions
 
@@ -41,29 +43,26 @@ def loramoe(
     *,
     experts: int = EXPERTS,
     name: str = "loramoe",
-    resume: bool = True,
-    tokens_per_pass: int | None = None,
     in_order: Mapping[str, Sequence[Example]] | None = None,
+    **options: Unpack[Options],
 ) -> Arm:
     """Returns the experts, with their cards, under the router they were trained with. Killed at any step, the same call resumes.
 
     Args:
-        base: what the experts stand beside.
+        base: the model that the experts are trained beside.
         data: the examples of each task, by type; `settings.limit` is how many of each task and type.
         run: gets the metrics; load, entropy and the weight of each type among them.
-        settings: how.
-        experts: how many all types share.
+        settings: of the training and of the bank.
+        experts: number of experts of all types together.
         name: of the bank; the experts are NAME-0, NAME-1, …
-        resume: go on from a checkpoint of the same training, if there is one.
-        tokens_per_pass: see `fleet`.
         in_order: the examples of each task as they are numbered before they are shuffled; by default type after type. With it,
             banks whose types differ read the same rows in the same order.
+        options: see `Options`.
 
     Raises:
         Diverged: the loss or the gradient stopped being finite.
     """
-    settings = settings or LoraMoeSettings()
-    types = tuple(data)
+    settings, types = settings or LoraMoeSettings(), tuple(data)
     expert_types = list(share_out(experts, len(types)) if settings.expert_types is None else settings.expert_types)
     if len(expert_types) != experts or not set(expert_types) <= set(range(len(types))):
         raise Invalid(
@@ -79,17 +78,16 @@ def loramoe(
         for task, examples in of_type.items():
             typed.setdefault(task, []).extend((example, k) for example in subset(examples, settings.limit))
     if in_order is not None:
-        type_by_id = {task: {example.id: k for example, k in rows} for task, rows in typed.items()}
+        type_by_id = {(task, example.id): k for task, rows in typed.items() for example, k in rows}
         typed = {
-            task: [(row, known[row.id]) for row in rows if row.id in known]
+            task: [(row, type_by_id[task, row.id]) for row in rows if (task, row.id) in type_by_id]
             for task, rows in in_order.items()
-            if (known := type_by_id.get(task)) is not None
         }
     typed = {task: rows for task, rows in typed.items() if rows}
     if not typed:
         raise Invalid("There are no examples to learn from.")
-    type_of = [k for rows in typed.values() for _, k in rows]
-    groups = _groups(settings, types, list(typed), type_of, [task for task, rows in typed.items() for _ in rows])
+    pairs = [(task, k) for task, rows in typed.items() for _, k in rows]
+    groups = _groups(settings, types, list(typed), pairs)
     places = partial(
         schedule, groups, seed=settings.seed, weights=settings.shares, temperature=settings.share_temperature,
         curriculum=settings.curriculum, pace=settings.pace,
@@ -98,49 +96,38 @@ def loramoe(
         settings.beta, settings.delta, tuple(expert_types) if len(types) > 1 else (), settings.lbc, settings.counted,
         settings.match, settings.reduce,
     )  # fmt: skip
+    router = Softmax(settings.top_k, settings.temperature, settings.scope, settings.router_start)
+    examples_of = {task: [example for example, _ in rows] for task, rows in typed.items()}
     arm = joint(
-        base,
-        fresh_bank(base, name, experts, list(typed), settings),
-        Softmax(settings.top_k, settings.temperature, settings.scope, settings.router_start),
-        {task: [example for example, _ in rows] for task, rows in typed.items()},
-        run,
-        settings.model_copy(update={"limit": None}),
-        name=name,
-        mix="outputs",
-        router_learning_rate=settings.router_learning_rate,
-        resume=resume,
-        tokens_per_pass=tokens_per_pass,
-        balancing=Balancing(constraint, types),
-        types=type_of,
-        order=places if groups else None,
-    )
-    options: dict[str, Any] = {key: getattr(settings, key) for key in MoeOptions.model_fields}
-    training = {"build": "loramoe", "types": list(types), **options, "expert_types": expert_types}
-    return replace(arm, training=training)
+        base, fresh_bank(base, name, experts, list(typed), settings), router, examples_of, run,
+        settings.model_copy(update={"limit": None}), name=name, mix="outputs",
+        router_learning_rate=settings.router_learning_rate, balancing=Balancing(constraint, types),
+        types=[k for _, k in pairs], order=places if groups else None, **options,
+    )  # fmt: skip
+    bank: dict[str, Any] = {key: getattr(settings, key) for key in MoeOptions.model_fields}
+    return replace(arm, training={"build": "loramoe", "types": list(types), **bank, "expert_types": expert_types})
 
 
-def keep_types(path: Any, found: Partition) -> None:
-    """Write down which example is of which type, and why."""
-    files.write_json(path, {**found.evidence, "tasks": {name: list(tasks) for name, tasks in found.tasks.items()}})
+def keep_types(path: Path, types: Partition) -> None:
+    """Writes down which example is of which type, and why."""
+    files.write_json(path, {**types.evidence, "tasks": {name: list(tasks) for name, tasks in types.tasks.items()}})
 
 
 def share_out(experts: int, types: int) -> list[int]:
-    """The type of each expert: as many of each as can be, in order."""
+    """Returns the type of each expert: as many of each as can be, in order."""
     return [e * types // experts for e in range(experts)]
 
 
 def _groups(
-    settings: LoraMoeSettings, types: Sequence[str], tasks: Sequence[str], type_of: Sequence[int], whose: Sequence[str]
+    settings: LoraMoeSettings, types: Sequence[str], tasks: Sequence[str], pairs: Sequence[tuple[str, int]]
 ) -> list[str]:
-    """Of each row what the shares and the curriculum call it; nothing where they say nothing."""
-    asked = [*(settings.shares or {}), *settings.curriculum]
+    """Returns what the shares and the curriculum call each row, (task, type); nothing where they say nothing."""
+    asked = {*(settings.shares or {}), *settings.curriculum}
     if not asked and settings.share_temperature == 1:
         return []
-    if not asked or set(asked) <= set(types):
-        return [types[k] for k in type_of]
-    if set(asked) <= set(tasks):
-        return list(whose)
-    for name in asked:
-        if name not in {*types, *tasks}:
-            raise UnknownName.among("type or task", name, [*types, *tasks])
+    if asked <= set(types):
+        return [types[k] for _, k in pairs]
+    if asked <= set(tasks):
+        return [task for task, _ in pairs]
+    UnknownName.check("type or task", asked, [*types, *tasks])
     raise Invalid("Shares and curriculum are about types or about tasks, not about both.")

@@ -88,8 +88,7 @@ def select(tasks: Mapping[str, Task], labels: str | Path | None, system: str) ->
     if labels is None:
         return data
     groups = by_system.read(Path(labels)).groups
-    if system not in groups:
-        raise UnknownName.among("system", system, groups)
+    UnknownName.check("system", [system], groups)
     wanted = {example.id for example in groups[system]}
     chosen = {name: [e for e in examples if e.id in wanted] for name, examples in data.items()}
     if not any(chosen.values()):

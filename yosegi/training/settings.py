@@ -337,8 +337,7 @@ def check(model: type[Any], fields: Mapping[str, Any]) -> Any:
 def make_build(text: str) -> Build:
     """Returns the way to fill a library that a spec describes: `mbc{clusters=10}`."""
     name, options = spec.read(text)
-    if name not in BUILDS:
-        raise UnknownName.among("build", name, BUILDS)
+    UnknownName.check("build", [name], BUILDS)
     known = {
         key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=field.annotation)
         for key, field in BUILDS[name].model_fields.items()
@@ -349,8 +348,7 @@ def make_build(text: str) -> Build:
 def make_settings(method: str, build: Build, fields: Mapping[str, Any]) -> Settings:
     """Returns the settings of a method (`galore{update_gap=50}`) and a build, with these fields on top."""
     name, options = spec.read(method)
-    if name not in METHODS:
-        raise UnknownName.among("method", name, METHODS)
+    UnknownName.check("method", [name], METHODS)
     kind, decided = METHODS[name]
     if isinstance(build, Loramoe) and kind is Settings:
         kind, options_of_build = LoraMoeSettings, build.model_dump(exclude_unset=True, exclude={"experts", "types"})

@@ -101,9 +101,7 @@ def train(
     if isinstance(how, Loramoe):
         data = {key: subset(examples, chosen.limit) for key, examples in data.items()}
         types = by_type(data, rules=how.types) if how.types else by_type(data, {key: names[key] for key in data})
-        for word in [*(how.shares or {}), *how.curriculum]:
-            if word not in {*types.groups, *data}:
-                raise UnknownName.among("type or task", word, [*types.groups, *data])
+        UnknownName.check("type or task", [*(how.shares or {}), *how.curriculum], [*types.groups, *data])
     options = {
         "task": asked, "base": model.name, "library": str(library.path), "method": method, "build": str(build), "name": name,
         "eval_task": held_out, "eval_steps": eval_steps, **chosen.model_dump(),

@@ -31,7 +31,7 @@ class Part:
         lr: the highest learning rate.
         steps: how many; afterwards they stay as they are.
         slice: [first:last] of the first axis of each, learner by learner; None for all of it.
-        options: what the optimiser is told of this group alone, such as {"rank": None}.
+        options: arguments of the optimiser for this group alone, such as {"rank": None}.
     """
 
     parameters: Mapping[str, nn.Parameter]

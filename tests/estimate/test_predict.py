@@ -7,8 +7,8 @@ import pytest
 from tests.conftest import each
 from yosegi.estimate.machines import published
 from yosegi.estimate.memory import Job
+from yosegi.estimate.predict import judge, needed
 from yosegi.estimate.shapes import preset
-from yosegi.estimate.verdict import judge, needed
 
 GPU = {"bf16": True, "device": "cuda", "length": 1024, "batch": 1}
 
