@@ -1,10 +1,10 @@
 """Every kind of training: killed at a step and started again it ends with the same bits, and another one is refused."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,37 +184,40 @@ def test_ctrl_c_finishes_the_step_and_saves(kind, tmp_path, monkeypatch):
     assert json.loads(state.read_text())["progress"]["step"] == 2, "which is no multiple of save_steps"
 
 
-CHILD = """
-import os, signal, sys
-from tests.contracts.test_training import KINDS
-from yosegi.run import Run
-from safetensors.torch import save_file
+def run_kinds(folder: Path, kinds: dict, die_at: int, environment: dict[str, str]) -> None:
+    """Trains in a process of its own, which has everything imported already; it may kill itself when it logs a step."""
+    from accelerate import PartialState
+    from safetensors.torch import save_file
 
-folder, die_at, kinds = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3])
-log = Run.log
-def watched(self, *rows, **row):
-    log(self, *rows, **row)
-    if die_at and any(one["step"] == die_at and "loss" in one for one in rows):
-        os.kill(os.getpid(), signal.SIGKILL)
-Run.log = watched
-for kind, more in kinds.items():
-    made = KINDS[kind](Run(f"{folder}/{kind}"), **more)
-    save_file({"made": made}, f"{folder}/{kind}/out{os.environ.get('RANK', '')}.safetensors")
-"""
+    os.environ.update(environment)
+    PartialState._reset_state()
+    log = Run.log
+
+    def watched(self, *rows, **row):
+        log(self, *rows, **row)
+        if die_at and any(one["step"] == die_at for one in rows):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Run.log = watched
+    for kind, more in kinds.items():
+        made = KINDS[kind](Run(folder / kind), **more)
+        save_file({"made": made}, folder / kind / f"out{environment.get('RANK', '')}.safetensors")
 
 
-def child(folder: Path, kinds: dict, die_at: int = 0, processes: int = 1):
-    """The same in a process of its own, or in several."""
+def children(folder: Path, kinds: dict, die_at: int = 0, processes: int = 1) -> list[int]:
+    """The same in a forked process, or in several that are set up as `accelerate launch` does. Returns how each ended."""
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    script = folder / "child.py"
-    script.write_text(CHILD)
-    command = [sys.executable, str(script)]
-    if processes > 1:
-        environment["ACCELERATE_USE_CPU"] = "1"
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes), "--main_process_port", "0", str(script)]  # fmt: skip
-    words = [str(folder), str(die_at), repr(kinds)]
-    return subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=200)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        shared = {"ACCELERATE_USE_CPU": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    shared |= {"WORLD_SIZE": str(processes)}
+    ranks = [{**shared, "RANK": str(n), "LOCAL_RANK": str(n)} if processes > 1 else {} for n in range(processes)]
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=run_kinds, args=(folder, kinds, die_at, rank)) for rank in ranks]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(200)
+    return [process.exitcode for process in started]
 
 
 def made_by(folder: Path, rank: str = "") -> torch.Tensor:
@@ -225,7 +228,7 @@ def made_by(folder: Path, rank: str = "") -> torch.Tensor:
 
 @pytest.mark.slow
 def test_a_killed_process_goes_on_in_another(tmp_path):
-    assert child(tmp_path, {"fleet": {}}, die_at=5).returncode == -signal.SIGKILL
+    assert children(tmp_path, {"fleet": {}}, die_at=5) == [-signal.SIGKILL]
     assert (tmp_path / "fleet" / "checkpoint").exists()
     assert torch.equal(many(Run(tmp_path / "fleet")), many(Run(tmp_path / "whole")))
 
@@ -233,12 +236,12 @@ def test_a_killed_process_goes_on_in_another(tmp_path):
 @pytest.mark.slow
 def test_two_processes(tmp_path):
     """They share the rows of one learner, and end as one process does but for rounding; several experts are dealt out."""
-    alike = {"dropout": 0.0, "max_grad_norm": 0.1}
+    alike = {"dropout": 0.0, "max_grad_norm": 0.1, "max_steps": 4}
     shared = {"sft": alike, "loramoe": alike, "galore": alike}
     half = {kind: {**more, "per_device_train_batch_size": 2} for kind, more in shared.items()}
-    done = child(tmp_path, {**half, "fleet": {}, "grpo": {}}, processes=2)
-    assert done.returncode == 0, done.stderr[-2000:]
-    for kind, more in {**shared, "fleet": {}, "grpo": {}}.items():
+    dealt = {"fleet": {"num_train_epochs": 0.5}, "grpo": {"max_steps": 2}}
+    assert children(tmp_path, {**half, **dealt}, processes=2) == [0, 0]
+    for kind, more in {**shared, **dealt}.items():
         straight = KINDS[kind](one := Run(tmp_path / f"{kind} alone"), **more)
         made = [made_by(tmp_path / kind, rank) for rank in ("0", "1")]
         rows = logged(Run(tmp_path / kind))
