@@ -36,10 +36,10 @@ if [ "${1:-small}" = small ]; then  # every recipe once, as small as it goes
     "$yosegi" run "$1" --base "$base" --run "$out.$1" --seeds 0 "${@:2}"
     test -s "$out.$1/findings.json"
   }
-  recipe mbc_arrow --seen 2 --unseen 1 --limit 6 --shots 2 --asked 1 --epochs 1 --shot_epochs 1 --clusters 2 --skills 2 \
-    --max_length 128 --max_new_tokens 4 --gate_steps 1 --factors arrow  # every way to build and to route a library
+  recipe mbc_arrow --tasks skills --seen 2 --unseen 1 --limit 6 --shots 2 --asked 1 --epochs 1 --shot_epochs 1 --clusters 2 --skills 2 \
+    --max_length 96 --max_new_tokens 4 --gate_steps 1 --factors arrow  # every way to build and to route a library; short prompts
   recipe soups_cat --kind real --pairs 1 --steps 2 --limit 8 --share 0.5 --cat_steps 1 --batch 2 --cat_batch 2 --max_length 96 \
-    --chosen_on 1 --asked 1 --ways "CAT,learned routing,TIES,data mix"
+    --chosen_on 1 --asked 1 --ways "CAT,learned routing,uniform (untrained CAT),data mix"
   recipe lora_par --tasks gsm8k,mgsm_ja --known boolq --inits pissa --warm 1 --limit 12 --asked 1 --measured 2 --thetas 0.9 --grid 1.0 \
     --rank 2 --sft_steps 1 --batch 2 --grpo_steps 2 --questions 1 --generations 2 --pilot 1 --grpo_learning_rates 1e-3 --max_length 128 \
     --max_completion_length 8 --rewards correct,integer,soft_format,strict_format,tags

@@ -55,10 +55,12 @@ CALLS = {"torch.load", "torch.save", "yaml.load", "yaml.unsafe_load"}
 UNSAFE = {"trust_remote_code", "allow_pickle"}
 
 PLAIN_ROOMS = {
+    "commands",
     "training",
     "optimizers",
     "estimate",
     "core",
+    "search",
     "errors",
     "files",
     "progress",

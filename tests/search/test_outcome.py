@@ -9,8 +9,7 @@ from yosegi.engine.kept import arms, load_arm, read_arm
 from yosegi.engine.spec import parse_arm
 from yosegi.errors import Invalid
 from yosegi.run import Run
-from yosegi.search import outcome
-from yosegi.search.outcome import named_arm, search_arms
+from yosegi.search.outcome import Outcome, search_arms
 from yosegi.search.settings import open_search
 from yosegi.search.trials import tried
 
@@ -20,52 +19,52 @@ def searched(settings, nano, tmp_path):
     def run(trials=3, **more):
         opened = open_search(settings(prune=False, **more), nano)
         study = go(opened, Run(tmp_path / "r"), trials=trials)
-        return opened, study, tried(study, opened.space)
+        every = tried(study, opened.space)
+        return [Outcome(opened, Run(tmp_path / "r"), study, every, best) for best in every]
 
     return run
 
 
 @pytest.mark.parametrize("merge", ["cat", "svd"])
 def test_best_yaml_makes_the_arm_that_was_chosen(searched, tmp_path, shelf, merge):
-    opened, study, every = searched(arm=[f"merge:{merge}"])
-    for best in every[1:]:
-        outcome.write(best, opened, tmp_path / "r")
+    outcomes = searched(arm=[f"merge:{merge}"])
+    for outcome in outcomes[1:]:
+        outcome.write()
         written = yaml.safe_load((tmp_path / "r" / "best.yaml").read_text())
-        made, folded = fold(parse_arm(written["arm"], shelf), "x"), fold(best.arm, "x")
+        made, folded = fold(parse_arm(written["arm"], shelf), "x"), fold(outcome.best.arm, "x")
         assert made.factors.keys() == folded.factors.keys()
         for layer in folded.factors:
             assert made.delta(layer).equal(folded.delta(layer))
-    assert len(every[1:]) == 7
+    assert len(outcomes[1:]) == 7
 
 
 def test_weights_by_groups_are_a_kept_arm(searched, shelf):
-    opened, study, every = searched(groups=2)
-    best = next(o for o in every if o.label == "uniform")
-    outcome._keep(shelf, named_arm(best, opened, study, "kept"), False)
-    arm, card = load_arm(shelf, "kept"), read_arm(shelf, "kept")
-    assert arm.merge_args["weights"] == dict.fromkeys(opened.space.groups, [1 / 3] * 3)
+    outcome = next(o for o in searched(groups=2) if o.best.label == "uniform")
+    outcome.keep(shelf, "kept")
+    arm, card, best, space = load_arm(shelf, "kept"), read_arm(shelf, "kept"), outcome.best, outcome.search.space
+    assert arm.merge_args["weights"] == dict.fromkeys(space.groups, [1 / 3] * 3)
     assert card["training"]["search"]["split"] == "validation" and card["training"]["search"]["trials"] == 8
     assert card["training"]["metrics"]["validation skills/add:logp"] == best.means[0]
     for layer in fold(best.arm, "x").factors:
         assert fold(arm, "x").delta(layer).equal(fold(best.arm, "x").delta(layer))
-    groups = outcome.describe(best, opened)["groups"]
-    assert groups == {label: dict.fromkeys("abc", 1 / 3) for label in opened.space.labels}
+    assert outcome.spec["groups"] == {label: dict.fromkeys("abc", 1 / 3) for label in space.labels}
+    assert "--keep NAME" in outcome.next
 
 
-def test_the_base_is_nothing_to_keep(searched):
-    opened, study, every = searched(0)
+def test_the_base_is_nothing_to_keep(searched, shelf):
+    base = searched(0)[0]
     with pytest.raises(Invalid, match="nothing to keep as 'x'"):
-        named_arm(every[0], opened, study, "x")
-    assert outcome.describe(every[0], opened) == "base"
+        base.keep(shelf, "x")
+    assert base.spec == "base"
 
 
 def test_a_router_is_kept_with_its_arguments(searched, tmp_path, shelf):
-    opened, study, every = searched(1, arm=["arrow(a,b)"])
-    outcome.write(every[-1], opened, tmp_path / "r")
+    outcome = searched(1, arm=["arrow(a,b)"])[-1]
+    outcome.write()
     text = (tmp_path / "r" / "best.yaml").read_text()
     written = parse_arm(yaml.safe_load(text)["arm"], shelf)
-    assert "yosegi eval" in text and written.router_args == every[-1].arm.router_args
-    outcome._keep(shelf, named_arm(every[-1], opened, study, "routed"), False)
+    assert "yosegi eval" in text and written.router_args == outcome.best.arm.router_args
+    outcome.keep(shelf, "routed")
     assert load_arm(shelf, "routed").router_args == written.router_args
 
 

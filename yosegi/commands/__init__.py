@@ -70,6 +70,6 @@ def _stop(message: str, code: int = 2) -> NoReturn:
 
 def _usage(error: Any) -> str:
     message = " ".join(error.format_message().split())
-    where = getattr(error, "ctx", None)
+    context = getattr(error, "ctx", None)
     stop = "" if message.endswith("?") else "."
-    return message.rstrip(".") + stop + (f" See: {where.command_path} --help" if where is not None else "")
+    return message.rstrip(".") + stop + (f" See: {context.command_path} --help" if context is not None else "")

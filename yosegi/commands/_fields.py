@@ -34,12 +34,12 @@ def fields_of(file: str, name: str) -> dict[str, Flag]:
     """Returns the fields of a class of the package, those of its bases in the same file first; nothing is imported."""
     tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    found: dict[str, Flag] = {}
+    fields: dict[str, Flag] = {}
     for base in classes[name].bases:
         if isinstance(base, ast.Name) and base.id in classes:
-            found |= fields_of(file, base.id)
+            fields |= fields_of(file, base.id)
         elif isinstance(base, ast.Name) and base.id == "LoadSettings":  # what every verb that loads a base has
-            found |= fields_of("bases/_options.py", base.id)
+            fields |= fields_of("bases/_options.py", base.id)
     body = classes[name].body
     for node, following in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
@@ -47,7 +47,7 @@ def fields_of(file: str, name: str) -> dict[str, Flag]:
         annotation = ast.unparse(node.annotation)
         if annotation.startswith("ClassVar"):
             continue
-        field, inherited = node.target.id, found.get(node.target.id)
+        field, inherited = node.target.id, fields.get(node.target.id)
         text = ast.unparse(node.value) if node.value is not None else ""
         common = "'common': True" in text or bool(inherited and inherited.common and "'common'" not in text)
         if isinstance(node.value, ast.Call):  # Field(default=…, ge=…)
@@ -57,7 +57,7 @@ def fields_of(file: str, name: str) -> dict[str, Flag]:
             )
         words = _docstring(following) or (inherited.help if inherited else "")
         if annotation == "None":  # a subclass has no use for this setting
-            found.pop(field, None)
+            fields.pop(field, None)
             continue
         single = annotation.removesuffix(" | None")
         structured = "" if single in PLAIN or single.startswith("Literal") else single
@@ -66,8 +66,8 @@ def fields_of(file: str, name: str) -> dict[str, Flag]:
             and (choices := ", ".join(str(c) for c in ast.literal_eval(single[7:]))) not in words
         ):
             words = f"{words} One of {choices}." if words else f"One of {choices}."
-        found[field] = Flag(field, PLAIN.get(single, str), text.strip("'\""), words, common, structured)
-    return found
+        fields[field] = Flag(field, PLAIN.get(single, str), text.strip("'\""), words, common, structured)
+    return fields
 
 
 def _docstring(node: ast.stmt | None) -> str:

@@ -23,7 +23,9 @@ def flags(file: str, name: str, panel: str = "Settings") -> Callable[[Callable[.
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(verb)
         known = {key: flag for key, flag in fields_of(file, name).items() if key not in signature.parameters}
-        own = [p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        declared = [
+            p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD
+        ]
         added = [
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(flag, panel))
             for key, flag in known.items()
@@ -34,7 +36,7 @@ def flags(file: str, name: str, panel: str = "Settings") -> Callable[[Callable[.
             verb(**values, **{key: _structured(known[key], value) for key, value in given.items()})
 
         run.__name__, run.__doc__, run.__module__ = verb.__name__, verb.__doc__, verb.__module__
-        run.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
+        run.__signature__ = signature.replace(parameters=declared + added)  # type: ignore[attr-defined]
         run.settings = (file, name)  # type: ignore[attr-defined]
         return run
 

@@ -60,8 +60,8 @@ def begin(data: Path | None = None, as_json: bool = False) -> None:
 
 def _one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """Our own warnings are for whoever typed the command; where in the code they arose is not."""
-    own = Path(filename).is_relative_to(Path(__file__).parents[1])
-    return f"Warning: {message}\n" if own else f"{filename}:{lineno}: {category.__name__}: {message}\n"
+    ours = Path(filename).is_relative_to(Path(__file__).parents[1])
+    return f"Warning: {message}\n" if ours else f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def say(value: Any, as_json: bool, text: str | None = None) -> None:
@@ -91,30 +91,30 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def read_config(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
     """A YAML or JSON file of settings, with what was said on the command line on top of it."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if path is not None:
         import yaml
 
         if not path.is_file():
             raise NoData(f"There is no file {path}.")
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise Invalid(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-        if not isinstance(found, dict):
-            raise Invalid(f"{path} must hold names and values, not a {type(found).__name__}.")
-    found |= {name: value for name, value in fields.items() if value is not None}
-    files, columns = found.pop("data_file", None) or [], found.pop("columns", None)
+        if not isinstance(settings, dict):
+            raise Invalid(f"{path} must hold names and values, not a {type(settings).__name__}.")
+    settings |= {name: value for name, value in fields.items() if value is not None}
+    files, columns = settings.pop("data_file", None) or [], settings.pop("columns", None)
     if columns and not files:
         raise Invalid("--columns says how the fields of a --data-file are called, and there is none.")
     if files:
         from yosegi.spec import write_method
 
         options = {"columns": read_columns(columns)} if columns else {}
-        files, tasks = ([given] if isinstance(given, str) else given for given in (files, found.get("task") or []))
+        files, tasks = ([given] if isinstance(given, str) else given for given in (files, settings.get("task") or []))
         named = [write_method("file", {"path": path, **options}) if options else f"file/{path}" for path in files]
-        found["task"] = [*tasks, *named]
-    return found
+        settings["task"] = [*tasks, *named]
+    return settings
 
 
 def read_columns(given: str | dict[str, str] | None) -> dict[str, str]:

@@ -54,7 +54,7 @@ def print_plan(plan: dict[str, Any]) -> None:
     table("", [f"GB{' on each' if several else ''}", ""], rows)
     print(VERDICTS[plan["fits"]] + (f" It would with {' or '.join(plan['instead'])}." if plan["instead"] else ""))
     if (pace := plan["pace"]) is None:
-        print("How fast it is cannot be said of a GPU without a name: give --tflops and --bandwidth.")
+        print("The speed of a GPU without a name is unknown: give --tflops and --bandwidth.")
         return
     source = "measured here a moment ago" if machine["measured"] else "published rates"
     print(
@@ -69,14 +69,14 @@ def print_table(as_json: bool, batch: int, length: int, checkpointing: bool) -> 
     """Prints the memory of five methods at seven sizes."""
     from yosegi.estimate.table import table as lines
 
-    found = lines(batch, length, checkpointing)
+    entries = lines(batch, length, checkpointing)
     if as_json:
-        say([line._asdict() for line in found], True)
+        say([line._asdict() for line in entries], True)
         return
     rows = [
         [line.size, line.method, str(line.rank), *(f"{value:,.2f}" for value in line[3:7]),
          *("" if value is None else f"{value:.2f}" for value in line[7:])]
-        for line in found
+        for line in entries
     ]  # fmt: skip
     columns = ["", "", "rank", "weights", "gradients", "optimiser", "activations", "published: weights", "optimiser"]
     table(f"GB, all in bf16, embeddings learn too, {batch} x {length} tokens", columns, rows)

@@ -12,7 +12,9 @@ PANELS = {
     "Start": ("demo", "doctor", "ls", "show"),
     "Train": ("data", "train", "reinforce", "train-router", "label", "curate", "terms"),
     "Combine": ("library", "merge", "search"),
-    "Judge": ("eval", "report", "run"),
+    "Ask": ("generate", "chat", "serve"),
+    "Judge": ("eval", "report", "run", "cite"),
+    "Give": ("export", "push", "pull"),
 }
 """The verbs in the order in which `yosegi --help` lists them: from a first try to a finished report."""
 

@@ -37,9 +37,9 @@ def chat(
     from yosegi.library.store import Library
 
     folder = library or Path("library")
-    shelf = Library(folder) if library or folder.is_dir() else None
+    known = Library(folder) if library or folder.is_dir() else None
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-    talk = Conversation(Engine(load(base, dtype=dtype)), parse_arm(arm, shelf), system, seed=seed, **options)
+    talk = Conversation(Engine(load(base, dtype=dtype)), parse_arm(arm, known), system, seed=seed, **options)
     print(f"{base}, {talk.arm.name} answers. /help lists the commands.")
     while True:
         try:
@@ -54,9 +54,9 @@ def chat(
             if word == "/help":
                 print(HELP)
             elif word == "/arms":
-                print(", ".join(["base", *(shelf or []), *(arms(shelf) if shelf else [])]))
+                print(", ".join(["base", *(known or []), *(arms(known) if known else [])]))
             elif word == "/arm":
-                talk.arm = parse_arm(rest or "base", shelf)
+                talk.arm = parse_arm(rest or "base", known)
                 print(f"{talk.arm.name} answers from here on.")
             elif word in ("/new", "/system"):
                 talk.begin(rest if word == "/system" else talk.system)

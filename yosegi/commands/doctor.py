@@ -77,7 +77,7 @@ def environment_report() -> dict[str, Any]:
         programs = "run behind a list of system calls (gsm_hard, mbpp, thealgorithms)"
     except YosegiError as error:
         programs = str(error)
-    found = {
+    report = {
         "device": known["device"],
         "cpus": known["cpus"],
         "threads": known["threads"],
@@ -90,5 +90,5 @@ def environment_report() -> dict[str, Any]:
     }
     for extra, modules in EXTRAS.items():
         missing = [m for m in modules if importlib.util.find_spec(m) is None]
-        found[f"extra [{extra}]"] = f"pip install 'yosegi[{extra}]'" if missing else "installed"
-    return found
+        report[f"extra [{extra}]"] = f"pip install 'yosegi[{extra}]'" if missing else "installed"
+    return report

@@ -41,19 +41,19 @@ def eval_(
 
     options |= {"base": base or None, "data_file": data_file, "columns": columns}
     settings = check(EvalSettings, read_config(config, options))
-    found = evaluate_arms(settings, run, tell=lambda line: print(line, file=sys.stderr))
+    result = evaluate_arms(settings, run, tell=lambda line: print(line, file=sys.stderr))
     if as_json:
-        say(found.rows, True)
-    elif found.rows:
-        several = bool(found.words)
-        rows = [row for row in found.rows if not several or row["metric"] != "logp"]  # tokens differ by base
-        leaderboard(rows, None if several else found.run.path)
+        say(result.rows, True)
+    elif result.rows:
+        several = bool(result.words)
+        rows = [row for row in result.rows if not several or row["metric"] != "logp"]  # tokens differ by base
+        leaderboard(rows, None if several else result.run.path)
         if settings.forgetting:
-            print_forgetting(found.run.path)
-        for words in found.words:
+            print_forgetting(result.run.path)
+        for words in result.words:
             print(f"\n{words}")
-        print(f"\nItems and rows: {found.run.path}   A page of it: yosegi report {found.run.path}")
-    if found.failed:
-        count = len(found.failed) + len({row["model"] for row in found.rows})
-        print(f"{len(found.failed)} of {count} bases were not measured.", file=sys.stderr)
+        print(f"\nItems and rows: {result.run.path}   A page of it: yosegi report {result.run.path}")
+    if result.failed:
+        count = len(result.failed) + len({row["model"] for row in result.rows})
+        print(f"{len(result.failed)} of {count} bases were not measured.", file=sys.stderr)
         raise typer.Exit(1)

@@ -17,11 +17,11 @@ def ls(
     if kind is not None and kind not in registry.KINDS:
         raise UnknownName.among("drawer", kind, registry.KINDS)
     kinds = [kind] if kind else list(registry.KINDS)
-    found = {k: {name: registry.about(k, name).partition("\n")[0] for name in registry.names(k)} for k in kinds}
+    drawers = {k: {name: registry.about(k, name).partition("\n")[0] for name in registry.names(k)} for k in kinds}
     if as_json:
-        say(found, True)
+        say(drawers, True)
         return
     room = shutil.get_terminal_size((160, 40)).columns
-    for k, methods in found.items():
+    for k, methods in drawers.items():
         wide = max(map(len, methods), default=0)
         print(k, *(f"  {name:{wide}}  {about}"[:room] for name, about in methods.items()), sep="\n", end="\n\n")

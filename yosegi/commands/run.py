@@ -29,9 +29,9 @@ def run(
 
     fields = read_config(config, _fields(context.args))
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # a recipe prints for people
-        where = run_recipe(recipe, folder, smoke=smoke, **fields)
-        print(f"Open {where.path / 'report.html'}")
-    say({"run": str(where.path), "config": files.read_json(where.path / "config.json")}, as_json, f"Done: {where.path}")
+        done = run_recipe(recipe, folder, smoke=smoke, **fields)
+        print(f"Open {done.path / 'report.html'}")
+    say({"run": str(done.path), "config": files.read_json(done.path / "config.json")}, as_json, f"Done: {done.path}")
 
 
 def _fields(words: list[str]) -> dict[str, str]:

@@ -60,7 +60,7 @@ def train(
     as_json: Json = False,
     **settings: Any,
 ) -> None:
-    """Train experts into a library, all in one pass over the base. Killed, the same command goes on where it was.
+    """Train experts into a library, all in one pass over the base. Killed, the same command goes on run_folder it was.
 
     `yosegi show train` lists every setting. The run writes run.yaml: --config with it trains the same again.
     """
@@ -76,10 +76,10 @@ def train(
     experts = into_library(**options)
     if not first_process():
         return
-    folder, where = Path(options.get("library", "library")), options.get("run")
+    folder, run_folder = Path(options.get("library", "library")), options.get("run")
     rows = [{"name": e.name, "task": e.card["task"], "rank": e.card["rank"], **e.card["metrics"]} for e in experts]
     if not as_json:
-        path = Path(where or Path("runs") / f"train-{folder.name}")
+        path = Path(run_folder or Path("runs") / f"train-{folder.name}")
         for row, expert in zip(rows, experts, strict=True):
             old = (folder / row["name"] / "expert.json").stat().st_mtime < started
             made = f"already trained, {expert.card['created']}; --overwrite trains it anew" if old else _line(row, path)
@@ -103,7 +103,7 @@ def _line(row: dict[str, Any], run: Path) -> str:
 
 
 def _losses(run: Path, expert: str) -> str:
-    """From where to where the loss went; nothing where this run has not trained it."""
+    """From run_folder to run_folder the loss went; nothing run_folder this run has not trained it."""
     from yosegi.files import read_jsonl
 
     path = run / "metrics.jsonl"

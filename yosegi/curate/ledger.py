@@ -152,9 +152,13 @@ class Ledger:
         count = 0 if given else min(share(validation, self._left()), self._left() // 5)
         order = "SELECT draw FROM pages WHERE verdict IS NULL ORDER BY draw, n LIMIT 1 OFFSET ?"
         last = self.one(order, count - 1) if count else -(2**63) - 1
-        return lambda split, draw: (
-            {"validation": "valid"}.get(split or "", split) or ("valid" if draw <= last else "train")
-        )
+
+        def split_of(split: str | None, draw: int) -> str:
+            if split:
+                return "valid" if split == "validation" else split
+            return "valid" if draw <= last else "train"
+
+        return split_of
 
     def _left(self) -> int:
         return self.one("SELECT count(*) FROM pages WHERE verdict IS NULL")

@@ -10,7 +10,7 @@ only spaces and newlines are dropped: the end of the turn stops.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from yosegi.bases import Base
@@ -84,7 +84,13 @@ class Template:
 
 def template_of(base: Base) -> Template | None:
     """Returns the chat template of a base; None where prompts are plain."""
-    return Template(base.tokenizer, base.chat_template) if base.chat_template else None
+    return _template(base.tokenizer, base.chat_template) if base.chat_template else None
+
+
+@lru_cache(maxsize=4)
+def _template(tokenizer: Any, text: str) -> Template:
+    """Kept, since what ends an answer is worked out once."""
+    return Template(tokenizer, text)
 
 
 def render(example: Example, shots: Sequence[Example] = (), template: Template | None = None) -> Rendered:

@@ -74,36 +74,29 @@ def cluster(experts: Sequence[Expert], k: int = 10, *, seed: int = 42, **how: An
     The experts are sorted by name, so that their order does not change k-means. The silhouette, of the rows of the cosine
     matrix, needs 2 to T - 1 clusters and is null otherwise. `how` is the space, sparsity and components of `by_cluster`.
     """
-    experts, (cosine_TT, used) = sorted(experts, key=lambda expert: expert.name), _compare(experts, **how)
-    names = [expert.name for expert in experts]
-    if len(set(names)) < len(names):
-        raise Invalid(f"Two of the experts are called {max(names, key=names.count)!r}.")
+    names, cosine_TT, used = _compare(experts, **how)
     labels, row = _kmeans(cosine_TT, k, seed)
     members = [[name for name, label in zip(names, labels, strict=True) if label == c] for c in range(k)]
     clusters = {f"cluster{c}": held for c, held in enumerate(members)}
-    similarity = [[round(value, 6) for value in row] for row in cosine_TT.tolist()]
-    return {
-        **used,
-        "seed": seed,
-        "experts": names,
-        "labels": labels,
-        "clusters": clusters,
-        **row,
-        "similarity": similarity,
-    }
+    cosines = [[round(value, 6) for value in row] for row in cosine_TT.tolist()]
+    evidence = {"experts": names, "labels": labels, "clusters": clusters, "similarity": cosines}
+    return {**used, "seed": seed, **row, **evidence}
 
 
 def sweep(experts: Sequence[Expert], ks: Sequence[int], *, seed: int = 42, **how: Any) -> list[dict[str, Any]]:
     """Returns a row for each k: silhouette, inertia, sizes. The experts are compared once."""
-    cosine_TT, _ = _compare(experts, **how)
+    _, cosine_TT, _ = _compare(experts, **how)
     return [_kmeans(cosine_TT, k, seed)[1] for k in ks]
 
 
 def _compare(
     experts: Sequence[Expert], space: str = "factors", sparsity: float = 0.5, components: int = 64
-) -> tuple[Tensor, dict[str, Any]]:
-    """Returns the cosines of the experts in order of their names, and the arguments that were used."""
+) -> tuple[list[str], Tensor, dict[str, Any]]:
+    """Returns the names of the experts in order, their cosines, and the arguments that were used."""
     experts = sorted(experts, key=lambda expert: expert.name)
+    names = [expert.name for expert in experts]
+    if len(set(names)) < len(names):
+        raise Invalid(f"Two of the experts are called {max(names, key=names.count)!r}.")
     UnknownName.check("space for clustering", [space], SPACES)
     if not experts:
         raise Invalid("There are no experts to cluster.")
@@ -115,10 +108,10 @@ def _compare(
         raise Invalid(f"components={components}: it must be at least 1.")
     check_one_base(experts)
     if space == "delta":
-        return similarity(experts), {"space": space, "sparsity": None, "components": None}
+        return names, similarity(experts), {"space": space, "sparsity": None, "components": None}
     check_origin(experts, "compared", 'space="delta"')
     used = {"space": space, "sparsity": sparsity, "components": min(components, len(experts))}
-    return similarity(experts, space, sparsity, components), used
+    return names, similarity(experts, space, sparsity, components), used
 
 
 def _kmeans(cosine_TT: Tensor, k: int, seed: int) -> tuple[list[int], dict[str, Any]]:

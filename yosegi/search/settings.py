@@ -118,7 +118,7 @@ def open_search(settings: SearchSettings, base: Base | None = None) -> Search:
         raise Invalid("There is nothing to ask: name a --task, as in --task gsm8k:logp.")
     goals = [read_goal(text) for text in settings.task]
     if settings.pareto and len(goals) < 2:
-        raise Invalid("--pareto weighs several tasks against each other: name more than one --task.")
+        raise Invalid("--pareto trades several tasks off against each other: name more than one --task.")
     library, pool = Library(settings.library), read_names(settings.experts)
     arms = [replace(parse_arm(text, library, pool, read_varied), name=text) for text in settings.arm]
     _check(settings, arms)

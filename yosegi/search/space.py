@@ -163,12 +163,12 @@ class Space:
         if E > 1:
             blends += [("uniform" + f" {method(arm)}" * (arm is not first), arm, [1 / E] * E) for arm in self.arms]
         blends += [(f"{name} alone", first, [float(e == n) for n in range(E)]) for e, name in enumerate(self.experts)]
-        found = {label: self._blend(label, arm, w_E) for label, arm, w_E in blends}
+        baselines = {label: self._blend(label, arm, w_E) for label, arm, w_E in blends}
         if self.routed:
             fixed = {key: v for key, v in first.router_args.items() if not isinstance(v, Varied)}
             label = f"{write_method(first.router, fixed)} as it is"
-            found[label] = Baseline({}, replace(first, name=label, router_args=fixed))
-        return found
+            baselines[label] = Baseline({}, replace(first, name=label, router_args=fixed))
+        return baselines
 
     def _blend(self, label: str, arm: Arm, w_E: Sequence[float]) -> Baseline:
         """The experts with these weights: by a merge that leaves nothing out, or mixed as those of a router are."""

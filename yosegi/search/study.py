@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from yosegi.errors import Invalid, YosegiError
-from yosegi.progress import progress
+from yosegi.progress import Bar, progress
 from yosegi.run import Run
 from yosegi.search.cma import Evolution, Number
 from yosegi.search.settings import Search, SearchSettings, open_search
@@ -54,15 +54,14 @@ def search(opened: Search, run: Run) -> optuna.Study:
         KeyboardInterrupt: interrupted; what was finished is in the study.
     """
     settings = opened.settings
-    end = time.time() + settings.timeout if settings.timeout is not None else math.inf
+    end = math.inf if settings.timeout is None else time.time() + settings.timeout
     study = _join(opened, run.path)
     with _working(run.path, lambda: _tidy(study)):
         Run(run.path, {"command": "search", **settings.model_dump()})  # not before it is sure whose folder this is
         total = settings.trials + len(opened.space.baselines())
+        start = multiprocessing.get_context("spawn").Process
         others = [
-            multiprocessing.get_context("spawn").Process(
-                target=_worker, args=(settings, run.path, n, total, end), name=f"search-{n}", daemon=True
-            )
+            start(target=_worker, args=(settings, run.path, n, total, end), name=f"search-{n}", daemon=True)
             for n in range(1, settings.workers)
         ]
         for other in others:
@@ -70,15 +69,10 @@ def search(opened: Search, run: Run) -> optuna.Study:
         seen: list[int] = []
         try:
             with interruptible() as seen, progress("search", total) as bar:
-
-                def tell(trials: Sequence[FrozenTrial]) -> None:
-                    finished = [t for t in trials if t.state in DONE]
-                    bar.advance(len(finished) - bar.done, _note(finished))
-
-                work(study, opened, run.path, total, end, seen, tell)
+                work(study, opened, run.path, total, end, seen, bar)
                 while not seen and any(other.is_alive() for other in others):
                     time.sleep(0.2)
-                    tell(study.get_trials(deepcopy=False))
+                    _advance(bar, study.get_trials(deepcopy=False))
         finally:
             for other in others:
                 if seen and other.is_alive():
@@ -87,21 +81,12 @@ def search(opened: Search, run: Run) -> optuna.Study:
         if seen:
             raise KeyboardInterrupt
         if failed := [other.name for other in others if other.exitcode]:
-            warnings.warn(
-                f"{len(failed)} of {settings.workers} workers stopped early ({', '.join(failed)}).", stacklevel=2
-            )
+            count = f"{len(failed)} of {settings.workers} workers"
+            warnings.warn(f"{count} stopped early ({', '.join(failed)}).", stacklevel=2)
     return study
 
 
-def work(
-    study: optuna.Study,
-    opened: Search,
-    folder: Path,
-    total: int,
-    end: float,
-    seen: list[int],
-    tell: Callable[[Sequence[FrozenTrial]], None] = lambda trials: None,
-) -> None:
+def work(study: optuna.Study, opened: Search, folder: Path, total: int, end: float, seen: list[int], bar: Bar) -> None:
     """Takes trials and finishes them, until there are enough or the search is interrupted."""
     baselines = opened.space.baselines()
     with Workbench(opened.base, opened.space.arms[0].experts) as bench:
@@ -111,7 +96,7 @@ def work(
                 if sum(t.state in (*DONE, TrialState.RUNNING) for t in trials) >= total:
                     break
                 trial = study.ask()
-            tell(trials)
+            _advance(bar, trials)
             try:
                 row = attempt(trial, opened, bench, baselines, seen)
             except _Stopped:
@@ -121,7 +106,7 @@ def work(
                 raise
             else:
                 Run(folder).log(stage="search", step=trial.number, **row)
-    tell(study.get_trials(deepcopy=False))
+    _advance(bar, study.get_trials(deepcopy=False))
 
 
 class _Stopped(Exception):
@@ -161,16 +146,15 @@ def attempt(
             early = not label and trial.should_prune()
         if early:
             break
-    means = [sum(s) / len(s) for s in scores]
+    broken, means = not math.isfinite(value), [sum(s) / len(s) for s in scores]
     row = {
-        "value": value,
-        "score": probe.mean(scores),
-        "means": means,
+        "value": None if broken else value,
+        "score": None if broken else probe.mean(scores),
+        "means": [None] * len(means) if broken else means,
         "write_ms": round(1e3 * (written - started), 3),
         "probe_ms": round(1e3 * (time.perf_counter() - written), 1),
     }
     if early:
-        row |= {} if math.isfinite(value) else {"value": None, "score": None, "means": [None] * len(means)}
         study.tell(trial, state=TrialState.PRUNED)
         return {"state": "pruned", "baseline": label, "step_of": f"{step}/{probe.rounds}", **row}
     trial.set_user_attr("result", row | {"scores": [[round(x, 5) for x in s] for s in scores]})
@@ -180,12 +164,10 @@ def attempt(
 
 def _worker(settings: SearchSettings, folder: Path, number: int, total: int, end: float) -> None:
     """Another process of the same search."""
-    from yosegi.progress import Bar
-
     Bar.quiet = True
     with interruptible() as seen, _working(folder):
         opened = open_search(settings)
-        work(study_of(opened, folder, number), opened, folder, total, end, seen)
+        work(study_of(opened, folder, number), opened, folder, total, end, seen, Bar("search", total))
 
 
 def _join(opened: Search, folder: Path) -> optuna.Study:
@@ -272,10 +254,11 @@ def _give_back(study: optuna.Study, number: int) -> None:
         study.enqueue_trial(fixed, {"baseline": label})
 
 
-def _note(finished: list[FrozenTrial]) -> str:
-    """The best value so far."""
+def _advance(bar: Bar, trials: Sequence[FrozenTrial]) -> None:
+    """Shows how many trials are finished, and the best value so far."""
+    finished = [t for t in trials if t.state in DONE]
     values = [t.user_attrs["result"]["value"] for t in finished if "result" in t.user_attrs]
-    return f"best {max(values):.4f}" if values else ""
+    bar.advance(len(finished) - bar.done, f"best {max(values):.4f}" if values else "")
 
 
 @contextmanager

@@ -1,24 +1,24 @@
-"""Experts attached to the base once; each trial only writes numbers. No reload, no copy of the base.
+"""Experts attached to the base once; a trial writes numbers where that is enough. No reload, no copy of the base.
 
     fixed weights, or a sum of deltas     one small tensor w [L, E] is written; the router of every layer is a row of it
-    any other merge                       the merged layers are written into a bank of one expert, in place
+    any other merge                       it is made and attached: that takes as long as the merge itself
     a router                              every layer gets it anew, with other arguments (`Banks.route`)
 
 The answers are those of the arm freshly attached (`Arm.attached`); tests/search/test_workbench.py holds it to that.
-Shapes: L layers, E experts, R rank, I in, O out.
+Shapes: L layers, E experts, H heads.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
-from yosegi.core.expert import Expert, Factors
+from yosegi.core.expert import Expert
 from yosegi.core.mix import named
 from yosegi.core.model import Banks, attach
 from yosegi.core.router import Router
@@ -60,54 +60,42 @@ class Workbench:
         weights = arm.merge_args["weights"] if summed(arm) else arm.weights
         if weights is not None:
             return self._weight(arm, weights)
-        return self._merge(arm) if arm.merge else self._route(arm)
-
-    def _attach(self, key: tuple[Any, ...], experts: Sequence[Expert], router: Router, heads: int = 1) -> Banks:
-        """Attaches experts, unless these are attached already; `key` says what they are, and how they are mixed."""
-        if self.banks is None or self._attached != key:
+        if arm.merge:
+            merged = merge(arm.experts, arm.merge, measure=False, **arm.merge_args)
             self.detach()
-            self.banks = attach(self.base.model, experts, router, named(key[1]), heads=heads)
-            self._attached = key
-            self.base.model.eval()
-            if key[0] == "weights":
-                device = next(iter(self.banks.values())).A_ERI.device
-                self._w_LE = torch.zeros(len(self.banks), len(experts), device=device)
-                for n, layer in enumerate(self.banks.layers.values()):
-                    layer.router.w_HE = self._w_LE[n : n + 1]  # a view: one copy reaches all layers
-        return self.banks
+            return self._attach((arm.merge,), [merged], Uniform())
+        key, before = ("routed", arm.mix, arm.heads, *(expert.name for expert in arm.experts)), self._attached
+        router = registry.find("routers", arm.router)(**arm.router_args)
+        banks = self._attach(key, arm.experts, router, arm.mix, arm.heads)
+        if before == key:
+            banks.route(router)
+        if arm.router_state:
+            banks.load_router_state(arm.router_state)
+        return banks
 
     def _weight(self, arm: Arm, weights: Sequence[float] | Mapping[str, Sequence[float]]) -> Banks:
-        banks = self._attach(("weights", "outputs" if arm.merge else arm.mix), self.experts, _Written())
+        mix, before = "outputs" if arm.merge else arm.mix, self._attached
+        banks = self._attach(("weights", mix), self.experts, _Written(), mix)
+        if before != self._attached:
+            device = next(iter(banks.values())).A_ERI.device
+            self._w_LE = torch.zeros(len(banks), len(self.experts), device=device)
+            for n, layer in enumerate(banks.layers.values()):
+                layer.router.w_HE = self._w_LE[n : n + 1]  # a view: one copy reaches all layers
         names, zeros = [expert.name for expert in arm.experts], [0.0] * len(arm.experts)
         rows = [weights.get(layer, zeros) for layer in banks] if isinstance(weights, Mapping) else [weights]
         column_E = [names.index(name) if name in names else -1 for name in banks.names]
         self._w_LE.copy_(torch.tensor([[0.0 if e < 0 else w_E[e] for e in column_E] for w_E in rows]))
         return banks
 
-    def _merge(self, arm: Arm) -> Banks:
-        merged = merge(arm.experts, str(arm.merge), measure=False, **arm.merge_args)
-        banks = self._attach(("merged", "outputs"), [self._silent()], Uniform())
-        for layer, bank in banks.items():
-            overwrite(bank, merged.factors.get(layer))
-        return banks
-
-    def _route(self, arm: Arm) -> Banks:
-        router = registry.find("routers", arm.router)(**arm.router_args)
-        key, known = ("routed", arm.mix, arm.heads, [expert.name for expert in arm.experts]), self._attached
-        banks = self._attach(key, arm.experts, router, arm.heads)
-        if known == key:
-            banks.route(router)
-        if arm.router_state:
-            banks.load_router_state(arm.router_state)
-        return banks
-
-    def _silent(self) -> Expert:
-        """An expert that touches every layer and does nothing: merges are written over it."""
-        factors: dict[str, Factors] = {}
-        for expert in self.experts:
-            for layer, (A_RI, B_OR, _) in expert.factors.items():
-                factors.setdefault(layer, Factors(torch.zeros(1, A_RI.shape[1]), torch.zeros(len(B_OR), 1)))
-        return Expert("merged", factors, {})
+    def _attach(
+        self, key: tuple[Any, ...], experts: Sequence[Expert], router: Router, mix: str = "outputs", heads: int = 1
+    ) -> Banks:
+        """Attaches experts, unless these are attached already; `key` says what they are, and how they are mixed."""
+        if self.banks is None or self._attached != key:
+            self.detach()
+            self.banks, self._attached = attach(self.base.model, experts, router, named(mix), heads=heads), key
+            self.base.model.eval()
+        return self.banks
 
 
 class _Written(Router):
@@ -125,22 +113,3 @@ class _Written(Router):
 def summed(arm: Arm) -> bool:
     """Returns whether an arm is Σ w ΔW with these weights and nothing else, so that nothing has to be merged."""
     return arm.merge is not None and is_sum(arm.merge) and set(arm.merge_args) == {"weights"}
-
-
-@torch.no_grad()
-def overwrite(bank: Bank, factors: Factors | None) -> None:
-    """Makes the only expert of a bank another one, in place as long as it is no wider than the bank. None: it does nothing."""
-    if factors is None:
-        bank.scale_E.zero_()
-        return
-    (_, O, R), (A_RI, B_OR, scale) = bank.B_EOR.shape, factors
-    if factors.rank > R:
-        R, device = factors.rank, bank.A_ERI.device
-        bank.A_ERI = nn.Parameter(torch.zeros(1, R, A_RI.shape[1], device=device), requires_grad=False)
-        bank.B_EOR = nn.Parameter(torch.zeros(1, R, O, device=device).mT, requires_grad=False)
-    bank.A_ERI[0, : factors.rank].copy_(A_RI)
-    bank.B_EOR[0, :, : factors.rank].copy_(B_OR)
-    bank.A_ERI[0, factors.rank :].zero_()
-    bank.B_EOR[0, :, factors.rank :].zero_()
-    bank.scale_E.fill_(scale)
-    bank.rank_E = (factors.rank,)

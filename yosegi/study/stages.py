@@ -9,6 +9,7 @@ begin alike share their first stages, and what is trained alike is trained side 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from statistics import fmean
 from typing import Any
 
@@ -24,15 +25,15 @@ LINEARS = {"Q": "q_proj", "K": "k_proj", "V": "v_proj", "G": "gate_proj", "U": "
 
 
 class Stages:
-    """The ways of one study.
+    """The ways of one study, on fast (System 1) and slow (System 2) examples.
 
     Args:
         study: whose base they stand on.
         fast: examples of System 1.
-        slow: of System 2.
-        tasks: of the slow examples, which are asked there by reward.
+        slow: examples of System 2.
+        tasks: those of the slow examples.
         sft: settings of every SFT stage; initialiser, linears and seeds are those of the way and of the study's seed.
-        grpo: of every GRPO stage; its learning rate is chosen for each start.
+        grpo: settings of every GRPO stage; its learning rate is chosen for each start.
         entries: further arguments of `Entries`.
     """
 
@@ -45,14 +46,10 @@ class Stages:
         questions = [Question(owner[example.id], example) for example in slow]
         self.examples: dict[str, Sequence[Any]] = {"fast": fast, "all": [*fast, *slow], "grpo": questions}
         self.rates: dict[str, float] = {}
-        self._entries: dict[tuple[str, int], Entries] = {}
-        self._make = lambda start, seed: Entries(study.base, self._settings(start, seed), fast, slow, **entries)
-
-    def entries(self, start: str, seed: int) -> Entries:
-        """Returns what matters to an expert that begins like this; measured once."""
-        if (start, seed) not in self._entries:
-            self._entries[start, seed] = self._make(start, seed)
-        return self._entries[start, seed]
+        # What matters to an expert that begins like this; measured once.
+        self.entries = cache(
+            lambda start, seed: Entries(study.base, self._settings(start, seed), fast, slow, **entries)
+        )
 
     def train(self, ways: Mapping[str, str], seed: int) -> dict[str, Expert]:
         """Returns the experts, by arm; one that diverges in any stage is missing."""

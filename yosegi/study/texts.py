@@ -32,16 +32,10 @@ def methods_of(lora: Sequence[int], galore: Sequence[int], full: bool = False) -
 
 
 class Readers:
-    """Arms that read the same texts in the same order.
+    """Arms that read the same texts in the same order, `batch` rows of `pack` tokens in a step.
 
-    Args:
-        study: that they belong to.
-        texts: tasks by what they are: domain, second, general, and perhaps questions.
-        methods: by arm, lora, galore or full, and its rank; the α of a LoRA is twice its rank.
-        batch: rows of a step.
-        pack: tokens of a row.
-        update_gap: steps between GaLore's looks at the gradients.
-        watched: validation passages of each kind that are looked at meanwhile.
+    `texts` are tasks by what they are: domain, second, general, and perhaps questions. `methods` has lora, galore or full and its
+    rank by arm (the α of a LoRA is twice its rank). `watched` validation passages of each kind are looked at meanwhile.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ def import_(
         from yosegi.bases import load
 
         model = load(base)
-    shelf = Library(library, model and model.hash, model and model.name)
-    expert = import_expert(shelf, folder, name, initial=initial, model=model and model.model, overwrite=overwrite)
+    target = Library(library, model and model.hash, model and model.name)
+    expert = import_expert(target, folder, name, initial=initial, model=model and model.model, overwrite=overwrite)
     print(f"{expert.name}: rank {expert.rank}, {len(expert.factors)} layers, in {library}")
-    if not shelf.card(expert.name).get("base_hash"):
+    if not target.card(expert.name).get("base_hash"):
         print("Its card names no base, so it cannot be used yet: import it again with --base NAME --overwrite.")

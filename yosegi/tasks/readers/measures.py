@@ -114,8 +114,7 @@ def guess(shapes: Sequence[Shape]) -> str:
 
 def check(metric: str, shape: Shape, pattern: str | None) -> str:
     """Returns why a row cannot be scored by a metric, or ""."""
-    if metric not in METRICS:
-        raise UnknownName.among("metric of a file", metric, METRICS)
+    UnknownName.check("metric of a file", [metric], METRICS)
     if metric in choices.MEASURES:
         return "" if "choices" in shape.meta else "it has no choices"
     if metric == "passed":
