@@ -146,10 +146,6 @@ NO_SHAPE = [
     {"question": "?", "reply": "!"},
     {"prompt": "?"},
     {"prompt": "?", "completion": [{"text": "!"}]},
-    {"messages": []},
-    {"messages": [{"role": "user", "content": "?"}]},
-    {"messages": [{"role": "user"}, {"role": "assistant", "content": "!"}]},
-    {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": None}]},
     {"messages": "hello"},
     {"messages": ["hello"]},
 ]
