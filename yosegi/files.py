@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -131,11 +132,25 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(gone)
 
 
-def sweep(folder: Path, is_stray: Callable[[Path], bool]) -> None:
-    """Deletes what a killed writer left in a folder, and restores what it was replacing. Needs the writer's lock."""
-    for path in folder.glob(".*"):
-        if not is_stray(path):
-            continue
+def strays(folder: Path, parts: tuple[str, ...] = ("",)) -> list[Path]:
+    """Returns what a killed writer left in a folder: folders as `new_folder` and `remove_folder` name theirs.
+
+    Args:
+        folder: the folder that was written to.
+        parts: how the names of the files begin that such a folder may have; a folder with any other file is left out.
+    """
+    begin = (*parts, *(f".{part}." for part in parts))
+    return [
+        path
+        for path in sorted(folder.glob(".*"))
+        if re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name) and path.is_dir() and not path.is_symlink()
+        and all(i.name.startswith(begin) or path.name.startswith(f".{i.name}.old.") for i in path.iterdir())
+    ]  # fmt: skip
+
+
+def sweep(folder: Path, parts: tuple[str, ...] = ("",)) -> None:
+    """Deletes the `strays` of a folder, and restores what was being replaced. Needs the writer's lock."""
+    for path in strays(folder, parts):
         for old in path.iterdir():
             if old.is_dir() and not os.path.lexists(folder / old.name):
                 old.rename(folder / old.name)

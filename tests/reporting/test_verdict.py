@@ -4,6 +4,8 @@ import pytest
 
 from yosegi import files
 from yosegi.evaluation.statistics import over_tasks
+from yosegi.reporting.boards import boards
+from yosegi.reporting.read import Run, gather
 from yosegi.reporting.verdict import verdict
 
 RIGHT = {
@@ -15,7 +17,7 @@ RIGHT = {
 
 
 def measured(folder, right):
-    """Rows of arms that have so many of ten questions right."""
+    """The leaderboard of arms that have so many of ten questions right."""
     rows = []
     for model, tasks in right.items():
         for task, count in tasks.items():
@@ -25,11 +27,12 @@ def measured(folder, right):
             (folder / name).write_text(files.lines(items))
             row = {"model": model, "method": "base" if model == "base" else "routed", "router": model, "task": task}
             rows.append({**row, "metric": "accuracy", "value": count / 10, "n": 10, "items": name, "base": "x"})
-    return rows
+    (board, *_) = boards(gather([Run(folder, "", rows)]))
+    return board
 
 
 def test_what_won_by_how_much_and_how_sure(tmp_path):
-    words = verdict(measured(tmp_path, RIGHT), tmp_path)
+    words = verdict(measured(tmp_path, RIGHT))
     assert words.startswith("arrow won: a mean accuracy of 0.85 over 2 tasks, 0.60 more (95 % interval 0.3")
     assert (
         "than the base. Against svd merge, the next: 0.05 more (95 % interval" in words and "inside the noise" in words
@@ -41,14 +44,13 @@ def test_nothing_above_the_base_is_said(tmp_path):
     words = verdict(
         measured(
             tmp_path, {"base": {"a": 5}, "arrow": {"a": 4}} | {"base": {"a": 5, "b": 5}, "arrow": {"a": 4, "b": 4}}
-        ),
-        tmp_path,
+        )
     )
     assert words.startswith("No arm is above the base, which has a mean accuracy of 0.50") and "arrow" in words
 
 
 def test_one_arm_alone_has_no_verdict(tmp_path):
-    assert verdict(measured(tmp_path, {"base": {"a": 5, "b": 1}}), tmp_path) == ""
+    assert verdict(measured(tmp_path, {"base": {"a": 5, "b": 1}})) == ""
 
 
 def test_the_interval_of_one_task_is_students():

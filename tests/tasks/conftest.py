@@ -116,7 +116,7 @@ def local_hub(nowhere, tmp_path, monkeypatch):
             card += "".join(f"  - split: {split}\n    path: {path}\n" for n, split, path in entries if n == name)
         (folder / "README.md").write_text(card + "---\n")
 
-    def load_dataset(repo, config=None, *, split, revision):
+    def load_dataset(repo, config=None, *, split, revision=None):
         revisions[repo] = revision
         assert (tmp_path / "hub" / repo).is_dir(), f"{repo} is not on this Hub"
         return load(str(tmp_path / "hub" / repo), config, split=split, cache_dir=str(tmp_path / "cache"))

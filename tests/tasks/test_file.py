@@ -146,10 +146,6 @@ NO_SHAPE = [
     {"question": "?", "reply": "!"},
     {"prompt": "?"},
     {"prompt": "?", "completion": [{"text": "!"}]},
-    {"messages": []},
-    {"messages": [{"role": "user", "content": "?"}]},
-    {"messages": [{"role": "user"}, {"role": "assistant", "content": "!"}]},
-    {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": None}]},
     {"messages": "hello"},
     {"messages": ["hello"]},
 ]
@@ -291,6 +287,13 @@ def test_absent_ids_are_nobody_elses(write, ids):
     rows = [row if one is ... else {**row, "id": one} for row, one in zip(pairs(3), ids, strict=True)]
     task = File(str(write("x.jsonl", rows)))
     assert len({example.id for rows in task.splits.values() for example in rows}) == 3
+
+
+def test_a_split_is_a_name(write):
+    with pytest.raises(Invalid, match=r"x\.jsonl, line 1: the split is \['train'\], which is no name"):
+        File(str(write("x.jsonl", [{**pairs(1)[0], "split": ["train"]}])))
+    task = File(str(write("y.jsonl", [{**row, "split": None} for row in pairs(3)])))
+    assert sorted(task.splits) == ["test", "train", "validation"]
 
 
 def test_half_a_character_is_named_with_its_row(write):

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from yosegi.commands._config import check
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Json, begin, check, say, table
+from yosegi.commands._options import Json, begin, say, table
 
 EXAMPLE = "yosegi curate texts/ --lang ja --score 'keywords{words=[鉄道,軌道]}' --keep 0.3 --out runs/railway"
 

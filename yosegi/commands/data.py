@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import Columns, Json, begin, read_columns, say, table
+from yosegi.commands._config import read_columns
+from yosegi.commands._options import Columns, Json, begin, say, table
 
 app = typer.Typer(help="Data of your own: check what is in it.", no_args_is_help=True)
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from yosegi.commands._config import check
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Json, begin, check, say, table
+from yosegi.commands._options import Json, begin, say, table
 
 EXTRAS = {"eval": ("lm_eval",), "quant": ("bitsandbytes",)}
 

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from yosegi.commands._config import check, read_config
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Columns, Config, Data, DataFile, Json, RunDir, begin, check, read_config, say
+from yosegi.commands._options import Columns, Config, Data, DataFile, Json, RunDir, begin, say
 
 EXAMPLE = "yosegi eval --library library --task gsm8k --arm experts --arm 'arrow{top_k=2}' --arm 'a*.7+b*.3'"
 

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from yosegi.commands._config import check
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Data, Json, Tasks, begin, check, say, table
+from yosegi.commands._options import Data, Json, Tasks, begin, say, table
 
 EXAMPLE = "yosegi label --task gsm8k --limit 100 --teacher http://localhost:8000/v1#judge --target-model Qwen3-0.6B"
 

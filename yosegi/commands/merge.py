@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import Config, Json, LibraryDir, begin, read_config, say
+from yosegi.commands._config import read_config
+from yosegi.commands._options import Config, Json, LibraryDir, begin, say
 from yosegi.errors import Invalid, UnknownName
 
 EXAMPLE = "yosegi merge 'ties{density=.3}(maths*.7,code*.3)' --library library --name both"

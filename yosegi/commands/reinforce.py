@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from yosegi.commands._config import read_config
 from yosegi.commands._flags import flags
 from yosegi.commands._options import (
     ABase,
@@ -17,7 +18,6 @@ from yosegi.commands._options import (
     RunDir,
     begin,
     first_process,
-    read_config,
     say,
 )
 from yosegi.errors import Invalid

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from yosegi.commands._options import Data, Json, RunDir, begin, read_config, say
+from yosegi.commands._config import read_config
+from yosegi.commands._options import Data, Json, RunDir, begin, say
 from yosegi.errors import Invalid
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from yosegi.commands._config import check, read_config
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Config, Data, Json, RunDir, begin, check, read_config, say, table
+from yosegi.commands._options import Config, Data, Json, RunDir, begin, say, table
 
 EXAMPLE = "yosegi search --library library --task gsm8k:logp --arm 'merge:ties{density=.1:.9}' --keep blend"
 

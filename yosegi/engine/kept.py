@@ -12,9 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
@@ -69,7 +67,7 @@ def save_arm(library: Library, arm: Arm, *, overwrite: bool = False) -> None:
     except (TypeError, ValueError) as error:
         raise Invalid(f"Arm {arm.name!r}: its arguments cannot be written as JSON ({error}).") from error
     with library.locked(fcntl.LOCK_EX):
-        files.sweep(folder.parent, _is_stray)
+        files.sweep(folder.parent)
         if os.path.lexists(folder) and not overwrite:
             raise Invalid(f"{library.path} has an arm called {arm.name!r}. Choose another name, or overwrite it.")
         with files.new_folder(folder) as new:
@@ -142,9 +140,5 @@ def remove_arm(library: Library, name: str) -> None:
     """
     read_arm(library, name)
     with library.locked(fcntl.LOCK_EX):
-        files.sweep(library.path / FOLDER, _is_stray)
+        files.sweep(library.path / FOLDER)
         files.remove_folder(library.path / FOLDER / name)
-
-
-def _is_stray(path: Path) -> bool:
-    return bool(re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name)) and path.is_dir() and not path.is_symlink()

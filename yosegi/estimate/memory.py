@@ -32,17 +32,11 @@ class Job:
     Args:
         method: one of METHODS.
         rank: of an expert, or of GaLore's and APOLLO's projection.
-        experts: how many: of LoRAMoE in one layer, of a fleet in one pass.
-        targets: which linears of a block: all-linear, attention, ffn, or names.
+        experts: of LoRAMoE in one layer, of a fleet in one pass.
+        targets: linears of a block: all-linear, attention, ffn, or names.
         batch: sequences of a step, of each expert; of GRPO questions, each with `generations` answers.
-        length: tokens of a sequence.
-        dtype: fp32, bf16 or 4bit, as `bases.Base` has it.
-        bf16: whether is computed in bf16.
-        checkpointing: whether activations are computed again instead of being kept.
-        dropout: on what an expert reads.
+        dtype: fp32, bf16 or 4bit, as `bases.Base` has it; `bf16` says whether bf16 is computed in.
         answers: share of the tokens that is learnt, and needs logits.
-        device: cpu or cuda.
-        generations: answers to a question, for GRPO.
     """
 
     method: str = "lora"

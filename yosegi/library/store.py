@@ -13,7 +13,6 @@ is full. Its tensors are mapped into memory, and read from disk when they are us
 import fcntl
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -121,7 +120,7 @@ class Library(Mapping[str, Expert]):
         self.path.mkdir(parents=True, exist_ok=True)
         folder = self.path / name
         with self.locked(fcntl.LOCK_EX):
-            files.sweep(self.path, _is_stray)
+            files.sweep(self.path, PARTS)
             if (self.path / ARMS / name).is_dir():
                 raise Invalid(f"{self.path} keeps an arm called {name!r}. Choose another name for the expert.")
             if os.path.lexists(folder):
@@ -139,7 +138,7 @@ class Library(Mapping[str, Expert]):
     def remove(self, name: str) -> None:
         """Deletes an expert."""
         with self.locked(fcntl.LOCK_EX):
-            files.sweep(self.path, _is_stray)
+            files.sweep(self.path, PARTS)
             folder = self.path / check_name(name)
             if folder.is_symlink():
                 folder.unlink()
@@ -152,12 +151,10 @@ class Library(Mapping[str, Expert]):
         faults: list[Problem] = []
         with self.locked(fcntl.LOCK_SH):  # no writer is at work now, so what looks unfinished is
             self._here()
+            left = files.strays(self.path, PARTS)
+            faults += [Problem(path, "left by a writer that was killed; the next write deletes it") for path in left]
             for path in sorted(self.path.iterdir()):
-                if _is_stray(path):
-                    faults.append(
-                        Problem(path, "left behind by a writer that was killed; the next write tidies it away")
-                    )
-                elif path.is_dir() and path.name[0] != "." and path.name != ARMS and not _is_expert(path):
+                if path.is_dir() and path.name[0] != "." and path.name != ARMS and not _is_expert(path):
                     faults.append(Problem(path, "a folder that holds no expert"))
         for name in self:
             with self.locked(fcntl.LOCK_SH):
@@ -215,15 +212,3 @@ class Library(Mapping[str, Expert]):
 def _is_expert(folder: Path) -> bool:
     """Returns whether a folder has any part of an expert. A damaged one counts: it can be verified, removed and replaced."""
     return any((folder / part).is_file() for part in (CARD, CONFIG, WEIGHTS))
-
-
-def _is_stray(path: Path) -> bool:
-    """Returns whether this is a folder as `files.new_folder` and `remove` name theirs, with nothing but an expert in it."""
-    if not re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name) or not path.is_dir() or path.is_symlink():
-        return False
-    return all(
-        inner.name.startswith(PARTS)
-        or inner.name.startswith(tuple(f".{part}." for part in PARTS))
-        or path.name.startswith(f".{inner.name}.old.")
-        for inner in path.iterdir()
-    )

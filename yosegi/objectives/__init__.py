@@ -18,6 +18,11 @@ IGNORED = -100
 """The label of a token that is not a target."""
 
 
+def targets(prompt: list[int], answer: list[int]) -> list[int]:
+    """Returns the labels of one example: its answer alone is learnt."""
+    return [IGNORED] * len(prompt) + answer
+
+
 def cross_entropy(model: nn.Module, batch: Mapping[str, Any], labels_BT: Tensor, tokens: Tensor | int) -> Tensor:
     """Returns Σ -log p(label) / tokens. Encoder-decoders predict a label at its own position, decoders one position earlier."""
     logits_XV, next_X, place_X = _predicted(model, batch, labels_BT)

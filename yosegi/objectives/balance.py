@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from yosegi.core.layer import ExpertLinear
 from yosegi.errors import Invalid, UnknownName
 from yosegi.objectives import IGNORED, cross_entropy
+from yosegi.objectives import targets as targets
 
 CHOICES = {
     "lbc": ("cv2", "dispersion"),
@@ -162,11 +163,6 @@ def recorded_routing(model: nn.Module) -> Generator[tuple[list[ExpertLinear], di
     finally:
         for layer, recorded in zip(layers, before, strict=True):
             layer.context.weights = recorded
-
-
-def targets(prompt: list[int], answer: list[int]) -> list[int]:
-    """Returns the labels of one example."""
-    return [IGNORED] * len(prompt) + answer
 
 
 def _routed(

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from yosegi.objectives import IGNORED, log_probabilities
+from yosegi.objectives import targets as targets
 
 
 def grpo(
@@ -52,8 +53,3 @@ def divergence(logp_BT: Tensor, reference_BT: Tensor) -> Tensor:
     """Returns the k3 estimate of KL(p || p_ref) at each sampled token, never negative (Schulman 2020)."""
     apart_BT = reference_BT - logp_BT
     return apart_BT.exp() - apart_BT - 1
-
-
-def targets(prompt: list[int], answer: list[int]) -> list[int]:
-    """Returns the labels of one answer."""
-    return [IGNORED] * len(prompt) + answer

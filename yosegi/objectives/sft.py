@@ -9,13 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from yosegi.objectives import cross_entropy
+from yosegi.objectives import targets as targets
 
 
 def sft(model: nn.Module, batch: Mapping[str, Any], tokens: Tensor | int) -> Tensor:
     """Returns the mean -log p of the answer's tokens (`batch["labels"]`, -100 on the prompt and the padding)."""
     return cross_entropy(model, batch, batch["labels"], tokens)
-
-
-def targets(prompt: list[int], answer: list[int]) -> list[int]:
-    """Returns the labels of one example."""
-    return [-100] * len(prompt) + answer

@@ -21,7 +21,7 @@ def leaderboard(rows: Sequence[Row], folder: Path | None = None) -> None:
     """
     from rich.console import Console
 
-    results = gather([Run(Path(), "", [row for row in rows if row.get("against") is None])])
+    results = gather([Run(folder or Path(), "", [row for row in rows if row.get("against") is None])])
     made = boards(results)
     for board in [*made[:1], *(board for board in made[1:] if board.name == LOGP)]:
         console = Console(highlight=False)
@@ -31,7 +31,7 @@ def leaderboard(rows: Sequence[Row], folder: Path | None = None) -> None:
         console.print(_table(board, is_logp))
         for line in () if is_logp else _warnings(results, board):
             console.print(line, soft_wrap=True)
-    if folder and (words := verdict(rows, folder)):
+    if folder and made and (words := verdict(made[0])):
         print(f"\n{words}")
 
 

@@ -1,49 +1,38 @@
 """What won, by how much, and how sure that is: one or two sentences under the leaderboard."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from yosegi.evaluation.statistics import over_tasks
-from yosegi.reporting.boards import Board, boards
-from yosegi.reporting.read import Results, Row, Run, gather
+from yosegi.reporting.boards import Board
 
 
-def verdict(rows: Sequence[Row], folder: Path) -> str:
-    """Returns the verdict on result rows in words; "" where no mean over the tasks can be formed, or nothing is to be compared.
+def verdict(board: Board) -> str:
+    """Returns the verdict on the leaderboard of one run in words; "" where no means over the tasks can be compared.
 
     An arm that is told the task (oracle) does not win; it is named for comparison.
-
-    Args:
-        rows: of one evaluation.
-        folder: of its run, with the items of each row.
     """
-    results = gather([Run(folder, "", [row for row in rows if row.get("against") is None])])
-    if not (made := boards(results)) or len(made[0].means) < 2:
-        return ""
-    board, (free, oracles) = made[0], made[0].ranked
-    if not free:
+    free, oracles = board.ranked
+    if len(board.means) < 2 or not free:
         return ""
     first, *others = [line.model for line in free]
-    base = results.base_of[first]
+    base = board.results.base_of[first]
     name = next(iter(board.axis)) if len(board.axis) == 1 else "score"
     mean = f"a mean {name} of {board.means[first]:.2f} over {len(board.tasks)} tasks"
     if first == base:
         words = [f"No arm is above the base, which has {mean}."]
     elif base in board.means:
-        words = [f"{first} won: {mean}, {_apart(results, board, first, base)} than the base."]
+        words = [f"{first} won: {mean}, {_apart(board, first, base)} than the base."]
     else:
         words = [f"{first} won: {mean}."]
     if others and others[0] != base:
-        words.append(f"Against {others[0]}, the next: {_apart(results, board, first, others[0])}.")
+        words.append(f"Against {others[0]}, the next: {_apart(board, first, others[0])}.")
     words += [f"{line.model}, which is told the task, has {line.mean.value:.2f}." for line in oracles]
     return " ".join(words)
 
 
-def _apart(results: Results, board: Board, model: str, other: str) -> str:
+def _apart(board: Board, model: str, other: str) -> str:
     """Returns the difference of two arms with its interval, paired question by question."""
 
     def scores(arm: str, task: str) -> dict[str, float]:
-        run = results.runs[0]
+        (run,) = board.results.runs
         return {str(item["id"]): float(item["score"]) for m in board.rows[arm, task] for item in run.items(m)}
 
     differences = []

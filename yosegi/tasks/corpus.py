@@ -33,9 +33,8 @@ class Corpus(Task):
 
     def __init__(self, part: str):
         self.name, self.part = f"corpus/{part}", part
-        known = self.parts()
-        if known and part not in known:
-            raise UnknownName.among("corpus", part, known)
+        if known := self.parts():
+            UnknownName.check("corpus", [part], known)
 
     @classmethod
     def parts(cls) -> list[str]:

@@ -63,9 +63,7 @@ class File(Task):
         given = {key: value for key, value in options.items() if value}
         self.name = write_method("file", {"path": path, **given}) if given else f"file/{path}"
         self.path, self.pattern, self.guessed = path, pattern, metric is None
-        for ours in columns or {}:
-            if ours not in (known := {*shapes.SAME, *shapes.FIELDS}):
-                raise UnknownName.among("field", ours, sorted(known))
+        UnknownName.check("field", columns or {}, sorted({*shapes.SAME, *shapes.FIELDS}))
         _compiled(pattern)
         rows = _understood(path, columns or {})
         self.metric = metric or measures.guess([shape for _, _, shape, _ in rows])
@@ -165,7 +163,8 @@ def _understood(path: str, columns: Mapping[str, str]) -> list[tuple[str, str, s
             raise Invalid(
                 f"{path}, {place}, has none of the accepted shapes: {shapes.SHAPES}. It has {kinds or 'nothing'}."
             )
-        split = str(row.get("split") or "")
+        if not isinstance(split := row.get("split", ""), str):
+            raise Invalid(f"{path}, {place}: the split is {split!r}, which is no name.")
         rows.append((place, shape, SPLITS.get(split.casefold(), split)))
     return [(place, name, shape, split) for (place, shape, split), name in zip(rows, names(records, path), strict=True)]
 

@@ -33,8 +33,7 @@ class GsmHard(Programs):
     stop = (CLOSE, "\nQuestion:")
 
     def __init__(self, part: str = ""):
-        if part not in ("", *self.parts()):
-            raise UnknownName.among("part of gsm_hard", part, self.parts())
+        UnknownName.check("part of gsm_hard", filter(None, [part]), self.parts())
         self.name = f"gsm_hard/{part}" if part else "gsm_hard"
         self.head = "".join(f"{_prompt(question)}\n{code}{CLOSE}\n\n" for question, code in SHOTS) if part else ""
 

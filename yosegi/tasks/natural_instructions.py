@@ -37,8 +37,7 @@ class NaturalInstructions(Task):
     def __init__(self, part: str):
         self.name = f"natural_instructions/{part}"
         self.part, _, form = part.partition("/")
-        if (form or "definition") not in FORMATS:
-            raise UnknownName.among("prompt format", form, FORMATS)
+        UnknownName.check("prompt format", filter(None, [form]), FORMATS)
         self.format = FORMATS[form or "definition"]
         self.stop = self.format.stop
         known = _tasks()

@@ -25,8 +25,7 @@ class Skills(Task):
     max_new_tokens = 24
 
     def __init__(self, part: str):
-        if part not in self.parts():
-            raise UnknownName.among("skill", part, self.parts())
+        UnknownName.check("skill", [part], self.parts())
         self.name, self.part, self.shuffled = f"skills/{part}", part, part not in TABLES
 
     @classmethod

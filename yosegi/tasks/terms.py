@@ -64,8 +64,8 @@ class Terms(Task):
         self.file = Path(self.quiz).expanduser() if self.quiz.endswith((".jsonl", ".jsonl.gz")) else None
         if self.file and not self.file.is_file():
             raise NoData(f"There is no quiz {str(self.file.absolute())!r}; yosegi terms build drafts one.")
-        if not self.file and (known := self.parts()) and part not in known:
-            raise UnknownName.among("quiz", part, known)
+        if not self.file and (known := self.parts()):
+            UnknownName.check("quiz", [part], known)
 
     @classmethod
     def parts(cls) -> list[str]:

@@ -35,7 +35,7 @@ from yosegi.tasks import Example, subset
 from yosegi.training import dense
 from yosegi.training.data import EPOCHS, read
 from yosegi.training.fleet import fleet
-from yosegi.training.job import Options
+from yosegi.training.job import ExpertOptions, Options
 from yosegi.training.joint import fresh_bank, joint
 from yosegi.training.settings import Build, DenseSettings, Mbc, Poly, Private, Random, Settings, Shared
 
@@ -51,7 +51,7 @@ def build(
     names: Mapping[str, str] | None = None,
     brief_library: Library | None = None,
     overwrite: bool = False,
-    **options: Unpack[Options],
+    **options: Unpack[ExpertOptions],
 ) -> Partition:
     """Fills a library in one of the ways `Private`, `Shared`, `Mbc` and `Random`. What the same call put there before is kept.
 
@@ -69,7 +69,7 @@ def build(
         names: of the expert of a task or cluster; by default the task's last part.
         brief_library: where MBC's private experts are kept, by default NAME-brief; several numbers of clusters may share one.
         overwrite: replace experts of the same names, instead of keeping or refusing them.
-        options: see `Options`; MBC's first phase is not validated.
+        options: see `ExpertOptions`; MBC's first phase is not validated.
 
     Returns which expert learnt from what, and why.
 
@@ -85,7 +85,7 @@ def build(
     if isinstance(how, Mbc):
         path = library.path.with_name(f"{library.path.name}-brief")
         first = Library(path, library.base_hash, library.base) if brief_library is None else brief_library
-        brief, unmeasured = part_of(settings, how.brief), cast(Options, {**options, "validation": None})
+        brief, unmeasured = part_of(settings, how.brief), cast(ExpertOptions, {**options, "validation": None})
         build(base, first, Private(), data, run, brief, names=names, overwrite=overwrite, **unmeasured)
         partition = by_cluster(data, first.load(), how.clusters, space=how.space, seed=how.cluster_seed)
     elif isinstance(how, Random):
@@ -168,10 +168,10 @@ def build_bank(
 
     They mix factors, with a `TaskTable` of as many heads as there are slices. `settings.limit` is how many examples of each task.
     """
-    data, whole = _limited(data, settings)
+    (data, whole), heads = _limited(data, settings), getattr(how, "heads", 1)
     return joint(
-        base, fresh_bank(base, name, how.experts, list(data), settings), TaskTable(how.slices), data, run, whole, name=name,
-        heads=how.slices, router_learning_rate=how.router_learning_rate, **options,
+        base, fresh_bank(base, name, how.experts, list(data), settings), TaskTable(heads), data, run, whole, name=name,
+        heads=heads, router_learning_rate=how.router_learning_rate, **options,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from yosegi.errors import Invalid
 from yosegi.run import Run
 from yosegi.tasks import Example
 from yosegi.training.data import LearnerData, steps_of
-from yosegi.training.job import Job, Options
+from yosegi.training.job import ExpertOptions, Job
 from yosegi.training.loop import train_loop
 from yosegi.training.precision import wants_bf16
 from yosegi.training.settings import DenseSettings
@@ -41,7 +41,7 @@ def train(
     *,
     task: str | Sequence[str] = (),
     weights_to: Path | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[ExpertOptions],
 ) -> Expert:
     """Returns the expert that the trained weights are against the base; the base is as it was.
 
@@ -53,7 +53,7 @@ def train(
         settings: `rank` is the expert's; GaLore's own stands in `optimizer_args`.
         task: the names of the tasks.
         weights_to: a folder that gets the trained weights themselves, uncut: the `base_delta` of an arm (engine/whole.py).
-        options: see `Options`.
+        options: see `ExpertOptions`.
 
     Raises:
         Diverged: the loss or the gradient stopped being finite; the last good checkpoint stays.

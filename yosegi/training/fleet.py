@@ -33,7 +33,7 @@ from yosegi.run import Run, free_memory, peak_memory
 from yosegi.tasks import Example
 from yosegi.training import checkpoint
 from yosegi.training.data import LearnerData, TrainingData, digest, digest_of, steps_of
-from yosegi.training.job import Job, Options, attached
+from yosegi.training.job import ExpertOptions, Job, attached
 from yosegi.training.loop import train_loop
 from yosegi.training.settings import Settings
 from yosegi.training.update import Outcome, Part
@@ -52,7 +52,7 @@ def fleet(
     start: Expert | None = None,
     masks: Masks | None = None,
     memory: int | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[ExpertOptions],
 ) -> list[Expert]:
     """Trains an expert on each group. Returns those that this process trained, in the order of `groups`.
 
@@ -65,7 +65,7 @@ def fleet(
         start: an expert that all begin as, instead of a fresh one: how a library's expert takes up a new task.
         masks: instead of the mask of the settings; of an expert that is not named everything is updated.
         memory: bytes that the fleet may take; by default four fifths of what is free.
-        options: see `Options`.
+        options: see `ExpertOptions`.
 
     Raises:
         Diverged: some experts' loss stopped being finite; all others were trained and kept.

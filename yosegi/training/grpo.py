@@ -37,7 +37,7 @@ from yosegi.run import Run
 from yosegi.tasks import Example, Task, subset
 from yosegi.training.data import Place, digest, digest_of, passes, row_length
 from yosegi.training.fleet import Masks, stacked
-from yosegi.training.job import Job, Options, attached
+from yosegi.training.job import ExpertOptions, Job, attached
 from yosegi.training.loop import Columns, run_steps
 from yosegi.training.settings import GrpoSettings
 from yosegi.training.update import Outcome, Part, Update
@@ -75,7 +75,7 @@ def grpo(
     settings: GrpoSettings | None = None,
     *,
     masks: Masks | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[ExpertOptions],
 ) -> list[Expert]:
     """Goes on training experts by reward. Returns those that this process trained, in the order given.
 
@@ -88,7 +88,7 @@ def grpo(
         settings: the same for all.
         masks: which entries are updated, as for `fleet`. One that is narrower than the expert's rank freezes the rest: the
             second half of an expert that began as PiSSA is its origin.
-        options: see `Options`; there is no validation.
+        options: see `ExpertOptions`; there is no validation.
 
     Raises:
         Invalid: an expert has no questions; a checkpoint of another training is in the way.
@@ -96,6 +96,8 @@ def grpo(
         KeyboardInterrupt: after the step was finished and saved.
     """
     settings = settings or GrpoSettings()
+    if options.get("validation"):
+        raise Invalid("Experts that learn by reward are not measured on validation texts.")
     for expert in experts:
         if not asked.get(expert.name):
             raise Invalid(f"Expert {expert.name!r} has no questions to answer.")

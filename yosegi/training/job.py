@@ -36,15 +36,22 @@ from yosegi.training.validation import SetBatch, Validation, mean_loss
 class Options(TypedDict, total=False):
     """Options of every training.
 
-    keep: called with each expert as soon as it is trained; `Library.add` is meant.
     resume: go on from the checkpoint of the same training, if there is one; True by default.
     tokens_per_pass: tokens that go through the base at once, padding included (4,096 on a CPU, 65,536 on a GPU).
-    validation: texts on which the learners are measured while they learn.
+    """
+
+    resume: bool
+    tokens_per_pass: int | None
+
+
+class ExpertOptions(Options, total=False):
+    """Options of a training of experts by themselves.
+
+    keep: called with each expert as soon as it is trained; `Library.add` is meant.
+    validation: texts on which the experts are measured while they learn; not by GRPO.
     """
 
     keep: Callable[[Expert], Any]
-    resume: bool
-    tokens_per_pass: int | None
     validation: Validation | None
 
 
@@ -55,7 +62,7 @@ class Job:
         base: the model; it is as it was when the training is over.
         run: gets the metrics, and the checkpoint while the training lasts.
         settings: of the training.
-        keep: see `Options`, as the others.
+        keep: see `ExpertOptions`, as the others.
     """
 
     def __init__(

@@ -234,22 +234,12 @@ class Poly(Build):
     router_learning_rate: float = Field(default=0.1, gt=0)
     """Learning rate of the table's logits."""
 
-    @property
-    def slices(self) -> int:
-        """Slices of a layer that have weights of their own."""
-        return 1
-
 
 class Mhr(Poly):
     """Poly, with weights of its own for each slice of a layer."""
 
     heads: int = Field(default=4, ge=1)
     """Slices of a layer that are mixed on their own."""
-
-    @property
-    def slices(self) -> int:
-        """Slices of a layer that have weights of their own."""
-        return self.heads
 
 
 class MoeOptions(Build):

@@ -125,6 +125,15 @@ def test_a_data_set_of_the_hub(hub):
         read("hf:plain:train")
 
 
+def test_datasets_itself_reads_the_splits(local_hub):
+    local_hub("some/sums", None, train=[{"q": "1+1?", "a": 2, "n": None}] * 3, test=[{"q": "2+2?", "a": 4, "n": None}])
+    rows = [record.row for record in read("hf:some/sums")]
+    assert rows == [{"split": "test", "q": "2+2?", "a": 4}] + [{"split": "train", "q": "1+1?", "a": 2}] * 3
+    assert [record.row for record in read("hf:some/sums:test")] == [{"q": "2+2?", "a": 4}]
+    with pytest.raises(NoData, match="some/sums could not be read from the Hugging Face Hub"):
+        read("hf:some/sums:validation")
+
+
 def test_a_data_set_that_is_out_of_reach_is_one_line(nowhere, monkeypatch):
     import datasets
 

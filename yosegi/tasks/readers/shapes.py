@@ -129,12 +129,14 @@ def _chat(row: Row) -> Shape | None:
     return _conversation(turns, row.get("system"))
 
 
-def _conversation(turns: Sequence[Mapping[str, Any]], system: Any = None) -> Shape | None:
+def _conversation(turns: Sequence[Mapping[str, Any]], system: Any = None) -> Shape:
     """Turns up to the last of the assistant: nobody answers what comes after it."""
     messages = [message for message in map(_turn, turns) if message]
     answered = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
-    if len(messages) < len(turns) or not answered:
-        return None
+    if bad := next((n for n, turn in enumerate(turns, 1) if not _turn(turn)), 0):
+        raise ValueError(f"turn {bad} has no role or no text")
+    if not answered:
+        raise ValueError("no turn is the assistant's")
     messages = messages[: answered[-1] + 1]
     if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": system}, *messages]
