@@ -289,6 +289,13 @@ def test_absent_ids_are_nobody_elses(write, ids):
     assert len({example.id for rows in task.splits.values() for example in rows}) == 3
 
 
+def test_a_split_is_a_name(write):
+    with pytest.raises(Invalid, match=r"x\.jsonl, line 1: the split is \['train'\], which is no name"):
+        File(str(write("x.jsonl", [{**pairs(1)[0], "split": ["train"]}])))
+    task = File(str(write("y.jsonl", [{**row, "split": None} for row in pairs(3)])))
+    assert sorted(task.splits) == ["test", "train", "validation"]
+
+
 def test_half_a_character_is_named_with_its_row(write):
     path = write("x.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt": "smile", "completion": "\\ud83d"}\n')
     with pytest.raises(Corrupt, match=r"x\.jsonl, line 2, is not a valid row \(it holds half a character"):

@@ -163,7 +163,8 @@ def _understood(path: str, columns: Mapping[str, str]) -> list[tuple[str, str, s
             raise Invalid(
                 f"{path}, {place}, has none of the accepted shapes: {shapes.SHAPES}. It has {kinds or 'nothing'}."
             )
-        split = str(row.get("split") or "")
+        if not isinstance(split := row.get("split", ""), str):
+            raise Invalid(f"{path}, {place}: the split is {split!r}, which is no name.")
         rows.append((place, shape, SPLITS.get(split.casefold(), split)))
     return [(place, name, shape, split) for (place, shape, split), name in zip(rows, names(records, path), strict=True)]
 

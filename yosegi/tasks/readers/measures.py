@@ -75,7 +75,9 @@ BY_ANSWERS: dict[str, Callable[[str, Sequence[str]], Score]] = {
     "contains": contains,
     "yes_no": yes_no,
 }
-METRICS = (*BY_ANSWERS, "regex", "checks", "passed", *choices.MEASURES)
+NEEDS = {"passed": ("tests",), "checks": ("contains", "regex"), **dict.fromkeys(choices.MEASURES, ("choices",))}
+"""Metrics for which a row needs one of these fields instead of an answer."""
+METRICS = (*BY_ANSWERS, "regex", *NEEDS)
 
 
 def score(metric: str, example: Example, prediction: str, pattern: str | None = None) -> Score:
@@ -115,12 +117,8 @@ def guess(shapes: Sequence[Shape]) -> str:
 def check(metric: str, shape: Shape, pattern: str | None) -> str:
     """Returns why a row cannot be scored by a metric, or ""."""
     UnknownName.check("metric of a file", [metric], METRICS)
-    if metric in choices.MEASURES:
-        return "" if "choices" in shape.meta else "it has no choices"
-    if metric == "passed":
-        return "" if "tests" in shape.meta else "it has no tests"
-    if metric == "checks":
-        return "" if {"contains", "regex"} & set(shape.meta) else "it has neither contains nor regex"
+    if fields := NEEDS.get(metric):
+        return "" if set(fields) & set(shape.meta) else f"it has no {' or '.join(fields)}"
     if metric == "regex":
         return (
             "" if pattern or "regex" in shape.meta else 'there is no regex, as in file{path=…,metric=regex,pattern="…"}'
