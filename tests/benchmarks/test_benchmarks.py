@@ -13,6 +13,7 @@ HERE = Path(__file__).parents[2] / "benchmarks"
 FILES = sorted(HERE.glob("bench_*.py"))
 CHECKED = {
     "arrow": "equal to",
+    "chain": "equal",
     "cluster": "equal to",
     "fleet": "equal to",
     "galore": "equal to",

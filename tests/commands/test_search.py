@@ -40,6 +40,8 @@ def test_search_merge_eval(yosegi, refused, shelf, tmp_path):
     assert result["trials"] == 9 and set(result["baselines"]) == {"base", "uniform", "a alone", "b alone"}
     assert result["score"] >= max(means["skills/add:logp"] for means in result["baselines"].values())
     assert result["arm"] == yaml.safe_load((tmp_path / "r" / "best.yaml").read_text())["arm"]
+    again = json.loads(yosegi("search", "--config", "r/run.yaml", "--run", "s", "--json")[1])
+    assert again | {"run": "r"} == result, "run.yaml does the same again"
     assert "holds another search: sampler was tpe, is cmaes" in refused(*SEARCH, "--sampler", "cmaes")
     assert yosegi("report", "r")[0] == 0 and "How the search went" in (tmp_path / "r" / "report.html").read_text()
 

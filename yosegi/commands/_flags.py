@@ -46,9 +46,8 @@ def flags(file: str, name: str, panel: str = "Settings") -> Callable[[Callable[.
 def _annotation(flag: Flag, panel: str) -> Any:
     default = "" if flag.default in ("", "None", "{}", "[]") else f" \\[{flag.default}]"
     dashed = "--" + flag.name.replace("_", "-")
-    words = [dashed, f"--no-{dashed[2:]}"] if flag.kind is bool else [dashed]
-    declared = ["/".join(words), *(["--" + flag.name] if "_" in flag.name else [])]  # TRL's users write underscores
-    option = typer.Option(*declared, help=(flag.help + default).strip(), hidden=not flag.common, rich_help_panel=panel)
+    declared = f"{dashed}/--no-{dashed[2:]}" if flag.kind is bool else dashed
+    option = typer.Option(declared, help=(flag.help + default).strip(), hidden=not flag.common, rich_help_panel=panel)
     return Annotated[flag.kind | None, option]  # type: ignore[valid-type]
 
 

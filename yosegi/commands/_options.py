@@ -12,7 +12,7 @@ Folder = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The folder of t
 ExpertName = Annotated[str, typer.Argument(help="An expert.")]
 ExpertNames = Annotated[list[str] | None, typer.Argument(help="Experts; by default all.")]
 LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
-ABase = Annotated[str | None, typer.Option("--base", "--model_name_or_path", help=f"{BASES} \\[nano]")]
+ABase = Annotated[str | None, typer.Option("--base", help=f"{BASES} \\[nano]")]
 ALibrary = Annotated[Path | None, typer.Option("--library", help="The folder of the experts. \\[library]")]
 Config = Annotated[
     Path | None, typer.Option(help="A YAML file with these and all other settings, such as run.yaml of a run.")

@@ -39,7 +39,7 @@ def verbs(folder: Iterable[str], package: str, panels: bool = False, **options: 
         panels: whether the help is in panels.
         options: of Typer.
     """
-    group = typer.Typer(no_args_is_help=True, **options)
+    group = typer.Typer(no_args_is_help=True, context_settings={"token_normalize_func": _our_name}, **options)
     panel_of = {name: panel for panel, names in PANELS.items() for name in names}
     for module in pkgutil.iter_modules(folder):
         if module.name[0] == "_":
@@ -54,3 +54,9 @@ def verbs(folder: Iterable[str], package: str, panels: bool = False, **options: 
         epilog = example and f"Example: {example}"
         group.command(name, context_settings=settings, epilog=epilog, **panel)(function)
     return group
+
+
+def _our_name(token: str) -> str:
+    """Returns the name of an option as it is here: users of TRL write underscores, and --model_name_or_path."""
+    name = token.replace("_", "-")
+    return "base" if name == "model-name-or-path" else name

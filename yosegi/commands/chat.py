@@ -17,7 +17,7 @@ HELP = """/arm NAME    another arm answers from here on, such as /arm arrow{top_
 
 
 def chat(
-    base: Annotated[str, typer.Option("--base", "--model_name_or_path", help=BASES)] = "smollm2",
+    base: Annotated[str, typer.Option("--base", help=BASES)] = "smollm2",
     library: ALibrary = None,
     arm: Annotated[str, typer.Option(help="The arm that answers first.")] = "base",
     system: Annotated[str, typer.Option(help="A system message.")] = "",

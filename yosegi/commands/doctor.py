@@ -22,7 +22,7 @@ EXAMPLE = "yosegi doctor --plan --base 7b --method galore --gpu a6000"
 def doctor(
     plan: Annotated[bool, typer.Option("--plan", help="Predict the memory and time of a training instead.")] = False,
     show_table: Annotated[bool, typer.Option("--table", help="With --plan: five methods, 60 M to 70 B.")] = False,
-    base: Annotated[str, typer.Option("--base", "--model_name_or_path", help=MODEL)] = "nano",
+    base: Annotated[str, typer.Option("--base", help=MODEL)] = "nano",
     fetch: Annotated[str | None, typer.Option("--fetch", help=FETCH)] = None,
     as_json: Json = False,
     **options: Any,

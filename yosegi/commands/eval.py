@@ -18,7 +18,6 @@ def eval_(
         list[str] | None,
         typer.Option(
             "--base",
-            "--model_name_or_path",
             help="nano (the default), smollm2, a folder, a GGUF file, a Hub id; may be repeated.",
         ),
     ] = None,

@@ -16,7 +16,7 @@ FILE = "Prompts: a .txt with one per line, or a .jsonl with `prompt` or `message
 
 def generate(
     prompts: Annotated[list[str] | None, typer.Argument(help="Prompts; without any, stdin is read.")] = None,
-    base: Annotated[str, typer.Option("--base", "--model_name_or_path", help=BASES)] = "nano",
+    base: Annotated[str, typer.Option("--base", help=BASES)] = "nano",
     library: ALibrary = None,
     arm: Annotated[list[str] | None, typer.Option(help=ARM)] = None,
     file: Annotated[Path | None, typer.Option(help=FILE)] = None,

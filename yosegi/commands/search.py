@@ -26,4 +26,4 @@ def search(config: Config = None, run: RunDir = None, data: Data = None, as_json
     rows = [[one.label, f"{one.value:.4f}", *(f"{mean:.4f}" for mean in one.means)] for one in trials]
     table("", ["", "value", *result.search.probe.labels], rows)
     print(f"\nThe arm: {result.run.path / FILE}   A page of it: yosegi report {result.run.path}")
-    print(f"Measure it: {result.next}")
+    print(result.next)

@@ -27,11 +27,10 @@ from yosegi.commands._options import (
 
 EXAMPLE = "yosegi train --task skills/reverse --task skills/sort --learning-rate 5e-3 --max-steps 100"
 TASK = "A task to learn from, as `yosegi ls tasks` names it, or file/PATH. May be repeated."
-METHOD = """lora, pissa or olora: how the factors begin. galore, apollo, full: whole weights are trained, and their change is cut
-to --rank. With arguments: 'galore{update_gap=50}'. \\[lora]"""
-BUILD = """private: one expert per task. shared: one for all. mbc: one per cluster of tasks whose experts are alike. random:
-random clusters. poly, mhr: experts that all tasks share, and their router. loramoe: the same, token by token, balanced by type.
-With arguments: 'mbc{clusters=10}', 'loramoe{experts=6,types=["easy: level <= 2",hard]}'. \\[private]"""
+METHOD = """lora, pissa or olora; galore, apollo or full train whole weights and cut the change to --rank. With arguments:
+'galore{update_gap=50}'. \\[lora]"""
+BUILD = """private (an expert per task), shared, mbc, random, poly, mhr or loramoe. With arguments: 'mbc{clusters=10}'. See
+docs/how-to/library.md. \\[private]"""
 Words = list[str] | None
 
 

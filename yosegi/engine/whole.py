@@ -53,7 +53,7 @@ def read_weights(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def swapped(base: Base, folder: Path) -> Generator[None]:
-    """Computes with these weights while the block lasts.
+    """Computes with these weights while the block lasts, in the precision of the base: in bf16 they are rounded to it.
 
     Raises:
         WrongBase: they belong to another base. Corrupt: they are damaged. Invalid: they do not fit the model.

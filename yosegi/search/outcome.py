@@ -96,15 +96,17 @@ class Outcome:
 
     @property
     def next(self) -> str:
-        """The command that measures the choice on test, or why there is none."""
+        """How to measure the choice on test, or why there is nothing to measure."""
         settings, arm = self.search.settings, self.spec
         if not self.best.arm.experts:
-            return "nothing: no blend was better than the base alone; more --trials, other experts, --negative?"
+            return (
+                "Nothing to measure: no blend was better than the base alone; more --trials, other experts, --negative?"
+            )
         if not settings.keep and not isinstance(arm, str):
-            return "the same search with --keep NAME keeps the weights of all layers, and then yosegi eval --arm NAME"
+            return "To measure it, keep the weights of all layers: the same search with --keep NAME, then yosegi eval --arm NAME"
         asked = " ".join(f"--task {shlex.quote(goal.task.name)}" for goal in self.search.probe.goals)
         name = shlex.quote(settings.keep or arm)
-        return f"yosegi eval --base {settings.base} --library {settings.library} --arm {name} {asked}"
+        return f"Measure it: yosegi eval --base {settings.base} --library {settings.library} --arm {name} {asked}"
 
     def describe(self) -> dict[str, Any]:
         """Returns the choice and the baselines as plain data."""
@@ -124,7 +126,7 @@ class Outcome:
     def write(self) -> None:
         """Writes `best.yaml` in the folder of the run; `yosegi merge --config` reads it where the arm is a merge."""
         tasks, name = ", ".join(self.search.settings.task), self.search.settings.keep or "searched"
-        head = f"# {self.best.label}: {self.best.score:.6g} on validation ({tasks}). Measure {self.next}\n"
+        head = f"# {self.best.label}: {self.best.score:.6g} on validation ({tasks}). {self.next}\n"
         text = yaml.safe_dump({"arm": self.spec, "name": name}, sort_keys=False, allow_unicode=True, width=10_000)
         files.write(self.run.path / FILE, head + text)
 

@@ -145,7 +145,7 @@ class Probe:
                 raise
             return [math.nan] * len(examples)  # such weights broke the model
         answers = generate(self.base, examples, max_new_tokens=task.max_new_tokens, stop=task.stop, **options)
-        return [task.score(example, answer.text).value for example, answer in zip(examples, answers, strict=True)]
+        return [score.value for score in task.scores(examples, [answer.text for answer in answers])]
 
     def _router_knows(self, n: int, banks: Banks | None, arm: Arm | None) -> dict[str, Any]:
         """What the router may know of each example, worked out once for all trials."""

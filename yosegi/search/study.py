@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
+from yosegi import files
 from yosegi.errors import Invalid, YosegiError
 from yosegi.progress import Bar, progress
 from yosegi.run import Run
@@ -58,6 +60,7 @@ def search(opened: Search, run: Run) -> optuna.Study:
     study = _join(opened, run.path)
     with _working(run.path, lambda: _tidy(study)):
         Run(run.path, {"command": "search", **settings.model_dump()})  # not before it is sure whose folder this is
+        files.write(run.path / "run.yaml", yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True))
         total = settings.trials + len(opened.space.baselines())
         start = multiprocessing.get_context("spawn").Process
         others = [

@@ -4,7 +4,7 @@
     train_loop     steps over rows of tokens, for one learner or many: experts, whole weights, a bank with its router, gates
 
 What is a learner's own stays its own: the order of its rows, its mean loss, its gradient norm, its schedule, its end. So learning
-together is learning alone, only sooner. The weights of the base are sharded where accelerate was configured for FSDP2.
+together is learning alone, only sooner.
 
 Shapes: G learners, B rows of a pass.
 """
