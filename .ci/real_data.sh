@@ -40,14 +40,14 @@ if [ "${1:-small}" = small ]; then  # every recipe once, as small as it goes
     --max_length 96 --max_new_tokens 4 --gate_steps 1 --factors arrow  # every way to build and to route a library; short prompts
   recipe soups_cat --kind real --pairs 1 --steps 2 --limit 8 --share 0.5 --cat_steps 1 --batch 2 --cat_batch 2 --max_length 96 \
     --chosen_on 1 --asked 1 --ways "CAT,learned routing,uniform (untrained CAT),data mix"
-  recipe lora_par --tasks gsm8k,mgsm_ja --known boolq --inits pissa --warm 1 --limit 12 --asked 1 --measured 2 --thetas 0.9 --grid 1.0 \
+  recipe lora_par --tasks gsm8k,arc_easy --known skills/capital --inits pissa --warm 1 --limit 12 --asked 1 --measured 2 --thetas 0.9 --grid 1.0 \
     --rank 2 --sft_steps 1 --batch 2 --grpo_steps 2 --questions 1 --generations 2 --pilot 1 --grpo_learning_rates 1e-3 --max_length 128 \
     --max_completion_length 8 --rewards correct,integer,soft_format,strict_format,tags
   recipe loramoe --easy en=boolq --hard en=arc_easy --general skills/capital --limit 12 --asked 1 --answer_tokens 4 --shots 0 --kinds both \
     --mixes mixed --experts 2 --rank 2 --betas 0.1 --controls "router off" --rates 5e-3 --steps 1 --batch 2 --max_length 96 --chosen_on 1 \
     --timed 1
-  recipe domain --lora 2 --galore 4 --full false --controls false --equal_time false --timed 0 --lora_rates 0.01 --galore_rates 0.01 \
+  recipe domain --domain invented --lora 2 --galore 4 --full false --controls false --equal_time false --timed 0 --lora_rates 0.01 --galore_rates 0.01 \
     --steps 2 --batch 2 --pack 64 --every 2 --watched 1 --passages 1
-  recipe domain_merge --lora 2 --galore 4 --questions "" --steps 2 --batch 2 --pack 64 --passages 1 --hand_set 0.5 --trials 1 --searched 1
+  recipe domain_merge --domain invented --lora 2 --galore 4 --questions "" --steps 2 --batch 2 --pack 64 --passages 1 --hand_set 0.5 --trials 1 --searched 1
 fi
 echo "real data: ${#tasks[@]} tasks, $(wc -l < "$out/results.jsonl") rows, $out/report.html"
