@@ -1,6 +1,5 @@
 """How a base is loaded: the flags that every verb which loads one has, and what `auto` decides."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,10 +7,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from yosegi.errors import Invalid, NoData
+from yosegi.estimate.machines import WIDE, cpu_has_bf16
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-WIDE = 512
-"""Hidden size from which bf16 pays on a CPU that has it: at 576 it is three times as fast forward, 1.7 times in training."""
 
 
 class LoadSettings(BaseModel):
@@ -35,13 +33,6 @@ class LoadSettings(BaseModel):
     def loading(self) -> dict[str, Any]:
         """The arguments of `bases.load`."""
         return {name: getattr(self, name) for name in LoadSettings.model_fields}
-
-
-@cache
-def cpu_has_bf16() -> bool:
-    """Returns whether this CPU multiplies in bf16 itself; on others it is ten times slower than fp32."""
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or torch.cpu._is_amx_tile_supported())
 
 
 def choose_device(device: str) -> str:

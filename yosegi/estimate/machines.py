@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from yosegi.errors import UnknownName
@@ -15,6 +16,18 @@ APART = {"cuda": 2.0, "cpu": 2.5}
 """The time is uncertain by such a factor, either way. On CPUs it is hopeful where layers are narrow, or dropout draws noise."""
 RESERVED = {"cuda": (1.0, 0.05), "cpu": (0.4, 0.05)}
 """(GB that the libraries take before the first tensor, share lost between blocks of memory): beyond what is predicted."""
+
+WIDE = 512
+"""Hidden size from which bf16 pays on a CPU that has it: at 576 it is three times as fast forward, 1.7 times in training."""
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Returns whether this CPU multiplies in bf16 itself; on others it is ten times slower than fp32."""
+    import torch
+
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or torch.cpu._is_amx_tile_supported())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from yosegi.estimate import machines, memory, pace
-from yosegi.estimate.machines import RESERVED, Machine
+from yosegi.estimate.machines import RESERVED, WIDE, Machine, cpu_has_bf16
 from yosegi.estimate.memory import WHOLE, Job
 from yosegi.estimate.shapes import Shape
 
@@ -43,8 +43,8 @@ class EstimateSettings(BaseModel):
     """Tokens of a sequence."""
     answers: float = 1.0
     """Share of the tokens that are learnt, and need logits."""
-    dtype: str = Field(default="fp32", json_schema_extra={"common": True})
-    """How the base is held: fp32 or bf16."""
+    dtype: str = Field(default="auto", json_schema_extra={"common": True})
+    """How the base is held: fp32, bf16, or auto, as `yosegi train` decides; on a named GPU that is bf16."""
     load_in_4bit: bool = Field(default=False, json_schema_extra={"common": True})
     """Whether the linears of the blocks are held in four bits."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -74,31 +74,33 @@ class EstimateSettings(BaseModel):
             raise ValueError("LoRAMoE has two experts at least")
         return self
 
-    def job(self, bf16: bool, device: str) -> Job:
+    def job(self, dtype: str, bf16: bool, device: str) -> Job:
         """Returns the training, with the defaults of its method."""
         given = {"experts": self.experts, "rank": self.rank, "targets": self.targets}
         given = {key: value for key, value in given.items() if value is not None}
         return Job(
             **{"method": self.method, **DEFAULTS.get(self.method, {}), **given}, batch=self.batch_size, length=self.max_length,
-            answers=self.answers, dtype="4bit" if self.load_in_4bit else self.dtype, checkpointing=self.activation_checkpointing,
+            answers=self.answers, dtype="4bit" if self.load_in_4bit else dtype, checkpointing=self.activation_checkpointing,
             dropout=self.dropout, bf16=bf16, device=device,
         )  # fmt: skip
 
 
 def predict(shape: Shape, settings: EstimateSettings) -> dict[str, Any]:
     """Returns whether the training fits, what it holds in memory and how long it takes (`judge`)."""
+    precise, held = settings.precision, settings.dtype
     if settings.gpu is None:
         import torch
 
         cuda = torch.cuda.is_available()
-        amx = shape.hidden >= 512 and torch.cpu._is_amx_tile_supported()
-        bf16 = settings.precision == "bf16" or (settings.precision == "auto" and (cuda or amx))
-        job = settings.job(bf16, "cuda" if cuda else "cpu")
+        if held == "auto":
+            held = "bf16" if shape.hidden >= WIDE and (cuda or cpu_has_bf16()) else "fp32"
+        bf16 = precise == "bf16" or (precise == "auto" and (cuda or (held == "bf16" and not settings.load_in_4bit)))
+        job = settings.job(held, bf16, "cuda" if cuda else "cpu")
         machine = machines.here(bf16, width=min(shape.hidden, 2048), rows=min(1024, job.tokens))
         machine = replace(machine, count=settings.gpus if cuda else 1)
     else:
-        bf16 = settings.precision != "fp32"
-        job, machine = settings.job(bf16, "cuda"), machines.published(settings.gpu, bf16, settings.gpus)
+        bf16, held = precise != "fp32", "bf16" if held == "auto" else held
+        job, machine = settings.job(held, bf16, "cuda"), machines.published(settings.gpu, bf16, settings.gpus)
     flops, bandwidth = (settings.tflops or 0) * 1e12, (settings.bandwidth or 0) * 1e9
     machine = replace(machine, flops=flops or machine.flops, bandwidth=bandwidth or machine.bandwidth)
     return judge(shape, job, machine, settings.tokens, settings.max_steps)
