@@ -267,9 +267,8 @@ def clip(grads: Sequence[Tensor], learners: int, most: float) -> Tensor:
     if not grads:  # nobody's answer was better than another
         return torch.zeros(learners)
     stacks = [grad if learners > 1 else grad[None] for grad in grads]
-    norm_G = torch.stack([torch.linalg.vector_norm(g.flatten(1), 2, 1, dtype=torch.float32) for g in stacks]).norm(
-        dim=0
-    )
+    norms = [torch.linalg.vector_norm(g, 2, tuple(range(1, g.ndim)), dtype=torch.float32) for g in stacks]
+    norm_G = torch.stack(norms).norm(dim=0)
     factor_G, finite_G = ((most or math.inf) / (norm_G + 1e-6)).clamp(max=1), norm_G.isfinite()
     if bool((factor_G == 1).all()):  # most steps of most trainings: the gradients need not be touched
         return norm_G
