@@ -6,7 +6,7 @@ answer     Base, each expert and the sum of all (`cat`) on the test questions of
 logp       The gold answers' log-likelihood under the same arms. Peer: a forward pass for each batch, all logits.
 all        The three together.
 
-Equality   losses of every step to 1e-4; answers, but for steps too close to call; log-likelihoods to 1e-4 of themselves, or of 1.
+Equality   losses of every step to 1e-4; answers, but for steps too close to call; log-likelihoods to 1e-3 (fp32, thirty blocks).
 Expected   all ≥ 1.5x.
 
 The base is smollm2 in fp32 (`yosegi doctor --fetch smollm2`), the tasks are those of the demo; with --quick a random Llama and
@@ -157,12 +157,12 @@ def chain(base: Base, names: Sequence[str], steps: int, batch: int, questions: i
     same = sum(a.text == b for a, b in zip(written["ours"], written["theirs"], strict=True))
     close = sum(a.text == b or a.close_calls > 0 for a, b in zip(written["ours"], written["theirs"], strict=True))
     assert close >= 0.98 * len(written["ours"]), f"only {close} of {len(written['ours'])} answers agree"
-    apart = max(abs(a - b) / max(1, abs(b)) for a, b in zip(logps["ours"], logps["theirs"], strict=True))
+    apart = max(abs(a - b) for a, b in zip(logps["ours"], logps["theirs"], strict=True))
     what = f"{len(arms)} arms, {len(test)} questions"
     rows.append(_row("answer", f"{what}, up to {most} tokens", theirs_["answer"], ours["answer"]))
     rows[-1]["equal"] = f"{same} of {len(written['ours'])} answers"
     rows.append(_row("logp", what, theirs_["logp"], ours["logp"]))
-    rows[-1]["equal"] = f"to {agree('log p', apart, 1e-4):.1g}"
+    rows[-1]["equal"] = f"to {agree('log p', apart, 1e-3):.1g}"
     total = [sum(row[key] for row in rows) for key in ("peer s", "yosegi s")]
     return [*rows, _row("all", "one after the other", *total)]
 
