@@ -7,7 +7,7 @@ logp       The gold answers' log-likelihood under the same arms. Peer: a forward
 all        The three together.
 
 Equality   losses of every step to 1e-4; answers, but for steps too close to call; log-likelihoods to 1e-3 (fp32, thirty blocks).
-Expected   all ≥ 1.5x.
+Expected   all ≥ 1.5x; benchmarks/README.md says what was found.
 
 The base is smollm2 in fp32 (`yosegi doctor --fetch smollm2`), the tasks are those of the demo; with --quick a random Llama and
 generated skills. Memory is the process's peak at the end of each phase.
