@@ -51,7 +51,8 @@ def test_what_cannot_be_is_one_line(refused, tmp_path):
     assert "the same" in refused("generate", "a", "--n", 2)
     assert "library" in refused("generate", "a", "--arm", "arrow")
     assert "no file" in refused("generate", "--file", tmp_path / "no.jsonl").lower()
-    assert "smollm2" not in refused("generate", "a", "--arm", "bsae")
+    assert "Did you mean 'base'?" in refused("generate", "a", "--arm", "bsae")
+    assert "--temperature" in refused("generate", "a", "--temperature", -1)
 
 
 def test_a_conversation_switches_arms(yosegi, library, monkeypatch):
@@ -59,7 +60,7 @@ def test_a_conversation_switches_arms(yosegi, library, monkeypatch):
     monkeypatch.setattr(builtins, "input", lambda _: next(lines))
     code, out, _ = yosegi("chat", "--base", "nano", "--library", library, "--max-new-tokens", 4)
     assert code == 0 and "adder answers from here on." in out
-    assert "no arm" in out.lower() or "nobody" in out
+    assert "No arm is called 'nobody'." in out
     assert "base, adder, turner" in out and "/system" in out and "There is no command /what" in out
 
 

@@ -217,7 +217,7 @@ def test_bad_input_is_one_line_that_helps(call, tmp_path, words, said):
 def test_fresh_deletes_nothing_but_a_demo(call, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("keep me")
-    assert "not the folder of a demo" in refused(call, tmp_path, ["demo", "--run", "precious", "--fresh"])
+    assert "not the folder of a demo" in refused(call, tmp_path, ["demo", "--run", "precious", "--no-resume"])
 
 
 def test_ls_names_every_method_with_its_first_line(call):

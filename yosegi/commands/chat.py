@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from yosegi.commands._config import check
+from yosegi.commands._flags import flags
 from yosegi.commands._options import BASES, ALibrary, begin
 from yosegi.errors import Invalid, YosegiError
 
@@ -16,16 +18,12 @@ HELP = """/arm NAME    another arm answers from here on, such as /arm arrow{top_
 /quit        end (so does Ctrl-D); Ctrl-C stops an answer"""
 
 
+@flags("engine/settings.py", "AskSettings", panel="Answers")
 def chat(
     base: Annotated[str, typer.Option("--base", help=BASES)] = "smollm2",
     library: ALibrary = None,
     arm: Annotated[str, typer.Option(help="The arm that answers first.")] = "base",
-    system: Annotated[str, typer.Option(help="A system message.")] = "",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 512,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token; 1 samples the model.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="Sample from the likeliest tokens of this mass.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
-    dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16: precision of the base's weights.")] = "auto",
+    **options: Any,
 ) -> None:
     """Talk with a base, an expert, a router or a merge; /arm NAME switches in the middle, /help lists what else there is."""
     begin()
@@ -33,13 +31,15 @@ def chat(
     from yosegi.engine.conversation import Conversation
     from yosegi.engine.engine import Engine
     from yosegi.engine.kept import arms
+    from yosegi.engine.settings import AskSettings
     from yosegi.engine.spec import parse_arm
     from yosegi.library.store import Library
 
+    settings: AskSettings = check(AskSettings, options)
     folder = library or Path("library")
     known = Library(folder) if library or folder.is_dir() else None
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-    talk = Conversation(Engine(load(base, dtype=dtype)), parse_arm(arm, known), system, seed=seed, **options)
+    engine = Engine(load(base, **settings.loading))
+    talk = Conversation(engine, parse_arm(arm, known), settings.system, seed=settings.seed, **settings.answering)
     print(f"{base}, {talk.arm.name} answers. /help lists the commands.")
     while True:
         try:

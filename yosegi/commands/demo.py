@@ -15,7 +15,9 @@ def demo(
     ] = "nano",
     data: Data = None,
     seed: Seed = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Delete an earlier demo and start anew.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with an earlier demo, or delete it.")
+    ] = True,
 ) -> None:
     """Train a library, route it, merge it, evaluate everything, write report.html. Interrupted, it goes on.
 
@@ -31,10 +33,10 @@ def demo(
     from yosegi.reporting import report
     from yosegi.run import Run
 
-    folder = run or Path("runs/demo" if base == "nano" else f"runs/demo-{Path(base).stem}")
-    if fresh and folder.exists():
+    folder = run or Path("runs/demo" if base == "nano" else f"runs/demo-{Path(base).name.removesuffix('.gguf')}")
+    if not resume and folder.exists():
         if not (it := folder / "config.json").is_file() or files.read_json(it).get("recipe") != "demo":
-            raise Invalid(f"{folder} is not the folder of a demo, so --fresh will not delete it.")
+            raise Invalid(f"{folder} is not the folder of a demo, so --no-resume will not delete it.")
         shutil.rmtree(folder)
     config = config_for(base, seed)
     main(config, Run(folder, {"recipe": "demo", **asdict(config)}))

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from yosegi.engine.chat import Prompt
 from yosegi.errors import Invalid
 from yosegi.tasks.readers import records
 
-Asked = str | list[dict[str, str]]
-"""A text, or the turns of a conversation that waits for an answer."""
 NAMES = ("prompt", "question", "instruction", "text")
 """Fields of a row that hold a prompt."""
 
 
-def read_prompts(texts: Sequence[str], file: Path | None = None, system: str | None = None) -> list[Asked]:
+def read_prompts(texts: Sequence[str], file: Path | None = None, system: str = "") -> list[Prompt]:
     """Returns prompts in order: the texts, then those of the file; without either, standard input is one prompt.
 
     Args:
@@ -26,7 +25,7 @@ def read_prompts(texts: Sequence[str], file: Path | None = None, system: str | N
     Raises:
         NoData: the file is not there. Invalid: a row holds no prompt.
     """
-    found: list[Asked] = list(texts)
+    found: list[Prompt] = list(texts)
     if file is not None and str(file) != "-" and file.suffix != ".txt":
         found += [_prompt(file, record) for record in records.read(file)]
     elif file is not None:
@@ -37,7 +36,7 @@ def read_prompts(texts: Sequence[str], file: Path | None = None, system: str | N
     return [_with_system(one, system) for one in found] if system else found
 
 
-def _prompt(file: Path, record: records.Record) -> Asked:
+def _prompt(file: Path, record: records.Record) -> Prompt:
     row: dict[str, Any] = record.row
     if isinstance(turns := row.get("messages"), list) and turns and all(isinstance(turn, dict) for turn in turns):
         if turns[-1].get("role") == "assistant":  # the answer of a row that was meant for training
@@ -50,6 +49,6 @@ def _prompt(file: Path, record: records.Record) -> Asked:
     raise Invalid(f"{file}, {record.place}, has no prompt: it needs messages, or one of {', '.join(NAMES)}.")
 
 
-def _with_system(prompt: Asked, system: str) -> Asked:
-    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+def _with_system(prompt: Prompt, system: str) -> Prompt:
+    turns: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     return [{"role": "system", "content": system}, *(turn for turn in turns if turn["role"] != "system")]

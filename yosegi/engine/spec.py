@@ -11,6 +11,7 @@ by default the originals of the library. Names of routers and merges, `base` and
 experts; a name with +*(){},:= in it is quoted. What no text can hold, such as weights for every layer, is a kept arm.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -177,7 +178,9 @@ class _Parser:
 
     def library(self, asked: str) -> Library:
         if self.folder is None:
-            raise Invalid(f"The arm {asked} has experts: --library is the folder they are in.")
+            near = difflib.get_close_matches(asked, ["base", *registry.names("routers")], 1)
+            hint = f" Did you mean {near[0]!r}?" if near and near[0] != asked else ""
+            raise Invalid(f"The arm {asked} has experts: --library is the folder they are in.{hint}")
         return self.folder
 
     def _terms(self, reader: Reader, between: str) -> tuple[list[str], list[float | None]]:

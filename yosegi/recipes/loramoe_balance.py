@@ -1,4 +1,4 @@
-"""What the routers of LoRAMoE do: do few experts come to bear all, who is active on which questions, what is each expert worth?
+"""What the routers of LoRAMoE do: do few experts come to bear all, which experts are active, what is each expert worth?
 
 Claim   Without the balancing constraint few experts come to bear all; with it the load is even, and experts serve their own type.
 Paper   Dou et al. 2024, arXiv:2312.09979 (LLaMA-2 7B): without it the load's coefficient of variation climbs to about 3, which

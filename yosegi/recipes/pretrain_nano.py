@@ -1,6 +1,6 @@
 """Make `nano`, the embedded base: pre-train 0.8 M parameters on twenty generated skills, measure each, write a card.
 
-Claim   The mix decides who is skilled: common skills come out perfect, starved ones poor but ready to be learnt.
+Claim   The mix decides what the model can do: common skills come out perfect, starved ones poor but ready to be learnt.
 Paper   None; it is the ground the other recipes stand on.      Ours: the table in `yosegi/bases/nano/README.md`.
 Run     yosegi run pretrain_nano            one CPU core, ten minutes
         yosegi run pretrain_nano --smoke    seconds; CI runs this

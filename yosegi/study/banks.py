@@ -1,4 +1,4 @@
-"""What the routers of banks do: does the load collapse, who is active on which questions, and what is each expert worth?
+"""What the routers of banks do: does the load collapse, which experts are active, and what is each expert worth?
 
 Seeds share no experts: only their types and the size of the load can be averaged over seeds. Intervals are over seeds alone.
 """
@@ -111,7 +111,7 @@ def read_routes(
 
 
 def routes_finding(routes: Routes, types: Sequence[int], pairs: Mapping[str, tuple[str, str]]) -> Finding:
-    """Returns who is active on which questions, and how far the weights of two kinds lie apart, next to two samples of one kind.
+    """Returns which experts are active, and how far the weights of two kinds lie apart, next to two samples of one kind.
 
     Args:
         routes: by seed and arm.
