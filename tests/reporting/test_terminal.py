@@ -38,3 +38,18 @@ def test_few_questions_and_cut_answers_are_said(capsys):
     assert "rougeL" in out and ".06–.94" in out
     assert "Few questions, so that little can be told apart: t (3: ±0.57)." in out
     assert "Cut off at the limit of new tokens: t 25% to 50% of the answers." in out
+
+
+def test_four_tasks_fit_into_80_columns(capsys):
+    """The demo's table, with names as long as those of natural instructions."""
+    names = [
+        "arc_easy",
+        "boolq",
+        "natural_instructions/task1687_sentiment140_classification",
+        "natural_instructions/task875_emotion",
+    ]
+    row = {"metric": "accuracy", "value": 0.433, "n": 30, "chance": 0.25, "ci_low": 0.29, "ci_high": 0.59}
+    models = ["base", "task1687_sentiment140_classification", "arrow"]
+    leaderboard([{**row, "task": task, "model": model} for task in names for model in models])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and sum(".43" in line and ".29–.59" in line for line in lines) == 3

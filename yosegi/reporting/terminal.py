@@ -26,7 +26,7 @@ def leaderboard(rows: Sequence[Row], folder: Path | None = None) -> None:
     for board in [*made[:1], *(board for board in made[1:] if board.name == LOGP)]:
         console = Console(highlight=False)
         if not console.is_terminal:
-            console = Console(highlight=False, width=max(80, 14 * (len(board.tasks) + 2)))
+            console = Console(highlight=False, width=max(80, 13 * (len(board.tasks) + 2)))
         is_logp = board.name == LOGP
         console.print(_table(board, is_logp))
         for line in () if is_logp else _warnings(results, board):
@@ -40,7 +40,7 @@ def _table(board: Board, is_logp: bool) -> object:
 
     title = "mean log p of the gold answer, per token" if is_logp else "score, and its 95 % interval"
     heads = ["\n".join([_short(task), *board.head(task, not is_logp).split(", ")]) for task in board.tasks]
-    table = Table("", *heads, "mean", title=f"{title} (* best)", title_justify="left", box=None)
+    table = Table("", *heads, "mean", title=f"{title} (* best)", title_justify="left", box=None, padding=(0, 1, 0, 0))
     for line in board.lines:
         cells = []
         for score in line.scores:
