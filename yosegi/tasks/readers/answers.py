@@ -26,8 +26,8 @@ NUMERAL = "[〇零一二三四五六七八九十百千万億兆]{1,40}"
 NUMBER = re.compile(
     r"""
     (?: (?<![^\s=:≈~(\[{<>$¥€£*_"'「『、。は|]) (?P<minus>-) [$¥€£]? )?  # what may stand before a sign
-    (?: (?<![A-Za-z\d]) (?<!\d\.)
-        (?P<whole> \d{1,3}(?:,\d{3})+(?!\d) | (?<!\d\s)\d{1,3}(?:\x20\d{3})+(?![\d/]|\s\d|\s/) | \d+ )  # not the 2 of cm2, nor the 0 of 2.1.0
+    (?: (?<![A-Za-z\d]) (?<!\d\.)  # not the 2 of cm2, nor the 0 of 2.1.0
+        (?P<whole> \d{1,3}(?:,\d{3})+(?!\d) | (?<!\d\s)\d{1,3}(?:\x20\d{3})+(?![\d/]|\s\d|\s/) | \d+ )
       | (?<![A-Za-z\d.]) (?=\.\d) )
     (?P<decimals> \.\d+ )?
     (?: (?P<exponent> [eE][+-]?\d{1,2} ) (?!\d)  # more digits than that would only be a way to use up memory

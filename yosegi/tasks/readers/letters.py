@@ -7,7 +7,8 @@ An announced letter wins over one that stands alone, and the last announcement o
 
 False friends: "A triangle" begins with an article, "I" is a pronoun, and a lower-case letter counts only in brackets, in a box
 or where it ends an announced answer. A letter that is mentioned is not chosen: "Option A is wrong", "not (A)", "AではなくB"
-(which is B). An answer that names several letters (答え: A, B) has chosen none. A text that names no letter and no choice has no answer.
+(which is B). An answer that names several letters (答え: A, B) has chosen none. A text that names no letter and no choice has no
+answer.
 """
 
 import re
