@@ -76,12 +76,12 @@ def write_hf(base: Base, expert: Expert | None, folder: Path, dtype: str, max_sh
 @torch.no_grad()
 def logits(model: Any, base: Base) -> list[Tensor]:
     """Returns the logits [T, V] of each of the PROMPTS, computed in fp32."""
-    found = []
+    rows = []
     for prompt in PROMPTS:
         ids = torch.tensor([base.tokenizer(prompt).input_ids], device=next(model.parameters()).device)
         start = {"decoder_input_ids": ids[:, :4]} if base.seq2seq else {}
-        found.append(model(input_ids=ids, **start).logits[0].float().cpu())
-    return found
+        rows.append(model(input_ids=ids, **start).logits[0].float().cpu())
+    return rows
 
 
 def compare(base: Base, folder: Path, gguf_file: str | None, expected: list[Tensor]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def license_of(base: str) -> str | None:
             card = Path(hf_hub_download(base, "README.md"))
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-    found = re.search(r"^license: *[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
-    return found[1] if found else None
+    line = re.search(r"^license: *[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
+    return line[1] if line else None
 
 
 def readme(about: Mapping[str, Any]) -> str:
@@ -68,11 +68,11 @@ def readme(about: Mapping[str, Any]) -> str:
 
 def exactness(about: Mapping[str, Any]) -> str:
     """Returns in words how far the export is from the arm, or who loads it."""
-    if found := about.get("logits"):
+    if error := about.get("logits"):
         return (
-            f"Its logits ({about['dtype']} weights, computed in fp32) differ from the arm's by at most {found['max_error']:.2g}, "
-            f"where the standard deviation of logits is {found['spread']:.2g}; the likeliest next token is the same for "
-            f"{found['same_next_token']} of {found['tokens']}."
+            f"Its logits ({about['dtype']} weights, computed in fp32) differ from the arm's by at most {error['max_error']:.2g}, "
+            f"where the standard deviation of logits is {error['spread']:.2g}; the likeliest next token is the same for "
+            f"{error['same_next_token']} of {error['tokens']}."
         )
     if "logits" in about:
         return "Its logits were not compared: transformers does not read this family from GGUF."
