@@ -1,9 +1,9 @@
 """What does `yosegi serve` do with 64 clients and 16 arms, beside PEFT's mixed-adapter `generate`?
 
-load       2,000 requests (`--requests`) of 64 clients, half of them streams, half greedy and half seeded, 16 + 8 to 32 tokens, over
-           base, 10 experts, fixed weights, two Arrows, TIES and cat. Errors, and answers that are not those of the request alone.
-batches    Peer: PEFT, `adapter_names` in batches of 64 in the order of arrival; each batch ends when its last answer does. Weights
-           and merges are adapters made in advance; for Arrow, which it cannot mix, it answers by one expert, which costs it less.
+load       2,000 requests (`--requests`) of 64 clients, half of them streams, half greedy and half seeded, 16 + 8 to 32 tokens,
+           over base, 10 experts, weights, two Arrows, TIES and cat. Errors, and answers that are not those of the request alone.
+batches    Peer: PEFT, `adapter_names` in batches of 64 in the order of arrival; each batch ends when its last answer does.
+           Weights and merges are adapters made in advance; for Arrow, which it cannot mix, it answers by one expert, which costs it less.
 one        Peer: the same, one request at a time.
 routed     64 clients under Arrow over ten experts, beside 64 under the base, per token.
 memory     of the server's process after 100 requests, in the middle, and at the end; and its open files.
@@ -11,8 +11,8 @@ memory     of the server's process after 100 requests, in the middle, and at the
 Equality   texts. One that differs is no cross-talk if a step was too close to call (engine.md 9); those are counted apart.
 Expected   0 errors, 0 cross-talk, batches ≥ 3x, one ≥ 8x, routed ≤ 1.3x.
 
-The server is a process of its own. Seconds are its CPU time, the model's thread and HTTP together; the times to the first token are
-on the clock, with everything else that the machine does.
+The server is a process of its own. Seconds are its CPU time, the model's thread and HTTP together; the times to the first token
+are on the clock, with everything else that the machine does.
 """
 
 import argparse
