@@ -63,10 +63,11 @@ class Candidates:
 
 
 class LogProb(NamedTuple):
-    """The log-likelihood of a text: the sum of log p over its tokens (at most 0), and their number."""
+    """The log-likelihood of a text: the sum of log p over its tokens (at most 0), their number, and whether each was the likeliest."""
 
     sum_logprob: float
     tokens: int
+    greedy: bool = False
 
     @property
     def mean(self) -> float:
@@ -169,7 +170,12 @@ def subset(examples: Sequence[T], limit: int | None, key: Callable[[T], str] = a
 
 
 def load(name: str) -> Task:
-    """Returns a task: `gsm8k`, `skills/reverse`, `file/x.jsonl`, `file{path=x.jsonl,metric=number}`, `package.module:Class`."""
+    """Returns a task: `gsm8k`, `skills/reverse`, `file/x.jsonl`, `file{path=x.jsonl,metric=number}`, `lm_eval:NAME:SHOTS`, `module:Class`."""
+    if name.startswith("lm_eval:"):
+        (_, what), shots = name.split(":", 1), None
+        if (last := what.rpartition(":"))[0] and last[2].isdigit():
+            what, shots = last[0], int(last[2])
+        return registry.find("tasks", "lm_eval")(what, shots)
     kind, _, part = name.partition("/")
     if "{" in kind:
         return _named(make_method("tasks", name), name)
