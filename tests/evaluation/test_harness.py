@@ -15,7 +15,12 @@ from yosegi.tasks import load as load_task
 lm_eval = pytest.importorskip("lm_eval")
 
 ROWS = [
-    {"question": f"{a}+{b}=", "choices": [str(a + b + off) for off in offs], "right": offs.index(0), "answer": str(a + b)}
+    {
+        "question": f"{a}+{b}=",
+        "choices": [str(a + b + off) for off in offs],
+        "right": offs.index(0),
+        "answer": str(a + b),
+    }
     for a, b, offs in [(1, 2, [0, 3, 10]), (12, 7, [1, 0]), (4, 4, [2, 1, 0]), (9, 1, [0, 90])]
 ]
 TASKS = {
@@ -101,7 +106,7 @@ def test_the_same_numbers_from_both_sides_and_from_their_own_model(folder, nano,
             for a, b in zip(ll, again, strict=True):
                 assert [float(x[0][0]) for x in a] == pytest.approx([float(x[0][0]) for x in b], abs=1e-4)
                 assert [x[0][1] for x in a] == [x[0][1] for x in b], "greedy"
-    assert checked == 6 and 0 < rows[f"lm_eval:{folder}/written.yaml", "exact_match,strict"]["value"]
+    assert checked == 6 and rows[f"lm_eval:{folder}/written.yaml", "exact_match,strict"]["value"] > 0
     logps = rows[f"lm_eval:{folder}/sums.yaml", "logp"]
     assert logps["n"] == 4 and logps["value"] < 0
 
@@ -118,7 +123,8 @@ def test_what_cannot_be_asked_is_said(folder, tmp_path, monkeypatch):
     (tmp_path / "away.yaml").write_text(away)
     with pytest.raises(NoData, match=r"away.yaml could not be loaded \("):
         load_task(f"lm_eval:{tmp_path}/away.yaml")  # offline
-    monkeypatch.setattr(tasks_of_lm_eval, "_manager", lambda _, known=tasks_of_lm_eval._manager(str(folder)): known)
+    known = tasks_of_lm_eval._manager(str(folder))
+    monkeypatch.setattr(tasks_of_lm_eval, "_manager", lambda _: known)
     assert load_task("lm_eval:sums").examples("test")[0].prompt == "1+2="
     with pytest.raises(UnknownName, match="Did you mean 'sums'"):
         load_task("lm_eval:sumz")
@@ -137,7 +143,9 @@ def test_the_harness_has_one_model_more(folder, monkeypatch, capsys):
 
     from yosegi.evaluation.harness import main
 
-    local = partial(tasks.TaskManager, include_path=str(folder), include_defaults=False)  # its own tasks take seconds to find
+    local = partial(
+        tasks.TaskManager, include_path=str(folder), include_defaults=False
+    )  # its own tasks take seconds to find
     monkeypatch.setattr("lm_eval.tasks.TaskManager", lambda **given: local())
     monkeypatch.setattr("lm_eval.evaluator.TaskManager", lambda *given, **more: local())
     words = ["run", "--model", "yosegi", "--model_args", "base=nano,arm=base", "--tasks", "sums"]

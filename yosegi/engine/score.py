@@ -159,12 +159,15 @@ def _logprobs(
     groups = [alike[n] if len(texts[n]) == 1 else (n, place) for n, place, _ in flat]
     known = of(known, [examples[n] for n, _, _ in flat])
     sums = summed(base, [row for _, _, row in flat], groups=groups, known=known, **settings)
-    totals = [LogProb(0.0, 0, True)] * len(texts)
+    totals, counts, likeliest = [0.0] * len(texts), [0] * len(texts), [True] * len(texts)
     for (n, _, row), (value, greedy) in zip(flat, sums, strict=True):
-        before = totals[n]
-        counted = before.tokens + targets_of(row, base.seq2seq)
-        totals[n] = LogProb(before.sum_logprob + value, counted, before.greedy and greedy)
-    return totals
+        totals[n] += value
+        counts[n] += targets_of(row, base.seq2seq)
+        likeliest[n] &= greedy
+    values = [LogProb(*pair) for pair in zip(totals, counts, strict=True)]
+    for value, greedy in zip(values, likeliest, strict=True):
+        value.greedy = greedy
+    return values
 
 
 def sum_logprobs(base: Base, rows: Sequence[Row], **settings: Any) -> list[float]:

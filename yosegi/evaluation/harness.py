@@ -71,8 +71,8 @@ class Harness(LM):
         answers: dict[int, str] = {}
         for how, places in _alike(requests):
             asked = [requests[place].args[0] for place in places]
-            found = Engine(self.base).generate(self.arm, asked, **how)
-            answers.update(zip(places, (answer.text for answer in found), strict=True))
+            written = Engine(self.base).generate(self.arm, asked, **how)
+            answers.update(zip(places, (answer.text for answer in written), strict=True))
         return [answers[place] for place in range(len(requests))]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
@@ -110,12 +110,15 @@ def _alike(requests: Sequence[Any]) -> Iterator[tuple[dict[str, Any], list[int]]
         given = requests[several[0]].args[1]
         stop = given.get("until") or ()
         sampled = given.get("do_sample", given.get("temperature", 0) > 0)
-        yield {
-            "stop": tuple(stop) if isinstance(stop, list | tuple) else (stop,),
-            "max_new_tokens": int(given.get("max_gen_toks", given.get("max_new_tokens", 256))),
-            "temperature": float(given.get("temperature", 1.0)) if sampled else 0.0,
-            "top_p": float(given.get("top_p", 1.0)) if sampled else 1.0,
-        }, several
+        yield (
+            {
+                "stop": tuple(stop) if isinstance(stop, list | tuple) else (stop,),
+                "max_new_tokens": int(given.get("max_gen_toks", given.get("max_new_tokens", 256))),
+                "temperature": float(given.get("temperature", 1.0)) if sampled else 0.0,
+                "top_p": float(given.get("top_p", 1.0)) if sampled else 1.0,
+            },
+            several,
+        )
 
 
 def main() -> None:

@@ -78,7 +78,8 @@ class LmEval(Task):
             asked = asked if isinstance(asked, list) else [asked]
             self._docs[id := str(n)] = (doc, asked)
             prompt = asked[0].args[0] if self._kind != "loglikelihood_rolling" else ""
-            examples.append(Example(id, prompt, self._gold(doc, asked), chat=False))
+            gold = self._gold(doc, asked)
+            examples.append(Example(id, prompt, gold, (gold,), chat=False))
         return examples
 
     def _gold(self, doc: Any, asked: Sequence[Any]) -> str:
@@ -123,13 +124,13 @@ class LmEval(Task):
             request.resps, request.filtered_resps = [prediction], {}
             way.apply([request])
             kept = request.filtered_resps[way.name]
-            found = self._task.process_results(doc, kept if isinstance(kept, list) else [kept])
-            metrics |= {f"{name},{way.name}" if several else name: value for name, value in found.items()}
+            graded = self._task.process_results(doc, kept if isinstance(kept, list) else [kept])
+            metrics |= {f"{name},{way.name}" if several else name: value for name, value in graded.items()}
             answer = str(kept) if answer is None else answer
         return self._scored(metrics, answer)
 
-    def _scored(self, found: Mapping[str, Any], answer: str | None) -> Score:
-        means = {name: float(found[name]) for name in self._metrics if name in found}
+    def _scored(self, graded: Mapping[str, Any], answer: str | None) -> Score:
+        means = {name: float(graded[name]) for name in self._metrics if name in graded}
         first = self.metric
         return Score(means.pop(first), answer if answer and "[invalid]" not in answer else None, means)
 
