@@ -86,6 +86,7 @@ def serving(nano, monkeypatch):
     import uvicorn
 
     from yosegi.serve.app import make_app
+    from yosegi.serve.run import Patient
     from yosegi.serve.service import Service
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -93,7 +94,9 @@ def serving(nano, monkeypatch):
 
     def start(library=None, base=None, **settings):
         service = Service(base or nano, library and library.path, ServeSettings(**{"watch": 0.05, **settings}))
-        config = uvicorn.Config(make_app(service), port=0, log_level="warning", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            make_app(service), port=0, log_level="warning", timeout_graceful_shutdown=2, http=Patient
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.conftest import each
+from yosegi.serve import run
 from yosegi.serve.limits import _name, is_local
 from yosegi.serve.metrics import Metrics
 
@@ -42,7 +43,7 @@ def test_foreign_hosts_and_pages_are_refused(serving):
     assert "access-control-allow-origin" not in server.ask("/v1/models").headers
 
 
-def test_large_bodies_are_not_read_and_slow_ones_not_waited_for(serving):
+def test_large_bodies_are_not_read_and_slow_ones_not_waited_for(serving, monkeypatch):
     server = serving(max_body=2048, send_timeout=0.3)
     response = server.ask("/v1/completions", {**BODY, "prompt": "1" * 3000})
     assert response.status_code == 413 and "2048 bytes" in response.json()["error"]["message"]
@@ -61,6 +62,10 @@ def test_large_bodies_are_not_read_and_slow_ones_not_waited_for(serving):
     assert b"408" in raw(b"Content-Length: 100\r\n\r\n{").split(b"\r\n")[0]
     assert time.monotonic() - started < 8
     assert server.complete("base", "1+1=") == "2"
+    monkeypatch.setattr(run, "PATIENCE", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+        line.sendall(b"POST /v1/comp")  # and never the rest of its head
+        assert line.recv(100) == b""
 
 
 @each(

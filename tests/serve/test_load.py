@@ -21,11 +21,15 @@ ARMS = [
 
 def test_forty_requests_of_six_arms_are_not_mixed_up(nano, library, serving):
     engine = Engine(nano)
-    asks = [(ARMS[n % 6], f"copy {'abcdefghijkl'[n % 11 :]}{n % 7}", n % 4 // 2, n) for n in range(40)]
-    expected = [
-        engine.generate(parse_arm(arm, library), [prompt], max_new_tokens=12, temperature=temperature, seed=seed)[0]
-        for arm, prompt, temperature, seed in asks
-    ]
+    kinds = [(ARMS[n % 6], f"copy {'abcdefghijkl'[n % 11 :]}{n % 7}", n // 6 % 2, n) for n in range(18)]
+    asks = [kinds[n * 7 % 18] for n in range(40)]
+    alone = {
+        kind: engine.generate(
+            parse_arm(kind[0], library), [kind[1]], max_new_tokens=12, temperature=kind[2], seed=kind[3]
+        )[0]
+        for kind in kinds
+    }
+    expected = [alone[kind] for kind in asks]
     client = serving(library).openai
 
     def ask(n):
@@ -39,7 +43,7 @@ def test_forty_requests_of_six_arms_are_not_mixed_up(nano, library, serving):
         texts = list(pool.map(ask, range(40)))
     wrong = [n for n, (text, one) in enumerate(zip(texts, expected, strict=True)) if text != one.text]
     assert all(expected[n].close_calls for n in wrong) and len(wrong) < 3
-    assert len({one.text for one in expected}) > 20
+    assert len({one.text for one in expected}) > 10
 
 
 def test_who_vanishes_is_cancelled(library, serving):
@@ -67,7 +71,7 @@ def test_who_vanishes_is_cancelled(library, serving):
 
 def test_a_full_queue_is_a_429_that_says_when(library, serving):
     server = serving(library, rows=1, queue=1)
-    body = {"model": "adder", "prompt": ["1"] * 30, "max_tokens": 200, "temperature": 2, "stream": True}
+    body = {"model": "adder", "prompt": ["1"] * 8, "max_tokens": 200, "temperature": 2, "stream": True}
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.ask, "/v1/completions", body)
         server.until(lambda: server.service.loop.busy > 2)

@@ -11,13 +11,32 @@ import socket
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from yosegi.serve.app import make_app
 from yosegi.serve.service import Service
 
 log = logging.getLogger("yosegi.serve")
+PATIENCE = 30.0
+"""Seconds in which the head of a request has to arrive."""
 LAST = 5.0
 """Seconds in which the last bytes are sent."""
+
+
+class Patient(H11Protocol):
+    """uvicorn's connection, but for its patience: one on which no whole head of a request arrives in time is closed."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begins to look at the time."""
+        super().connection_made(transport)
+        self._look(self)
+
+    def _look(self, before: Any) -> None:
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self.cycle is before:  # nothing came since the last look
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.loop.call_later(PATIENCE, self._look, self.cycle)
 
 
 class Server(uvicorn.Server):
@@ -59,6 +78,6 @@ def serve(service: Service) -> None:
     settings = service.settings
     config = uvicorn.Config(
         make_app(service), host=settings.host, port=settings.port, log_level="warning", access_log=False, server_header=False,
-        timeout_graceful_shutdown=int(LAST), timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(LAST), timeout_keep_alive=int(PATIENCE), http=Patient, ws="none",
     )  # fmt: skip
     Server(service, config).run()
