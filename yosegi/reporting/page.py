@@ -56,7 +56,7 @@ def environment() -> Environment:
     made.filters |= {word: getattr(print_as, word) for word in words.split()} | {"breakable": _breakable}
     made.globals |= {
         # Our own two files: the only text, beside JSON that was made safe, that is not escaped.
-        "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        "style": Markup("".join(path.read_text(encoding="utf-8") for path in (HERE.parent / "palette.css", HERE / "page.css"))),
         "script": Markup((HERE / "page.js").read_text(encoding="utf-8")),
         "LEVELS": LEVELS,
     }
