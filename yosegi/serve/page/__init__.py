@@ -23,7 +23,7 @@ async def playground() -> HTMLResponse:
     """Returns the page."""
     text, policy = _page()
     return HTMLResponse(
-        text, headers={"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+        text, headers={"Content-Security-Policy": policy, "Referrer-Policy": "same-origin", "X-Content-Type-Options": "nosniff"}
     )
 
 

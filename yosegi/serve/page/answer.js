@@ -105,16 +105,17 @@ class Answer {
     const item = ([name, n]) => make("li", {}, name === null ? make("span", {}, make("i", { className: "swatch even", ariaHidden: "true" }, "\u00a0".repeat(4)), "none stands out") : named(name), " ", make("b", {}, percent(n / all)));
     this.legend.replaceChildren(...ranked.slice(0, 8).map(item), ...(ranked.length > 8 ? [make("li", {}, `and ${ranked.length - 8} more`)] : []));
     const now = this.ended ?? performance.now(), seconds = (now - this.first) / 1000;
-    const parts = [`${count(this.length)} token${this.length === 1 ? "" : "s"}`];
+    const parts = this.length ? [`${count(this.length)} token${this.length === 1 ? "" : "s"}`] : [];
     if (this.first !== null) parts.push(`first after ${((this.first - this.start) / 1000).toFixed(2)} s`);
     if (this.first !== null && this.length > 1 && seconds > 0.05) parts.push(`then ${digits((this.length - 1) / seconds)} a second`);
     if (this.note) parts.push(this.note);
     this.state.textContent = parts.join(" · ");
   }
 
-  // Streams, and sees to it that the answer ends as something: whole, stopped, or with what went wrong. Returns whether it is whole.
+  // Streams, and sees to it that the answer ends as something: whole, stopped, or with what went wrong.
   async write(turns, signal) {
     this.note = this.ended = null;
+    this.whole = false;
     let trouble = null;
     try {
       await stream(this.arm, turns, this, signal);
@@ -136,7 +137,7 @@ class Answer {
       announce(`${this.arm.label}${this.note ? ` (${this.note})` : ""}: ${this.written || "an empty answer"}`);
       if (!this.written) this.text.append(make("span", { className: "dim" }, "(empty)"));
     }
-    return !trouble;
+    this.whole = !trouble;
   }
 }
 

@@ -23,13 +23,13 @@ class Picker {
   }
 
   fill() {
-    const value = this.value, group = (label, options) => options.length ? [make("optgroup", { label }, ...options)] : [];
-    const of = kind => served.models.filter(model => (model.yosegi?.kind ?? "arm") === kind).map(model => make("option", { value: `=${model.id}` }, model.id));
-    const several = whole().length > 1;
-    const ready = several ? ["arrow", "arrow{top_k=2}", "uniform", "merge:linear", "merge:ties{density=.3}", "merge:svd"] : [];
+    const value = this.value, option = (spec, text = spec) => make("option", { value: `=${spec}` }, text);
+    const group = (label, options) => options.length ? [make("optgroup", { label }, ...options)] : [];
+    const merges = served.methods.filter(method => method.startsWith("merge:")), routers = served.methods.filter(method => !merges.includes(method));
     this.select.replaceChildren(
-      ...of("base"), ...group("Experts", of("expert")), ...group("Kept arms", of("arm")),
-      ...group("All experts together", ready.filter(spec => !served.models.some(model => model.id === spec)).map(spec => make("option", { value: `=${spec}` }, spec))),
+      option("base", served.base === "base" ? "base" : `base (${served.base})`),
+      ...group("Experts", whole().map(({ name }) => option(quote(name), name))), ...group("Kept arms", served.arms.map(({ name }) => option(quote(name), name))),
+      ...(whole().length > 1 ? [...group("Routers over all experts", routers.map(spec => option(spec))), ...group("Merges of all experts", merges.map(spec => option(spec)))] : []),
       ...group("Your own", [...(whole().length ? [make("option", { value: WEIGHTS }, "weights of the sliders")] : []), make("option", { value: WRITTEN }, "a spec…")]),
     );
     if (value) this.value = value;

@@ -5,7 +5,7 @@ let speaking = null;
 const picker = new Picker(byId("chat-arm"), "Arm", "=base");
 
 // The turns that were answered, as the server takes them.
-const earlier = turns => turns.flatMap(({ question, answer }) => answer.written
+const earlier = turns => turns.flatMap(({ question, answer }) => answer.whole || answer.written
   ? [{ role: "user", content: question }, { role: "assistant", content: answer.written }] : []);
 
 async function reply(turn) {

@@ -1,5 +1,5 @@
 // What the server has, and the look of each expert: its hue and its line, the same everywhere on the page.
-const served = { models: [], experts: [], arms: [], similarity: null };
+const served = { base: "base", experts: [], arms: [], methods: [], similarity: null };
 const whole = () => served.experts.filter(expert => !expert.error);  // the others cannot be asked
 const places = new Map();
 

@@ -44,6 +44,7 @@ async function ask(path, body, signal) {
   }
   if (response.status === 401) {
     const changed = key !== sessionStorage.getItem(KEY);
+    if (!changed) sessionStorage.removeItem(KEY);
     if (changed || await enter(Boolean(key))) return ask(path, body, signal);
   }
   if (response.ok) return response;

@@ -12,26 +12,21 @@ function visit(view) {
   }
   document.body.dataset.view = view;
   if (asked() !== view) history.replaceState(null, "", `#/${view}`);
-  if (view === "library") read();
+  if (view === "library") atlas(), read();
 }
 
 async function read() {
   try {
-    const [models, library] = await Promise.all(["v1/models", "v1/library"].map(async path => {
-      try {
-        return await (await ask(path)).json();
-      } catch (error) {
-        if (error.status === 404) return {};  // a base without a library
-        throw error;
-      }
-    }));
-    served.models = models.data ?? [];
-    served.experts = library.experts ?? [];
-    served.arms = library.arms ?? [];
-    served.similarity = library.similarity ?? null;
+    const library = await (await ask("v1/library")).json(), again = served.context !== undefined;
+    Object.assign(served, library);
     served.experts.forEach(({ name }) => look(name));
     byId("trouble").hidden = true;
-    byId("base").textContent = library.base ?? served.models.find(model => model.yosegi?.kind === "base")?.root ?? "base";
+    byId("base").textContent = served.base;
+    if (!again) {
+      byId("plain").checked = !served.chat;
+      byId("most").max = served.context ?? "";
+      byId("most").value = Math.min(128, Math.floor((served.context ?? 256) / 2));
+    }
     const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
     byId("about").textContent = [plural(served.experts.length, "expert"), ...(served.arms.length ? [plural(served.arms.length, "kept arm")] : [])].join(" · ");
     for (const one of pickers) one.fill();
@@ -47,7 +42,7 @@ async function read() {
 // What stands side by side at first: the base, an expert, a router, a merge.
 function first() {
   const several = whole().length > 1, expert = whole().slice(0, 1).map(({ name }) => quote(name));
-  for (const spec of ["base", ...expert, ...(several ? ["arrow", "merge:ties{density=.3}"] : [])]) lane(`=${spec}`);
+  for (const spec of ["base", ...expert, ...(several ? ["arrow", "merge:ties"].filter(method => served.methods.includes(method)) : [])]) lane(`=${spec}`);
 }
 
 for (const name of views) byId(`tab-${name}`).addEventListener("click", () => visit(name));
