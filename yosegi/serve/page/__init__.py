@@ -22,9 +22,8 @@ SCRIPTS = ("elements", "server", "experts", "answer", "arms", "chat", "compare",
 async def playground() -> HTMLResponse:
     """Returns the page."""
     text, policy = _page()
-    return HTMLResponse(
-        text, headers={"Content-Security-Policy": policy, "Referrer-Policy": "same-origin", "X-Content-Type-Options": "nosniff"}
-    )
+    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin", "X-Content-Type-Options": "nosniff"}
+    return HTMLResponse(text, headers=headers)
 
 
 @cache

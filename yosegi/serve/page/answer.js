@@ -43,7 +43,7 @@ class Answer {
     this.written += text;
     this.rest += text;
     this.length += Math.max(given.length, text ? 1 : 0);
-    this.experts = routing?.experts ?? [];
+    this.experts = routing?.experts ?? this.experts;
     if (this.experts.length) this.queue.push(...given);
     this.pair(!this.experts.length);
     this.later ??= setTimeout(() => this.show(), this.wait);
@@ -134,7 +134,7 @@ class Answer {
       this.trouble.textContent = trouble.message + wait + (this.written ? " What came by then is kept." : "");
       this.trouble.hidden = this.retry.hidden = false;
     } else {
-      announce(`${this.arm.label}${this.note ? ` (${this.note})` : ""}: ${this.written || "an empty answer"}`);
+      announce(`${this.arm.label}${this.note ? ` (${this.note})` : ""}: ${shorten(this.written, 4000) || "an empty answer"}`);
       if (!this.written) this.text.append(make("span", { className: "dim" }, "(empty)"));
     }
     this.whole = !trouble;

@@ -54,7 +54,7 @@ async function run(prompt) {
   racing = null;
   byId("run").disabled = false;
   byId("halt").disabled = true;
-  announce(`All have answered. ${lanes.map(({ answer }) => answer && `${answer.arm.label}: ${answer.written || "nothing"}`).join(". ")}`);
+  announce(`All have answered. ${lanes.map(({ answer }) => answer && `${answer.arm.label}: ${shorten(answer.written, 1000) || "nothing"}`).join(". ")}`);
 }
 
 byId("race").addEventListener("submit", event => {
