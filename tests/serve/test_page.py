@@ -85,7 +85,7 @@ class Browser:
 
     def until(self, text):
         """Waits until something is true."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not self.js(f"!!({text})"):
             assert time.monotonic() < end, f"it never came true: {text}\n{self.js('document.body.innerText')}"
             time.sleep(0.03)

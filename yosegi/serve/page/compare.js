@@ -1,7 +1,7 @@
 // One prompt under several arms, all streamed at once. A browser opens six connections to a server, so there are six lanes.
 const LANES = 6;
 const lanes = [];
-let racing = null;
+let racing = 0;
 
 function lane(value) {
   const holder = make("div", { className: "picker" }), one = { answer: null };
@@ -36,24 +36,26 @@ function number() {
 
 async function race(one, prompt) {
   one.stopper = new AbortController();
+  racing++;
+  lights();
   await one.answer.write([{ role: "user", content: prompt }], one.stopper.signal);
+  racing--;
+  lights();
+}
+
+function lights() {
+  byId("run").disabled = racing > 0;
+  byId("halt").disabled = racing === 0;
 }
 
 async function run(prompt) {
-  const mine = racing = {};
   unpin();
-  byId("run").disabled = true;
-  byId("halt").disabled = false;
   announce(`${lanes.length} arms answer.`);
   await Promise.all(lanes.map(one => {
     one.answer = new Answer(one.picker.arm, () => race(one, prompt));
     one.body.replaceChildren(one.answer.element);
     return race(one, prompt);
   }));
-  if (racing !== mine) return;
-  racing = null;
-  byId("run").disabled = false;
-  byId("halt").disabled = true;
   announce(`All have answered. ${lanes.map(({ answer }) => answer && `${answer.arm.label}: ${shorten(answer.written, 1000) || "nothing"}`).join(". ")}`);
 }
 

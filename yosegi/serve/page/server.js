@@ -1,5 +1,6 @@
 // What is asked of the server, and how it says no.
 const KEY = "yosegi key";
+const MANY = 32;  // of more experts, the weights in every layer would be megabytes a sentence
 
 class Refused extends Error {
   constructor(message, status = 0, wait = 0) {
@@ -85,7 +86,7 @@ async function* chunks(response) {
 async function stream(arm, turns, view, signal) {
   const plain = byId("plain").checked, system = byId("system").value.trim(), seed = byId("seed").value;
   const body = {
-    model: arm.model, stream: true, stream_options: { include_usage: true }, routing: byId("deep").checked ? "layers" : true,
+    model: arm.model, stream: true, stream_options: { include_usage: true }, routing: byId("deep").checked && whole().length <= MANY ? "layers" : true,
     max_tokens: byId("most").valueAsNumber || 128, temperature: byId("temperature").valueAsNumber || 0,
   };
   if (arm.experts) body.experts = arm.experts;

@@ -22,6 +22,8 @@ async function read() {
     served.experts.forEach(({ name }) => look(name));
     byId("trouble").hidden = true;
     byId("base").textContent = served.base;
+    document.title = `${served.base} · yosegi playground`;
+    byId("deep").disabled = whole().length > MANY;
     if (!again) {
       byId("plain").checked = !served.chat;
       byId("most").max = served.context ?? "";
