@@ -70,7 +70,7 @@ function chart() {
   if (!wide || !n) return;
   const told = served.similarity && n > 1, { points, kept } = told ? plane(served.similarity) : { points: experts.map((_, i) => [Math.cos(i / n * 6.2832), Math.sin(i / n * 6.2832)]), kept: 0 };
   const tall = Math.round(Math.min(460, Math.max(280, wide * 0.6))), most = Math.max(...experts.map(e => e.parameters || 1));
-  const size = expert => 7 + 13 * Math.sqrt((expert.parameters || 0) / most);
+  const size = expert => Math.min(1, Math.sqrt(30 / n)) * (7 + 13 * Math.sqrt((expert.parameters || 0) / most));  // many are drawn smaller
   const ends = [0, 1].map(axis => [Math.min(...points.map(p => p[axis])), Math.max(...points.map(p => p[axis]))]);
   const scale = Math.min(...ends.map(([low, high], axis) => ([wide - 150, tall - 90][axis]) / Math.max(high - low, 1e-6)));
   const spots = points.map(p => p.map((v, axis) => [wide, tall][axis] / 2 + (n > 1 ? (v - (ends[axis][0] + ends[axis][1]) / 2) * scale : 0)));
