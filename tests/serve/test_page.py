@@ -334,16 +334,22 @@ def test_what_goes_wrong_is_said(page):
 
 
 def test_an_answer_can_be_stopped(page):
-    page.js("document.getElementById('most').value = 200")
-    page.pick("written")
-    page.type("adder*30+turner*-20")  # of which nano never sees an end
+    page.js("""was = fetch, fetch = async (path, given) => {
+        const response = await was(path, given), reader = response.body.getReader(), { value } = await reader.read();
+        return new Response(new ReadableStream({ start(stream) {  // the rest never comes
+            stream.enqueue(value);
+            given.signal.addEventListener("abort", () => stream.error(given.signal.reason));
+        } }), response);
+    }; 0""")
+    page.pick("=arrow")
     page.point("#question")
-    page.type("Tell me everything.")
+    page.type("12+30=")
     page.key("Enter")
-    page.until("document.querySelectorAll('.token').length")
+    page.until("document.querySelector('.text')?.textContent")
+    assert page.all("#send, #stop", "disabled") == [True, False]
     page.point("#stop")
     page.until("!document.getElementById('send').disabled")
-    assert "stopped" in page.all(".answer", "innerText")[0]
+    assert "stopped" in page.all(".answer", "innerText")[0] and not page.all(".writing")
 
 
 def test_narrow_dark_and_by_keyboard(page):
