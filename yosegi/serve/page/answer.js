@@ -11,9 +11,15 @@ class Answer {
     this.state = make("p", { className: "fine dim" });
     this.retry = make("button", { type: "button", className: "quiet", hidden: true, onclick: again }, "Try again");
     this.trouble = make("p", { className: "trouble", role: "alert", hidden: true });
-    this.element = make("article", { className: "answer", ariaLabel: `Answer of ${arm.label}` },
-      make("h2", {}, make("bdi", {}, arm.label)), this.text, this.trouble, this.legend,
-      make("div", { className: "bar" }, this.state, this.retry));
+    this.element = make(
+      "article",
+      { className: "answer", ariaLabel: `Answer of ${arm.label}` },
+      make("h2", {}, make("bdi", {}, arm.label)),
+      this.text,
+      this.trouble,
+      this.legend,
+      make("div", { className: "bar" }, this.state, this.retry),
+    );
   }
 
   begin() {
@@ -58,12 +64,15 @@ class Answer {
       this.rest = this.rest.slice(length);
     };
     while (this.queue.length && this.rest) {
-      const { text } = this.queue[0], found = text && [text, ` ${text}`].find(one => this.rest.startsWith(one));
+      const { text } = this.queue[0],
+        found = text && [text, ` ${text}`].find(one => this.rest.startsWith(one));
       if (found) {
         take(1, found.length);
         continue;
       }
-      const next = this.queue.findIndex((other, i) => i && other.text.trim() && !other.text.includes("\ufffd") && this.rest.includes(other.text));
+      const next = this.queue.findIndex(
+        (other, i) => i && other.text.trim() && !other.text.includes("\ufffd") && this.rest.includes(other.text),
+      );
       if (next < 0) break;
       take(next, this.rest.indexOf(this.queue[next].text));
     }
@@ -73,8 +82,10 @@ class Answer {
   // Adds to what is shown next.
   put(text, token) {
     if (!token) return void this.fresh.append(make("span", {}, text));
-    const { experts } = this, { weights } = token, size = weights.reduce((sum, w) => sum + Math.abs(w), 0);
-    const strongest = weights.reduce((best, w, e) => Math.abs(w) > Math.abs(weights[best]) ? e : best, 0);
+    const { experts } = this,
+      { weights } = token,
+      size = weights.reduce((sum, w) => sum + Math.abs(w), 0);
+    const strongest = weights.reduce((best, w, e) => (Math.abs(w) > Math.abs(weights[best]) ? e : best), 0);
     const near = weights.some((w, e) => e !== strongest && Math.abs(weights[strongest]) - Math.abs(w) < 1e-6);
     const stands = size > 0 && !near ? experts[strongest] : null;
     const span = make("span", { className: `token ${stands === null ? "even" : look(stands)}` }, text);
@@ -89,7 +100,8 @@ class Answer {
   show() {
     clearTimeout(this.later);
     this.later = null;
-    const begun = performance.now(), stays = this.follow && atTheEnd();
+    const begun = performance.now(),
+      stays = this.follow && atTheEnd();
     this.text.append(this.fresh);
     this.tell();
     if (stays) toTheEnd();
@@ -101,10 +113,24 @@ class Answer {
   }
 
   tell() {
-    const all = [...this.counts.values()].reduce((a, b) => a + b, 0), ranked = [...this.counts].sort((a, b) => b[1] - a[1]);
-    const item = ([name, n]) => make("li", {}, name === null ? make("span", {}, make("i", { className: "swatch even", ariaHidden: "true" }, "\u00a0".repeat(4)), "none stands out") : named(name), " ", make("b", {}, percent(n / all)));
-    this.legend.replaceChildren(...ranked.slice(0, 8).map(item), ...(ranked.length > 8 ? [make("li", {}, `and ${ranked.length - 8} more`)] : []));
-    const now = this.ended ?? performance.now(), seconds = (now - this.first) / 1000;
+    const all = [...this.counts.values()].reduce((a, b) => a + b, 0),
+      ranked = [...this.counts].sort((a, b) => b[1] - a[1]);
+    const item = ([name, n]) =>
+      make(
+        "li",
+        {},
+        name === null
+          ? make("span", {}, make("i", { className: "swatch even", ariaHidden: "true" }, "\u00a0".repeat(4)), "none stands out")
+          : named(name),
+        " ",
+        make("b", {}, percent(n / all)),
+      );
+    this.legend.replaceChildren(
+      ...ranked.slice(0, 8).map(item),
+      ...(ranked.length > 8 ? [make("li", {}, `and ${ranked.length - 8} more`)] : []),
+    );
+    const now = this.ended ?? performance.now(),
+      seconds = (now - this.first) / 1000;
     const parts = this.length ? [`${count(this.length)} token${this.length === 1 ? "" : "s"}`] : [];
     if (this.first !== null) parts.push(`first after ${((this.first - this.start) / 1000).toFixed(2)} s`);
     if (this.first !== null && this.length > 1 && seconds > 0.05) parts.push(`then ${digits((this.length - 1) / seconds)} a second`);
@@ -157,8 +183,12 @@ function ranked({ weights, experts }) {
 
 // Makes a token the stop of the Tab key in its answer.
 function stop(span) {
-  for (const other of span.parentElement?.querySelectorAll("[tabindex]") ?? []) for (const name of ["tabindex", "role", "aria-label"]) other.removeAttribute(name);
-  const token = tokens.get(span), most = ranked(token).slice(0, 3).map(({ name, weight }) => `${name} ${digits(weight)}`);
+  for (const other of span.parentElement?.querySelectorAll("[tabindex]") ?? [])
+    for (const name of ["tabindex", "role", "aria-label"]) other.removeAttribute(name);
+  const token = tokens.get(span),
+    most = ranked(token)
+      .slice(0, 3)
+      .map(({ name, weight }) => `${name} ${digits(weight)}`);
   span.tabIndex = 0;
   span.setAttribute("role", "button");
   span.setAttribute("aria-label", `${visible(token.text)}: ${most.join(", ")}`);
@@ -173,31 +203,58 @@ function heat({ layers, experts }, first) {
   }
   const rows = [...blocks].map(([block, all]) => [block, first.map(({ e }) => all.reduce((sum, w) => sum + w[e], 0) / all.length)]);
   const top = Math.max(...rows.flatMap(([, weights]) => weights.map(Math.abs))) || 1;
-  const tall = Math.max(4, Math.min(14, Math.floor(150 / rows.length))), wide = Math.min(34, Math.floor(250 / first.length));
+  const tall = Math.max(4, Math.min(14, Math.floor(150 / rows.length))),
+    wide = Math.min(34, Math.floor(250 / first.length));
   const picture = draw("svg", { class: "grid", width: wide * first.length, height: 8 + tall * rows.length, role: "img" });
-  const strongest = rows.map(([block, weights]) => `${block} ${first[weights.reduce((best, w, i) => Math.abs(w) > Math.abs(weights[best]) ? i : best, 0)].name}`);
+  const strongest = rows.map(
+    ([block, weights]) => `${block} ${first[weights.reduce((best, w, i) => (Math.abs(w) > Math.abs(weights[best]) ? i : best), 0)].name}`,
+  );
   picture.setAttribute("aria-label", `Strongest expert by block: ${strongest.join(", ")}`);
-  first.forEach(({ name }, x) => picture.append(draw("rect", { class: `head ${look(name)}`, x: x * wide + 1, y: 0, width: wide - 2, height: 4 })));
-  rows.forEach(([block, weights], y) => weights.forEach((w, x) => picture.append(draw("rect", {
-    class: w < 0 ? "below" : "cell", x: x * wide + 0.5, y: 8 + y * tall, width: wide - 1, height: tall - (tall > 6 ? 1 : 0), "fill-opacity": (Math.abs(w) / top).toFixed(3),
-  }, draw("title", {}, `${block}: ${first[x].name} ${digits(w)}`)))));
+  first.forEach(({ name }, x) =>
+    picture.append(draw("rect", { class: `head ${look(name)}`, x: x * wide + 1, y: 0, width: wide - 2, height: 4 })),
+  );
+  rows.forEach(([block, weights], y) =>
+    weights.forEach((w, x) =>
+      picture.append(
+        draw(
+          "rect",
+          {
+            class: w < 0 ? "below" : "cell",
+            x: x * wide + 0.5,
+            y: 8 + y * tall,
+            width: wide - 1,
+            height: tall - (tall > 6 ? 1 : 0),
+            "fill-opacity": (Math.abs(w) / top).toFixed(3),
+          },
+          draw("title", {}, `${block}: ${first[x].name} ${digits(w)}`),
+        ),
+      ),
+    ),
+  );
   const ends = make("span", { className: "ends" }, make("span", {}, `block ${rows[0][0]}`), make("span", {}, `block ${rows.at(-1)[0]}`));
   return make("figure", {}, make("figcaption", {}, "By block of the model"), make("div", { className: "blocks" }, ends, picture));
 }
 
 function explain(span) {
-  const token = tokens.get(span), all = ranked(token), first = all.slice(0, 8), most = Math.max(...all.map(({ weight }) => Math.abs(weight))) || 1;
+  const token = tokens.get(span),
+    all = ranked(token),
+    first = all.slice(0, 8),
+    most = Math.max(...all.map(({ weight }) => Math.abs(weight))) || 1;
   const rows = first.map(({ name, weight }) => {
     const bar = make("i", { className: `bar-of ${look(name)}` });
     bar.style.setProperty("--d", (Math.abs(weight) / most).toFixed(3));
     return row([named(name), make("td", { className: "meter" }, bar), make("td", { className: "n" }, weight.toFixed(3))]);
   });
-  const parts = [make("p", { className: "what" }, make("code", {}, shorten(visible(token.text), 40))), make("table", {}, make("tbody", {}, ...rows))];
+  const parts = [
+    make("p", { className: "what" }, make("code", {}, shorten(visible(token.text), 40))),
+    make("table", {}, make("tbody", {}, ...rows)),
+  ];
   if (all.length > 8) parts.push(make("p", { className: "fine dim" }, `and ${all.length - 8} experts with less`));
   if (token.layers && Object.keys(token.layers).length) parts.push(heat(token, first));
   tip.replaceChildren(...parts);
   tip.hidden = false;
-  const box = span.getClientRects()[0] ?? span.getBoundingClientRect(), below = box.bottom + 8;
+  const box = span.getClientRects()[0] ?? span.getBoundingClientRect(),
+    below = box.bottom + 8;
   const above = box.top - tip.offsetHeight - 8;
   tip.style.left = `${Math.max(8, Math.min(box.left, page.clientWidth - tip.offsetWidth - 8))}px`;
   tip.style.top = `${Math.max(8, below + tip.offsetHeight < innerHeight || above < 8 ? Math.min(below, innerHeight - tip.offsetHeight - 8) : above)}px`;
@@ -220,7 +277,7 @@ function pin(span) {
   tip.classList.add("kept");
 }
 
-const tokenOf = event => event.target instanceof Element && tokens.has(event.target) ? event.target : null;
+const tokenOf = event => (event.target instanceof Element && tokens.has(event.target) ? event.target : null);
 
 document.addEventListener("pointerover", event => {
   if (pinned || event.pointerType === "touch") return;
@@ -245,10 +302,22 @@ document.addEventListener("keydown", event => {
     event.preventDefault();
     return pin(span);
   }
-  const to = walk(event, [...span.parentElement.children].filter(other => tokens.has(other)));
+  const to = walk(
+    event,
+    [...span.parentElement.children].filter(other => tokens.has(other)),
+  );
   if (!to) return;
   unpin();
   stop(to);
   to.focus();
 });
-addEventListener("scroll", () => tokens.has(document.activeElement) && document.activeElement.matches(":focus-visible") && !tip.hidden ? explain(pinned ?? document.activeElement) : pinned ? explain(pinned) : (tip.hidden = true), { passive: true });
+addEventListener(
+  "scroll",
+  () =>
+    tokens.has(document.activeElement) && document.activeElement.matches(":focus-visible") && !tip.hidden
+      ? explain(pinned ?? document.activeElement)
+      : pinned
+        ? explain(pinned)
+        : (tip.hidden = true),
+  { passive: true },
+);

@@ -1,5 +1,6 @@
 // Which arm answers: chosen from what the server has, written as a spec, or the weights of the sliders.
-const WEIGHTS = "weights", WRITTEN = "written";
+const WEIGHTS = "weights",
+  WRITTEN = "written";
 const pickers = new Set();
 const weights = new Map();
 
@@ -12,9 +13,16 @@ function mixture() {
 
 class Picker {
   constructor(holder, word, value) {
-    const id = `arm-${Picker.made = (Picker.made ?? 0) + 1}`;
+    const id = `arm-${(Picker.made = (Picker.made ?? 0) + 1)}`;
     this.select = make("select", { id });
-    this.spec = make("input", { type: "text", ariaLabel: `Spec of ${word}`, placeholder: "such as arrow{top_k=2}(a,b)", spellcheck: false, autocomplete: "off", hidden: true });
+    this.spec = make("input", {
+      type: "text",
+      ariaLabel: `Spec of ${word}`,
+      placeholder: "such as arrow{top_k=2}(a,b)",
+      spellcheck: false,
+      autocomplete: "off",
+      hidden: true,
+    });
     this.select.addEventListener("change", () => this.show(true));
     holder.append(make("label", { htmlFor: id }, word), this.select, this.spec);
     this.fill();
@@ -23,14 +31,37 @@ class Picker {
   }
 
   fill() {
-    const value = this.value, option = (spec, text = spec) => make("option", { value: `=${spec}` }, text);
-    const group = (label, options) => options.length ? [make("optgroup", { label }, ...options)] : [];
-    const merges = served.methods.filter(method => method.startsWith("merge:")), routers = served.methods.filter(method => !merges.includes(method));
+    const value = this.value,
+      option = (spec, text = spec) => make("option", { value: `=${spec}` }, text);
+    const group = (label, options) => (options.length ? [make("optgroup", { label }, ...options)] : []);
+    const merges = served.methods.filter(method => method.startsWith("merge:")),
+      routers = served.methods.filter(method => !merges.includes(method));
     this.select.replaceChildren(
       option("base", served.base === "base" ? "base" : `base (${served.base})`),
-      ...group("Experts", whole().map(({ name }) => option(quote(name), name))), ...group("Kept arms", served.arms.map(({ name }) => option(quote(name), name))),
-      ...(whole().length > 1 ? [...group("Routers over all experts", routers.map(spec => option(spec))), ...group("Merges of all experts", merges.map(spec => option(spec)))] : []),
-      ...group("Your own", [...(whole().length ? [make("option", { value: WEIGHTS }, "weights of the sliders")] : []), make("option", { value: WRITTEN }, "a spec…")]),
+      ...group(
+        "Experts",
+        whole().map(({ name }) => option(quote(name), name)),
+      ),
+      ...group(
+        "Kept arms",
+        served.arms.map(({ name }) => option(quote(name), name)),
+      ),
+      ...(whole().length > 1
+        ? [
+            ...group(
+              "Routers over all experts",
+              routers.map(spec => option(spec)),
+            ),
+            ...group(
+              "Merges of all experts",
+              merges.map(spec => option(spec)),
+            ),
+          ]
+        : []),
+      ...group("Your own", [
+        ...(whole().length ? [make("option", { value: WEIGHTS }, "weights of the sliders")] : []),
+        make("option", { value: WRITTEN }, "a spec…"),
+      ]),
     );
     if (value) this.value = value;
   }

@@ -5,11 +5,18 @@ let speaking = null;
 const picker = new Picker(byId("chat-arm"), "Arm", "=base");
 
 // The turns that were answered, as the server takes them.
-const earlier = turns => turns.flatMap(({ question, answer }) => answer.whole || answer.written
-  ? [{ role: "user", content: question }, { role: "assistant", content: answer.written }] : []);
+const earlier = turns =>
+  turns.flatMap(({ question, answer }) =>
+    answer.whole || answer.written
+      ? [
+          { role: "user", content: question },
+          { role: "assistant", content: answer.written },
+        ]
+      : [],
+  );
 
 async function reply(turn) {
-  const stopper = speaking = new AbortController();
+  const stopper = (speaking = new AbortController());
   byId("send").disabled = true;
   byId("stop").disabled = false;
   announce(`${turn.answer.arm.label} answers.`);
@@ -44,7 +51,8 @@ function forget() {
 
 byId("ask").addEventListener("submit", event => {
   event.preventDefault();
-  const box = byId("question"), text = box.value;
+  const box = byId("question"),
+    text = box.value;
   if (speaking || !text.trim()) return box.focus();
   box.value = "";
   box.focus();

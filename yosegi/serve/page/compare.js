@@ -4,7 +4,8 @@ const lanes = [];
 let racing = 0;
 
 function lane(value) {
-  const holder = make("div", { className: "picker" }), one = { answer: null };
+  const holder = make("div", { className: "picker" }),
+    one = { answer: null };
   one.drop = make("button", { type: "button", className: "quiet", title: "Remove this arm", onclick: () => remove(one) }, "✕");
   one.picker = new Picker(holder, `Arm ${lanes.length + 1}`, value);
   one.body = make("div", { className: "said" });
@@ -51,12 +52,16 @@ function lights() {
 async function run(prompt) {
   unpin();
   announce(`${lanes.length} arms answer.`);
-  await Promise.all(lanes.map(one => {
-    one.answer = new Answer(one.picker.arm, () => race(one, prompt));
-    one.body.replaceChildren(one.answer.element);
-    return race(one, prompt);
-  }));
-  announce(`All have answered. ${lanes.map(({ answer }) => answer && `${answer.arm.label}: ${shorten(answer.written, 1000) || "nothing"}`).join(". ")}`);
+  await Promise.all(
+    lanes.map(one => {
+      one.answer = new Answer(one.picker.arm, () => race(one, prompt));
+      one.body.replaceChildren(one.answer.element);
+      return race(one, prompt);
+    }),
+  );
+  announce(
+    `All have answered. ${lanes.map(({ answer }) => answer && `${answer.arm.label}: ${shorten(answer.written, 1000) || "nothing"}`).join(". ")}`,
+  );
 }
 
 byId("race").addEventListener("submit", event => {

@@ -21,14 +21,14 @@ function draw(tag, given = {}, ...children) {
 // A row of a table; its first cell names it.
 function row(cells, head = false) {
   const [first, ...rest] = cells;
-  const cell = value => value instanceof Node ? value : make(head ? "th" : "td", head ? { scope: "col" } : {}, value);
+  const cell = value => (value instanceof Node ? value : make(head ? "th" : "td", head ? { scope: "col" } : {}, value));
   return make("tr", {}, make("th", { scope: head ? "col" : "row" }, first), ...rest.map(cell));
 }
 
 const percent = share => `${Math.round(100 * share)} %`;
 const count = number => number.toLocaleString("en");
-const digits = number => Number.isInteger(number) ? count(number) : String(Number(number.toPrecision(3)));
-const shorten = (text, most) => text.length > most ? `${text.slice(0, most - 1)}…` : text;
+const digits = number => (Number.isInteger(number) ? count(number) : String(Number(number.toPrecision(3))));
+const shorten = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 // Screen readers hear an answer once, whole, and not token by token.
 function announce(text) {
@@ -37,7 +37,8 @@ function announce(text) {
 
 // Of many things in a row one is a stop of the Tab key, and the arrow keys walk over the others.
 function walk(event, things) {
-  const at = things.indexOf(event.target), last = things.length - 1;
+  const at = things.indexOf(event.target),
+    last = things.length - 1;
   const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[event.key];
   if (at < 0 || to === undefined || event.altKey || event.ctrlKey || event.metaKey) return null;
   event.preventDefault();

@@ -3,14 +3,17 @@ let shown = null;
 
 // Classical scaling: the plane that keeps most of the distances √(2 - 2 cos). Returns points and the share that the plane keeps.
 function plane(cosines) {
-  const n = cosines.length, squared = cosines.map(line => line.map(cosine => 2 - 2 * Math.max(-1, Math.min(1, cosine))));
-  const means = squared.map(line => line.reduce((a, b) => a + b, 0) / n), mean = means.reduce((a, b) => a + b, 0) / n;
+  const n = cosines.length,
+    squared = cosines.map(line => line.map(cosine => 2 - 2 * Math.max(-1, Math.min(1, cosine))));
+  const means = squared.map(line => line.reduce((a, b) => a + b, 0) / n),
+    mean = means.reduce((a, b) => a + b, 0) / n;
   const gram = squared.map((line, i) => line.map((d, j) => (means[i] + means[j] - mean - d) / 2));
   const times = v => gram.map(line => line.reduce((sum, g, j) => sum + g * v[j], 0));
   const inner = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
   const axes = [];
   for (let axis = 0; axis < 2; axis++) {
-    let vector = gram.map((_, i) => Math.sin(1 + (axis + 1) * (i + 1))), length = 0;
+    let vector = gram.map((_, i) => Math.sin(1 + (axis + 1) * (i + 1))),
+      length = 0;
     for (let step = 0; step < 300; step++) {
       for (const { direction } of axes) {
         const along = inner(vector, direction);
@@ -22,7 +25,7 @@ function plane(cosines) {
       vector = next.map(x => x / length);
     }
     if (length < 1e-12) vector = vector.map(() => 0);
-    const sign = Math.sign(vector.reduce((most, x) => Math.abs(x) > Math.abs(most) + 1e-9 ? x : most, 0)) || 1;
+    const sign = Math.sign(vector.reduce((most, x) => (Math.abs(x) > Math.abs(most) + 1e-9 ? x : most), 0)) || 1;
     axes.push({ direction: vector.map(x => sign * x), length });
   }
   const total = gram.reduce((sum, line, i) => sum + line[i], 0);
@@ -30,16 +33,24 @@ function plane(cosines) {
   return { points: gram.map((_, i) => axes.map(({ direction, length }) => direction[i] * Math.sqrt(length))), kept };
 }
 
-const scores = metrics => Object.entries(metrics ?? {}).map(([name, value]) =>
-  [name, typeof value === "number" ? digits(value) : typeof value === "string" ? value : JSON.stringify(value)]);
+const scores = metrics =>
+  Object.entries(metrics ?? {}).map(([name, value]) => [
+    name,
+    typeof value === "number" ? digits(value) : typeof value === "string" ? value : JSON.stringify(value),
+  ]);
 
 // Those that have a place on the map.
-const placed = () => served.similarity?.length === served.experts.length ? served.experts : whole();
+const placed = () => (served.similarity?.length === served.experts.length ? served.experts : whole());
 
 // The other experts by their similarity to one.
 function alike(expert) {
   const line = served.similarity?.[placed().indexOf(expert)];
-  return line ? placed().map((other, i) => ({ name: other.name, i, cosine: line[i] })).filter(({ i }) => placed()[i] !== expert).sort((a, b) => b.cosine - a.cosine) : [];
+  return line
+    ? placed()
+        .map((other, i) => ({ name: other.name, i, cosine: line[i] }))
+        .filter(({ i }) => placed()[i] !== expert)
+        .sort((a, b) => b.cosine - a.cosine)
+    : [];
 }
 
 function describe(expert) {
@@ -49,10 +60,19 @@ function describe(expert) {
   byId("card").replaceChildren(
     make("h3", {}, named(expert.name)),
     ...(expert.error ? [make("p", { className: "trouble" }, expert.error)] : []),
-    make("dl", {},
-      fact("rank", `${expert.rank ?? "?"}, alpha ${expert.alpha ?? "?"}`), fact("parameters", expert.parameters ? count(expert.parameters) : "?"),
-      fact("tasks", (expert.tasks ?? []).join(", ") || "not said"), ...scores(expert.metrics).slice(0, 12).map(([name, value]) => fact(name, value)),
-      ...(near.length ? [fact("most alike", make("ul", {}, ...near.map(({ name, cosine }) => make("li", {}, named(name), ` ${cosine.toFixed(2)}`))))] : [])),
+    make(
+      "dl",
+      {},
+      fact("rank", `${expert.rank ?? "?"}, alpha ${expert.alpha ?? "?"}`),
+      fact("parameters", expert.parameters ? count(expert.parameters) : "?"),
+      fact("tasks", (expert.tasks ?? []).join(", ") || "not said"),
+      ...scores(expert.metrics)
+        .slice(0, 12)
+        .map(([name, value]) => fact(name, value)),
+      ...(near.length
+        ? [fact("most alike", make("ul", {}, ...near.map(({ name, cosine }) => make("li", {}, named(name), ` ${cosine.toFixed(2)}`))))]
+        : []),
+    ),
     ...(expert.error ? [] : [make("button", { type: "button", onclick: () => consult(quote(expert.name)) }, "Ask it")]),
   );
   for (const node of byId("map").querySelectorAll(".node")) node.classList.toggle("on", placed()[node.dataset.at] === expert);
@@ -66,32 +86,84 @@ function consult(spec) {
 }
 
 function chart() {
-  const holder = byId("map"), experts = placed(), n = experts.length, wide = holder.clientWidth;
+  const holder = byId("map"),
+    experts = placed(),
+    n = experts.length,
+    wide = holder.clientWidth;
   if (!wide || !n) return;
-  const told = served.similarity && n > 1, { points, kept } = told ? plane(served.similarity) : { points: experts.map((_, i) => [Math.cos(i / n * 6.2832), Math.sin(i / n * 6.2832)]), kept: 0 };
-  const tall = Math.round(Math.min(460, Math.max(280, wide * 0.6))), most = Math.max(...experts.map(e => e.parameters || 1));
-  const size = expert => Math.min(1, Math.sqrt(30 / n)) * (7 + 13 * Math.sqrt((expert.parameters || 0) / most));  // many are drawn smaller
+  const told = served.similarity && n > 1,
+    { points, kept } = told
+      ? plane(served.similarity)
+      : { points: experts.map((_, i) => [Math.cos((i / n) * 6.2832), Math.sin((i / n) * 6.2832)]), kept: 0 };
+  const tall = Math.round(Math.min(460, Math.max(280, wide * 0.6))),
+    most = Math.max(...experts.map(e => e.parameters || 1));
+  const size = expert => Math.min(1, Math.sqrt(30 / n)) * (7 + 13 * Math.sqrt((expert.parameters || 0) / most)); // many are drawn smaller
   const ends = [0, 1].map(axis => [Math.min(...points.map(p => p[axis])), Math.max(...points.map(p => p[axis]))]);
-  const scale = Math.min(...ends.map(([low, high], axis) => ([wide - 150, tall - 90][axis]) / Math.max(high - low, 1e-6)));
-  const spots = points.map(p => p.map((v, axis) => [wide, tall][axis] / 2 + (n > 1 ? (v - (ends[axis][0] + ends[axis][1]) / 2) * scale : 0)));
-  const picture = draw("svg", { width: wide, height: tall, role: "group", "aria-label": "Map of the experts; the arrow keys walk over them. The table below says the same." });
-  if (told) experts.forEach((expert, i) => {
-    const near = alike(expert)[0];
-    if (near.cosine > 0.05) picture.append(draw("line", { class: "bond", x1: spots[i][0], y1: spots[i][1], x2: spots[near.i][0], y2: spots[near.i][1], "stroke-width": (1 + 4 * near.cosine).toFixed(1), "stroke-opacity": (0.25 + 0.6 * near.cosine).toFixed(2) }));
+  const scale = Math.min(...ends.map(([low, high], axis) => [wide - 150, tall - 90][axis] / Math.max(high - low, 1e-6)));
+  const spots = points.map(p =>
+    p.map((v, axis) => [wide, tall][axis] / 2 + (n > 1 ? (v - (ends[axis][0] + ends[axis][1]) / 2) * scale : 0)),
+  );
+  const picture = draw("svg", {
+    width: wide,
+    height: tall,
+    role: "group",
+    "aria-label": "Map of the experts; the arrow keys walk over them. The table below says the same.",
   });
-  const taken = spots.map(([x, y], i) => { const r = size(experts[i]); return [x - r, y - r, x + r, y + r]; });
+  if (told)
+    experts.forEach((expert, i) => {
+      const near = alike(expert)[0];
+      if (near.cosine > 0.05)
+        picture.append(
+          draw("line", {
+            class: "bond",
+            x1: spots[i][0],
+            y1: spots[i][1],
+            x2: spots[near.i][0],
+            y2: spots[near.i][1],
+            "stroke-width": (1 + 4 * near.cosine).toFixed(1),
+            "stroke-opacity": (0.25 + 0.6 * near.cosine).toFixed(2),
+          }),
+        );
+    });
+  const taken = spots.map(([x, y], i) => {
+    const r = size(experts[i]);
+    return [x - r, y - r, x + r, y + r];
+  });
   const labels = draw("g", { "aria-hidden": "true" });
   experts.forEach((expert, i) => {
-    const [x, y] = spots[i], r = size(expert);
-    const node = draw("g", { class: `node ${look(expert.name)}`, role: "button", tabindex: i ? -1 : 0, "data-at": i, "aria-label": `${expert.name}: rank ${expert.rank ?? "unknown"}, ${expert.parameters ? count(expert.parameters) : "unknown"} parameters` },
-      draw("circle", { cx: x, cy: y, r: r + 4, class: "halo" }), draw("circle", { cx: x, cy: y, r, class: "disc" }));
+    const [x, y] = spots[i],
+      r = size(expert);
+    const node = draw(
+      "g",
+      {
+        class: `node ${look(expert.name)}`,
+        role: "button",
+        tabindex: i ? -1 : 0,
+        "data-at": i,
+        "aria-label": `${expert.name}: rank ${expert.rank ?? "unknown"}, ${expert.parameters ? count(expert.parameters) : "unknown"} parameters`,
+      },
+      draw("circle", { cx: x, cy: y, r: r + 4, class: "halo" }),
+      draw("circle", { cx: x, cy: y, r, class: "disc" }),
+    );
     for (const event of ["pointerenter", "focus", "click"]) node.addEventListener(event, () => describe(expert));
     picture.append(node);
-    const name = shorten(expert.name, 24), long = [...name].reduce((sum, c) => sum + (c.charCodeAt(0) > 0x2e80 ? 13 : 7.2), 0);
-    const sides = [[x + r + 6, y + 4, "start"], [x - r - 6, y + 4, "end"], [x, y - r - 7, "middle"], [x, y + r + 16, "middle"]];
+    const name = shorten(expert.name, 24),
+      long = [...name].reduce((sum, c) => sum + (c.charCodeAt(0) > 0x2e80 ? 13 : 7.2), 0);
+    const sides = [
+      [x + r + 6, y + 4, "start"],
+      [x - r - 6, y + 4, "end"],
+      [x, y - r - 7, "middle"],
+      [x, y + r + 16, "middle"],
+    ];
     for (const [tx, ty, anchor] of sides) {
-      const left = tx - { start: 0, middle: long / 2, end: long }[anchor], box = [left, ty - 12, left + long, ty + 4];
-      if (box[0] < 2 || box[2] > wide - 2 || taken.some((t, j) => j !== i && box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1])) continue;
+      const left = tx - { start: 0, middle: long / 2, end: long }[anchor],
+        box = [left, ty - 12, left + long, ty + 4];
+      if (
+        box[0] < 2 ||
+        box[2] > wide - 2 ||
+        taken.some((t, j) => j !== i && box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1])
+      )
+        continue;
       taken.push(box);
       labels.append(draw("text", { x: tx, y: ty, "text-anchor": anchor }, name));
       break;
@@ -99,8 +171,9 @@ function chart() {
   });
   picture.append(labels);
   picture.addEventListener("keydown", event => {
-    const nodes = [...picture.querySelectorAll(".node")], to = walk(event, nodes);
-    if (event.key === "Enter" || event.key === " ") return event.preventDefault(), consult(quote(experts[event.target.dataset.at].name));
+    const nodes = [...picture.querySelectorAll(".node")],
+      to = walk(event, nodes);
+    if (event.key === "Enter" || event.key === " ") return (event.preventDefault(), consult(quote(experts[event.target.dataset.at].name)));
     if (!to) return;
     nodes.forEach(node => node.setAttribute("tabindex", node === to ? 0 : -1));
     to.focus();
@@ -113,29 +186,66 @@ function chart() {
 
 function tables() {
   const { experts, arms, similarity } = served;
-  const button = spec => make("td", {}, make("button", { type: "button", className: "quiet", ariaLabel: `Ask ${spec}`, onclick: () => consult(spec) }, "Ask"));
+  const button = spec =>
+    make("td", {}, make("button", { type: "button", className: "quiet", ariaLabel: `Ask ${spec}`, onclick: () => consult(spec) }, "Ask"));
   const right = text => make("td", { className: "n" }, text);
   byId("experts").replaceChildren(
     make("thead", {}, row(["Expert", "Tasks", "Rank", "Alpha", "Parameters", "Scores of its card", "Most alike", "Chat"], true)),
-    make("tbody", {}, ...experts.map(expert => {
-      const near = alike(expert)[0];
-      return row([named(expert.name), expert.error ? make("td", { className: "bad" }, expert.error) : (expert.tasks ?? []).join(", ") || "–", right(String(expert.rank ?? "–")), right(String(expert.alpha ?? "–")),
-        right(expert.parameters ? count(expert.parameters) : "–"), scores(expert.metrics).slice(0, 4).map(one => one.join(" ")).join(", ") || "–", near ? make("td", {}, named(near.name), ` ${near.cosine.toFixed(2)}`) : "–", expert.error ? "–" : button(quote(expert.name))]);
-    })),
+    make(
+      "tbody",
+      {},
+      ...experts.map(expert => {
+        const near = alike(expert)[0];
+        return row([
+          named(expert.name),
+          expert.error ? make("td", { className: "bad" }, expert.error) : (expert.tasks ?? []).join(", ") || "–",
+          right(String(expert.rank ?? "–")),
+          right(String(expert.alpha ?? "–")),
+          right(expert.parameters ? count(expert.parameters) : "–"),
+          scores(expert.metrics)
+            .slice(0, 4)
+            .map(one => one.join(" "))
+            .join(", ") || "–",
+          near ? make("td", {}, named(near.name), ` ${near.cosine.toFixed(2)}`) : "–",
+          expert.error ? "–" : button(quote(expert.name)),
+        ]);
+      }),
+    ),
   );
   byId("alike").closest("details").hidden = !similarity || similarity.length < 2;
-  if (similarity) byId("alike").replaceChildren(
-    make("thead", {}, row(["Expert", ...placed().map(({ name }) => make("th", { scope: "col", className: "n" }, named(name)))], true)),
-    make("tbody", {}, ...placed().map(({ name }, i) => row([named(name), ...similarity[i].map((cosine, j) => {
-      const cell = make("td", { className: `n${i === j ? " self" : cosine < 0 ? " down" : ""}` }, cosine.toFixed(2));
-      cell.style.setProperty("--d", Math.abs(cosine).toFixed(2));
-      return cell;
-    })]))),
-  );
+  if (similarity)
+    byId("alike").replaceChildren(
+      make("thead", {}, row(["Expert", ...placed().map(({ name }) => make("th", { scope: "col", className: "n" }, named(name)))], true)),
+      make(
+        "tbody",
+        {},
+        ...placed().map(({ name }, i) =>
+          row([
+            named(name),
+            ...similarity[i].map((cosine, j) => {
+              const cell = make("td", { className: `n${i === j ? " self" : cosine < 0 ? " down" : ""}` }, cosine.toFixed(2));
+              cell.style.setProperty("--d", Math.abs(cosine).toFixed(2));
+              return cell;
+            }),
+          ]),
+        ),
+      ),
+    );
   byId("kept").hidden = !arms.length;
   byId("arms").replaceChildren(
     make("thead", {}, row(["Arm", "Router or merge", "Experts", "Chat"], true)),
-    make("tbody", {}, ...arms.map(arm => row([make("bdi", {}, arm.name), arm.router ?? "–", make("td", {}, ...(arm.experts ?? []).flatMap(name => [named(name), " "])), button(quote(arm.name))]))),
+    make(
+      "tbody",
+      {},
+      ...arms.map(arm =>
+        row([
+          make("bdi", {}, arm.name),
+          arm.router ?? "–",
+          make("td", {}, ...(arm.experts ?? []).flatMap(name => [named(name), " "])),
+          button(quote(arm.name)),
+        ]),
+      ),
+    ),
   );
 }
 

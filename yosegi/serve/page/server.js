@@ -1,6 +1,6 @@
 // What is asked of the server, and how it says no.
 const KEY = "yosegi key";
-const MANY = 32;  // of more experts, the weights in every layer would be megabytes a sentence
+const MANY = 32; // of more experts, the weights in every layer would be megabytes a sentence
 
 class Refused extends Error {
   constructor(message, status = 0, wait = 0) {
@@ -33,7 +33,8 @@ function enter(wrong) {
 }
 
 async function ask(path, body, signal) {
-  const key = sessionStorage.getItem(KEY), headers = {};
+  const key = sessionStorage.getItem(KEY),
+    headers = {};
   if (body) headers["Content-Type"] = "application/json";
   if (key) headers.Authorization = `Bearer ${key}`;
   let response;
@@ -46,13 +47,15 @@ async function ask(path, body, signal) {
   if (response.status === 401) {
     const changed = key !== sessionStorage.getItem(KEY);
     if (!changed) sessionStorage.removeItem(KEY);
-    if (changed || await enter(Boolean(key))) return ask(path, body, signal);
+    if (changed || (await enter(Boolean(key)))) return ask(path, body, signal);
   }
   if (response.ok) return response;
   let message = `The server answered ${response.status}.`;
   try {
     message = String((await response.json()).error.message);
-  } catch { /* not one of ours: the status has to do */ }
+  } catch {
+    /* not one of ours: the status has to do */
+  }
   throw new Refused(message, response.status, Number(response.headers.get("Retry-After")) || 0);
 }
 
@@ -84,10 +87,16 @@ async function* chunks(response) {
 
 // Streams what an arm says to some turns into a view.
 async function stream(arm, turns, view, signal) {
-  const plain = byId("plain").checked, system = byId("system").value.trim(), seed = byId("seed").value;
+  const plain = byId("plain").checked,
+    system = byId("system").value.trim(),
+    seed = byId("seed").value;
   const body = {
-    model: arm.model, stream: true, stream_options: { include_usage: true }, routing: byId("deep").checked && whole().length <= MANY ? "layers" : true,
-    max_tokens: byId("most").valueAsNumber || 128, temperature: byId("temperature").valueAsNumber || 0,
+    model: arm.model,
+    stream: true,
+    stream_options: { include_usage: true },
+    routing: byId("deep").checked && whole().length <= MANY ? "layers" : true,
+    max_tokens: byId("most").valueAsNumber || 128,
+    temperature: byId("temperature").valueAsNumber || 0,
   };
   if (arm.experts) body.experts = arm.experts;
   if (seed !== "") body.seed = Number(seed);

@@ -12,12 +12,13 @@ function visit(view) {
   }
   document.body.dataset.view = view;
   if (asked() !== view) history.replaceState(null, "", `#/${view}`);
-  if (view === "library") atlas(), read();
+  if (view === "library") (atlas(), read());
 }
 
 async function read() {
   try {
-    const library = await (await ask("v1/library")).json(), again = served.context !== undefined;
+    const library = await (await ask("v1/library")).json(),
+      again = served.context !== undefined;
     Object.assign(served, library);
     served.experts.forEach(({ name }) => look(name));
     byId("trouble").hidden = true;
@@ -30,7 +31,10 @@ async function read() {
       byId("most").value = Math.min(128, Math.floor((served.context ?? 256) / 2));
     }
     const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
-    byId("about").textContent = [plural(served.experts.length, "expert"), ...(served.arms.length ? [plural(served.arms.length, "kept arm")] : [])].join(" · ");
+    byId("about").textContent = [
+      plural(served.experts.length, "expert"),
+      ...(served.arms.length ? [plural(served.arms.length, "kept arm")] : []),
+    ].join(" · ");
     for (const one of pickers) one.fill();
     sliders();
     if (!lanes.length) first();
@@ -43,22 +47,33 @@ async function read() {
 
 // What stands side by side at first: the base, an expert, a router, a merge.
 function first() {
-  const several = whole().length > 1, expert = whole().slice(0, 1).map(({ name }) => quote(name));
-  for (const spec of ["base", ...expert, ...(several ? ["arrow", "merge:ties"].filter(method => served.methods.includes(method)) : [])]) lane(`=${spec}`);
+  const several = whole().length > 1,
+    expert = whole()
+      .slice(0, 1)
+      .map(({ name }) => quote(name));
+  for (const spec of ["base", ...expert, ...(several ? ["arrow", "merge:ties"].filter(method => served.methods.includes(method)) : [])])
+    lane(`=${spec}`);
 }
 
 for (const name of views) byId(`tab-${name}`).addEventListener("click", () => visit(name));
 document.querySelector("[role=tablist]").addEventListener("keydown", event => {
-  const to = walk(event, views.map(name => byId(`tab-${name}`)));
+  const to = walk(
+    event,
+    views.map(name => byId(`tab-${name}`)),
+  );
   if (!to) return;
   to.focus();
   to.click();
 });
-for (const [box, form] of [["question", "ask"], ["prompt", "race"]]) byId(box).addEventListener("keydown", event => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;  // 229: Enter chooses a character
-  event.preventDefault();
-  byId(form).requestSubmit();
-});
+for (const [box, form] of [
+  ["question", "ask"],
+  ["prompt", "race"],
+])
+  byId(box).addEventListener("keydown", event => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return; // 229: Enter chooses a character
+    event.preventDefault();
+    byId(form).requestSubmit();
+  });
 document.addEventListener("keydown", event => {
   if (event.key !== "Escape" || event.defaultPrevented || byId("door").open) return;
   if (pinned) return unpin();
@@ -83,7 +98,8 @@ byId("copy").addEventListener("click", async () => {
   try {
     await navigator.clipboard.writeText(text);
     byId("copy").textContent = "Copied";
-  } catch {  // not allowed here: it is selected, to be copied by hand
+  } catch {
+    // not allowed here: it is selected, to be copied by hand
     getSelection().selectAllChildren(byId("spec"));
     byId("copy").textContent = "Selected";
   }
@@ -94,10 +110,12 @@ byId("lock").addEventListener("click", async () => {
   if (await enter(false)) read();
 });
 byId("away").addEventListener("click", () => byId("door").close(""));
-byId("door").querySelector("form").addEventListener("submit", event => {
-  event.preventDefault();
-  byId("door").close("use");
-});
+byId("door")
+  .querySelector("form")
+  .addEventListener("submit", event => {
+    event.preventDefault();
+    byId("door").close("use");
+  });
 addEventListener("hashchange", () => views.includes(asked()) && visit(asked()));
 
 byId("settings").open = byId("mixer").open = matchMedia("(min-width: 62rem)").matches;
