@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from yosegi.bases import Base
-from yosegi.engine.request import TokenLogProb, Request, SetBatch, logprobs_of, scores
+from yosegi.engine.request import Request, SetBatch, TokenLogProb, logprobs_of, scores
 from yosegi.errors import NotFinite
 from yosegi.objectives import logits_at
 

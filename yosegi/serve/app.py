@@ -120,14 +120,7 @@ def make_app(service: Service) -> Any:
     async def unexpected(request: Request, error: Exception) -> Response:
         return Json(dumped(fault("The server failed; its log says how.", "server_error")), 500)
 
-    @app.middleware("http")
-    async def count(request: Request, call_next: Any) -> Response:
-        response = await call_next(request)
-        route = request.scope.get("route")
-        service.metrics.requests.labels(getattr(route, "path", "other"), str(response.status_code)).inc()
-        return response
-
-    return Limits(app, service.settings, lambda: service.loop.draining)
+    return Limits(app, service.settings, lambda: service.loop.draining, service.metrics.answered)
 
 
 def refusal(error: Exception, service: Service) -> Response:
@@ -199,10 +192,7 @@ async def _answered(service: Service, request: Request, body: Asked, answer: Ans
         return Response(status_code=499)
     if job.error is not None:
         return refusal(job.error, service)
-    whole = answer.whole()
-    if service.settings.log_prompts:
-        log.info("%s", whole.decode())
-    return Json(whole)
+    return Json(answer.whole())
 
 
 async def _gone(request: Request) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from yosegi.engine.request import Completion, TokenLogProb, Request
+from yosegi.engine.request import Completion, Request, TokenLogProb
 from yosegi.engine.switch import Seat, key
 from yosegi.errors import Invalid, YosegiError
 

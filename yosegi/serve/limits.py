@@ -5,7 +5,6 @@ import hashlib
 import hmac
 from collections.abc import Callable, Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 from yosegi.serve.answer import dumped, fault
 from yosegi.serve.settings import ServeSettings
@@ -27,10 +26,13 @@ class Limits:
         app: the other one.
         settings: the limits.
         draining: returns whether the server is about to end; what asks for answers is then refused (503).
+        count: called with the route and the status of every answer.
     """
 
-    def __init__(self, app: Any, settings: ServeSettings, draining: Callable[[], bool]):
-        self.app, self.settings, self.draining = app, settings, draining
+    def __init__(
+        self, app: Any, settings: ServeSettings, draining: Callable[[], bool], count: Callable[[str, int], None]
+    ):
+        self.app, self.settings, self.draining, self.count = app, settings, draining, count
         self.digests = [_digest(key) for key in settings.api_key]
         self.hosts: Collection[str] = {*LOCAL, settings.host, *settings.allowed_host}
         self.any_host = not is_local(settings.host) and not settings.allowed_host
@@ -40,6 +42,12 @@ class Limits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+
+        async def counted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self.count(getattr(scope.get("route"), "path", "other"), message["status"])
+            await send(message)
+
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         status, why = self._refused(scope, headers)
         body = b""
@@ -48,23 +56,21 @@ class Limits:
         if status == 499:
             return
         if status:
-            await _refuse(send, status, why)
+            await _refuse(counted, status, why)
             return
         given = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Any:
             return given.pop() if given else await receive()
 
-        await self.app(scope, replay, send)
+        await self.app(scope, replay, counted)
 
     def _refused(self, scope: Any, headers: dict[bytes, str]) -> tuple[int, str]:
-        host, origin = headers.get(b"host", ""), headers.get(b"origin", "")
+        host, origin = headers.get(b"host", "").lower(), headers.get(b"origin", "").lower()
         if not self.any_host and _name(host) not in self.hosts:
             return 403, f"This server is not called {_name(host)[:100]!r} (--allowed-host)."
-        if origin and origin != "null" and urlsplit(origin).netloc != host:
+        if origin and origin.partition("://")[2] != host:
             return 403, "Pages of other sites may not ask this server."
-        if origin == "null":
-            return 403, "Pages without a site may not ask this server."
         if self.digests and scope["path"] not in OPEN:
             scheme, _, key = headers.get(b"authorization", "").partition(" ")
             given = _digest(key.strip()) if scheme.lower() == "bearer" else b""

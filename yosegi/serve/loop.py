@@ -20,7 +20,7 @@ from typing import Any
 from yosegi.bases import Base
 from yosegi.engine import echo, packing
 from yosegi.engine.decode import PAGE, Decoder, bytes_of_a_token
-from yosegi.engine.request import TokenLogProb, Request
+from yosegi.engine.request import Request, TokenLogProb
 from yosegi.engine.rows import context_length
 from yosegi.errors import Invalid
 from yosegi.serve.job import Busy, Failed, Job, Late, Stopping, told

@@ -23,6 +23,10 @@ class Metrics:
         self.seats = Gauge("yosegi_arms", "Arms that are attached", **own)
         self.experts = Gauge("yosegi_experts", "Experts of the library, by whether they can be used", ["state"], **own)
 
+    def answered(self, path: str, status: int) -> None:
+        """Counts one HTTP request."""
+        self.requests.labels(path, str(status)).inc()
+
     def observe(self, what: str, number: float) -> None:
         """Counts what the loop did."""
         if what == "tokens":

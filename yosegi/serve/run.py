@@ -7,6 +7,7 @@ A second one ends at once.
 import asyncio
 import logging
 import signal
+import socket
 from typing import Any
 
 import uvicorn
@@ -26,6 +27,14 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.service = service
         self._ending: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says where it listens, once it does."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            print(f"{self.service.name} is served at http://{address}", flush=True)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begins the end; a second signal ends at once."""

@@ -44,4 +44,4 @@ class ServeSettings(LoadSettings):
     """Seconds between two looks at the library for experts that came, changed or went; 0 looks only when it is told to
     (POST /v1/experts, which needs a key)."""
     log_prompts: bool = False
-    """Write prompts and answers into the log."""
+    """Write what is asked into the log."""
