@@ -13,8 +13,8 @@ import subprocess
 import time
 
 import pytest
-from tests.serve.conftest import expert
 
+from tests.serve.conftest import expert
 from yosegi.serve.page import HERE, SCRIPTS, playground
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

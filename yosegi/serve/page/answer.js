@@ -311,13 +311,14 @@ document.addEventListener("keydown", event => {
   stop(to);
   to.focus();
 });
+// The card goes along with a token that is kept or has the focus; one that was only pointed at has moved away.
 addEventListener(
   "scroll",
-  () =>
-    tokens.has(document.activeElement) && document.activeElement.matches(":focus-visible") && !tip.hidden
-      ? explain(pinned ?? document.activeElement)
-      : pinned
-        ? explain(pinned)
-        : (tip.hidden = true),
+  () => {
+    const focused = tokens.has(document.activeElement) && document.activeElement.matches(":focus-visible") && !tip.hidden;
+    const at = pinned ?? (focused ? document.activeElement : null);
+    if (at) explain(at);
+    else tip.hidden = true;
+  },
   { passive: true },
 );

@@ -1,10 +1,41 @@
 // The library: how alike its experts are as a map, and what their cards say.
 let shown = null;
+const planes = new WeakMap();
 
-// Classical scaling: the plane that keeps most of the distances √(2 - 2 cos). Returns points and the share that the plane keeps.
+// A plane of which the distances are near √(2 - 2 cos), and by how much they are wrong: the relative root mean square.
 function plane(cosines) {
-  const n = cosines.length,
-    squared = cosines.map(line => line.map(cosine => 2 - 2 * Math.max(-1, Math.min(1, cosine))));
+  if (planes.has(cosines)) return planes.get(cosines);
+  const wanted = cosines.map(line => line.map(cosine => Math.sqrt(2 - 2 * Math.max(-1, Math.min(1, cosine)))));
+  let points = classical(wanted);
+  // Classical scaling alone lays experts upon each other that have nothing in common, as most have: SMACOF moves them apart.
+  const between = (i, j) => Math.sqrt((points[i][0] - points[j][0]) ** 2 + (points[i][1] - points[j][1]) ** 2);
+  for (let step = 0; step < 200; step++) {
+    points = points.map((point, i) =>
+      [0, 1].map(
+        axis =>
+          points.reduce(
+            (sum, other, j) => sum + (i === j ? 0 : (wanted[i][j] / (between(i, j) || 1e-9)) * (point[axis] - other[axis])),
+            0,
+          ) / points.length,
+      ),
+    );
+  }
+  let wrong = 0,
+    all = 0;
+  wanted.forEach((line, i) =>
+    line.forEach((distance, j) => {
+      wrong += (between(i, j) - distance) ** 2;
+      all += distance ** 2;
+    }),
+  );
+  planes.set(cosines, { points, wrong: all ? Math.sqrt(wrong / all) : 0 });
+  return planes.get(cosines);
+}
+
+// The start: the projection of classical scaling, with no two points on the same spot.
+function classical(distances) {
+  const n = distances.length,
+    squared = distances.map(line => line.map(distance => distance ** 2));
   const means = squared.map(line => line.reduce((a, b) => a + b, 0) / n),
     mean = means.reduce((a, b) => a + b, 0) / n;
   const gram = squared.map((line, i) => line.map((d, j) => (means[i] + means[j] - mean - d) / 2));
@@ -28,16 +59,17 @@ function plane(cosines) {
     const sign = Math.sign(vector.reduce((most, x) => (Math.abs(x) > Math.abs(most) + 1e-9 ? x : most), 0)) || 1;
     axes.push({ direction: vector.map(x => sign * x), length });
   }
-  const total = gram.reduce((sum, line, i) => sum + line[i], 0);
-  const kept = total > 1e-12 ? Math.min(1, axes.reduce((sum, { length }) => sum + length, 0) / total) : 1;
-  return { points: gram.map((_, i) => axes.map(({ direction, length }) => direction[i] * Math.sqrt(length))), kept };
+  return gram.map((_, i) => axes.map(({ direction, length }, axis) => direction[i] * Math.sqrt(length) + 0.01 * Math.sin((axis + 2) * i)));
 }
 
+// What a card says was measured: scores first, then how much was trained; not what it took.
+const SCORE = /loss|acc|score|exact|match|f1|rouge|mrr|reward|perplexity|logp/i,
+  COST = /bytes|_mb$|_s$|params|fleet|precision|rows/;
 const scores = metrics =>
-  Object.entries(metrics ?? {}).map(([name, value]) => [
-    name,
-    typeof value === "number" ? digits(value) : typeof value === "string" ? value : JSON.stringify(value),
-  ]);
+  Object.entries(metrics ?? {})
+    .filter(([name]) => !COST.test(name))
+    .sort(([a], [b]) => SCORE.test(b) - SCORE.test(a))
+    .map(([name, value]) => [name, typeof value === "number" ? digits(value) : typeof value === "string" ? value : JSON.stringify(value)]);
 
 // Those that have a place on the map.
 const placed = () => (served.similarity?.length === served.experts.length ? served.experts : whole());
@@ -92,9 +124,9 @@ function chart() {
     wide = holder.clientWidth;
   if (!wide || !n) return;
   const told = served.similarity && n > 1,
-    { points, kept } = told
+    { points, wrong } = told
       ? plane(served.similarity)
-      : { points: experts.map((_, i) => [Math.cos((i / n) * 6.2832), Math.sin((i / n) * 6.2832)]), kept: 0 };
+      : { points: experts.map((_, i) => [Math.cos((i / n) * 6.2832), Math.sin((i / n) * 6.2832)]), wrong: 0 };
   const tall = Math.round(Math.min(460, Math.max(280, wide * 0.6))),
     most = Math.max(...experts.map(e => e.parameters || 1));
   const size = expert => Math.min(1, Math.sqrt(30 / n)) * (7 + 13 * Math.sqrt((expert.parameters || 0) / most)); // many are drawn smaller
@@ -179,8 +211,10 @@ function chart() {
     to.focus();
   });
   holder.replaceChildren(picture);
+  const closest = told ? Math.max(...experts.map(expert => alike(expert)[0].cosine)) : 0;
   byId("key").textContent = told
-    ? `Near is alike: the plane keeps ${percent(kept)} of the distances √(2 − 2 cos) between deltas. A larger disc has more parameters; a line goes to the most similar expert, thicker the more alike.`
+    ? `Near is alike: distances are √(2 − 2 cos) between deltas, ${percent(wrong)} off in a plane (root mean square); the most similar two ` +
+      `have a cosine of ${closest.toFixed(2)}. A larger disc has more parameters; a line goes to the most similar expert, thicker the more alike.`
     : "How alike they are is not known here, so their places mean nothing. A larger disc has more parameters.";
 }
 
@@ -190,7 +224,7 @@ function tables() {
     make("td", {}, make("button", { type: "button", className: "quiet", ariaLabel: `Ask ${spec}`, onclick: () => consult(spec) }, "Ask"));
   const right = text => make("td", { className: "n" }, text);
   byId("experts").replaceChildren(
-    make("thead", {}, row(["Expert", "Tasks", "Rank", "Alpha", "Parameters", "Scores of its card", "Most alike", "Chat"], true)),
+    make("thead", {}, row(["Expert", "Tasks", "Rank", "Alpha", "Parameters", "Measured", "Most alike", "Chat"], true)),
     make(
       "tbody",
       {},
