@@ -3,7 +3,7 @@
 load       2,000 requests (`--requests`) of 64 clients, half of them streams, half greedy and half seeded, 16 + 8 to 32 tokens,
            over base, 10 experts, weights, two Arrows, TIES and cat. Errors, and answers that are not those of the request alone.
 batches    Peer: PEFT, `adapter_names` in batches of 64 in the order of arrival; each batch ends when its last answer does.
-           Weights and merges are adapters made in advance; for Arrow, which it cannot mix, it answers by one expert, which costs it less.
+           Weights and merges are adapters made in advance. It cannot mix Arrow in, and answers by one expert, which costs less.
 one        Peer: the same, one request at a time.
 routed     64 clients under Arrow over ten experts, beside 64 under the base, per token.
 memory     of the server's process after 100 requests, in the middle, and at the end; and its open files.
