@@ -73,7 +73,7 @@ def test_push_and_pull(yosegi, refused, experts, hub, tmp_path):  # noqa: F811
         one["private"] for one in hub.repos.values()
     )
     assert (tmp_path / "theirs" / "legal").is_dir() and (tmp_path / "theirs" / "tone").is_dir()
-    assert "has legal, support already" in refused("pull", "me/experts", "theirs")
+    assert "legal, support already" in refused("pull", "me/experts", "theirs")
     assert "no repository me/none" in refused("pull", "me/none", "theirs")
     hub.token = "another"
     assert "does not accept the token" in refused("push", "experts", "me/experts")

@@ -198,7 +198,7 @@ class Hub:
                 return self.of_repo(name, hub.repos[name], rest)
 
             def of_repo(self, name, repo, rest):
-                sha = f"{repo['commits']:040x}"
+                sha = hub.sha(name)
                 if rest[:1] == ["preupload"]:
                     modes = [
                         {"path": one["path"], "uploadMode": "lfs" if one["path"].endswith((".safetensors", ".gguf")) else "regular",
@@ -214,7 +214,7 @@ class Hub:
                         elif line["key"] == "lfsFile":
                             repo["files"][value["path"]] = hub.blobs[value["oid"]]
                     repo["commits"] += 1
-                    sha = f"{repo['commits']:040x}"
+                    sha = hub.sha(name)
                     return self.reply(200, {"commitOid": sha, "commitUrl": f"{hub.url}/{name}/commit/{sha}"})
                 if rest[:1] == ["resolve"]:
                     return self.file("/".join(rest[2:]), repo["files"]["/".join(rest[2:])], sha)
@@ -264,6 +264,10 @@ class Hub:
         self.http.handle_error = lambda *_: None
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def sha(self, name):
+        """The hash of the last commit."""
+        return hashlib.sha1(f"{name} {self.repos[name]['commits']}".encode()).hexdigest()
 
     def known(self, path, content):
         """The hash of a file as git has it, and its sha256 if it is a large one."""
