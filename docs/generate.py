@@ -83,7 +83,7 @@ def tasks() -> str:
     """One row a task, read from its file: nothing is loaded."""
     from yosegi.tasks import Task
 
-    unread = {"skills": "made up", "file": "your own"}
+    unread = {"skills": "made up", "file": "your own", "lm_eval": "the harness's"}
     head = "data | licence | metric | splits | worked examples | chat template | evaluation only"
     parts = [
         "# Tasks\n\nGenerated from the files of yosegi/tasks by `make docs`. `data` is a file of the data folder (`--data`), "
@@ -111,7 +111,7 @@ def tasks() -> str:
         cells = [
             ", ".join(f"`{one}`" for one in data) or unread[name],
             licence[0].removesuffix(" licence") if licence else "–",
-            getattr(make, "headline", make.metric),
+            metric if isinstance(metric := getattr(make, "headline", make.metric), str) else "the harness's",
             ", ".join(sorted(splits, key="train validation test".find)) or "as the rows say",
             f"up to {shots}" if shots else "three, always" if name == "bbh" else "–",
             chat,

@@ -16,6 +16,7 @@ NAMES = registry.names("tasks")
 MADE_UP = ("skills",)  # generated: these need no data
 ONLINE = ("hellaswag", "piqa", "siqa", "winogrande")  # on the Hub only: their rows are made up here
 EVALUATION_ONLY = ("bbh", "exercism", "humaneval", "humanevalpack", "ifeval", "jmmlu", "math500", "mmlu")
+OWN = ("file", "lm_eval")  # whose data lie in a file of the user
 SPLITS = ("train", "validation", "test")
 MOST = 200  # examples scored of each split
 GARBAGE = [
@@ -35,6 +36,18 @@ GARBAGE = [
     "1/0",
     "\\boxed{",
 ]
+HARNESS = """
+task: own
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {rows}}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{prompt}}}}"
+doc_to_target: "{{{{completion|trim}}}}"
+generation_kwargs: {{until: ["."]}}
+filter_list: [{{name: read, filter: [{{function: remove_whitespace}}, {{function: take_first}}]}}]
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true, ignore_punctuation: true}}]
+"""
 
 
 def parts(name, most=3):
@@ -49,7 +62,7 @@ def every(names):
     return [
         pytest.param(name, marks=() if name in (*MADE_UP, *ONLINE) else pytest.mark.data)
         for name in names
-        if name != "file"
+        if name not in OWN
     ]
 
 
@@ -72,15 +85,19 @@ def made_up(folder, names=ONLINE):
             file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
 
-@pytest.fixture(params=[*every(NAMES), "file"])
+@pytest.fixture(params=[*every(NAMES), *OWN])
 def names(request, tmp_path, monkeypatch):
     if request.param in ONLINE:
         made_up(tmp_path)
         monkeypatch.setenv("YOSEGI_DATA", str(tmp_path))
-    if request.param != "file":
+    if request.param not in OWN:
         return parts(request.param)
     rows = [{"prompt": f"What is {i} plus {i}?", "completion": f" {2 * i}"} for i in range(60)]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    if request.param == "lm_eval":
+        pytest.importorskip("lm_eval")
+        (tmp_path / "own.yaml").write_text(HARNESS.format(rows=tmp_path / "own.jsonl"))
+        return [f"lm_eval:{tmp_path}/own.yaml"]
     return [f"file/{tmp_path}/own.jsonl"]
 
 
@@ -229,7 +246,7 @@ def test_an_unknown_part_or_split_is_refused(name):
         load(parts(name)[0]).examples("no_such_split")
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in MADE_UP and n != "file"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in (*MADE_UP, *OWN)])
 def test_without_data_one_line_says_what_to_fetch(name, tmp_path):
     """In a process of its own: offline, and with an empty data folder."""
     parts = {"natural_instructions": "task073_commonsenseqa_answer_generation", "terms": "law", "corpus": "law"}
