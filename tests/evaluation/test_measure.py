@@ -211,7 +211,7 @@ def test_a_task_without_answers_has_no_log_likelihood_of_them(nano, tmp_path):
 
 
 class Drawn(Task):
-    """Asks for additions, and counts even digits of several draws."""
+    """Asks for additions, and counts draws of an odd length."""
 
     name, max_new_tokens, samples, temperature = "drawn", 3, 4, 9.0
 
@@ -219,7 +219,7 @@ class Drawn(Task):
         return load("skills/add").examples(split)[:6]
 
     def score(self, example, prediction):
-        return Score(float(prediction[:1] in set("02468")), prediction or None)
+        return Score(float(len(prediction) % 2), prediction or None)
 
     def overall(self, examples, items):
         return {"product": items[0]["score"] * items[-1]["score"]} if items else {"product": 0.0}

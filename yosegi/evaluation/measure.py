@@ -14,7 +14,9 @@ from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.generate import Answer, generate, rooms, settings, tokens
+from yosegi.engine.generate import Answer, batch_setter, generate, requests_for, rooms, settings, tokens
+from yosegi.engine.generate import answers as answers_of
+from yosegi.engine.generate import run as run_requests
 from yosegi.engine.request import stop_ids
 from yosegi.engine.rows import cut_words
 from yosegi.engine.score import score_candidates
@@ -165,7 +167,7 @@ def _ask(
         cut["prompt_start"] = max(cut["prompt_start"], longer)
         drawn = {"n": task.samples, "temperature": task.temperature} if task.samples > 1 else {}
         options: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop, **drawn}
-        answers = generate(base, examples, banks=banks, known=known, **options)
+        answers = _answers(base, examples, banks, known, options)
         often = [example for example in examples for _ in range(task.samples)]
         scores = task.scores(often, [answer.text for answer in answers])
         if drawn:  # several answers to each question, next to each other
@@ -186,6 +188,20 @@ def _ask(
         item |= {"logp": logp, **more, **({} if task.generates else {"logprobs": logprobs})}
         items.append(item | {"meta": dict(e.meta)})
     return items, metrics, cut_words(cut, len(examples))
+
+
+def _answers(
+    base: Base, examples: Sequence[Example], banks: Banks | None, known: Mapping[str, Any], options: dict[str, Any]
+) -> list[Answer]:
+    """Returns the greedy answers, or several draws for each example, with noise of its own."""
+    if "n" not in options:
+        return generate(base, examples, banks=banks, known=known, **options)
+    requests = requests_for(base, examples, known, **options)
+    for request, example in zip(requests, examples, strict=True):
+        request.seed = example.id
+    for _ in run_requests(base, requests, batch_setter(banks)):
+        pass
+    return answers_of(requests)
 
 
 def _rows(

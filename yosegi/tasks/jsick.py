@@ -15,4 +15,10 @@ class Jsick(Inference):
 
     kind = "jsick"
     most_shots = 20
-    source = Source("JSICK", {"train": "nlu_ja/jsick_train", "test": "nlu_ja/jsick_test"}, FIELDS, held_out=200)
+    source = Source(
+        "JSICK",
+        {"train": "nlu_ja/jsick_train", "test": "nlu_ja/jsick_test"},
+        FIELDS,
+        held_out=200,
+        apart="sentence1+sentence2",
+    )

@@ -54,7 +54,8 @@ class Source:
         fields: what each row must have.
         hub: for each split the same rows online; several data sets are read one after another.
         held_out: how many training rows, drawn by the hash of their ids, are the validation split (at most a fifth).
-        apart: a field; rows whose value of it the test has, too, are in no other split.
+        apart: fields, with + between them; rows whose values of them the test has, too, are in no other split, and rows with
+            those of held-out rows are not trained on.
         evaluation_only: nothing may be learnt from it.
     """
 
@@ -75,12 +76,17 @@ class Source:
         read = rows(self.files[file], self.hub.get(file), f"{self.title} ({file})", self.fields)
         if list(self.files.values()).count(self.files[file]) > 1:
             read = [row for row in read if row["split"] == split]
+        others: list[Row] = []
         if self.held_out and split != "test":
-            read = carve(read, self.held_out)[split == "validation"]
+            read, others = carve(read, self.held_out)[:: -1 if split == "validation" else 1]
         if self.apart and split != "test":
-            asked = {row[self.apart].strip() for row in self.rows("test")}
-            read = [row for row in read if row[self.apart].strip() not in asked]
+            others = [*self.rows("test"), *(others if split == "train" else [])]
+            asked = set(map(self._key, others))
+            read = [row for row in read if self._key(row) not in asked]
         return read
+
+    def _key(self, row: Row) -> tuple[str, ...]:
+        return tuple(row[name].strip() for name in self.apart.split("+"))
 
 
 def source(
