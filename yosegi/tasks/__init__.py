@@ -204,7 +204,8 @@ def load(name: str) -> Task:
     if kind not in registry.names("tasks") and (name.startswith("hf:") or name.endswith(ENDINGS)):
         raise Invalid(f"Data of your own is the task file/PATH: file/{name}")
     make: type[Task] = registry.find("tasks", kind)
-    first = next(iter(inspect.signature(make).parameters.values()), None)
+    parameters = inspect.signature(make).parameters.values()
+    first = next((one for one in parameters if one.kind is not one.KEYWORD_ONLY), None)
     if part and first is None:
         raise Invalid(f"The task {kind!r} has no parts, so there is no {name!r}.")
     if not part and first is not None and first.default is first.empty:

@@ -31,7 +31,7 @@ class Humanevalpack(Programs):
     source = Source("HumanEvalPack", {"test": "code/humanevalpack_python"}, FIELDS, evaluation_only=True)
 
     def __init__(self, part: str = "", samples: int = 1, temperature: float = 0.8):
-        super().__init__(samples, temperature)
+        super().__init__(samples=samples, temperature=temperature)
         UnknownName.check("part of humanevalpack", filter(None, [part]), PARTS)
         self.name = f"humanevalpack/{part}" if part else "humanevalpack"
         self.language, _, self.way = (part or PARTS[0]).partition("/")

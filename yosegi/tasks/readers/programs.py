@@ -29,7 +29,7 @@ class Programs(Task):
     max_new_tokens = 400
     stop: tuple[str, ...] = (CLOSE,)
 
-    def __init__(self, samples: int = 1, temperature: float = 0.8):
+    def __init__(self, *, samples: int = 1, temperature: float = 0.8):
         if samples < 1 or temperature < 0:
             raise Invalid(f"There is no {'samples' if samples < 1 else 'temperature'} of {min(samples, temperature)}.")
         self.samples, self.temperature = samples, temperature
@@ -59,18 +59,20 @@ class Completions(Programs):
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
         """Returns 1 where the tests pass after the prompt and what goes on from it, or after a fenced program."""
-        whole = [
-            f"{CLOSE}\n{e.prompt}\n    pass\n\n{read(text)}"
-            if f"def {e.meta['name']}(" in text
-            else f"{e.prompt}{text}"
-            for e, text in zip(examples, predictions, strict=True)
-        ]
-        empty = ["" if not text.strip() else program for text, program in zip(predictions, whole, strict=True)]
-        return super().scores(examples, empty)
+        return super().scores(examples, [_whole(*pair) for pair in zip(examples, predictions, strict=True)])
 
     def checks(self, example: Example) -> str:
         """Returns the tests."""
         return example.meta["tests"]
+
+
+def _whole(example: Example, text: str) -> str:
+    """Returns the prompt with what goes on from it. A first line that lost its indent has that of a body."""
+    if not text.strip():
+        return ""
+    if f"def {example.meta['name']}(" in text:
+        return f"{CLOSE}\n{example.prompt}\n    pass\n\n{read(text)}"
+    return f"{example.prompt}{text}" if text[0].isspace() else f"{example.prompt}\n    {text}"
 
 
 def pass_at(k: int, n: int, right: int) -> float:
