@@ -122,8 +122,8 @@ def _neighbours(terms: Sequence[Definition]) -> Callable[[Definition], list[Defi
 
     def near(one: Definition) -> list[Definition]:
         keys = ("", f"row {one.row}", *sorted(set(one.word.lower())))
-        found = {id(term): term for key in keys for term in shared[one.lang, key][:MOST]}
-        return [term for term in found.values() if term is not one]
+        near_by = {id(term): term for key in keys for term in shared[one.lang, key][:MOST]}
+        return [term for term in near_by.values() if term is not one]
 
     return near
 

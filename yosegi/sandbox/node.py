@@ -47,9 +47,11 @@ def _run(program: str) -> Outcome:
             )
         except subprocess.TimeoutExpired:
             return Outcome(error="timeout", message=f"not done after {SECONDS:g} s")
-    said = done.stderr.decode(errors="replace")
-    failed = done.returncode != 0 or "Assertion failed" in said
-    wrong = "syntax" if "SyntaxError" in said else "exception"
+    written = done.stderr.decode(errors="replace")
+    failed = done.returncode != 0 or "Assertion failed" in written
+    wrong = "syntax" if "SyntaxError" in written else "exception"
     return Outcome(
-        error=wrong * failed, message=said.strip()[-300:] * failed, printed=done.stdout[:2000].decode(errors="replace")
+        error=wrong * failed,
+        message=written.strip()[-300:] * failed,
+        printed=done.stdout[:2000].decode(errors="replace"),
     )

@@ -34,9 +34,9 @@ class Jcola(Labels):
     def overall(self, examples: Sequence[Example], items: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Returns the Matthews correlation of the judgements with the labels; 0 where all judgements are the same."""
         right = [bool(example.meta["answer_index"]) for example in examples]
-        said = [truth == (item["score"] == 1) for truth, item in zip(right, items, strict=True)]
+        judged = [truth == (item["score"] == 1) for truth, item in zip(right, items, strict=True)]
         counts = [
-            sum(pair == cell for pair in zip(right, said, strict=True)) for cell in ((1, 1), (0, 0), (0, 1), (1, 0))
+            sum(pair == cell for pair in zip(right, judged, strict=True)) for cell in ((1, 1), (0, 0), (0, 1), (1, 0))
         ]
         tp, tn, fp, fn = counts
         size = sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))

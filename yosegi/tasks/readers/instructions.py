@@ -1,7 +1,7 @@
 """Instructions that a program can check, as IFEval has them (Zhou et al. 2023, arXiv:2311.07911): what each asks of a response.
 
 A check takes the response and the arguments of the instruction. Sentences end with . ! ? … and white space (IFEval splits
-them with a tokenizer that has to be downloaded, and differs in abbreviations). Languages are told by their scripts and,
+them with a tokenizer that has to be downloaded, and differs in abbreviations). Languages are recognised by their scripts and,
 within a script, by their most frequent words. What no check is known for is refused by name.
 """
 
