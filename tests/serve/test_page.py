@@ -190,6 +190,7 @@ def page(browser, library, nano, serving):
     browser.open(serving(library).url)
     browser.until("document.getElementById('base')?.textContent === 'nano' && document.querySelector('.slider')")
     browser.js("document.getElementById('most').value = 12")
+    assert browser.all("#chat-arm select", "value") == ["=arrow"]
     yield browser
     assert browser.complaints == []
     browser.call("Fetch.disable")
