@@ -200,6 +200,8 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("curate page.txt --score classifier{model=pages}", "cannot be loaded"),
         ("curate pages --out pages/out", "lies inside the corpus"),
         ("curate page.txt --encoding sjiss", "sjiss"),
+        *((f"{verb} --columns prompt=q", "there is none") for verb in ("reinforce", "label", "search", "train-router")),
+        ("label", "Name a --task or a --data-file"),
         ("report", "Missing"),
         ("report nowhere", "nowhere"),
     ],

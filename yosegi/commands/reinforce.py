@@ -10,8 +10,10 @@ from yosegi.commands._flags import flags
 from yosegi.commands._options import (
     ABase,
     ALibrary,
+    Columns,
     Config,
     Data,
+    DataFile,
     Json,
     Overwrite,
     Resume,
@@ -31,6 +33,8 @@ Words = list[str] | None
 @flags("training/settings.py", "GrpoSettings", panel="Training")
 def reinforce(
     task: Annotated[Words, typer.Option(help="A task whose training questions are asked. May be repeated.")] = None,
+    data_file: DataFile = None,
+    columns: Columns = None,
     expert: Annotated[Words, typer.Option(help="Where it begins. May be repeated; all: every one.")] = None,
     base: ABase = None,
     library: ALibrary = None,
@@ -54,7 +58,7 @@ def reinforce(
     """
     words = {"task": task, "expert": expert, "base": base, "library": library, "suffix": suffix, "labels": labels}
     words |= {"system": system, "run": run, "data": data, "overwrite": overwrite or None, "resume": resume and None}
-    words |= settings
+    words |= {"data_file": data_file, "columns": columns, **settings}
     words |= {"rewards": _weights(reward)} if reward else {}
     options = read_config(config, words)
     begin(options.pop("data", None), as_json)

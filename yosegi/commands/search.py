@@ -4,19 +4,28 @@ from typing import Any
 
 from yosegi.commands._config import check, read_config
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Config, Data, Json, RunDir, begin, say, table
+from yosegi.commands._options import Columns, Config, Data, DataFile, Json, RunDir, begin, say, table
 
 EXAMPLE = "yosegi search --library library --task gsm8k:logp --arm 'merge:ties{density=.1:.9}' --keep blend"
 
 
 @flags("search/settings.py", "SearchSettings", panel="Search")
-def search(config: Config = None, run: RunDir = None, data: Data = None, as_json: Json = False, **options: Any) -> None:
+def search(
+    data_file: DataFile = None,
+    columns: Columns = None,
+    config: Config = None,
+    run: RunDir = None,
+    data: Data = None,
+    as_json: Json = False,
+    **options: Any,
+) -> None:
     """Search on validation questions; test is never read. Interrupted, it goes on. Writes best.yaml for `yosegi merge`."""
     begin(data, as_json)
     from yosegi.search.outcome import FILE, search_arms
     from yosegi.search.settings import SearchSettings
     from yosegi.search.trials import shown
 
+    options |= {"data_file": data_file, "columns": columns}
     result = search_arms(check(SearchSettings, read_config(config, options)), run)
     if as_json:
         say(result.describe(), True)

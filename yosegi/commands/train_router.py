@@ -9,8 +9,10 @@ from yosegi.commands._flags import flags
 from yosegi.commands._options import (
     ABase,
     ALibrary,
+    Columns,
     Config,
     Data,
+    DataFile,
     Json,
     Overwrite,
     Resume,
@@ -32,6 +34,8 @@ Words = list[str] | None
 def train_router(
     arm: Annotated[str | None, typer.Option(help=ARM)] = None,
     task: Annotated[Words, typer.Option(help="What it learns from; by default the tasks of the experts.")] = None,
+    data_file: DataFile = None,
+    columns: Columns = None,
     library: ALibrary = None,
     base: ABase = None,
     experts: Annotated[Words, typer.Option(help=EXPERTS)] = None,
@@ -49,6 +53,7 @@ def train_router(
     The run writes run.yaml: --config with it trains the same again.
     """
     words = {"arm": arm, "task": task, "library": library, "base": base, "experts": experts, "name": name, "data": data}
+    words |= {"data_file": data_file, "columns": columns}
     words |= {"run": run, "overwrite": overwrite or None, "resume": resume and None, **settings}
     options = read_config(config, words)
     begin(options.pop("data", None), as_json)

@@ -13,8 +13,9 @@ Run     yosegi run mbc_arrow                      hours on a CPU: begin with --s
 import hashlib
 from dataclasses import dataclass, replace
 
-from yosegi import Arm, load_base, merge
+from yosegi import Arm, merge
 from yosegi.errors import NoData, UnknownName
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.study import Study, Training, arms_finding, claims, claims_finding, load, measures
 from yosegi.study.tables import short, two_arms
@@ -41,10 +42,9 @@ CLAIMS = claims({
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is compared."""
 
-    base: str = "smollm2"
     tasks: str = "natural_instructions"  # or skills (generated)
     seen: int = 17  # tasks the libraries are built from; all others are new tasks. Skills: the first so many of a list
     unseen: int = 8
@@ -97,7 +97,7 @@ def split(config: Config) -> tuple[list[str], list[str]]:
 
 def main(config: Config, run: Run) -> None:
     """Build every library, route it in every way, ask for known and new tasks; then give a few examples of the new ones."""
-    base, (known, new) = load_base(config.base), (load(names, config.max_new_tokens) for names in split(config))
+    base, (known, new) = config.load(), (load(names, config.max_new_tokens) for names in split(config))
     data = {task.name: task.sample("train", config.limit) for task in known}
     shots = {task.name: task.sample("train", config.shots) for task in new}
     study, rate = Study(base, run), config.table_learning_rate
