@@ -44,6 +44,12 @@ def test_rows_are_what_the_items_say(nano, pair, asked, tmp_path):
             expected = compare(scores, [item["score"] for item in first])
             assert (row["gained"], row["lost"], row["p_value"]) == (expected.gained, expected.lost, expected.p_value)
             assert row["against"] == "base" != model
+        if metric == "logp_diff":
+            first = files.read_jsonl(tmp_path / measured["base", task, "logp"]["items"])
+            expected = compare([item["logp"] for item in items], [item["logp"] for item in first])
+            assert (row["value"], row["p_value"]) == (expected.diff, expected.p_value) and row["mid_p"] is None
+        assert metric.endswith("_diff") or row["ci_high"] <= (0 if metric == "logp" else 1)
+    assert {m for _, _, m in measured} == {"accuracy", "accuracy_diff", "logp", "logp_diff"}
     routing = files.read_json(tmp_path / "routing.json")
     assert routing["experts"] == ["adder", "turner"] and set(routing["routers"]) == {"oracle", "arrow"}
     assert files.read_json(tmp_path / "similarity.json")["cosine"][0][0] == pytest.approx(1)

@@ -87,6 +87,18 @@ def test_a_comparison_is_rarely_wrong_when_nothing_differs(n):
     assert wrong / 300 <= 0.08 and covered / 300 >= 0.92
 
 
+def test_a_detectable_difference_is_found_in_four_of_five_cases():
+    rng, found, n = np.random.default_rng(0), 0, 60
+    for _ in range(400):
+        base = rng.normal(size=n)
+        noise = rng.normal(size=n)
+        effect = compare((base + noise).tolist(), base.tolist()).detectable  # what such a run says of itself
+        found += not compare(
+            (base + noise - noise.mean() + effect + rng.normal() / n**0.5).tolist(), base.tolist()
+        ).inside_noise
+    assert 0.74 < found / 400 < 0.86
+
+
 def test_three_questions_tell_nothing_apart():
     for after, before in (([0.9, 0.8, 0.7], [0.1, 0.2, 0.1]), ([0.5] * 3, [0.2] * 3), ([0.4], [0.3])):
         found = compare(after, before)

@@ -42,7 +42,7 @@ def test_both_stages_on_gsm8k(tmp_path, served, teacher):
         REAL
         if teacher == "structure"
         else dataclasses.replace(
-            REAL, teachers=(f"{served.url}#scripted",), target_model="nano, 0.8 million parameters"
+            REAL, teachers=(f"{served.url}#scripted",), target_model="nano, 0.8 million parameters", inits=("normal",)
         )
     )
     run = Run(tmp_path / "run", {"recipe": "lora_par", **dataclasses.asdict(config)})

@@ -55,7 +55,7 @@ def test_of_a_perplexity_less_is_better(found):
     assert board.axis == {"perplexity": (10.0, 30.0)}
 
 
-def test_metrics_of_two_kinds_have_no_mean(found):
+def test_metrics_of_two_kinds_have_a_mean_rank(found):
     mixed = [
         one("base", "a", 0.5),
         one("base", "b", 20.0, "perplexity"),
@@ -63,10 +63,14 @@ def test_metrics_of_two_kinds_have_no_mean(found):
         one("x", "b", 10.0, "perplexity"),
     ]
     board = boards(found(*mixed))[0]
-    assert not board.has_means and [cell.tint for cell in board.lines[1].scores] == pytest.approx([1, 1])
+    assert board.summary == "mean rank" and [line.mean.value for line in board.lines] == [2, 1]
+    assert [cell.tint for cell in board.lines[1].scores] == pytest.approx([1, 1])
     assert [board.head(task) for task in board.tasks] == ["accuracy, n = 100", "perplexity, n = 100"]
-    shares = [one("base", "a", 0.5), one("base", "b", 0.25, "rouge")]
-    assert boards(found(*shares))[0].lines[0].mean.value == 0.375
+    shares = [one("base", "a", 0.5), one("base", "b", 0.25, "rouge"), one("x", "a", 0.5), one("x", "b", 0.2, "rouge")]
+    assert [line.mean.value for line in boards(found(*shares))[0].lines] == [
+        1.25,
+        1.75,
+    ]  # they share the first place on a
 
 
 def test_every_metric_has_its_place_in_the_switch(found):
@@ -95,4 +99,4 @@ def test_where_all_have_the_same_none_is_the_best(found):
     board = boards(found(one("base", "a", 0.5), one("x", "a", 0.5), one("x", "b", 0.5)))[0]
     assert [[score.best for score in line.scores] for line in board.lines] == [[False, False], [False, True]]
     board = boards(found(*(one(m, t, 0.5) for m in ("base", "x") for t in ("a", "b"))))[0]
-    assert board.has_means and not any(line.mean.best for line in board.lines)
+    assert board.summary == "mean" and not any(line.mean.best for line in board.lines)

@@ -40,6 +40,15 @@ def test_few_questions_and_cut_answers_are_said(capsys):
     assert "Cut off at the limit of new tokens: t 25% to 50% of the answers." in out
 
 
+def test_answers_that_could_not_be_read_are_said_with_what_to_do(capsys):
+    row = {"task": "t", "metric": "written", "value": 0.5, "n": 99, "ci_low": 0.4, "ci_high": 0.6}
+    leaderboard([{**row, "model": "base", "parse_failures": 0.9}, {**row, "model": "a", "parse_failures": 0.1}])
+    out = capsys.readouterr().out
+    assert "No answer could be read out of many texts: t (90% of base)." in out and "likelihood" in out
+    leaderboard([{**row, "model": "base", "parse_failures": 0.3}])
+    assert "could be read" not in capsys.readouterr().out
+
+
 def test_four_tasks_fit_into_80_columns(capsys):
     """The demo's table, with names as long as those of natural instructions."""
     names = [

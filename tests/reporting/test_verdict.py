@@ -16,8 +16,8 @@ RIGHT = {
 }
 
 
-def measured(folder, right):
-    """The leaderboard of arms that have so many of ten questions right."""
+def measured(folder, right, metrics=("accuracy", "accuracy")):
+    """The leaderboard of arms that have so many of ten questions right; each task has a metric."""
     rows = []
     for model, tasks in right.items():
         for task, count in tasks.items():
@@ -26,17 +26,18 @@ def measured(folder, right):
             items = [{"id": str(n), "score": float(n < count)} for n in range(10)]
             (folder / name).write_text(files.lines(items))
             row = {"model": model, "method": "base" if model == "base" else "routed", "router": model, "task": task}
-            rows.append({**row, "metric": "accuracy", "value": count / 10, "n": 10, "items": name, "base": "x"})
+            metric = metrics["ab".index(task)]
+            rows.append({**row, "metric": metric, "value": count / 10, "n": 10, "items": name, "base": "x"})
     (board, *_) = boards(gather([Run(folder, "", rows)]))
     return board
 
 
 def test_what_won_by_how_much_and_how_sure(tmp_path):
     words = verdict(measured(tmp_path, RIGHT))
-    assert words.startswith("arrow won: a mean accuracy of 0.85 over 2 tasks, 0.60 more (95 % interval 0.3")
-    assert (
-        "than the base. Against svd merge, the next: 0.05 more (95 % interval" in words and "inside the noise" in words
+    assert words.startswith(
+        "arrow won: a mean accuracy of 0.85 over 2 tasks; against the base 0.60 more (95 % interval 0.36 to 0.84)."
     )
+    assert "Against svd merge, the next: 0.05 more (95 % interval -0.06 to 0.16; no difference was found, and" in words
     assert words.endswith("oracle, which is told the task, has 0.95.")
 
 
@@ -47,6 +48,19 @@ def test_nothing_above_the_base_is_said(tmp_path):
         )
     )
     assert words.startswith("No arm is above the base, which has a mean accuracy of 0.50") and "arrow" in words
+
+
+def test_unlike_metrics_are_not_averaged(tmp_path):
+    words = verdict(measured(tmp_path, RIGHT, ("accuracy", "rougeL")))
+    # 9 of 10 against 2, and 8 of 10 against 3: better on 7 and 5 of ten questions, and worse on none
+    assert words.startswith(
+        "arrow won: a mean rank of 2.2 among 4 over 2 tasks; against the base better on 60% of the questions and worse on 0% "
+        "(net +0.60, 95 % interval 0.36 to 0.84)."
+    )
+    lower = verdict(
+        measured(tmp_path, {"base": {"a": 2, "b": 3}, "arrow": {"a": 9, "b": 2}}, ("accuracy", "perplexity"))
+    )
+    assert "better on 40% of the questions" in lower and "worse on 0%" in lower
 
 
 def test_one_arm_alone_has_no_verdict(tmp_path):

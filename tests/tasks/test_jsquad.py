@@ -37,6 +37,8 @@ def test_exact_match_and_f1(task):
     assert task.score(example, "東。\n") == tasks.Score(1.0, "東", {"f1": 1.0})
     near = task.score(example, "東です")
     assert near.value == 0.0 and near.metrics["f1"] == pytest.approx(0.5)
+    assert task.score(example, "「東」").value == 0.0, "JGLUE's script keeps quotes, full width and what is not 。"
+    assert task.score(example, " 東。。") == tasks.Score(1.0, "東", {"f1": 1.0})
     assert task.score(example, "") == tasks.Score(0.0, None, {"f1": 0.0})
 
 

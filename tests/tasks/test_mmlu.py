@@ -45,7 +45,7 @@ def test_one_subject_with_examples_of_its_own(task):
 
 def test_faulty_questions_count_in_one_metric_and_not_in_its_twin(task):
     scores = [task.score(e, e.target) for e in task.examples("test")]
-    assert sum("accuracy_ok" in score.metrics for score in scores) == 12 and all(s.value == 1.0 for s in scores)
+    assert sum("letter_ok" in score.metrics for score in scores) == 12 and all(s.value == 1.0 for s in scores)
 
 
 def test_what_the_test_repeats_is_not_asked_in_the_validation(task):

@@ -54,6 +54,24 @@ def test_choices(data):
     assert {text: task.score(example, text).value for text in said} == said
 
 
+def test_choices_are_judged_by_the_likeliest_letter_and_written_only_when_asked(data):
+    task, written = tasks.load("terms/law/choices"), tasks.load("terms/law/choices/written")
+    example = task.examples("test")[0]
+    asked = task.candidates(example)
+    assert (task.metric, task.generates, written.metric, written.generates) == ("letter", False, "written", True)
+    assert asked["letter"].prompt == example.prompt and asked["letter"].texts == ("C", "A", "B", "D")
+    assert asked["choice"].prompt == tasks.load("terms/law").examples("test")[0].prompt
+    values = {"letter": [-2.0, -1.0, -3.0, -3.0], "choice": [-1.0, -9.0, -9.0, -9.0]}
+    judged = task.score_logprobs(example, {k: [tasks.LogProb(v, 1) for v in vs] for k, vs in values.items()})
+    assert (judged.value, judged.answer, judged.metrics) == (0.0, "A", {"accuracy": 1.0, "acc_norm": 1.0})
+    assert [written.score(example, said).answer for said in ("The answer is A", "A quiet person")] == [
+        "A",
+        "A quiet person",
+    ]
+    with pytest.raises(UnknownName, match="law/choices/written"):
+        tasks.load("terms/law/written")
+
+
 def test_exact_match_is_of_the_normalised_line(data):
     task = tasks.load("terms/law")
     example = task.examples("test")[0]
@@ -62,7 +80,7 @@ def test_exact_match_is_of_the_normalised_line(data):
 
 
 def test_quizzes_are_found_and_others_refused(data):
-    assert tasks.registry.find("tasks", "terms").parts() == ["law", "law/choices", "law/rank"]
+    assert tasks.registry.find("tasks", "terms").parts() == ["law", "law/choices", "law/rank", "law/choices/written"]
     for part in ("laws", "law/choice"):
         with pytest.raises(UnknownName, match="Did you mean 'law"):
             tasks.load(f"terms/{part}")

@@ -26,6 +26,7 @@ from yosegi.bases import (
 from yosegi.engine.arm import Arm
 from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
+from yosegi.evaluation.exact import mean_ranks
 from yosegi.evaluation.measure import evaluate, fingerprint, questions, reads_of
 from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.findings import Cell, Estimate, Finding, Table, save
@@ -104,11 +105,12 @@ def evaluate_bases(
 
 
 def ranking(rows: Sequence[Row]) -> list[str]:
-    """Returns the bases, the best first: by the mean over tasks of each task's own metric."""
+    """Returns the bases, the best first: by the mean over tasks of their rank in each task's own metric."""
     values: dict[str, dict[str, float]] = {}
     for row in rows:
         values.setdefault(row["model"], {}).setdefault(row["task"], row["value"])
-    return sorted(values, key=lambda model: -sum(values[model].values()) / len(values[model]))
+    ranks = mean_ranks(values)
+    return sorted(values, key=lambda model: (ranks.get(model, float("inf")), -max(values[model].values())))
 
 
 def against_best(rows: Sequence[Row], run: Run) -> dict[str, list[tuple[Row, Comparison | None]]]:

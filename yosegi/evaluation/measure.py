@@ -63,7 +63,7 @@ def evaluate(
         raise Invalid(f"Two arms of one evaluation are called {sorted(twice)[0]!r}.")
     asked = questions(tasks, split, limit)
     ends, before = stop_ids(base), run.results()
-    scores: dict[tuple[str, str], list[float]] = {}
+    answered: dict[tuple[str, str], list[Row]] = {}
     rows: list[Row] = []
     work = sum(len(e) for arm in arms for name, e in asked.items() if arm.can_answer(name))
     with nullcontext(bar) if bar else progress("evaluate", work) as bar:
@@ -90,11 +90,11 @@ def evaluate(
                         bar.advance(len(examples), f"{arm.name} · {task.name} {new[0]['value']:.3f}")
                         if arm is arms[0] and cut:
                             print(f"Warning: {task.name}: {cut}.", file=sys.stderr)
-                    scores[arm.name, task.name] = [item["score"] for item in items]
-                    first = scores.get((arms[0].name, task.name))
+                    answered[arm.name, task.name] = items
+                    first = answered.get((arms[0].name, task.name))
                     if not measured:
                         if arm is not arms[0] and first is not None:
-                            new.append(_comparison(new[0], arms[0].name, scores[arm.name, task.name], first))
+                            new += _comparisons(new, task.metric, arms[0].name, items, first)
                         run.result(*new)
                     rows += new
                 if traced and banks is not None and len(banks.names) > 1:
@@ -209,15 +209,26 @@ def _rows(
     rows = []
     for metric, several in values.items():
         (low, high), n = interval(several), len(several)
+        high = min(high, 0.0) if metric == "logp" else high
         row = {"metric": metric, "value": sum(several) / n, "n": n, "ci_low": low, "ci_high": high}
         rows.append({**shared, **row, **(by_guessing if metric != "logp" else {})})
     return rows
 
 
-def _comparison(row: Row, against: str, after: Sequence[float], before: Sequence[float]) -> Row:
-    result = compare(after, before)
-    interval = {"value": result.diff, "ci_low": result.diff_low, "ci_high": result.diff_high}
-    return {
-        **row, "metric": f"{row['metric']}_diff", **interval, "against": against, **asdict(result),
-        "inside_noise": result.inside_noise,
-    }  # fmt: skip
+def _comparisons(
+    rows: Sequence[Row], metric: str, against: str, after: Sequence[Row], before: Sequence[Row]
+) -> list[Row]:
+    """Returns a row for each metric: the arm against the first arm, paired on the items that have it in both."""
+    compared, pairs = [], list(zip(after, before, strict=True))
+    for row in rows:
+        key = "score" if row["metric"] == metric else row["metric"]
+        both = [(a[key], b[key]) for a, b in pairs if a.get(key) is not None and b.get(key) is not None]
+        if not both:
+            continue
+        result = compare(*zip(*both, strict=True))
+        interval = {"value": result.diff, "ci_low": result.diff_low, "ci_high": result.diff_high}
+        compared.append({
+            **row, "metric": f"{row['metric']}_diff", "n": len(both), **interval, "against": against, **asdict(result),
+            "inside_noise": result.inside_noise,
+        })  # fmt: skip
+    return compared

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from yosegi.evaluation.exact import mean_ranks
 from yosegi.reporting.comparisons import is_noise, low_is_good
 from yosegi.reporting.draw.marks import Axis, on_axis
 from yosegi.reporting.format import number
@@ -36,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the leaderboard."""
+    """One row of the leaderboard. `mean` is over the tasks: of the metric, or of the ranks where tasks have several metrics."""
 
     model: str
     is_base: bool
@@ -66,16 +67,20 @@ class Board:
             if (base := results.base_of[model] or "") != model and (base, task) in self.values
         }
         self.axis = {name: self._axis(name) for name in dict.fromkeys(metric.values())}
-        # Shares may be averaged with shares; a perplexity and a share may not.
-        alike = len(self.axis) == 1 or set(self.axis.values()) == {SHARE}
-        averaged = alike and len({low_is_good(name) for name in self.axis}) == 1
-        self.all_low, self.has_means = all(map(low_is_good, self.axis)), averaged and len(self.tasks) > 1
+        alike = len(self.axis) == 1
+        self.summary = "" if len(self.tasks) < 2 else "mean" if alike else "mean rank"
+        self.all_low = not alike or all(map(low_is_good, self.axis))
         models = [model for model in results.models if any((model, task) in self.rows for task in self.tasks)]
-        self.means = {
-            model: statistics.fmean(self.values[model, task] for task in self.tasks)
+        by_task = {
+            model: {task: self.values[model, task] for task in self.tasks if (model, task) in self.values}
             for model in models
-            if averaged and all((model, task) in self.values for task in self.tasks)
         }
+        whole = {model: values for model, values in by_task.items() if len(values) == len(self.tasks)}
+        self.means = (
+            {model: statistics.fmean(values.values()) for model, values in whole.items()}
+            if alike
+            else mean_ranks(whole, [task for task in self.tasks if low_is_good(metric[task])])
+        )
         bases = results.bases.values()
         self.lines = [
             Line(model, model in bases, [self._score(model, task) for task in self.tasks], self._mean_score(model))
@@ -87,7 +92,7 @@ class Board:
 
     @property
     def sign(self) -> int:
-        """Returns what a value is multiplied by, so that less is better."""
+        """Returns what a mean is multiplied by, so that less is better."""
         return 1 if self.all_low else -1
 
     @property
@@ -165,7 +170,10 @@ class Board:
         base = self.results.base_of[model] or ""
         change = value - self.means[base] if base in self.means and base != model else None
         best = _is_best(value, list(self.means.values()), self.all_low)
-        return Score(value, change=change, tint=self._tint(change, self.metric[self.tasks[0]]), best=best)
+        tint = 0.0 if change is None else -change / len(self.means)
+        if self.summary != "mean rank":
+            tint = self._tint(change, self.metric[self.tasks[0]])
+        return Score(value, change=change, tint=tint, best=best)
 
 
 def boards(results: Results) -> list[Board]:

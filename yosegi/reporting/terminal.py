@@ -9,6 +9,8 @@ from yosegi.reporting.verdict import verdict
 
 FEW = 30
 """A task with fewer questions is named as one that tells little apart, with how far a score of it may be off."""
+UNREAD = 0.3
+"""From this share of answers on that could not be read, the score measures the form of the answers."""
 LOGP = "logp"
 
 
@@ -54,7 +56,7 @@ def _table(board: Board, is_logp: bool) -> object:
 
 def _warnings(results: Results, board: Board) -> list[str]:
     """Tasks with few questions, and answers that were cut off; that a base never ends is no news."""
-    few, cut = [], []
+    few, cut, unread = [], [], []
     for task in board.tasks:
         rows = [m for m in results.scores if m.task == task and m.metric == board.metric[task]]
         if rows[0].n is not None and rows[0].n < FEW:
@@ -65,8 +67,15 @@ def _warnings(results: Results, board: Board) -> list[str]:
         if any(shares):
             least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"
             cut.append(f"{_short(task)} {most if least == most else f'{least} to {most}'}")
+        worst = max(rows, key=lambda m: m.number("parse_failures") or 0.0)
+        if (share := worst.number("parse_failures") or 0.0) > UNREAD:
+            unread.append(f"{_short(task)} ({share:.0%} of {worst.row['model']})")
     words = {"Few questions, so that little can be told apart: {}.": few}
     words |= {"Cut off at the limit of new tokens: {} of the answers.": cut}
+    words |= {
+        "No answer could be read out of many texts: {}. The score there is of the form, not of what is known: show worked "
+        "examples (TASK/4shot), use the model's chat template, allow longer answers, or score choices by likelihood.": unread
+    }
     return [sentence.format(", ".join(tasks)) for sentence, tasks in words.items() if tasks]
 
 

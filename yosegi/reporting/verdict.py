@@ -1,25 +1,34 @@
 """What won, by how much, and how sure that is: one or two sentences under the leaderboard."""
 
-from yosegi.evaluation.statistics import over_tasks
+from collections.abc import Callable
+from statistics import fmean
+
+from yosegi.evaluation.exact import POWER
 from yosegi.reporting.boards import Board
+from yosegi.reporting.comparisons import low_is_good
 
 
 def verdict(board: Board) -> str:
-    """Returns the verdict on the leaderboard of one run in words; "" where no means over the tasks can be compared.
+    """Returns the verdict on the leaderboard of one run in words; "" where there is nothing to compare.
 
+    Where the tasks have several metrics, which have no mean, arms are compared by the questions that each answers better.
     An arm that is told the task (oracle) does not win; it is named for comparison.
     """
     free, oracles = board.ranked
-    if len(board.means) < 2 or not free:
+    if len(board.means) < 2 or not free or len(board.results.runs) != 1:
         return ""
     first, *others = [line.model for line in free]
-    base = board.results.base_of[first]
-    name = next(iter(board.axis)) if len(board.axis) == 1 else "score"
-    mean = f"a mean {name} of {board.means[first]:.2f} over {len(board.tasks)} tasks"
+    base, by_rank = board.results.base_of[first], board.summary == "mean rank"
+    several = f" over {len(board.tasks)} tasks" if len(board.tasks) > 1 else ""
+    mean = f"a {board.summary or 'score'} of {board.means[first]:.2f}{several}"
+    if not by_rank and board.summary:
+        mean = f"a mean {board.name} of {board.means[first]:.2f}{several}"
+    if by_rank:
+        mean = f"a mean rank of {board.means[first]:.1f} among {len(board.means)}{several}"
     if first == base:
         words = [f"No arm is above the base, which has {mean}."]
     elif base in board.means:
-        words = [f"{first} won: {mean}, {_apart(board, first, base)} than the base."]
+        words = [f"{first} won: {mean}; against the base {_apart(board, first, base)}."]
     else:
         words = [f"{first} won: {mean}."]
     if others and others[0] != base:
@@ -30,20 +39,41 @@ def verdict(board: Board) -> str:
 
 def _apart(board: Board, model: str, other: str) -> str:
     """Returns the difference of two arms with its interval, paired question by question."""
+    from yosegi.evaluation.statistics import over_tasks  # numpy: only where it is needed
 
-    def scores(arm: str, task: str) -> dict[str, float]:
-        (run,) = board.results.runs
-        return {str(item["id"]): float(item["score"]) for m in board.rows[arm, task] for item in run.items(m)}
-
-    differences = []
-    several = any(len(board.rows[arm, task]) > 1 for arm in (model, other) for task in board.tasks)  # seeds
-    for task in () if several else board.tasks:
-        ours, theirs = scores(model, task), scores(other, task)
-        differences.append([ours[id] - theirs[id] for id in ours if id in theirs])
-    if not differences or not all(differences):
+    if board.summary == "mean rank":
+        better, worse = (_paired(board, *pair, lambda d: float(d > 1e-9)) for pair in ((model, other), (other, model)))
+        signs = _paired(board, model, other, lambda d: float((d > 1e-9) - (d < -1e-9)))
+        if not signs:
+            return "no question can be paired"
+        more, less = (fmean(fmean(of_task) for of_task in side) for side in (better, worse))
+        words = f"better on {more:.0%} of the questions and worse on {less:.0%} (net "
+    elif not (signs := _paired(board, model, other, float)):
         return f"{abs(board.means[model] - board.means[other]):.2f} apart"
-    mean, low, high = over_tasks(differences)
-    way = "more" if mean >= 0 else "less"
-    low, high = (low, high) if mean >= 0 else (-high, -low)
-    noise = "" if low > 0 else "; inside the noise"
-    return f"{abs(mean):.2f} {way} (95 % interval {low:.2f} to {high:.2f}{noise})"
+    else:
+        words = ""
+    mean, low, high = over_tasks(signs)
+    if not words:
+        words = f"{abs(mean):.2f} {'more' if mean >= 0 else 'less'} ("
+        mean, low, high = (mean, low, high) if mean >= 0 else (-mean, -high, -low)
+    else:
+        words += f"{mean:+.2f}, "
+    noise = (
+        "" if low > 0 or high < 0 else f"; no difference was found, and {POWER * (high - low) / 2:.2f} could have been"
+    )
+    return f"{words}95 % interval {low:.2f} to {high:.2f}{noise})"
+
+
+def _paired(board: Board, model: str, other: str, of: Callable[[float], float]) -> list[list[float]]:
+    """Returns a value of each paired difference, better being positive, by task; [] where a task has none, or several seeds."""
+    (run,) = board.results.runs
+    by_task = []
+    for task in board.tasks:
+        mine, theirs = board.rows[model, task], board.rows[other, task]
+        if len(mine) > 1 or len(theirs) > 1:
+            return []
+        sign = -1 if low_is_good(board.metric[task]) else 1
+        scores = {str(item["id"]): float(item["score"]) for item in run.items(theirs[0])}
+        pairs = [(float(item["score"]), scores[id]) for item in run.items(mine[0]) if (id := str(item["id"])) in scores]
+        by_task.append([of(sign * (a - b)) for a, b in pairs])
+    return by_task if all(by_task) else []

@@ -5,13 +5,13 @@ Data: math_en/aqua_test (test) and math_en/aqua_dev in the data folder, else dee
 training set (97,467 rows) is not in the folder: of the 254 development rows, 204 are the training split and 50 the validation.
 
 A model learns to write the rationale as people wrote it, then "The answer is B." Some rationales are scrap ("ANSWER:E"); one
-in the test set names another letter than the key. `letter` and `acc_norm` (choices.py) are measured without a rationale.
-Parts: `ja` (instruction in Japanese), `Kshot` (up to 8 training problems as worked examples).
+in the test set names another letter than the key. The metrics of choices.py are measured without a rationale;
+`aqua/written` lets the model write one and scores the letter that it ends up with.
+Parts: `ja` (instruction in Japanese), `Kshot` (up to 8 training problems as worked examples), `written`.
 """
 
 from yosegi.tasks.readers.choices import Choices
 from yosegi.tasks.readers.data import Hub, Row, Source
-from yosegi.tasks.readers.forms import NEXT
 from yosegi.tasks.readers.letters import LETTERS
 from yosegi.tasks.readers.numbers import END
 
@@ -30,7 +30,7 @@ def _hub(split: str, ids: str) -> Hub:
 
 
 class Aqua(Choices):
-    """Scored by the letter that the rationale ends up with."""
+    """Scored by the likeliest letter."""
 
     kind = "aqua"
     source = Source(
@@ -46,8 +46,7 @@ class Aqua(Choices):
     }
     most_shots = 8
     max_new_tokens = 400
-    stop = NEXT
 
-    def target(self, row: Row) -> str:
+    def rationale(self, row: Row) -> str:
         """Returns the rationale and the letter."""
         return f"{row['solution'].strip()}\n{END[self.form.language].format(LETTERS[row['answer_index']])}"

@@ -6,10 +6,10 @@ Data: knowledge_en/{arc_easy_train, arc_easy_test} in the data folder, else alle
 questions are the validation split; training questions that the test repeats are left out.
 
 A model learns to write the right choice after the bare question; it is scored by log-likelihood: accuracy, acc_norm and letter
-(choices.py). Parts: `ja` (labels in Japanese), `Kshot` (up to 20 training questions as worked examples).
+(choices.py). Parts: `ja` (labels in Japanese), `Kshot` (up to 20 training questions as worked examples), `written`.
 """
 
-from yosegi.tasks.readers.choices import Cloze, read_choices
+from yosegi.tasks.readers.choices import Choices, read_choices
 from yosegi.tasks.readers.data import Hub, Row, Source
 
 
@@ -21,7 +21,7 @@ def _from_hub(row: Row) -> Row:
 REVISION, SPLITS = "210d026faf9955653af8916fad021475a3f00453", ("train", "test")
 
 
-class ArcEasy(Cloze):
+class ArcEasy(Choices):
     """Scored by the likeliest choice."""
 
     kind = "arc_easy"
@@ -33,4 +33,4 @@ class ArcEasy(Cloze):
         held_out=150,
         apart="question",
     )
-    most_shots = 20
+    headline, most_shots = "accuracy", 20

@@ -5,10 +5,10 @@ Data: knowledge_en/{boolq_train, boolq_test} in the data folder, else google/boo
 here, as everywhere. 150 training questions are the validation split. Three of five answers are yes.
 
 Scored by log-likelihood: accuracy, acc_norm and letter (choices.py). Parts: `ja` (labels in Japanese), `Kshot` (up to 20
-training questions as worked examples).
+training questions as worked examples), `written`.
 """
 
-from yosegi.tasks.readers.choices import Cloze
+from yosegi.tasks.readers.choices import Choices
 from yosegi.tasks.readers.data import Hub, Row, Source
 
 
@@ -20,7 +20,7 @@ REVISION = "35b264d03638db9f4ce671b711558bf7ff0f80d5"
 UPSTREAM = {"train": "train", "test": "validation"}
 
 
-class Boolq(Cloze):
+class Boolq(Choices):
     """Scored by the likelier of yes and no."""
 
     kind = "boolq"
@@ -35,7 +35,7 @@ class Boolq(Cloze):
         held_out=150,
         apart="question",
     )
-    most_shots = 20
+    headline, most_shots = "accuracy", 20
 
     def rows(self, split: str) -> list[Row]:
         """Returns the questions, to be answered with no and yes; upstream writes false and true."""

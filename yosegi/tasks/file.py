@@ -13,12 +13,16 @@ two splits unless the file says so. Fewer than three prompts are all for trainin
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from yosegi.errors import Invalid, UnknownName
 from yosegi.spec import write_method
 from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks.readers import choices, data, measures, shapes
+from yosegi.tasks.readers.forms import NEXT
+from yosegi.tasks.readers.letters import LETTERS
+from yosegi.tasks.readers.measures import NEEDS
 from yosegi.tasks.readers.programs import CLOSE, outcomes
 from yosegi.tasks.readers.programs import read as read_program
 from yosegi.tasks.readers.records import names, read
@@ -79,11 +83,17 @@ class File(Task):
         (kind, _), *_ = self.kinds.most_common(1)
         several = not any(targets) or any("\n" in target.rstrip() for target in targets)
         self.stop = STOPS.get(kind, ("\n\nUser:",)) if several else ("\n",)
+        if self.metric == choices.WRITTEN:
+            self.stop, self.max_new_tokens = NEXT, max_new_tokens or 64
         self.generates = self.metric not in choices.MEASURES
         placed = data.deal([(shape.prompt or shape.target, given or split or "") for _, _, shape, given in rows])
         self.splits: dict[str, list[Example]] = {}
         for (_, name, shape, _), place in zip(rows, placed, strict=True):
             one = Example(name, shape.prompt, shape.target, shape.answers, dict(shape.meta), shape.messages)
+            if self.metric == choices.WRITTEN:
+                letter = LETTERS[shape.meta["answer_index"]]
+                gap = shape.target.removesuffix(shape.answers[0])
+                one = replace(one, prompt=shape.meta["listed"], target=f"{gap}{letter}", answers=(letter,))
             self.splits.setdefault(place, []).append(one)
 
     def examples(self, split: str) -> list[Example]:
@@ -147,7 +157,7 @@ class File(Task):
 
     def chance(self, example: Example) -> float | None:
         """Returns the share of one choice."""
-        return 1 / len(example.meta["choices"]) if not self.generates else None
+        return 1 / len(example.meta["choices"]) if "choices" in NEEDS.get(self.metric, ()) else None
 
 
 def _understood(path: str, columns: Mapping[str, str]) -> list[tuple[str, str, shapes.Shape, str]]:

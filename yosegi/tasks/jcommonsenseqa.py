@@ -13,7 +13,7 @@ from yosegi.tasks.readers.data import Source
 
 
 class Jcommonsenseqa(Choices):
-    """Scored by the letter."""
+    """Scored by the likeliest letter."""
 
     kind = "jcommonsenseqa"
     source = Source(

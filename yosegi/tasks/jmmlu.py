@@ -14,7 +14,7 @@ from yosegi.tasks.readers.data import Source
 
 
 class Jmmlu(Choices):
-    """Scored by the letter."""
+    """Scored by the likeliest letter."""
 
     kind = "jmmlu"
     shuffled = True  # subject by subject in turn

@@ -26,7 +26,7 @@ REVISION = "c30699e8356da336a370243923dbaf21066bb9fe"
 
 
 class Mmlu(Choices):
-    """Scored by the letter."""
+    """Scored by the likeliest letter."""
 
     kind = "mmlu"
     shuffled = True  # subject by subject in turn

@@ -5,7 +5,8 @@ The two measures of the domain experts:
                        any accepted term after a numbered normalisation (`spans.normalise`).
   terms/NAME/rank      logp_mrr: each candidate is put into a sentence, the sentences are ranked by log-likelihood, and a question
                        is worth 1 / the rank of the right one (ranking.py; also by mean and by pmi). Chance is H_c / c.
-  terms/NAME/choices   The candidates are listed and the letter is wanted.
+  terms/NAME/choices   letter: the candidates are listed, and the likeliest letter counts (choices.py).
+  …/choices/written    The letter is read out of a written answer.
   …/halved             Half of the questions, by the hash of their ids, are the validation split and the others the test:
                        something can be chosen on the one half and measured on the other.
 
@@ -26,13 +27,15 @@ expert can have read it. Nobody knows what a base has read, so compare with the 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yosegi.errors import Invalid, NoData, UnknownName
 from yosegi.tasks import Candidates, Example, LogProb, Score, Task
-from yosegi.tasks.readers import data, ranking, spans
-from yosegi.tasks.readers.letters import LETTERS, lettered
+from yosegi.tasks.readers import choices, data, ranking, spans
+from yosegi.tasks.readers.forms import NEXT
+from yosegi.tasks.readers.letters import LETTERS, last_letter, lettered
 from yosegi.tasks.readers.records import names, read
 
 FIELDS = ("id", "split", "question", "answer", "choices", "answer_index", "statement_template")
@@ -46,7 +49,7 @@ NEUTRAL = {"ja": "これは{word}です。", "en": "This is {word}."}
 
 class Terms(Task):
     """Args:
-    part: the corpus or a .jsonl file; "/choices" or "/rank" may follow, then "/halved".
+    part: the corpus or a .jsonl file; "/choices", "/choices/written" or "/rank" may follow, then "/halved".
     """
 
     metric = "exact_match"
@@ -56,16 +59,22 @@ class Terms(Task):
 
     def __init__(self, part: str):
         self.name, self.halved = f"terms/{part}", part.endswith("/halved")
-        part = part.removesuffix("/halved")
+        part = (whole := part.removesuffix("/halved")).removesuffix("/written")
         self.form = next((form for form in ("choices", "rank") if part.endswith(f"/{form}")), "")
         self.quiz = part.removesuffix(f"/{self.form}")
         if self.form == "rank":
             self.metric, self.generates = "logp_mrr", False
+        if self.form == "choices":
+            self.generates = part != whole
+            self.metric = choices.WRITTEN if self.generates else "letter"
+            self.stop, self.max_new_tokens = NEXT, 64
+        elif part != whole:
+            raise UnknownName.among("part of terms", "written", [f"{part}/choices/written"])
         self.file = Path(self.quiz).expanduser() if self.quiz.endswith((".jsonl", ".jsonl.gz")) else None
         if self.file and not self.file.is_file():
             raise NoData(f"There is no quiz {str(self.file.absolute())!r}; yosegi terms build drafts one.")
         if not self.file and (known := self.parts()):
-            UnknownName.check("quiz", [part], known)
+            UnknownName.check("quiz", [whole], known)
 
     @classmethod
     def parts(cls) -> list[str]:
@@ -73,7 +82,7 @@ class Terms(Task):
         here = data.folder()
         files = sorted((here / "corpus").glob("*_terms.jsonl*")) if here else []
         names = [file.name.split("_terms.jsonl")[0] for file in files]
-        return [f"{name}{form}" for name in names for form in ("", "/choices", "/rank")]
+        return [f"{name}{form}" for name in names for form in ("", "/choices", "/rank", "/choices/written")]
 
     def examples(self, split: str) -> list[Example]:
         """Returns the questions in the order of the file. There is only a test split, unless it is halved."""
@@ -83,9 +92,21 @@ class Terms(Task):
             raise Invalid(f"{self.name} has no {split} rows here.")
         if self.form == "rank":
             return [self._ranked(row) for row in asked]
-        shots = "".join(f"{self._ask(row)}{self._answer(row)}\n\n" for row in rows if row["split"] == "fewshot")
+        listed = self.form == "choices"
+        shots, bare = (
+            "".join(
+                f"{self._ask(row, lists)}{self._answer(row, lists)}\n\n" for row in rows if row["split"] == "fewshot"
+            )
+            for lists in (listed, False)
+        )
         return [
-            Example(row["id"], self._ask(row, shots), self._answer(row), self._accepted(row), _meta(row))
+            Example(
+                row["id"],
+                shots + self._ask(row, listed),
+                self._answer(row, listed),
+                self._accepted(row),
+                _meta(row) | ({"bare": bare + self._ask(row, False), "lang": row["lang"]} if listed else {}),
+            )
             for row in asked
         ]
 
@@ -94,13 +115,19 @@ class Terms(Task):
         if self.form == "rank":  # answered in words: as if it had been ranked first, or not at all
             matched = spans.exact(prediction, example.answers)
             return Score(matched.value, matched.answer, dict.fromkeys(("logp_mrr_mean", "logp_mrr_pmi"), matched.value))
-        letter = spans.normalise(prediction)[:2]
-        if self.form == "choices" and letter and letter[0] in LETTERS and not letter[1:].isalpha():
-            return Score(float(letter[0] == example.target.strip()), letter[0])
+        if self.form == "choices" and (letter := last_letter(prediction, example.meta["choices"])):
+            return Score(float(letter == example.target.strip()), letter)
         return spans.exact(prediction, example.answers)
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
-        """Returns the statement with each candidate, the right one first; and each candidate in the neutral sentence."""
+        """Returns the statement with each candidate, the right one first; and each candidate in the neutral sentence.
+
+        With choices: the letters, and the terms after the bare question.
+        """
+        if self.form == "choices":
+            return choices.candidates(
+                example, example.meta["bare"], example.prompt, lambda text: _gap(example.meta["lang"]) + text, "letter"
+            )
         if self.generates:
             return {}
         words = example.meta["candidates"]
@@ -110,7 +137,10 @@ class Terms(Task):
         }
 
     def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
-        """Returns 1 / the rank of the right sentence by its sum; by mean and by pmi as further metrics."""
+        """Returns 1 / the rank of the right sentence by its sum; by mean and by pmi as further metrics. Of choices the letter."""
+        if self.form == "choices":
+            score = choices.graded(example, logprobs, "letter")
+            return replace(score, metrics={**score.metrics, **({"letter": score.value} if self.generates else {})})
         words = example.meta["candidates"]
         by = {way: ranking.scores(logprobs["statement"], logprobs["neutral"], way) for way in ranking.WAYS}
         reciprocal = {way: 1 / ranking.rank(values) for way, values in by.items()}
@@ -158,17 +188,15 @@ class Terms(Task):
             return f" has more than {len(LETTERS)} choices"
         return ""
 
-    def _ask(self, row: data.Row, before: str = "") -> str:
-        choices = row["choices"] if self.form == "choices" else []
-        return spans.prompt(row["question"] + lettered(choices), before, row["lang"])
+    def _ask(self, row: data.Row, listed: bool) -> str:
+        return spans.prompt(row["question"] + lettered(row["choices"] if listed else []), "", row["lang"])
 
-    def _answer(self, row: data.Row) -> str:
-        letters = self.form == "choices"
-        answer = LETTERS[row["choices"].index(row["answer"])] if letters else row["answer"]
-        return answer if row["lang"] == "ja" else f" {answer}"
+    def _answer(self, row: data.Row, listed: bool) -> str:
+        answer = LETTERS[row["choices"].index(row["answer"])] if listed else row["answer"]
+        return _gap(row["lang"]) + answer
 
     def _accepted(self, row: data.Row) -> tuple[str, ...]:
-        letter = (self._answer(row).strip(),) if self.form == "choices" else ()
+        letter = (self._answer(row, True).strip(),) if self.form == "choices" else ()
         return (*letter, *_spellings(row))
 
     def _ranked(self, row: data.Row) -> Example:
@@ -181,12 +209,19 @@ class Terms(Task):
         return Example(row["id"], prompt, row["answer"], _spellings(row), meta)
 
 
+def _gap(lang: str) -> str:
+    return "" if lang == "ja" else " "
+
+
 def _spellings(row: data.Row) -> tuple[str, ...]:
     return tuple(dict.fromkeys((row["answer"], *row.get("answers", ()))))
 
 
 def _meta(row: data.Row) -> dict[str, Any]:
-    return {key: row.get(key) for key in ("choices", "answer_index", "statement_template")}
+    kept = {key: row.get(key) for key in ("choices", "answer_index", "statement_template")}
+    if row["answer"] in (row["choices"] or ()):
+        kept["answer_index"] = row["choices"].index(row["answer"])
+    return kept
 
 
 def _halved(rows: list[data.Row]) -> list[data.Row]:

@@ -96,12 +96,12 @@ def train_arm(
             name=name, mix=arm.mix, granularity=how.granularity, resume=resume, router_only=True,
         )  # fmt: skip
         return replace(made, router_args=dict(arm.router_args), training={**training, "moved": made.training["moved"]})
+    tokenised = {task: tokenise(base, examples, how.max_length) for task, examples in drawn.items()}
     with attached(base, experts, method) as banks:
         base.model.eval()
         if make.learns == "prompts":
             _prompts(base, banks, drawn, run, name, how)
         else:
-            tokenised = {task: tokenise(base, examples, how.max_length) for task, examples in drawn.items()}
             rows = {expert.name: [row for task in expert.tasks for row in tokenised[task]] for expert in experts}
             if make.learns == "inputs":
                 _inputs(base, banks, method, rows, name, how)
@@ -110,8 +110,8 @@ def train_arm(
                     Job(base, run, _by_gradient(how, "constant_with_warmup"), resume=resume), banks, experts, rows, name
                 )
         state = state_of(banks)
-    every = tokenise(base, [example for examples in data.values() for example in examples], how.max_length)
-    known = {"tasks": tuple(data), "data_hash": data_hash(every), "training": training}
+    learnt_from = [row for rows in tokenised.values() for row in rows]
+    known = {"tasks": tuple(data), "data_hash": data_hash(learnt_from), "training": training}
     return replace(arm, name=name, router_state=state, **known)
 
 

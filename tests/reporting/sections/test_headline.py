@@ -49,7 +49,9 @@ def test_the_largest_loss_is_named_with_its_p(head):
     assert (
         change < 0 and (loss["change"], loss["model"], loss["task"]) == (change, model, task) and loss["p"] is not None
     )
-    assert f"−{-change:.3f}" in words(head) and any(text.startswith(f"{model} on {task}, p ") for text in words(head))
+    assert f"−{-change:.3f}" in words(head) and any(
+        text.startswith(f"accuracy of {model} on {task}, p ") for text in words(head)
+    )
 
 
 def test_better_and_worse_are_counted(head):

@@ -68,32 +68,52 @@ def nats(**sums):
     return {name: [LogProb(value, 1) for value in values] for name, values in sums.items()}
 
 
-def test_the_likelihood_is_for_each_character():
+def test_the_letter_comes_first_and_the_likelihood_is_for_each_character():
     task = Cities()
     (example,) = task.examples("test")
+    assert (task.metric, task.generates, next(iter(task.candidates(example)))) == ("letter", False, "letter")
     per_character = {"letter": [-4, -3, -2, -1], "choice": [-0.9 * 6, -1.0 * 5, -1.0 * 6, -1.0 * 4]}
     judged = task.score_logprobs(example, nats(**per_character))
-    assert (judged.value, judged.answer) == (1.0, "D")
+    assert (judged.value, judged.answer) == (0.0, "C")
     assert judged.metrics == {
-        "letter": 0.0, "acc_norm": 1.0, "letter_ok": 0.0, "acc_norm_ok": 1.0,
+        "accuracy": 0.0, "acc_norm": 1.0, "letter_ok": 0.0, "accuracy_ok": 0.0, "acc_norm_ok": 1.0,
     }  # fmt: skip
     assert max(per_character["choice"]) != per_character["choice"][0], "not because it is the likeliest whole"
+
+
+def test_an_answer_is_written_where_it_is_asked_for():
+    task = Cities("written")
+    (example,) = task.examples("test")
+    assert (task.metric, task.generates) == ("written", True)
+    assert task.score(example, "\n\nSo the answer is D.").metrics == {"written_ok": 1.0}
+    judged = task.score_logprobs(example, nats(letter=[0, -1, -1, -1], choice=[0, -1, -1, -1]))
+    assert {"letter", "accuracy", "acc_norm"} < set(judged.metrics), "beside it all measures of likelihood"
+
+
+def test_bare_questions_are_listed_where_an_answer_is_written():
+    class Bare(Cities):
+        headline = "accuracy"
+
+    (example,), (written,) = Bare().examples("test"), Bare("written").examples("test")
+    assert (example.target, written.target) == (" Madrid", " D")
+    assert "A. Paris" not in example.prompt and "A. Paris" in written.prompt
+    assert Bare().score(example, "Madrid.").value == 1.0
 
 
 def test_a_tie_is_shared():
     task = Cities()
     (example,) = task.examples("test")
     level = [log(0.25)] * 4
-    assert task.score_logprobs(example, nats(letter=level, choice=[-9, -1, -1, -1])).metrics["letter"] == 0.25
+    assert task.score_logprobs(example, nats(letter=level, choice=[-9, -1, -1, -1])).value == 0.25
 
 
 def test_a_faulty_question_has_no_twin():
-    task = Cities()
+    task = Cities("written")
     faulty, sound = task.examples("train")[0], task.examples("test")[0]
     assert task.score(faulty, "A") == Score(1.0, "A", {})
-    assert task.score(sound, "A") == Score(0.0, "A", {"accuracy_ok": 0.0})
-    judged = task.score_logprobs(faulty, nats(letter=[0, -1, -1, -1], choice=[0, -1, -1, -1]))
-    assert set(judged.metrics) == {"letter", "acc_norm"}
+    assert task.score(sound, "A") == Score(0.0, "A", {"written_ok": 0.0})
+    judged = Cities().score_logprobs(faulty, nats(letter=[0, -1, -1, -1], choice=[0, -1, -1, -1]))
+    assert set(judged.metrics) == {"accuracy", "acc_norm"}
 
 
 @each(

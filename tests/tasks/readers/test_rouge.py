@@ -29,6 +29,21 @@ def test_identical_texts_score_one_in_any_script(text):
     assert score(text, [text]).value == 1.0
 
 
+@each(
+    "text, expected",
+    [
+        ("caf\u00e9 cafe\u0301 cafe", ["café", "café", "cafe"]),
+        ("か\u3099が", ["が", "が"]),
+        ("か\u309a", ["か\u309a"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("x\u0302y, z", ["x\u0302y", "z"]),
+        ("กำ", ["ก\u0e4d", "\u0e32"]),
+    ],
+)
+def test_letters_keep_their_marks(text, expected):
+    assert tokens(text) == expected
+
+
 def test_japanese_is_compared_character_by_character():
     # 東京は首都です: 7 of 7 characters are found, in order, among the 10 of the reference
     assert score("東京は首都です", ["東京は日本の首都です。"]).value == pytest.approx(2 * 7 / (7 + 10))

@@ -6,9 +6,11 @@ from typing import Any
 from yosegi.reporting.comparisons import left_by_holm
 from yosegi.reporting.context import Context
 from yosegi.reporting.read import Run
+from yosegi.reporting.verdict import verdict
 
 TITLE = ""
 LINK = ""
+LOGP = "logp"
 
 
 def section(context: Context) -> dict[str, Any]:
@@ -23,6 +25,7 @@ def section(context: Context) -> dict[str, Any]:
         "tasks": len(results.tasks),
         "questions": sorted({m.n for m in results.scores if m.n is not None}),
         "runs": [_facts(run, len(runs) > 1) for run in runs],
+        "sentence": verdict(context.boards[0]) if context.boards else "",
         "best": _best(context),
         "verdicts": verdicts | {"all": len(rows), "with_base": with_base, "holm": left_by_holm(row.p for row in rows)},
         "loss": _loss(context),
@@ -75,17 +78,19 @@ def _best(context: Context) -> dict[str, Any] | None:
 
 
 def _loss(context: Context) -> dict[str, Any] | None:
-    """Returns the task that some model forgot most; only where the base is known."""
+    """Returns the largest loss against the base, by the score or by log p; one outside the noise comes before any inside it."""
+    p_of = {(row.model, row.task, row.metric): row.p for row in context.comparisons}
     scores = [
-        (score.tint, score.change, line.model, task)
-        for board in context.boards[:1]
+        (score.noise, score.tint, score.change, line.model, task, board.metric[task])
+        for board in [*context.boards[:1], *(board for board in context.boards[1:] if board.name == LOGP)]
         for line in board.lines
         for score, task in zip(line.scores, board.tasks, strict=True)
         if score.change is not None
     ]
     if not scores:
         return None
-    tint, change, model, task = min(scores, key=lambda score: score[0])
-    measured = (model, task, context.boards[0].metric[task])
-    p = next((row.p for row in context.comparisons if (row.model, row.task, row.metric) == measured), None)
-    return {"change": change if tint < 0 else None, "model": model, "task": task, "p": p}
+    lost = [score for score in scores if score[1] < 0]
+    if not lost:
+        return {"change": None}
+    _, _, change, model, task, metric = min(lost, key=lambda score: score[:2])
+    return {"change": change, "model": model, "task": task, "metric": metric, "p": p_of.get((model, task, metric))}

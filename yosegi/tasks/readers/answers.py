@@ -2,10 +2,11 @@ r"""Reads the final number out of an answer, in English or Japanese.
 
 An announced number wins over one that is not, and the last of its kind over earlier ones:
 
-    \boxed{42}    >    #### 42    >    The answer is 42. / 答えは42です。    >    the last number in the text
+    \boxed{42}    >    #### 42    >    The answer is 42. / 答えは42です。 / 42円が正解です。    >    the last number in the text
 
-It is returned in one spelling, so that equal numbers are equal strings: １，２３４ and 1,234.0 and 1.234e3 are "1234";
-¾, 3/4, 4分の3 and \frac{3}{4} are "0.75"; 3万5千 is "35000"; $-5, -$5 and −5 are "-5". Units, % and $ are dropped.
+It is returned in one spelling, so that equal numbers are equal strings: １，２３４ and 1 234 and 1.234e3 are "1234"; ¾, 3/4,
+4分の3 and \frac{3}{4} are "0.75"; 3万5千 and 35 thousand are "35000"; 2^10 is "1024"; $-5, −5 and negative 5 are "-5".
+Units, % and $ are dropped. A number that is named to be denied (not 5, 5ではない) is no answer.
 
 Two rules keep false friends out. A minus needs a space, an "=" or the like before it: 2-3 is a range or a difference.
 Kanji numerals count only where an answer is announced or stands alone, since many words contain them (一番, 十分).
@@ -25,16 +26,22 @@ NUMERAL = "[〇零一二三四五六七八九十百千万億兆]{1,40}"
 NUMBER = re.compile(
     r"""
     (?: (?<![^\s=:≈~(\[{<>$¥€£*_"'「『、。は|]) (?P<minus>-) [$¥€£]? )?  # what may stand before a sign
-    (?: (?<![A-Za-z\d]) (?<!\d\.) (?P<whole> \d{1,3}(?:,\d{3})+(?!\d) | \d+ )  # not the 2 of cm2, nor the 0 of 2.1.0
+    (?: (?<![A-Za-z\d]) (?<!\d\.)  # not the 2 of cm2, nor the 0 of 2.1.0
+        (?P<whole> \d{1,3}(?:,\d{3})+(?!\d) | (?<!\d\s)\d{1,3}(?:\x20\d{3})+(?![\d/]|\s\d|\s/) | \d+ )
       | (?<![A-Za-z\d.]) (?=\.\d) )
     (?P<decimals> \.\d+ )?
     (?: (?P<exponent> [eE][+-]?\d{1,2} ) (?!\d)  # more digits than that would only be a way to use up memory
       | (?P<over> \s\d+ )? \s? / \s? (?P<under> \d+ ) (?! \d | \.\d )  # 3/4, 2 3/4
       | (?P<large> [十百千万億兆] (?: \d[\d,]* | [十百千万億兆] )* ) )?
+    (?: \s? (?P<times> (?i: hundred | thousand | million | billion | trillion ) ) \b )?
     """,
     re.VERBOSE,
 )
-ANNOUNCED = re.compile(r"(?i:answer)(?i:\s+(?:is|was|would be|should be)\b|\s*[:=])|答え?\s*(?:は|が|:|=)")
+ANNOUNCED = re.compile(
+    r"(?i:answer)(?i:\s+(?:is|was|would be|should be)\b|\s*[:=])|(?:答え?|正解|正答|解答|回答)\s*(?:は|が|:|=)"
+)
+CLAIMED = re.compile(r"([^。\n]*?)が(?:正解|正答|答え?)(?:です|だ|である|と?なる|。|$)", re.MULTILINE)
+TIMES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 IRRATIONAL = re.compile(r"\s*(?:√|π|\\sqrt|\\pi\b)")
 """What stands behind a number that is a factor of another."""
 ROOTS = ("√", r"\sqrt", r"\sqrt{", r"\sqrt {")
@@ -49,6 +56,18 @@ BEFORE = (
 )
 AFTER = (
     (re.compile("[−–—‐]"), "-"),
+    (re.compile(r"\b(is|was)(?:n't|\s+not)\s+[$¥€£]?-?\d{1,30}(?:[.,]\d{1,30}){0,9}(?:,?\s+but\b)?"), r"\1 "),
+    (
+        re.compile(
+            r"[$¥€£]?-?(?<![\d.,])\d{1,30}(?:[.,]\d{1,30}){0,9}[^\s\d。、]{0,4}?(?:で|じゃ)は?(?:なく(?:て)?|ない|ありません)、?"
+        ),
+        "",
+    ),
+    (
+        re.compile(r"(\b(?:is|was|be)\b|[=:]|^)[ \t]*(?:minus|negative)\s+(?=[$¥€£\d.])", re.IGNORECASE | re.MULTILINE),
+        r"\1 -",
+    ),
+    (re.compile(r"(\bis|=)\s+-\s+(?=\d)"), r"\1 -"),
     (re.compile("\N{FRACTION SLASH}"), "/"),
     (re.compile(r"マイナス\s*(?=[\d〇一二三四五六七八九十百千¥$.])"), "-"),
     (re.compile(r"(?<!\d)(\d+)/(\d+)/(\d+)"), r"\1 \2 \3"),  # a date is not a fraction
@@ -57,6 +76,11 @@ AFTER = (
     (re.compile(r"(?<=\d)\{,\}(?=\d)"), ","),
     (re.compile(r"\\[,!;]|\\(?=[$%])"), ""),
     (re.compile(r" ?(?:×|\*|\\times) ?10 ?\^ ?\{?(-?\d{1,2})(?!\d)\}?"), r"e\1"),
+    (re.compile(r"(?<![\d.])\d+ ?\^ ?\([^()]{0,40}\)"), "?"),
+    (
+        re.compile(r"(?<![\w.)}\]√])(?:\((-?\d{1,6})\)|(\d{1,6})) ?\^ ?(?:\{(-?\d+)\}|(-?\d+))(?!\d|\.\d)"),
+        lambda match: _power(match),
+    ),
     (re.compile(r"\^ ?(?:\{[^{}]*\}|-?\d+|\\circ)"), ""),
     (
         re.compile(rf"({NUMERAL}|\d{{1,40}})分の({NUMERAL}|\d{{1,40}})"),
@@ -94,6 +118,15 @@ def _tidy(text: str) -> str:
     return text
 
 
+def _power(match: re.Match[str]) -> str:
+    """Returns 2^10 as 1024. A power that is too large to write out is no number: half of it would be another one."""
+    base, exponent = int(match[1] or match[2]), int(match[3] or match[4]) if len(match[3] or match[4]) < 5 else 10**5
+    if abs(exponent) * len(str(base)) > 60 or (base == 0 and exponent < 0):
+        return "?"
+    value = Fraction(base) ** exponent
+    return f"{value.numerator}/{value.denominator}" if value.denominator > 1 else str(value)
+
+
 def boxed(text: str) -> list[str]:
     r"""Returns what stands in each \boxed{…}, the last one first, with its inner braces balanced."""
     contents = []
@@ -118,7 +151,8 @@ def _phrases(text: str) -> list[str]:
         rest = text[phrase.end() :].lstrip()
         sentence = re.split(r"[。\n]|[.!?](?=\s|$)", rest, maxsplit=1)[0]
         answers.append(sentence if _first(sentence) else rest)
-    return answers[::-1]
+    claims = [claim[1] for claim in list(CLAIMED.finditer(text))[-20:]]
+    return answers[::-1] + [claim for claim in claims[::-1] if _numbers(claim)]
 
 
 def _first(segment: str) -> str | None:
@@ -142,7 +176,7 @@ def _numbers(text: str) -> list[str]:
 
 
 def _read(match: re.Match[str]) -> str | None:
-    whole = (match["whole"] or "0").replace(",", "")
+    whole = re.sub(r"[, ]", "", match["whole"] or "0")
     try:
         value = Fraction(whole + (match["decimals"] or "") + (match["exponent"] or ""))
         if match["large"]:
@@ -151,6 +185,7 @@ def _read(match: re.Match[str]) -> str | None:
             value += Fraction(int(match["over"]), int(match["under"]))
         elif match["under"]:
             value /= int(match["under"])
+        value *= TIMES[match["times"].lower()] if match["times"] else 1
         return _spell(-value if match["minus"] else value)
     except (ValueError, ZeroDivisionError):  # 3/0, or thousands of digits
         return None

@@ -1,11 +1,13 @@
-"""Tasks with a few choices, measured in several ways in one run.
+"""Tasks with a few choices, measured by log-likelihood, in three ways in one run:
 
-accuracy   `Choices`: the model writes an answer, and a letter is read out of it (letters.py): what a user gets. `Cloze`: the
-           choice with the highest log-likelihood after the bare question (lm-eval's acc); nothing is written.
-acc_norm   The choice with the highest log-likelihood per character after the bare question (lm-eval's acc_norm): what the model
-           knows, whatever the form, and long choices are not at a disadvantage.
-letter     The most likely next token among the letters, after the listed choices, as MMLU is usually measured: the form need not
-           be known.
+accuracy   The choice with the highest log-likelihood after the bare question (lm-eval's acc).
+acc_norm   The choice with the highest log-likelihood per character after the bare question (lm-eval's acc_norm): long choices are
+           not at a disadvantage.
+letter     The most likely next token among the letters, after the listed choices, as MMLU is usually measured.
+
+So the headline of a task (its `headline`) measures what a model knows, and not whether it has learnt a form. Nothing is written
+unless the part `written` asks for it: then the choices are listed, the model writes an answer, and `written` is the share of
+answers out of which the right letter is read (letters.py).
 
 Choices that tie share the point. Where the data marks faulty questions, each metric has a twin that ends in _ok, over the
 questions without a known fault; no question is left out of the metric itself.
@@ -22,17 +24,30 @@ from yosegi.tasks.readers.letters import LETTERS, last_letter, lettered
 from yosegi.tasks.readers.spans import normalise
 
 MEASURES = ("accuracy", "acc_norm", "letter")
+WRITTEN = "written"
 
 
 class Choices(Questions):
-    """A question with choices. A row has id, question, choices and answer_index, and may have subject and error_type."""
+    """A question with choices. A row has id, question, choices and answer_index, and may have context, subject and error_type.
 
+    Attributes:
+        headline: one of `MEASURES`, the score of the task. With "letter" the prompt lists the choices and a model learns to
+            write the letter; with the others it shows the bare question, and a model learns to write the right choice.
+    """
+
+    headline = "letter"
     instruction = {
         "en": "Choose the right answer. Write its letter.",
         "ja": "正しい選択肢を選び、記号で答えてください。",
     }
-    max_new_tokens = 16
-    stop: tuple[str, ...] = ("\n",)
+    options = (WRITTEN,)
+    max_new_tokens = 64
+
+    def __init__(self, part: str = ""):
+        super().__init__(part)
+        self.generates = self.form.option == WRITTEN
+        self.metric = WRITTEN if self.generates else self.headline
+        self.lists = self.generates or self.headline == "letter"
 
     @classmethod
     def subsets(cls) -> list[str] | None:
@@ -52,47 +67,64 @@ class Choices(Questions):
         """Returns the questions of a split; where they have subjects, one of each, then another of each …"""
         return in_turn(super().rows(split), "subject") if self.shuffled else super().rows(split)
 
-    def question(self, row: Row) -> str:
-        """Returns the question with its lettered choices."""
-        return row["question"].strip() + lettered(_choices(row))
-
-    def target(self, row: Row) -> str:
-        """Returns the letter."""
+    def rationale(self, row: Row) -> str:
+        """Returns what is written after listed choices: the letter."""
         return LETTERS[row["answer_index"]]
 
+    def target(self, row: Row) -> str:
+        """Returns the letter, or the text of the right choice where the choices are not listed."""
+        return self.rationale(row) if self.lists else _choices(row)[row["answer_index"]]
+
     def answers(self, row: Row) -> tuple[str, ...]:
-        """Returns the letter and the text of the choice, unless the text looks like another letter."""
+        """Returns the accepted answers: the letter and the text, unless the text looks like another letter."""
         choices, letter = _choices(row), LETTERS[row["answer_index"]]
         text = choices[row["answer_index"]]
+        if not self.lists:
+            return (text,)
         return (letter, text) if last_letter(text, choices) == letter else (letter,)
 
     def meta(self, row: Row) -> dict[str, Any]:
         """Returns the row's own fields: scoring needs the choices, reports the subject and the known error."""
-        kept = {key: row[key] for key in ("answer_index", "subject", "error_type") if key in row}
+        kept = {
+            key: row[key] for key in ("answer_index", "context", "subject", "error_type") if row.get(key) is not None
+        }
         return {"question": row["question"].strip(), "choices": _choices(row), **kept}
 
+    def example(self, row: Row) -> Example:
+        """Returns a question after its worked examples, with its choices or bare."""
+        target = self.form.answer(self.target(row))
+        return Example(row["id"], self._asked(row["id"], row, self.lists), target, self.answers(row), self.meta(row))
+
+    def _asked(self, id: str, row: Mapping[str, Any], lists: bool) -> str:
+        def ask(row: Mapping[str, Any]) -> str:
+            question = row["question"].strip() + (lettered(_choices(row)) if lists else "")
+            return self.about(dict(row)) + self.form.render(question)
+
+        def worked(row: Row) -> str:
+            return ask(row) + self.form.answer(self.rationale(row) if lists else _choices(row)[row["answer_index"]])
+
+        return self.prompt(id, ask(row), self.instruction[self.form.language] if lists else "", worked)
+
     def score(self, example: Example, prediction: str) -> Score:
-        """Returns 1 if the letter that the prediction ends up with is the right one."""
-        letter = last_letter(prediction, example.meta["choices"])
-        value = float(letter == LETTERS[example.meta["answer_index"]])
-        return Score(value, letter, {"accuracy_ok": value} if _faultless(example) else {})
+        """Grades a written answer: the letter that it ends up with, or the text of a choice."""
+        choices, right = example.meta["choices"], LETTERS[example.meta["answer_index"]]
+        same = not self.lists and normalise(prediction) == normalise(example.answers[0])
+        letter = right if same else last_letter(prediction, choices)
+        value = float(letter == right)
+        return Score(value, letter, {f"{self.metric}_ok": value} if _faultless(example) else {})
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
-        """Returns the choices after the bare question, and the letters after the prompt."""
-        bare = self.prompt(
-            example.id,
-            example.meta["question"],
-            instruction="",
-            worked=lambda row: (row["question"].strip(), _choices(row)[row["answer_index"]]),
-        )
-        return candidates(example, bare, example.prompt, self.form.answer)
+        """Returns the choices after the bare question and the letters after the listed ones, those of the headline first."""
+        bare, listed = (self._asked(example.id, example.meta, lists) for lists in (False, True))
+        return candidates(example, bare, listed, self.form.answer, self.headline)
 
     def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
-        """Returns the metrics `acc_norm` and `letter`; the score is the former."""
-        score = graded(example, logprobs, "acc_norm")
-        metrics = {"letter": score.metrics["letter"], "acc_norm": score.value}
-        if _faultless(example):
-            metrics |= {f"{name}_ok": value for name, value in metrics.items()}
+        """Returns the headline; the other measures are further metrics."""
+        score = graded(example, logprobs, self.headline)
+        metrics = {**score.metrics, self.headline: score.value}
+        metrics |= {f"{name}_ok": value for name, value in metrics.items()} if _faultless(example) else {}
+        if not self.generates:
+            del metrics[self.headline]
         return Score(score.value, score.answer, metrics)
 
     def chance(self, example: Example) -> float | None:
@@ -100,52 +132,19 @@ class Choices(Questions):
         return 1 / len(example.meta["choices"])
 
 
-class Cloze(Choices):
-    """A question whose choices are not shown, except to ask for the letter: nothing is written, all is log-likelihood."""
+def candidates(
+    example: Example, bare: str, listed: str, answer: Callable[[str], str], measure: str = "accuracy"
+) -> dict[str, Candidates]:
+    """Returns the choices after the bare question and the letters after the listed choices, the right one first.
 
-    instruction = {"en": "", "ja": ""}
-    generates = False
-
-    def question(self, row: Row) -> str:
-        """Returns the bare question."""
-        return row["question"].strip()
-
-    def target(self, row: Row) -> str:
-        """Returns the text of the right choice."""
-        return _choices(row)[row["answer_index"]]
-
-    def answers(self, row: Row) -> tuple[str, ...]:
-        """Returns the text of the right choice."""
-        return (self.target(row),)
-
-    def score(self, example: Example, prediction: str) -> Score:
-        """Grades a written answer all the same: the text of a choice, or its letter."""
-        if normalise(prediction) == normalise(example.answers[0]):
-            return Score(1.0, LETTERS[example.meta["answer_index"]])
-        return super().score(example, prediction)
-
-    def candidates(self, example: Example) -> Mapping[str, Candidates]:
-        """Returns the choices after the prompt, and the letters after the listed choices."""
-        listed = self.prompt(
-            example.id,
-            example.meta["question"] + lettered(example.meta["choices"]),
-            instruction=Choices.instruction[self.form.language],
-            worked=lambda row: (Choices.question(self, row), Choices.target(self, row)),
-        )
-        return candidates(example, example.prompt, listed, self.form.answer)
-
-    def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
-        """Returns the accuracy; `acc_norm` and `letter` are further metrics."""
-        return graded(example, logprobs)
-
-
-def candidates(example: Example, bare: str, listed: str, answer: Callable[[str], str]) -> dict[str, Candidates]:
-    """Returns the choices after the bare question and the letters after the listed choices, the right one first."""
+    The group that `measure` compares comes first.
+    """
     order, choices = _right_first(example), example.meta["choices"]
-    return {
+    groups = {
         "choice": Candidates(tuple(answer(choices[i]) for i in order), bare),
         "letter": Candidates(tuple(answer(LETTERS[i]) for i in order), listed),
     }
+    return dict(sorted(groups.items(), reverse=measure == "letter"))
 
 
 def graded(example: Example, logprobs: Mapping[str, Sequence[LogProb]], measure: str = "accuracy") -> Score:
@@ -200,7 +199,7 @@ def _right_first(example: Example) -> list[int]:
     return [right, *(i for i in range(len(example.meta["choices"])) if i != right)]
 
 
-def _choices(row: Row) -> list[str]:
+def _choices(row: Mapping[str, Any]) -> list[str]:
     """Some of upstream's choices begin or end with a space, which would tell them apart."""
     return [choice.strip() for choice in row["choices"]]
 

@@ -27,6 +27,7 @@ class Form(NamedTuple):
     subset: str = ""
     language: str = "en"
     shots: int = 0
+    option: str = ""
 
     def render(self, question: str) -> str:
         """Returns the question between its labels."""
@@ -38,18 +39,25 @@ class Form(NamedTuple):
         return LABELS[self.language][2] + text
 
 
-def read(kind: str, part: str, subsets: Sequence[str] | None, language: str, most_shots: int = 0) -> Form:
+def read(
+    kind: str,
+    part: str,
+    subsets: Sequence[str] | None,
+    language: str,
+    most_shots: int = 0,
+    options: Sequence[str] = (),
+) -> Form:
     """Parses the part of a task's name. If the subsets are not known (None: there is no data), any other word is one."""
     chosen: dict[str, Any] = {}
     for word in part.split("/") if part else []:
         shots = re.fullmatch(r"(\d{1,3})shot", word)
-        option = "language" if word in LABELS else "shots" if shots else "subset"
+        option = "language" if word in LABELS else "shots" if shots else "option" if word in options else "subset"
         if shots and int(shots[1]) > most_shots:
             raise Invalid(
                 f"The task {kind!r} has {most_shots or 'no'} worked examples to show, so there is no {word!r}."
             )
         if option == "subset" and not (word and (subsets is None or word in subsets)):
-            known = [*(subsets or []), *LABELS, *(["1shot"] if most_shots else [])]
+            known = [*(subsets or []), *LABELS, *options, *(["1shot"] if most_shots else [])]
             raise UnknownName.among(f"part of {kind}", word, known)
         if option in chosen:
             raise Invalid(f"{kind}/{part} names more than one {option}.")
@@ -65,16 +73,18 @@ class Questions(Task):
         language: `en` or `ja`, unless the part names one.
         instruction: for each language what stands before everything else; "" for nothing.
         most_shots: the largest K of `Kshot`.
+        options: further words of a part, of which it may have one.
     """
 
     kind: str
     language = "en"
     instruction: Mapping[str, str] = dict.fromkeys(LABELS, "")
     most_shots = 0
+    options: Sequence[str] = ()
     stop = NEXT
 
     def __init__(self, part: str = ""):
-        self.form = read(self.kind, part, self.subsets(), self.language, self.most_shots)
+        self.form = read(self.kind, part, self.subsets(), self.language, self.most_shots, self.options)
         self.name = f"{self.kind}/{part}" if part else self.kind
 
     @classmethod
@@ -86,7 +96,7 @@ class Questions(Task):
     def parts(cls) -> list[str]:
         """Returns the subsets, the languages, and up to five worked examples."""
         shots = min(5, cls.most_shots)
-        return [*(cls.subsets() or []), *LABELS, *([f"{shots}shot"] if shots else [])]
+        return [*(cls.subsets() or []), *LABELS, *([f"{shots}shot"] if shots else []), *cls.options]
 
     def subsets_of(self, row: Row) -> Sequence[str | None]:
         """Returns the subsets to which a row belongs."""
@@ -116,20 +126,28 @@ class Questions(Task):
         """Returns what scoring or a report needs besides."""
         return {}
 
+    def ask(self, row: Row) -> str:
+        """Returns a question between its labels, after the text that it is about."""
+        return self.about(row) + self.form.render(self.question(row))
+
+    def about(self, row: Row) -> str:
+        """Returns the text that a question is about, where it has one, with an empty line after it."""
+        return f"{row['context'].strip()}\n\n" if row.get("context") else ""
+
     def example(self, row: Row) -> Example:
         """Returns a question after its instruction and worked examples."""
-        instruction, worked = self.instruction[self.form.language], lambda row: (self.question(row), self.target(row))
-        prompt = self.prompt(row["id"], self.question(row), instruction, worked)
+        instruction = self.instruction[self.form.language]
+        prompt = self.prompt(
+            row["id"], self.ask(row), instruction, lambda row: self.ask(row) + self.form.answer(self.target(row))
+        )
         return Example(row["id"], prompt, self.form.answer(self.target(row)), self.answers(row), self.meta(row))
 
-    def prompt(self, id: str, question: str, instruction: str, worked: Callable[[Row], tuple[str, str]]) -> str:
+    def prompt(self, id: str, asked: str, instruction: str, worked: Callable[[Row], str]) -> str:
         """Returns instruction, worked examples and question, with an empty line between them.
 
-        `worked` turns a row into the question and answer of a worked example; a question is never its own example.
+        `worked` turns a row into a worked example; a question is never its own example.
         """
-        pairs = map(worked, shown(self._pool, self.form.shots, id))
-        shots = [self.form.render(asked) + self.form.answer(answer) for asked, answer in pairs]
-        return "\n\n".join([*filter(None, [instruction]), *shots, self.form.render(question)])
+        return "\n\n".join([*filter(None, [instruction]), *map(worked, shown(self._pool, self.form.shots, id)), asked])
 
     @cached_property
     def _pool(self) -> list[Row]:

@@ -10,6 +10,7 @@ yes_no        yes or no, read out of the answer (true and false, はい and い�
 checks        every text of the row's `contains` stands in it, and the row's `regex` is found
 passed        the program in it passes the tests, in the sandbox (pass@1 of a greedy answer)
 accuracy, acc_norm, letter   of questions with choices, by log-likelihood (choices.py)
+written       of questions with choices: the letter that a written answer ends up with
 """
 
 import re
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from yosegi.errors import UnknownName
 from yosegi.tasks import Example, Score
 from yosegi.tasks.readers import answers, choices, rouge
+from yosegi.tasks.readers.letters import LETTERS, last_letter
 from yosegi.tasks.readers.shapes import Shape
 
 FEW_WORDS = 5
@@ -75,13 +77,20 @@ BY_ANSWERS: dict[str, Callable[[str, Sequence[str]], Score]] = {
     "contains": contains,
     "yes_no": yes_no,
 }
-NEEDS = {"passed": ("tests",), "checks": ("contains", "regex"), **dict.fromkeys(choices.MEASURES, ("choices",))}
+NEEDS = {
+    "passed": ("tests",),
+    "checks": ("contains", "regex"),
+    **dict.fromkeys((*choices.MEASURES, choices.WRITTEN), ("choices",)),
+}
 """Metrics for which a row needs one of these fields instead of an answer."""
 METRICS = (*BY_ANSWERS, "regex", *NEEDS)
 
 
 def score(metric: str, example: Example, prediction: str, pattern: str | None = None) -> Score:
     """Grades a prediction by one of the metrics that need nothing but the text."""
+    if metric == choices.WRITTEN:
+        letter = last_letter(prediction, example.meta["choices"])
+        return Score(float(letter == LETTERS[example.meta["answer_index"]]), letter)
     if metric not in ("regex", "checks"):
         return BY_ANSWERS[metric](prediction, example.answers)
     wanted, pattern = (

@@ -39,8 +39,18 @@ def fold(text: str) -> str:
 
 
 def tokens(text: str) -> list[str]:
-    """Returns words, and single characters of scripts without spaces; punctuation is left out."""
-    return TOKEN.findall(fold(text).lower())
+    """Returns words, and single characters of scripts without spaces, each letter with its marks; punctuation is left out."""
+    text = fold(text).lower()
+    if text.isascii() or not any(unicodedata.category(char)[0] == "M" for char in text):
+        return TOKEN.findall(text)
+    pieces: list[str] = []  # characters, each with the marks on it
+    for char in text:
+        if unicodedata.category(char)[0] == "M" and pieces and pieces[-1][0].isalnum():
+            pieces[-1] += char
+        else:
+            pieces.append(char)
+    starts = TOKEN.finditer("".join(piece[0] for piece in pieces))
+    return ["".join(pieces[match.start() : match.end()]) for match in starts]
 
 
 def words(text: str) -> float:

@@ -1,7 +1,11 @@
 """Short answers in words, in Japanese or English: their prompts and how two of them are compared.
 
 Exact match means equal after `normalise`. The normaliser is part of the result, so it has a number. F1 counts characters in
-common, as JGLUE measures JSQuAD (Kurihara et al. 2022): Japanese has no spaces between words.
+common: Japanese has no spaces between words.
+
+Reading comprehension (`Reading`) is compared as JGLUE's own script does (Kurihara et al. 2022; the patch of squad_metrics.py in
+https://github.com/yahoojapan/JGLUE/tree/main/fine-tuning/patch): in lower case, without 。 at the end, with runs of white space
+as one space, and with quotes, the width of characters and all else as they are.
 """
 
 import unicodedata
@@ -26,13 +30,32 @@ class Spans(Task):
     stop = ("\n",)
 
     def example(self, row: Row) -> Example:
-        """Returns a question and its accepted answers."""
-        return example(row)
+        """Returns a question, after the text that it is about if there is one, and its accepted answers."""
+        text = row.get("context")
+        return example(row, text.replace(" [SEP] ", "\n").strip() + "\n\n" if text else "")
 
     def score(self, example: Example, prediction: str) -> Score:
         """Returns the exact match, and F1."""
         matched = exact(prediction, example.answers)
         return Score(matched.value, matched.answer, {"f1": f1(prediction, example.answers)})
+
+
+class Reading(Spans):
+    """A question about a text, of which the answer is a piece, scored as JGLUE scores JSQuAD."""
+
+    rule = "JGLUE"
+    max_new_tokens = 64
+
+    def score(self, example: Example, prediction: str) -> Score:
+        """Returns the exact match, and F1."""
+        answer, golds = as_jglue(prediction.strip().split("\n")[0]), list(map(as_jglue, example.answers))
+        best = max(_f1(Counter(answer), Counter(gold)) for gold in golds)
+        return Score(float(bool(answer) and answer in golds), answer or None, {"f1": best})
+
+
+def as_jglue(text: str) -> str:
+    """Returns a text as JGLUE's script compares it."""
+    return " ".join(text.lower().rstrip("。").split())
 
 
 def example(row: Row, before: str = "") -> Example:
