@@ -74,11 +74,10 @@ APART = [JOBS[3], JOBS[4], JOBS[11]]
 TRAIN = {"chat_template": "none", "max_steps": 2}
 CELLS = [
     (Job(batch=4, length=64), {}),
-    (Job(batch=16, length=128), {}),
-    (Job(batch=16, length=128, checkpointing=True), {"activation_checkpointing": True}),
-    (Job(batch=32, length=128, tokens_per_pass=1024), {"tokens_per_pass": 1024}),
+    (Job(batch=8, length=128), {}),
+    (Job(batch=8, length=128, checkpointing=True), {"activation_checkpointing": True}),
     (Job("fleet", experts=4, batch=4, length=64), {}),
-    (Job("fleet", experts=5, batch=8, length=64, checkpointing=True), {"activation_checkpointing": True}),
+    (Job("fleet", experts=4, batch=4, length=64, tokens_per_pass=256), {"tokens_per_pass": 256}),
     (Job("loramoe", experts=4, rank=4, batch=4, length=96, targets="ffn"), {"build": "loramoe{experts=4}"}),
     (Job("loramoe", experts=4, batch=4, length=96), {"build": "poly{experts=4}"}),
     (Job("galore", rank=128, batch=4, length=64, dropout=0), {"method": "galore"}),
