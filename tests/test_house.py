@@ -69,6 +69,7 @@ PLAIN_ROOMS = {
     "spec",
     "curate",
     "evaluation",
+    "exporting",
     "findings",
     "inits",
     "library",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from yosegi.engine.arm import Arm
     from yosegi.engine.engine import Engine
     from yosegi.evaluation.measure import evaluate
+    from yosegi.exporting import export
     from yosegi.library.store import Library
     from yosegi.merges import merge
     from yosegi.reporting import report
@@ -34,12 +35,25 @@ _HOMES = {
     "Engine": ("yosegi.engine.engine", "Engine"),
     "merge": ("yosegi.merges", "merge"),
     "evaluate": ("yosegi.evaluation.measure", "evaluate"),
+    "export": ("yosegi.exporting", "export"),
     "report": ("yosegi.reporting", "report"),
     "train": ("yosegi.training.train", "train"),
     "reinforce": ("yosegi.training.reinforce", "reinforce"),
 }
 
-__all__ = ["load_base", "Library", "Expert", "Arm", "Engine", "train", "reinforce", "merge", "evaluate", "report"]
+__all__ = [
+    "load_base",
+    "Library",
+    "Expert",
+    "Arm",
+    "Engine",
+    "train",
+    "reinforce",
+    "merge",
+    "evaluate",
+    "export",
+    "report",
+]
 
 
 def __getattr__(name: str) -> Any:

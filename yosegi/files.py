@@ -1,5 +1,6 @@
 """Files that are either whole or not there: written under another name, synced, then renamed."""
 
+import hashlib
 import json
 import math
 import os
@@ -53,6 +54,12 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"{path} is not valid JSON ({error}). Restore it or delete it.") from error
+
+
+def sha256(path: Path) -> str:
+    """Returns the sha256 of one file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_finite(value: object) -> bool:

@@ -1,9 +1,10 @@
 """Progress bars: what is done, how far it is, and the time that remains. A log file gets a line now and then."""
 
+import io
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from typing import Any
 
 
@@ -64,3 +65,8 @@ def progress(title: str, total: int) -> Iterator[Bar]:
     ) as drawn:
         bar._rich, bar._task = drawn, drawn.add_task(title, total=total, note="")
         yield bar
+
+
+def bars_of_others() -> AbstractContextManager[Any]:
+    """Hides what other libraries draw while the block lasts, unless this is a terminal and bars are wanted."""
+    return nullcontext() if sys.stderr.isatty() and not Bar.quiet else redirect_stderr(io.StringIO())

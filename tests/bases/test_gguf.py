@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from yosegi import bases
+from yosegi import bases, files
 from yosegi.bases import _gguf
 from yosegi.errors import Corrupt, NoData
 
@@ -76,7 +76,7 @@ def test_a_file_is_the_model_it_was_written_from(tmp_path, llama, cache, capsys)
     assert base.name == str(file) and base.tokenizer.chat_template == TEMPLATE
     assert (base.tokenizer.bos_token, base.tokenizer.eos_token) == ("<start>", "<end>")
     assert capsys.readouterr().err.count("\n") == 1  # what is made, and where it is kept
-    assert [path.name for path in cache.iterdir()] == [f"gguf-{_gguf.sha256_of(file)[:16]}"]
+    assert [path.name for path in cache.iterdir()] == [f"gguf-{files.sha256(file)[:16]}"]
 
 
 def test_it_is_made_once_and_known_by_its_content(tmp_path, llama, cache, monkeypatch):

@@ -42,8 +42,8 @@ def test_the_chain(yosegi, refused, tmp_path):
     assert json.loads(out) == rows, "nothing is measured twice"
     assert yosegi("report", "r")[0] == 0 and (tmp_path / "r" / "report.html").stat().st_size > 10_000
 
-    assert yosegi("library", "export", "shelf", "sort", "out")[0] == 0
-    assert "is there already" in refused("library", "export", "shelf", "sort", "out")
+    assert yosegi("export", "sort", "out", "--library", "shelf")[0] == 0
+    assert "is there already" in refused("export", "sort", "out", "--library", "shelf")
     assert yosegi("library", "import", "other", "out", "--base", "nano")[0] == 0
     assert yosegi("library", "verify", "other")[0] == 0
     file = tmp_path / "other" / "out" / "adapter_model.safetensors"
@@ -65,13 +65,13 @@ def test_a_users_own_file(yosegi, tmp_path):
 @pytest.mark.slow
 def test_what_is_exported_comes_back_knowing_its_base_and_nothing_else_is_overwritten(yosegi, refused, tmp_path):
     assert yosegi(*TRAIN, "--task", "skills/sort", "--task", "skills/reverse")[0] == 0
-    assert yosegi("library", "export", "shelf", "sort", "out")[0] == 0
+    assert yosegi("export", "sort", "out", "--library", "shelf")[0] == 0
     assert yosegi("library", "import", "other", "out", "--name", "again")[0] == 0
     card = files.read_json(tmp_path / "other" / "again" / "expert.json")
     assert card["name"] == "again" and card["base_hash"] and card["task"] == ["skills/sort"]
     assert yosegi("eval", "--task", "skills/sort", "--library", "other", "--arm", "experts", "--limit", 2)[0] == 0
-    assert yosegi("library", "export", "shelf", "sort", "out", "--overwrite")[0] == 0
-    assert "is no adapter" in refused("library", "export", "shelf", "sort", "r", "--overwrite")
+    assert yosegi("export", "sort", "out", "--library", "shelf", "--overwrite")[0] == 0
+    assert "is no export" in refused("export", "sort", "r", "--library", "shelf", "--overwrite")
     assert (tmp_path / "r" / "metrics.jsonl").exists()
     assert "a number is expected" in refused("merge", "sort*nan", "--library", "shelf")
     assert "cannot be called 'experts'" in refused(*TRAIN, "--task", "skills/sort", "--name", "experts")

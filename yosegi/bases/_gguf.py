@@ -4,12 +4,9 @@ Tokenizer and chat template come from the file. Weights are kept in fp32, which 
 those of a file above LARGE in bf16, whose rounding is far below that of any quantisation.
 """
 
-import hashlib
-import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ import torch
 
 from yosegi import files
 from yosegi.errors import Corrupt
-from yosegi.progress import Bar
+from yosegi.progress import bars_of_others
 
 LARGE = 2 * 2**30
 
@@ -30,12 +27,6 @@ def cache() -> Path:
 def folder_of(sha256: str) -> Path:
     """Returns where the model made of a file is kept, whether or not it is there."""
     return cache() / f"gguf-{sha256[:16]}"
-
-
-def sha256_of(file: Path) -> str:
-    """Returns the sha256 of a file."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def converted(file: Path, kinds: Sequence[Sequence[str]]) -> Path:
@@ -51,10 +42,10 @@ def converted(file: Path, kinds: Sequence[Sequence[str]]) -> Path:
     with file.open("rb") as content:
         if content.read(4) != b"GGUF":
             raise Corrupt(f"{file} is no GGUF file.")
-    if not (folder := folder_of(sha256_of(file))).is_dir():
+    if not (folder := folder_of(files.sha256(file))).is_dir():
         print(f"Making a base of {file.name}, once; it is kept in {folder}.", file=sys.stderr)
         try:
-            with nullcontext() if sys.stderr.isatty() and not Bar.quiet else redirect_stderr(io.StringIO()):
+            with bars_of_others():
                 model, tokenizer = _read(file, kinds)  # transformers draws a bar
         except Exception as error:  # whatever a damaged file makes of the libraries that read it
             words = str(error) if isinstance(error, Corrupt) else " ".join(str(error).split())[:300]

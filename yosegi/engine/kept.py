@@ -106,9 +106,8 @@ def load_arm(library: Library, name: str) -> Arm:
     """
     card, folder = read_arm(library, name), library.path / FOLDER / name
     state = mapped(folder / STATE)
-    with (folder / STATE).open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != card["sha256"]:
-            raise Corrupt(f"{folder / STATE} is not what was written. Make the arm again.")
+    if files.sha256(folder / STATE) != card["sha256"]:
+        raise Corrupt(f"{folder / STATE} is not what was written. Make the arm again.")
     jointly = registry.find("routers", card["router"]).learns == "jointly"
     for expert in card["experts"]:
         if expert["name"] not in library:

@@ -65,9 +65,8 @@ def swapped(base: Base, folder: Path) -> Generator[None]:
             f"The weights in {folder} belong to {card['base']}@{card['base_hash'][:4]}; this is {base.name}@{base.hash[:4]}."
         )
     weights = mapped(folder / WEIGHTS)
-    with (folder / WEIGHTS).open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != card["sha256"]:
-            raise Corrupt(f"{folder / WEIGHTS} is not what was written.")
+    if files.sha256(folder / WEIGHTS) != card["sha256"]:
+        raise Corrupt(f"{folder / WEIGHTS} is not what was written.")
     parameters = dict(base.model.named_parameters(remove_duplicate=False))
     for name, value in weights.items():
         if name not in parameters or parameters[name].shape != value.shape:

@@ -1,4 +1,4 @@
-"""Experts in and out of a library: folders of another library, and adapters as PEFT and vLLM have them."""
+"""Experts into a library: folders of another library, and adapters as PEFT has them. Out: yosegi/exporting."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,8 @@ from torch import nn
 
 from yosegi import files
 from yosegi.core.expert import Expert
-from yosegi.errors import Invalid
 from yosegi.library.card import CARD
-from yosegi.library.interchange import read_peft, write_peft
-from yosegi.library.peft_files import CONFIG
+from yosegi.library.interchange import read_peft
 from yosegi.library.store import Library
 
 OF_A_COPY = ("name", "sha256", "created")
@@ -45,15 +43,3 @@ def import_expert(
     expert = replace(expert, name=name or Path(folder).resolve().name, card=known)
     library.add(expert, overwrite=overwrite)
     return expert
-
-
-def export_expert(library: Library, name: str, to: str | Path, *, overwrite: bool = False) -> None:
-    """Writes an expert as a PEFT adapter into a folder; nothing but an adapter is ever replaced there."""
-    expert, to = library[name], Path(to)
-    if to.exists() and not overwrite:
-        raise Invalid(f"{to} is there already; --overwrite replaces it.")
-    if to.exists() and not (to / CONFIG).is_file():
-        raise Invalid(f"{to} is there and is no adapter; --overwrite replaces nothing else.")
-    with files.new_folder(to) as new:
-        write_peft(expert, new, expert.card.get("base"), expert.card.get("task_type") or "CAUSAL_LM")
-        files.write_json(new / CARD, dict(expert.card))  # PEFT does not mind it, and an import finds the base again

@@ -1,6 +1,5 @@
 """What is wrong with an expert on disk. Every file is read, so that one report lists all that is damaged."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,10 +55,8 @@ def _faults_of_card(folder: Path, card: Any) -> list[tuple[str, str]]:
         faults.append((CARD, f"does not say {', '.join(missing)}"))
     if card.get("name") != folder.name:
         faults.append((CARD, f"says the name is {card.get('name')!r}, and the folder is {folder.name!r}"))
-    if (folder / WEIGHTS).is_file() and card.get("sha256"):
-        with (folder / WEIGHTS).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if sha256 != card["sha256"]:
-            what = f"is not what was written: its sha256 is {sha256[:12]}…, the card says {str(card['sha256'])[:12]}…"
-            faults.append((WEIGHTS, what))
+    sha256 = files.sha256(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
+    if sha256 and card.get("sha256") and sha256 != card["sha256"]:
+        what = f"is not what was written: its sha256 is {sha256[:12]}…, the card says {str(card['sha256'])[:12]}…"
+        faults.append((WEIGHTS, what))
     return faults

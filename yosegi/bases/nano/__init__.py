@@ -7,6 +7,8 @@ Made by `yosegi run pretrain_nano`; the measured scores, the seed and the hash o
 
 from pathlib import Path
 
+LICENSE = "apache-2.0"
+
 
 def folder(fetch: bool | None = None) -> Path:
     """Returns the folder of the model, which comes with the package: there is nothing to fetch."""

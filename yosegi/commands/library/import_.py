@@ -28,6 +28,6 @@ def import_(
         model = load(base)
     target = Library(library, model and model.hash, model and model.name)
     expert = import_expert(target, folder, name, initial=initial, model=model and model.model, overwrite=overwrite)
-    print(f"{expert.name}: rank {expert.rank}, {len(expert.factors)} layers, in {library}")
+    print(f"{expert.name}: rank {expert.rank}, {len(expert.factors)} linears, in {library}")
     if not target.card(expert.name).get("base_hash"):
         print("Its card names no base, so it cannot be used yet: import it again with --base NAME --overwrite.")
