@@ -79,23 +79,23 @@ def plan_of(job: Job, banks: Banks | None, rows: Sequence[Row], batch: int, **mo
         arguments = settings.optimizer_args
         method = settings.optimizer if settings.optimizer in ("galore", "apollo") else "full"
         method += "-per-layer" if method == "galore" and arguments.get("per_layer") else ""
-        own = {"rank": arguments.get("rank") or 128, "dropout": 0.0, "targets": settings.targets}
+        sizes = {"rank": arguments.get("rank") or 128, "dropout": 0.0, "targets": settings.targets}
     else:
         method = "fleet" if all(isinstance(layer.router, ByRequest) for layer in banks.layers.values()) else "loramoe"
         names = sorted({layer.rpartition(".")[2] for layer in banks})
         rank = max(bank.A_ERI.shape[1] for bank in banks.values())
-        own = {"rank": rank, "experts": len(banks.names), "targets": names, "dropout": settings.dropout}
-    return plan(job, rows, batch, **{"method": method, **own, **more})
+        sizes = {"rank": rank, "experts": len(banks.names), "targets": names, "dropout": settings.dropout}
+    return plan(job, rows, batch, **{"method": method, **sizes, **more})
 
 
-def plan(job: Job, rows: Sequence[Row], batch: int, **own: Any) -> memory.Job | None:
+def plan(job: Job, rows: Sequence[Row], batch: int, **sizes: Any) -> memory.Job | None:
     """Returns a training as the estimate knows it, all rows as long as the longest; None for a model that it does not know."""
     base = job.base
     length = max(len(row["input_ids"]) for row in rows)
     most = sorted((targets_of(row, base.seq2seq) for row in rows), reverse=True)[: max(1, job.budget // length)]
     known = memory.Job(
         batch=batch, length=length, dtype=base.dtype, bf16=wants_bf16(base, job.settings.precision),
-        device="cpu" if job.device.type == "cpu" else "cuda", answers=min(1.0, max(1, sum(most)) / (len(most) * length)), **own,
+        device="cpu" if job.device.type == "cpu" else "cuda", answers=min(1.0, max(1, sum(most)) / (len(most) * length)), **sizes,
     )  # fmt: skip
     try:
         shape = of_config(base.name, base.model.config)
