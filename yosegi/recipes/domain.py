@@ -43,9 +43,9 @@ class Config(OnBase):
     lora: tuple[int, ...] = (4, 64)  # ranks of LoRA; α is twice the rank
     galore: tuple[int, ...] = (8, 64)  # ranks of GaLore's projection
     full: bool = True  # also train whole weights with AdamW
-    lora_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
-    galore_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)  # a quarter of these moves the weights
-    full_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    lora_rates: tuple[float, ...] = (2e-4, 5e-4, 2e-3)
+    galore_rates: tuple[float, ...] = (4e-4, 1e-3, 4e-3)  # a quarter of these moves the weights
+    full_rates: tuple[float, ...] = (2e-5, 1e-4, 3e-4)
     controls: bool = True  # read general texts instead of the domain; GaLore at the rate that LoRA chose
     equal_time: bool = True  # train the quicker ones once more, for as long as the slowest takes
     seeds: tuple[int, ...] = (0, 1, 2)

@@ -44,9 +44,9 @@ class Config(OnBase):
     lora: int = 64  # rank of the LoRAs of both domains
     galore: int = 64  # rank of GaLore's projection
     small: int = 4  # rank of the LoRA of the questions
-    lora_rate: float = 3e-3
-    galore_rate: float = 3e-2
-    questions_rate: float = 3e-3  # that of long texts can be ruinous for short answers
+    lora_rate: float = 1e-3
+    galore_rate: float = 2e-3
+    questions_rate: float = 5e-4  # that of long texts can be ruinous for short answers
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 190
     batch: int = 8  # rows of a step

@@ -63,7 +63,7 @@ class Config(OnBase):
     alpha: float = 16
     learning_rate: float = 1e-3  # of the expert of a task or cluster; beyond it none can be routed (dev/LOG.md)
     shot_learning_rate: float = 1e-3  # of an expert on a few shots
-    shared_learning_rate: float = 3e-3  # of experts on all tasks: shared, Poly, MHR; by a sweep on the validation split
+    shared_learning_rate: float = 2e-3  # of experts on all tasks: shared, Poly, MHR
     table_learning_rate: float = 0.1  # of the logits of Poly and MHR
     batch: int = 4
     max_length: int = 256

@@ -153,7 +153,7 @@ class Job:
             "base_hash": self.base.hash,
             "data": data,
             **more,
-            **self.settings.model_dump(exclude=CUT),
+            **self.settings.model_dump(exclude=set(CUT)),
         }
 
     def measure(self, step: int, steps: int, set_batch: SetBatch = lambda rows, mask_BT: None, **columns: Any) -> float:
