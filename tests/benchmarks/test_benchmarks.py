@@ -27,6 +27,7 @@ CHECKED = {
     "prototypes": "ratio",
     "routed": "equal to",
     "search": "equal to",
+    "serve": "cross-talk, equal",
 }
 
 

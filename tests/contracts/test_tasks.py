@@ -14,6 +14,7 @@ from yosegi.tasks import Example, LogProb, Score, load
 
 NAMES = registry.names("tasks")
 MADE_UP = ("skills",)  # generated: these need no data
+OWN = ("file", "lm_eval")  # whose data lie in a file of the user
 SPLITS = ("train", "validation", "test")
 MOST = 200  # examples scored of each split
 GARBAGE = [
@@ -33,6 +34,18 @@ GARBAGE = [
     "1/0",
     "\\boxed{",
 ]
+HARNESS = """
+task: own
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {rows}}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{prompt}}}}"
+doc_to_target: "{{{{completion|trim}}}}"
+generation_kwargs: {{until: ["."]}}
+filter_list: [{{name: read, filter: [{{function: remove_whitespace}}, {{function: take_first}}]}}]
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true, ignore_punctuation: true}}]
+"""
 
 
 def parts(name, most=3):
@@ -44,15 +57,19 @@ def parts(name, most=3):
 
 def every(names):
     """Parts are asked for when the test runs, not when it is collected: that is when there is data."""
-    return [pytest.param(name, marks=() if name in MADE_UP else pytest.mark.data) for name in names if name != "file"]
+    return [pytest.param(name, marks=() if name in MADE_UP else pytest.mark.data) for name in names if name not in OWN]
 
 
-@pytest.fixture(params=[*every(NAMES), "file"])
+@pytest.fixture(params=[*every(NAMES), *OWN])
 def names(request, tmp_path):
-    if request.param != "file":
+    if request.param not in OWN:
         return parts(request.param)
     rows = [{"prompt": f"What is {i} plus {i}?", "completion": f" {2 * i}"} for i in range(60)]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    if request.param == "lm_eval":
+        pytest.importorskip("lm_eval")
+        (tmp_path / "own.yaml").write_text(HARNESS.format(rows=tmp_path / "own.jsonl"))
+        return [f"lm_eval:{tmp_path}/own.yaml"]
     return [f"file/{tmp_path}/own.jsonl"]
 
 
@@ -178,7 +195,7 @@ def test_an_unknown_part_or_split_is_refused(name):
         load(parts(name)[0]).examples("no_such_split")
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in MADE_UP and n != "file"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in (*MADE_UP, *OWN)])
 def test_without_data_one_line_says_what_to_fetch(name, tmp_path):
     """In a process of its own: offline, and with an empty data folder."""
     parts = {"natural_instructions": "task073_commonsenseqa_answer_generation", "terms": "law", "corpus": "law"}

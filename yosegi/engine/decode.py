@@ -61,11 +61,12 @@ class Decoder:
         self.model: Any = base.model
         self.set_batch, self.free, self.rows = set_batch, blocks, rows
         self.waiting: deque[Request] = deque()
+        self.written: list[tuple[int, Completion]] = []  # answers with a token of the last step, and their rows in it
         self.running: dict[str, Request] = {}
         kinds = set(group_layers_by_attn_type(self.model.config.get_text_config()))
         self._grouped = self.model.config._attn_implementation == "sdpa" and kinds == {"full_attention"}
         self._choice = _Choice()
-        with self._ready():
+        with self.ready():
             self._processor, self._cache = _processor(self.model, max(rows, TOKENS), rows, blocks, self._choice)
 
     @classmethod
@@ -75,7 +76,7 @@ class Decoder:
         needs = sorted(((blocks_of(request), request.n) for request in requests), reverse=True)
         answers = itertools.accumulate((n for _, n in needs), initial=0)
         together = sum(need for (need, _), before in zip(needs, answers, strict=False) if before < rows)
-        most = CACHE // (PAGE * _bytes_of_a_token(base.model))
+        most = CACHE // (PAGE * bytes_of_a_token(base.model))
         return cls(base, rows, max(needs[0][0], min(together, most)), set_batch)
 
     def add(self, *requests: Request) -> None:
@@ -100,8 +101,9 @@ class Decoder:
     @torch.no_grad()
     def step(self) -> bool:
         """Takes one step. Returns whether there was anything to do."""
+        self.written = []
         self._admit()
-        with self._ready():
+        with self.ready():
             if not self._processor.prepare_next_batch():
                 return False
             batch: list[Any] = self._processor.inputs_and_outputs.requests_in_batch  # type: ignore[union-attr]
@@ -116,9 +118,11 @@ class Decoder:
                 else:  # nothing is cached yet, so transformers has not looked the places up
                     place_N = io.write_index_storage[0, : io.true_write_sizes[0]]
                 self._cache.step = paged.step_of(batch, place_N)
-            self._choice.completions = [future.state.completion for future in batch if future.has_new_token]
+            written = [(row, future.state.completion) for row, future in enumerate(batch) if future.has_new_token]
+            self._choice.completions = [completion for _, completion in written]
             self._processor._generation_step(self.model)
             self._processor.update_batch()
+        self.written = written
         for future in batch:
             if future.state.completion.reason:
                 self._leave(future.state.request_id)
@@ -128,7 +132,7 @@ class Decoder:
         """Answers all requests and yields each when it is done."""
         left = list(requests)
         self.add(*left)
-        with self._ready():
+        with self.ready():
             while left:
                 if not self.step():
                     raise RuntimeError("The scheduler has nothing to do, and some requests are not answered.")
@@ -153,8 +157,9 @@ class Decoder:
             self.free += blocks_of(request)
 
     @contextmanager
-    def _ready(self) -> Iterator[None]:
-        """The model in evaluation mode with paged attention; mode and attention are restored afterwards."""
+    def ready(self) -> Iterator[None]:
+        """The model in evaluation mode with paged attention; mode and attention are restored afterwards. Steps that are taken
+        inside need not switch to and fro."""
         training, attention = self.model.training, self.model.config._attn_implementation
         wanted = paged.NAME if self._grouped else {"eager": "paged|eager"}.get(attention, attention)
         if training:
@@ -289,7 +294,7 @@ def _processor(
     return processor, cache
 
 
-def _bytes_of_a_token(model: Any) -> int:
+def bytes_of_a_token(model: Any) -> int:
     """Returns the bytes that one token takes in the cache, all layers together."""
     config = model.config.get_text_config()
     width = find_num_key_value_heads(config) * find_head_dim(config)

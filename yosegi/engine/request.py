@@ -7,10 +7,11 @@ end-of-text tokens are read.
 Shapes: B answers, V vocabulary.
 """
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -53,8 +54,18 @@ class Stop:
     """
 
     def __init__(self, base: Base, strings: Sequence[str] = ()):
-        self.ids, self.strings, self.decode = stop_ids(base), stop_strings(base, strings), base.tokenizer.decode
-        self._suspects: dict[int, bool] = {}
+        self.ids, self.decode = stop_ids(base), base.tokenizer.decode
+        self._at(stop_strings(base, strings))
+
+    def at(self, strings: Sequence[str]) -> "Stop":
+        """Returns the same with these stop strings, all of which apply; what ends a text of the base is not worked out again."""
+        other = copy.copy(self)
+        other._at(tuple(strings))
+        return other
+
+    def _at(self, strings: tuple[str, ...]) -> None:
+        self.strings, self._suspects = strings, dict[int, bool]()
+        self._reach = 8 + 4 * max(map(len, strings), default=0)  # a character may take four tokens
 
     def text(self, ids: Sequence[int]) -> str:
         """Returns the text of an answer, up to the first stop string."""
@@ -62,17 +73,20 @@ class Stop:
 
     def settled(self, ids: Sequence[int]) -> str:
         """Returns the part of the text that no later token can change: no half characters, no beginning of a stop string."""
-        text = self.text(ids).rstrip("\ufffd")
+        return self.without_beginning(self.text(ids).rstrip("\ufffd"))
+
+    def without_beginning(self, text: str) -> str:
+        """Returns a text without what may be the beginning of a stop string at its end."""
         begun = [n for string in self.strings for n in range(1, len(string)) if text.endswith(string[:n])]
         return text[: len(text) - max(begun, default=0)]
 
     def ends(self, ids: Sequence[int]) -> bool:
-        """Returns whether an answer ends with its last token. All of it is decoded only if that token may complete a string."""
+        """Returns whether an answer ends with its last token. Its end is decoded only if that token may complete a string."""
         if ids[-1] in self.ids:
             return True
         if not self.strings or not self._may_complete(ids[-1]):
             return False
-        text = self.decode(ids, skip_special_tokens=True)
+        text = self.decode(ids[-self._reach :], skip_special_tokens=True)
         return any(string in text for string in self.strings)
 
     def _may_complete(self, token: int) -> bool:
@@ -116,6 +130,9 @@ class Request:
         known: what the routers may know of it, by argument of `Banks.set_batch`.
         seat: the arm that answers it, where arms differ (switch.py).
         listen: called with each answer whenever it has a new token.
+        logprobs: log p of each token is kept, with those of this many of the likeliest; None keeps nothing.
+        routing: whether the weights of the arm's experts are kept for each token (`Switch.routing`).
+        survives: whether logits that are not finite end this request alone (`reason` is "failed"), and not the whole batch.
     """
 
     ids: list[int]
@@ -130,6 +147,9 @@ class Request:
     known: Mapping[str, Any] = field(default_factory=dict)
     seat: Any = None
     listen: Callable[["Completion"], None] | None = None
+    logprobs: int | None = None
+    routing: bool = False
+    survives: bool = False
     completions: list["Completion"] = field(init=False)
 
     def __post_init__(self):
@@ -144,11 +164,19 @@ class Request:
         return all(completion.reason for completion in self.completions)
 
 
+class TokenLogProb(NamedTuple):
+    """log p of a token under the model as it is (temperature 1), and the likeliest tokens with theirs, in order."""
+
+    logp: float
+    top: Sequence[tuple[int, float]]
+
+
 class Completion:
     """One answer to a request, token by token. The token that ends a text is its last."""
 
     def __init__(self, request: Request, k: int):
-        self.request, self.k, self.ids, self.reason, self.close_calls = request, k, [], "", 0
+        self.request, self.k, self.ids, self.reason, self.close_calls = request, k, list[int](), "", 0
+        self.logprobs: list[TokenLogProb] = []  # of each token, where the request asks for them
         self._noise: torch.Generator | None = None
 
     @property
@@ -158,6 +186,8 @@ class Completion:
 
     def push(self, token: int) -> bool:
         """Appends a token. Returns whether the answer ends with it; `reason` then says why."""
+        if self.reason:  # it has failed
+            return True
         self.ids.append(token)
         if self.request.stop.ends(self.ids):
             self.reason = "stop"
@@ -197,11 +227,33 @@ def scores(logits_BV: Tensor, completions: Sequence[Completion]) -> Tensor:
             completions[b].exponential(noise_V)
         score_BV = score_BV.index_copy(0, torch.tensor(rows, device=score_BV.device), drawn_BV - noise_BV.log())
     best_B2 = score_BV.topk(2).values
-    if not best_B2[:, 0].isfinite().all():
-        raise Corrupt("The model's logits are not finite: its weights, or those of an expert, are damaged.")
+    if not (finite_B := best_B2[:, 0].isfinite()).all():
+        failed = [completions[b] for b in (~finite_B).nonzero()[:, 0].tolist()]
+        if not all(completion.request.survives for completion in failed):
+            raise Corrupt("The model's logits are not finite: its weights, or those of an expert, are damaged.")
+        for completion in failed:
+            completion.reason = "failed"
+        score_BV = score_BV.masked_fill(~finite_B[:, None], 0.0)
+    if asked := [b for b, c in enumerate(completions) if c.request.logprobs is not None and not c.reason]:
+        _keep_logprobs(logits_BV[asked].float(), score_BV[asked].argmax(-1), [completions[b] for b in asked])
     for completion, margin in zip(completions, (best_B2[:, 0] - best_B2[:, 1]).tolist(), strict=True):
         completion.close_calls += margin < MARGIN
     return score_BV
+
+
+def _keep_logprobs(logits_BV: Tensor, token_B: Tensor, completions: Sequence[Completion]) -> None:
+    most = max(completion.request.logprobs or 0 for completion in completions)
+    for completion, kept in zip(completions, logprobs_of(logits_BV, token_B, most), strict=True):
+        completion.logprobs.append(TokenLogProb(kept.logp, kept.top[: completion.request.logprobs]))
+
+
+def logprobs_of(logits_BV: Tensor, token_B: Tensor, most: int) -> list[TokenLogProb]:
+    """Returns log p of a token after each row of logits, with those of the `most` likeliest."""
+    logp_BV = logits_BV.log_softmax(-1)
+    own_B = logp_BV.gather(-1, token_B[:, None])[:, 0].tolist()
+    best = logp_BV.topk(min(most, logp_BV.shape[1]))
+    tops = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [TokenLogProb(own, list(zip(*top, strict=True))) for own, top in zip(own_B, tops, strict=True)]
 
 
 def _likeliest(logit_BV: Tensor, requests: Sequence[Request]) -> Tensor:

@@ -75,7 +75,7 @@ def score_candidates(base: Base, task: Task, examples: Sequence[Example], **sett
         task: names the candidates. The gold answer is the target and the end-of-text token after it; of a task that does not
             generate, the first of the candidates.
         examples: of the task.
-        settings: `banks`, `known` (a value for each example) and `batch_size` of `sum_logprobs`.
+        settings: `banks`, `known` (a value for each example) and `batch_size` of `summed`.
     """
     groups = [task.candidates(example) for example in examples]
     texts = [
@@ -158,16 +158,25 @@ def _logprobs(
     flat = [(n, place, row) for n, rows in enumerate(texts) for place, row in enumerate(rows)]
     groups = [alike[n] if len(texts[n]) == 1 else (n, place) for n, place, _ in flat]
     known = of(known, [examples[n] for n, _, _ in flat])
-    sums = sum_logprobs(base, [row for _, _, row in flat], groups=groups, known=known, **settings)
-    totals, counts = [0.0] * len(texts), [0] * len(texts)
-    for (n, _, row), value in zip(flat, sums, strict=True):
+    sums = summed(base, [row for _, _, row in flat], groups=groups, known=known, **settings)
+    totals, counts, likeliest = [0.0] * len(texts), [0] * len(texts), [True] * len(texts)
+    for (n, _, row), (value, greedy) in zip(flat, sums, strict=True):
         totals[n] += value
         counts[n] += targets_of(row, base.seq2seq)
-    return [LogProb(*pair) for pair in zip(totals, counts, strict=True)]
+        likeliest[n] &= greedy
+    values = [LogProb(*pair) for pair in zip(totals, counts, strict=True)]
+    for value, greedy in zip(values, likeliest, strict=True):
+        value.greedy = greedy
+    return values
+
+
+def sum_logprobs(base: Base, rows: Sequence[Row], **settings: Any) -> list[float]:
+    """Returns Σ log p of the labels of each row; the arguments are those of `summed`."""
+    return [value for value, _ in summed(base, rows, **settings)]
 
 
 @torch.no_grad()
-def sum_logprobs(
+def summed(
     base: Base,
     rows: Sequence[Row],
     *,
@@ -178,8 +187,8 @@ def sum_logprobs(
     batch_size: int = 64,
     tokens: int | None = None,
     bf16: bool = False,
-) -> list[float]:
-    """Returns Σ log p of the labels of each row.
+) -> list[tuple[float, bool]]:
+    """Returns Σ log p of the labels of each row, and whether each of them is the likeliest token.
 
     Args:
         base: the model, with or without experts attached.
@@ -210,25 +219,26 @@ def sum_logprobs(
             reading[routed[place]][place if groups is None else groups[place]].append(place)
     device, vocabulary = next(model.parameters()).device, model.get_input_embeddings().weight.shape[0]
     size = _Size(batch_size, tokens or TOKENS.get(device.type, TOKENS["cuda"]), LOGITS // vocabulary)
-    sums, training = [0.0] * len(rows), model.training
+    sums, greedy, training = [0.0] * len(rows), [True] * len(rows), model.training
     model.eval()
     try:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             with banks.disabled() if banks is not None else nullcontext():
                 share = groups is not None and not base.seq2seq and prefix.can_branch(model)
             read = _encoded if base.seq2seq else _decoded
-            for places, logp_N in read(base, rows, reading, set_batch or from_known, size, share):
+            for places, logp_N, first_N in read(base, rows, reading, set_batch or from_known, size, share):
                 if not logp_N.isfinite().all():
                     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
                     raise NotFinite(
                         f"The logits of {base.name}{' with its experts' * (banks is not None)} are not finite: its weights hold "
                         f"NaN or infinity, or it overflows in {dtype}."
                     )
-                for place, logp in zip(places, logp_N.tolist(), strict=True):
+                for place, logp, is_first in zip(places, logp_N.tolist(), first_N.tolist(), strict=True):
                     sums[place] += logp
+                    greedy[place] &= is_first
     finally:
         model.train(training)
-    return [sums[first[key]] for key in keys]
+    return [(sums[first[key]], greedy[first[key]]) for key in keys]
 
 
 class _Size(NamedTuple):
@@ -253,8 +263,8 @@ class _Size(NamedTuple):
 
 Reading = Mapping[Hashable, Mapping[Hashable, list[int]]]
 """How rows are routed -> group -> the rows."""
-Batches = Iterator[tuple[list[int], Tensor]]
-"""The row of each target, and its log p."""
+Batches = Iterator[tuple[list[int], Tensor, Tensor]]
+"""The row of each target, its log p, and whether it is the likeliest token."""
 
 
 def _decoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, size: _Size, share: bool) -> Batches:
@@ -277,7 +287,9 @@ def _decoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, 
             batch = prefix.batch(model, [trees[n] for n in chosen], rows, pad_id(base), length, cache)
             tell([trees[n].rows[0] for n in chosen], batch.real_BL)
             logits_XV = logits_at(model, batch.place_X, **batch.inputs).float()
-            yield batch.row_N, logits_XV[batch.asked_N, batch.token_N] - logits_XV.logsumexp(-1)[batch.asked_N]
+            chosen_N = logits_XV[batch.asked_N, batch.token_N]
+            norm_N, best_N = logits_XV.logsumexp(-1)[batch.asked_N], logits_XV.amax(-1)[batch.asked_N]
+            yield batch.row_N, chosen_N - norm_N, chosen_N == best_N
 
 
 def _encoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, size: _Size, _: bool) -> Batches:
@@ -305,8 +317,8 @@ def _encoded(base: Base, rows: Sequence[Row], reading: Reading, tell: SetBatch, 
         logits_BTV = model(encoder_outputs=encoded, attention_mask=mask_BT, labels=labels_BT).logits.float()
         asked_BT = labels_BT != IGNORED
         logits_NV, row_N = logits_BTV[asked_BT], asked_BT.nonzero()[:, 0].tolist()
-        logp_N = logits_NV.gather(-1, labels_BT[asked_BT][:, None])[:, 0] - logits_NV.logsumexp(-1)
-        yield [written[b] for b in row_N], logp_N
+        chosen_N = logits_NV.gather(-1, labels_BT[asked_BT][:, None])[:, 0]
+        yield [written[b] for b in row_N], chosen_N - logits_NV.logsumexp(-1), chosen_N == logits_NV.amax(-1)
 
 
 def _routed(known: Mapping[str, Any] | None, rows: int) -> list[Hashable]:

@@ -50,12 +50,23 @@ def key(arm: Arm) -> Key:
 class Seat:
     """An arm in a switch: its experts and, for each layer, its router or the row of weights that every token gets.
 
+    Making one may take long (merges, prototypes) and needs no model: a server does it beside the steps.
+
     Args:
         arm: the arm.
         layers: of the model, in order.
+
+    Raises:
+        Invalid: the arm is none that answers beside others, or its router needs what the engine does not know.
     """
 
     def __init__(self, arm: Arm, layers: Sequence[str]):
+        if arm.ablate and (arm.merge or not arm.experts):
+            raise Invalid(f"{arm.name}: only an expert under a router can be ablated.")
+        if arm.base_delta is not None:
+            raise Invalid(f"{arm.name}: an arm with whole weights of its own shares no batch.")
+        if arm.needs == "experts":
+            raise Invalid(f"{arm.name}: the router {arm.router} is told an expert; name that expert as the arm.")
         self.arm, self.routers, self.rows = arm, dict[str, Router](), dict[str, Tensor]()
         self.column_C = self.owner_C = torch.empty(0, dtype=torch.long)  # columns of the bank, and whose they are
         experts, summed = list(arm.experts), arm.merge is not None and is_sum(arm.merge)
@@ -66,7 +77,8 @@ class Seat:
         self.kept_E = torch.tensor([float(expert.name not in arm.ablate) for expert in experts])
         name, arguments = ("uniform", {}) if arm.merge else (arm.router, arm.router_args)
         first: Router = registry.find("routers", name)(**arguments)
-        touched = [layer for layer in layers if any(layer in expert.factors for expert in experts)]
+        self.layers = touched = [layer for layer in layers if any(layer in expert.factors for expert in experts)]
+        self.present_LE = torch.tensor([[layer in expert.factors for expert in experts] for layer in touched])
         for layer in touched:
             if arm.merge and summed:
                 weights = arm.merge_args.get("weights")
@@ -112,6 +124,10 @@ class Switch:
         self.place_X = torch.empty(0, dtype=torch.long)  # the seat of each token of a step
         self.routed: list[tuple[Seat, Tensor, Context]] = []  # seats with a router, their tokens, what is known of them
         self._stale = False
+        self._held: dict[Any, Expert] = {}  # the experts of the bank, by identity
+        self._asked: list[int] = []  # rows of a step whose routing is kept, their last tokens, and the weights by layer
+        self.last_N: Tensor | None = None
+        self.kept: dict[str, Tensor] = {}
 
     def __enter__(self) -> "Switch":
         return self
@@ -120,23 +136,21 @@ class Switch:
         self.seats.clear()
         self._rebuild()
 
-    def open(self, arm: Arm) -> Seat:
+    def open(self, arm: Arm | Seat) -> Seat:
         """Returns a seat for an arm. Its experts are attached from the next step on.
 
         Raises:
             Invalid: it cannot share a batch with the others, or its router needs what the engine does not know.
         """
-        if key(arm) != self.key:
-            raise Invalid(f"{arm.name}: its mix and heads {key(arm)[:2]} are not those of this batch, {self.key[:2]}.")
-        if arm.ablate and (arm.merge or not arm.experts):
-            raise Invalid(f"{arm.name}: only an expert under a router can be ablated.")
-        if arm.base_delta is not None:
-            raise Invalid(f"{arm.name}: an arm with whole weights of its own shares no batch.")
-        if arm.needs == "experts":
-            raise Invalid(f"{arm.name}: the router {arm.router} is told an expert; name that expert as the arm.")
-        self.seats.append(Seat(arm, [name for name, _ in self.base.model.named_modules()]))
+        asked = arm.arm if isinstance(arm, Seat) else arm
+        if key(asked) != self.key:
+            raise Invalid(
+                f"{asked.name}: its mix and heads {key(asked)[:2]} are not those of this batch, {self.key[:2]}."
+            )
+        seat = arm if isinstance(arm, Seat) else Seat(arm, [name for name, _ in self.base.model.named_modules()])
+        self.seats.append(seat)
         self._stale = True
-        return self.seats[-1]
+        return seat
 
     def close(self, seat: Seat) -> None:
         """Closes a seat. Its experts are detached at the next step, unless another arm needs them."""
@@ -154,8 +168,7 @@ class Switch:
         """Tells the layers which request, and so which arm, each token belongs to."""
         if row_X is None:
             raise Invalid("Only a model with a paged cache answers by several arms in one batch.")
-        if self._stale:
-            self._rebuild()
+        self.settle()
         places = {id(seat): place for place, seat in enumerate(self.seats)}
         place_B = torch.tensor([places[id(request.seat)] for request in requests], device=row_X.device)
         self.place_X, self.routed = place_B[row_X], []
@@ -164,14 +177,35 @@ class Switch:
             row_N = torch.searchsorted(member_B, row_X[token_N])
             context = self.seats[place].context([requests[b] for b in member_B.tolist()], row_N)
             self.routed.append((self.seats[place], token_N, context))
+        self.kept, self._asked = {}, [row for row, request in enumerate(requests) if request.routing]
+        rows_N = torch.tensor(self._asked, device=row_X.device)
+        self.last_N = torch.searchsorted(row_X, rows_N, right=True) - 1 if self._asked else None
         if self.banks is not None:
             self.banks.set_batch(row_X=row_X)
 
+    def routing(self, seat: Seat, row: int) -> Tensor:
+        """Returns the weights [L, E] that the experts of a seat had at the last token of a row of the last step, by `Seat.layers`
+        and averaged over heads; 0 where an expert lacks the layer. The request must have asked for them."""
+        if not seat.layers:
+            return torch.zeros(0, 0)
+        first_E = torch.searchsorted(seat.owner_C, torch.arange(len(seat.experts)))
+        n, column_E = self._asked.index(row), seat.column_C[first_E].to(self.place_X.device)
+        return torch.stack([self.kept[layer][n, column_E] for layer in seat.layers]).cpu() * seat.present_LE
+
+    def settle(self) -> None:
+        """Attaches the experts of seats that were opened, and detaches those that no seat needs; `set_batch` does it too.
+
+        Raises:
+            Invalid: they do not fit the model. No expert is attached then.
+        """
+        if self._stale:
+            self._rebuild()
+
     def _rebuild(self) -> None:
-        """Attaches the bank of all open seats: every expert once, in columns of the rank that makes the bank narrowest."""
-        if self.banks is not None:
-            self.banks.detach()
-        distinct = {_identity(expert): expert for seat in self.seats for expert in seat.experts}
+        """Attaches the bank of all open seats: every expert once, in columns of the rank that makes the bank narrowest. If it has
+        the experts already, only the routers are new."""
+        needed = {_identity(expert): expert for seat in self.seats for expert in seat.experts}
+        distinct = {identity: needed[identity] for identity in (*filter(needed.__contains__, self._held), *needed)}
         ranks = Counter(max(expert.rank, 1) for expert in distinct.values())
         width = {R: R * sum(-(-rank // R) * n for rank, n in ranks.items()) for R in ranks}
         R = min(width, key=lambda rank: (width[rank], -rank), default=1)
@@ -184,9 +218,16 @@ class Switch:
             columns += [replace(one, name=str(place)) for place, one in zip(places[identity], slices, strict=True)]
         for seat in self.seats:
             pairs = [(column, e) for e, expert in enumerate(seat.experts) for column in places[_identity(expert)]]
-            seat.column_C, seat.owner_C = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
+            seat.column_C, seat.owner_C = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).mT.contiguous()
         router = _Switched(self)
-        self.banks = attach(self.base.model, columns, router, named(mix), heads=heads) if columns else None
+        if self.banks is not None and list(distinct) == list(self._held):
+            self.banks.route(router)
+        else:
+            if self.banks is not None:
+                self.banks.detach()
+            self.banks, self._held = None, {}
+            self.banks = attach(self.base.model, columns, router, named(mix), heads=heads) if columns else None
+            self._held = distinct
         self._stale = False
 
 
@@ -245,4 +286,6 @@ class _Switched(Router):
             if seat.arm.ablate:
                 w_NHE = w_NHE * seat.kept_E.to(w_NHE)
             w_XHE[token_N[:, None], :, seat.column_C] = w_NHE[..., seat.owner_C].mT.to(w_XHE)
+        if (last_N := self.switch.last_N) is not None:
+            self.switch.kept[self.layer] = w_XHE[last_N].float().mean(1)
         return w_XHE[None]

@@ -62,11 +62,13 @@ class Candidates:
     prompt: str | None = None
 
 
-class LogProb(NamedTuple):
-    """The log-likelihood of a text: the sum of log p over its tokens (at most 0), and their number."""
+class LogProb(NamedTuple("LogProb", [("sum_logprob", float), ("tokens", int)])):
+    """The log-likelihood of a text: the sum of log p over its tokens (at most 0), and their number.
 
-    sum_logprob: float
-    tokens: int
+    `greedy` says whether each token was the likeliest; two log-likelihoods are equal whatever it is.
+    """
+
+    greedy = False
 
     @property
     def mean(self) -> float:
@@ -169,7 +171,17 @@ def subset(examples: Sequence[T], limit: int | None, key: Callable[[T], str] = a
 
 
 def load(name: str) -> Task:
-    """Returns a task: `gsm8k`, `skills/reverse`, `file/x.jsonl`, `file{path=x.jsonl,metric=number}`, `package.module:Class`."""
+    """Returns a task by its name.
+
+    Args:
+        name: `gsm8k`, `skills/reverse`, `file/x.jsonl`, `file{path=x.jsonl,metric=number}`, `lm_eval:NAME:SHOTS`, or
+            `package.module:Class`.
+    """
+    if name.startswith("lm_eval:"):
+        (_, what), shots = name.split(":", 1), None
+        if (last := what.rpartition(":"))[0] and last[2].isdigit():
+            what, shots = last[0], int(last[2])
+        return registry.find("tasks", "lm_eval")(what, shots)
     kind, _, part = name.partition("/")
     if "{" in kind:
         return _named(make_method("tasks", name), name)
