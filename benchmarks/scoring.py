@@ -19,7 +19,7 @@ from yosegi.engine.score import score_logprobs
 
 Texts = list[tuple[str | None, str]]
 
-INSTALL = "pip install 'yosegi[eval]'"
+INSTALL = "pip install 'yosegi-lora[eval]'"
 CLOSE = 1e-4
 
 

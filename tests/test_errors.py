@@ -69,4 +69,4 @@ def test_a_long_list_is_cut():
 
 def test_missing_extra():
     assert "'lm_eval'" in str(MissingExtra.named("lm_eval", "eval"))
-    assert "pip install 'yosegi[eval]'" in str(MissingExtra.named("lm_eval", "eval"))
+    assert "pip install 'yosegi-lora[eval]'" in str(MissingExtra.named("lm_eval", "eval"))

@@ -196,7 +196,7 @@ def test_reporting_reads_results_and_never_a_model():
 
 def test_arrows_only_go_down():
     """The contracts are in pyproject.toml; the same check by hand is `lint-imports`."""
-    pytest.importorskip("importlinter", reason="import-linter comes with yosegi[dev]")
+    pytest.importorskip("importlinter", reason="import-linter comes with yosegi-lora[dev]")
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", program, "--no-cache", "--no-logo"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -82,7 +82,7 @@ class MissingExtra(YosegiError, ImportError):
     @classmethod
     def named(cls, package: str, extra: str) -> "MissingExtra":
         """Returns the error for a `package` that comes with an `extra`."""
-        return cls(f"This needs {package!r}, which is not installed: pip install 'yosegi[{extra}]'.")
+        return cls(f"This needs {package!r}, which is not installed: pip install 'yosegi-lora[{extra}]'.")
 
 
 @contextmanager

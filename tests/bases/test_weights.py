@@ -91,7 +91,7 @@ def test_every_tensor_is_what_transformers_reads():
 @pytest.mark.parametrize("load_in_4bit", [False, True])
 def test_weights_that_do_not_make_the_model_are_refused_by_name(folder, change, config, words, load_in_4bit):
     if load_in_4bit:
-        pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
     rewrite(folder, change, **config)
     with pytest.raises(Corrupt, match="cannot be loaded") as error:
         bases.load(str(folder), load_in_4bit=load_in_4bit, device="cpu")
@@ -257,7 +257,7 @@ def test_half_a_base_of_the_hub_says_how_to_fetch_the_rest(hub, folder):
 
 
 def test_a_base_that_was_saved_in_4_bits_stays_in_them_and_trains(folder):
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
     packed = bases.load("nano", load_in_4bit=True, device="cpu")
     packed.model.save_pretrained(folder)
     for load_in_4bit in (False, True):

@@ -71,7 +71,7 @@ def test_the_precision_in_memory_is_no_part_of_the_hash(nano, dtype):
 
 
 def test_four_bits_are_held_and_the_hash_is_that_of_the_files(nano):
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
     base = bases.load("nano", load_in_4bit=True, device="cpu")
     assert base.hash == nano.hash and base.dtype == "4bit"
     inner = [base.model.get_submodule(name).weight for name in linears(base.model)]
@@ -83,7 +83,7 @@ def test_four_bits_are_held_and_the_hash_is_that_of_the_files(nano):
 
 def test_four_bits_need_an_extra(monkeypatch):
     monkeypatch.setattr(bases, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'yosegi\[quant\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'yosegi-lora\[quant\]'"):
         bases.load("nano", load_in_4bit=True)
 
 

@@ -151,7 +151,7 @@ def logged(run):
 def test_killed_and_resumed_it_ends_with_the_same_bits(kind, tmp_path, killed_at):
     learn = KINDS[kind]
     if kind == "8 bits":
-        pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
     straight = learn(Run(tmp_path / "whole"))
     cut = Run(tmp_path / "cut")
     for step in (2, 5):  # before the first checkpoint, and between two

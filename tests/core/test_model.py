@@ -423,7 +423,7 @@ def test_one_decision_a_block_is_saved_once_and_comes_back(llama, experts):
 
 @each("bias", [True, False])
 def test_of_a_packed_linear_the_weight_is_what_it_computes_with(bias):
-    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
     whole = nn.Linear(64, 48, bias=bias)
     packed = bnb.nn.Linear4bit(64, 48, bias=bias, quant_type="nf4", compute_dtype=torch.float32)
     packed.load_state_dict(whole.state_dict())

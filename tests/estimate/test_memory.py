@@ -88,7 +88,7 @@ def test_weights_gradients_and_state_are_exact(measured, job):
 
 
 def test_four_bits_are_counted_to_the_byte():
-    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
     for O, I in ((128, 320), (64, 64), (96, 1000)):
         packed = bnb.nn.Params4bit(torch.randn(O, I), quant_type="nf4", compress_statistics=True).to("cpu")
         q = packed.quant_state

@@ -20,7 +20,7 @@ from yosegi.tasks import load
 from yosegi.training.fleet import fleet
 from yosegi.training.settings import Settings
 
-pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
 
 QUICK = Settings(max_steps=6, per_device_train_batch_size=8, learning_rate=1e-2, dropout=0, load_in_4bit=True, limit=40)
 

@@ -51,7 +51,7 @@ def test_a_schedule_or_an_optimizer_that_cannot_be_is_named():
 def test_every_optimizer_moves_its_own_entries_of_every_learner(name, masked):
     """Also those that would replace a parameter by a copy: B is a transposed view, and learners of two lengths are slices."""
     if "bit" in name:
-        pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi[quant] and yosegi[dev]")
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
     torch.manual_seed(0)
     parameters = {"A": nn.Parameter(torch.randn(3, 70, 80)), "B": nn.Parameter(torch.randn(3, 70, 90).mT)}
     before = {key: p.detach().clone() for key, p in parameters.items()}

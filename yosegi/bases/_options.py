@@ -21,7 +21,7 @@ class LoadSettings(BaseModel):
     """Precision of the frozen base's weights. auto: bf16 for hidden sizes from 512 on a CPU with AVX512-BF16 or AMX; on a GPU
     that has bf16, the checkpoint's own; else fp32. Experts, routers and losses are fp32 in any case."""
     load_in_4bit: bool = False
-    """Hold the base's linears in NF4, as QLoRA does (pip install 'yosegi[quant]')."""
+    """Hold the base's linears in NF4, as QLoRA does (pip install 'yosegi-lora[quant]')."""
     device: str = "auto"
     """Where the base is computed: auto (the GPU if there is one), cpu, cuda, cuda:1, mps."""
     attn_implementation: str = "auto"

@@ -1,4 +1,5 @@
-"""smollm2: SmolLM2-135M-Instruct (Ben Allal et al. 2025, arXiv:2502.02737), the real model on which every claim is tested.
+"""smollm2: SmolLM2-135M-Instruct, the real model on which every claim is tested. Ben Allal et al. 2025, "SmolLM2: When Smol
+Goes Big, Data-Centric Training of a Small Language Model", arXiv:2502.02737.
 
 Apache-2.0. A Llama of 134.5 M parameters, 30 blocks of width 576, 8,192 tokens of context; English, with a chat template. It is
 looked for in this order:

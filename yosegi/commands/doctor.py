@@ -91,5 +91,5 @@ def environment_report() -> dict[str, Any]:
     }
     for extra, modules in EXTRAS.items():
         missing = [m for m in modules if importlib.util.find_spec(m) is None]
-        report[f"extra [{extra}]"] = f"pip install 'yosegi[{extra}]'" if missing else "installed"
+        report[f"extra [{extra}]"] = f"pip install 'yosegi-lora[{extra}]'" if missing else "installed"
     return report
