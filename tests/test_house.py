@@ -56,6 +56,7 @@ UNSAFE = {"trust_remote_code", "allow_pickle"}
 
 PLAIN_ROOMS = {
     "commands",
+    "trackers",
     "training",
     "optimizers",
     "estimate",

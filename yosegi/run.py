@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from yosegi import files
+from yosegi import files, trackers
 from yosegi.errors import Invalid
 
 
@@ -48,8 +48,10 @@ class Run:
             files.write_json(self.path / "env.json", environment())
 
     def log(self, *rows: dict[str, Any], **row: Any) -> None:
-        """Writes a row of metrics.jsonl, or several."""
-        self._append("metrics.jsonl", [*rows, row] if row else rows)
+        """Writes a row of metrics.jsonl, or several; trackers get them too."""
+        every = [*rows, row] if row else list(rows)
+        self._append("metrics.jsonl", every)
+        trackers.send(self.path, every)
 
     def rewind(self, step: int, **match: Any) -> None:
         """Deletes the metric rows after `step`: a resumed run writes them again.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporting.conftest import library_of, tiny  # noqa: F401 - fixtures
+from tests.exporting.conftest import hub, library_of, tiny  # noqa: F401 - fixtures
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "export.md").read_text(encoding="utf-8")
 
@@ -58,3 +58,22 @@ def test_what_is_refused_is_one_line(refused, experts, tmp_path):
         "export", "support", "out", "--library", "experts", "--to", "hf", "--base", "nano"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_push_and_pull(yosegi, refused, experts, hub, tmp_path):  # noqa: F811
+    (_, block) = re.findall(r"```sh\n(yosegi .*?)```", PAGE, re.DOTALL)
+    lines = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+    assert yosegi("export", "support", "support-peft", "--library", "experts")[0] == 0
+    for words in lines:
+        code, out, err = yosegi(*words)
+        assert (code, err.count("Traceback")) == (0, 0) and out, err
+        if "--dry-run" in words:
+            assert "experts/" not in out and "support/adapter_model.safetensors" in out and hub.asked == []
+    assert sorted(hub.repos) == ["me/experts", "me/support", "me/support-peft"] and all(
+        one["private"] for one in hub.repos.values()
+    )
+    assert (tmp_path / "theirs" / "legal").is_dir() and (tmp_path / "theirs" / "tone").is_dir()
+    assert "legal, support already" in refused("pull", "me/experts", "theirs")
+    assert "no repository me/none" in refused("pull", "me/none", "theirs")
+    hub.token = "another"
+    assert "does not accept the token" in refused("push", "experts", "me/experts")

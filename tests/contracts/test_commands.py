@@ -168,6 +168,8 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("export a out --to ggu", "Did you mean 'gguf'"),
         ("export a out --library nowhere", "--library is the folder"),
         ("export a out --to hf --dtype q8_0", "No dtype of hf"),
+        ("train --task skills/add --report-to wanb", "Did you mean 'wandb'"),
+        ("push nowhere me/x", "holds no expert"),
         ("eval", "--task"),
         ("eval --task skills/add --arm arrow", "--library"),
         ("eval --task skills/add --library nowhere --arm arow", "no library at nowhere"),

@@ -1,5 +1,12 @@
 """Tiny bases of the families that GGUF is written of, with tokenizers made on the spot, and libraries of experts for them."""
 
+import base64
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
 import pytest
 import torch
 
@@ -123,3 +130,169 @@ def library_of(tmp_path):
         return library
 
     return make
+
+
+class Hub:
+    """A Hub on this machine, as huggingface_hub speaks with it: repositories, LFS, one commit after another.
+
+    `cut` bytes of the next large file are sent before the connection breaks; with `die` the server refuses uploads from there on.
+    """
+
+    def __init__(self, token="secret"):
+        self.token, self.repos, self.blobs, self.asked, self.cut, self.die = token, {}, {}, [], None, None
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def serve(self):
+                url = urlsplit(self.path)
+                hub.asked.append((self.command, unquote(url.path)))
+                self.content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.headers.get("Transfer-Encoding") == "chunked":
+                    while size := int(self.rfile.readline(), 16):
+                        self.content += self.rfile.read(size)
+                        self.rfile.readline()
+                    self.rfile.readline()
+                if not url.path.startswith("/lfs/") and self.headers.get("Authorization") != f"Bearer {hub.token}":
+                    return self.reply(
+                        401, {"error": "no"}, {"X-Error-Message": "Invalid credentials in Authorization header"}
+                    )
+                return self.answer(unquote(url.path).strip("/").split("/"))
+
+            do_GET = do_HEAD = do_POST = do_PUT = serve
+
+            def answer(self, path):
+                if path == ["api", "repos", "create"]:
+                    asked = json.loads(self.content)
+                    name = f"{asked.get('organization') or 'me'}/{asked['name']}"
+                    if name in hub.repos:
+                        return self.reply(409, {"error": "there", "url": f"{hub.url}/{name}"})
+                    hub.repos[name] = {
+                        "private": asked.get("private") or asked.get("visibility") == "private",
+                        "files": {},
+                        "commits": 0,
+                    }
+                    return self.reply(200, {"url": f"{hub.url}/{name}"})
+                if path[:2] == ["api", "validate-yaml"]:
+                    return self.reply(200, {"errors": [], "warnings": []})
+                if path[0] == "lfs":
+                    if hub.die is not None and len(hub.blobs) >= hub.die:
+                        return self.reply(403, {"error": "full"})
+                    hub.blobs[path[1]] = self.content
+                    return self.reply(200, {})
+                if path[1].endswith(".git"):
+                    objects = [
+                        {"oid": one["oid"], "size": one["size"]}
+                        | (
+                            {}
+                            if one["oid"] in hub.blobs
+                            else {"actions": {"upload": {"href": f"{hub.url}/lfs/{one['oid']}"}}}
+                        )
+                        for one in json.loads(self.content)["objects"]
+                    ]
+                    return self.reply(200, {"objects": objects})
+                name, rest = ("/".join(path[2:4]), path[4:]) if path[0] == "api" else ("/".join(path[:2]), path[2:])
+                if name not in hub.repos:
+                    return self.reply(404, {"error": "none"}, {"X-Error-Code": "RepoNotFound"})
+                return self.of_repo(name, hub.repos[name], rest)
+
+            def of_repo(self, name, repo, rest):
+                sha = hub.sha(name)
+                if rest[:1] == ["preupload"]:
+                    modes = [
+                        {"path": one["path"], "uploadMode": "lfs" if one["path"].endswith((".safetensors", ".gguf")) else "regular",
+                         "shouldIgnore": False, "oid": None}
+                        for one in json.loads(self.content)["files"]
+                    ]  # fmt: skip
+                    return self.reply(200, {"files": modes})
+                if rest[:1] == ["commit"]:
+                    for line in map(json.loads, self.content.splitlines()):
+                        value = line["value"]
+                        if line["key"] == "file":
+                            repo["files"][value["path"]] = base64.b64decode(value["content"])
+                        elif line["key"] == "lfsFile":
+                            repo["files"][value["path"]] = hub.blobs[value["oid"]]
+                    repo["commits"] += 1
+                    sha = hub.sha(name)
+                    return self.reply(200, {"commitOid": sha, "commitUrl": f"{hub.url}/{name}/commit/{sha}"})
+                if rest[:1] == ["resolve"]:
+                    return self.file("/".join(rest[2:]), repo["files"]["/".join(rest[2:])], sha)
+                files = [(path, content, hub.known(path, content)) for path, content in sorted(repo["files"].items())]
+                if rest[:1] == ["tree"]:
+                    return self.reply(200, [
+                        {"type": "file", "path": path, "size": len(content), "oid": oid, **({"lfs": {"oid": lfs, "size": len(content), "pointerSize": 9}} if lfs else {})}
+                        for path, content, (oid, lfs) in files
+                    ])  # fmt: skip
+                siblings = [
+                    {"rfilename": path, "size": len(content), "blobId": oid, **({"lfs": {"sha256": lfs, "size": len(content), "pointerSize": 9}} if lfs else {})}
+                    for path, content, (oid, lfs) in files
+                ]  # fmt: skip
+                return self.reply(200, {"id": name, "sha": sha, "private": repo["private"], "siblings": siblings})
+
+            def file(self, path, content, sha):
+                oid, lfs = hub.known(path, content)
+                start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+                head = {"ETag": f'"{lfs or oid}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
+                if start:
+                    head["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+                if hub.cut is not None and lfs and self.command == "GET":
+                    self.reply(200, content, head, hub.cut)
+                    hub.cut = None
+                    return None
+                return self.reply(206 if start else 200, content[start:], head)
+
+            def reply(self, status, body, head=None, cut=None):
+                body = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                for key, value in {"Content-Length": len(body), **(head or {})}.items():
+                    self.send_header(key, str(value))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body[:cut])
+                if cut is not None:
+                    self.wfile.flush()
+                    hub.hold.wait(20)
+                    self.close_connection = True
+
+            def log_message(self, *_):
+                pass
+
+        self.hold = threading.Event()
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.http.handle_error = lambda *_: None
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def sha(self, name):
+        """The hash of the last commit."""
+        return hashlib.sha1(f"{name} {self.repos[name]['commits']}".encode()).hexdigest()
+
+    def known(self, path, content):
+        """The hash of a file as git has it, and its sha256 if it is a large one."""
+        oid = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        return oid, hashlib.sha256(content).hexdigest() if path.endswith((".safetensors", ".gguf", ".bin")) else None
+
+    def sent(self):
+        """What changed anything."""
+        return [(method, path) for method, path in self.asked if method in ("POST", "PUT")]
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    server = Hub()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    yield server
+    server.hold.set()
+    server.http.shutdown()
+    server.http.server_close()

@@ -33,6 +33,10 @@ Columns = Annotated[
     str | None,
     typer.Option(help="How the fields of --data-file are called: prompt=question,completion=answer."),
 ]
+ReportTo = Annotated[
+    list[str] | None,
+    typer.Option("--report-to", help="Send the metrics on: tensorboard, trackio or wandb. May be repeated. \\[none]"),
+]
 RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
 Seed = Annotated[int, typer.Option(help="Seed of the data order, of the experts' start and of samples.")]
 

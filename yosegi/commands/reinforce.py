@@ -16,6 +16,7 @@ from yosegi.commands._options import (
     DataFile,
     Json,
     Overwrite,
+    ReportTo,
     Resume,
     RunDir,
     begin,
@@ -48,6 +49,7 @@ def reinforce(
     overwrite: Overwrite = False,
     resume: Resume = True,
     run: RunDir = None,
+    report_to: ReportTo = None,
     data: Data = None,
     as_json: Json = False,
     **settings: Any,
@@ -58,7 +60,12 @@ def reinforce(
     """
     words = {"task": task, "expert": expert, "base": base, "library": library, "suffix": suffix, "labels": labels}
     words |= {"system": system, "run": run, "data": data, "overwrite": overwrite or None, "resume": resume and None}
+<<<<<<< HEAD
     words |= {"data_file": data_file, "columns": columns, **settings}
+=======
+    words["report_to"] = report_to or None
+    words |= settings
+>>>>>>> main
     words |= {"rewards": _weights(reward)} if reward else {}
     options = read_config(config, words)
     begin(options.pop("data", None), as_json)
@@ -66,9 +73,12 @@ def reinforce(
         if not options.get(needed):
             raise Invalid(f"--{needed} is missing.")
 
-    from yosegi.training.reinforce import reinforce as go_on
+    from yosegi.trackers import report_to as reporting
 
-    experts = go_on(**options)
+    with reporting(options.pop("report_to", [])):
+        from yosegi.training.reinforce import reinforce as go_on
+
+        experts = go_on(**options)
     if first_process():
         rows = [{"name": e.name, "parents": e.card["parents"], **e.card["metrics"]} for e in experts]
         if not as_json:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from yosegi.commands._config import read_config
-from yosegi.commands._options import Data, Json, RunDir, begin, say
+from yosegi.commands._options import Data, Json, ReportTo, RunDir, begin, say
 from yosegi.errors import Invalid
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -20,6 +20,7 @@ def run(
     config: Annotated[Path | None, typer.Option(help="A YAML file with the recipe's fields.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="The smallest version, on a CPU: seconds to minutes.")] = False,
     folder: RunDir = None,
+    report_to: ReportTo = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -27,9 +28,11 @@ def run(
     begin(data, as_json)
     from yosegi import files
     from yosegi.recipes import run_recipe
+    from yosegi.trackers import report_to as reporting
 
     fields = read_config(config, _fields(context.args))
-    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # a recipe prints for people
+    shown = sys.stderr if as_json else sys.stdout  # a recipe prints for people
+    with contextlib.redirect_stdout(shown), reporting(report_to or []):
         done = run_recipe(recipe, folder, smoke=smoke, **fields)
         print(f"Open {done.path / 'report.html'}")
     say({"run": str(done.path), "config": files.read_json(done.path / "config.json")}, as_json, f"Done: {done.path}")

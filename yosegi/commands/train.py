@@ -18,6 +18,7 @@ from yosegi.commands._options import (
     DataFile,
     Json,
     Overwrite,
+    ReportTo,
     Resume,
     RunDir,
     begin,
@@ -55,6 +56,7 @@ def train(
     overwrite: Overwrite = False,
     resume: Resume = True,
     run: RunDir = None,
+    report_to: ReportTo = None,
     data: Data = None,
     as_json: Json = False,
     **settings: Any,
@@ -66,13 +68,18 @@ def train(
     words = {"task": task, "base": base, "library": library, "method": method, "build": build, "name": name, "run": run}
     words |= {"eval_task": eval_task, "eval_steps": eval_steps, "data": data, "overwrite": overwrite or None}
     words |= {"data_file": data_file, "columns": columns}
-    options: dict[str, Any] = {"task": []} | read_config(config, {**words, "resume": resume and None, **settings})
+    options: dict[str, Any] = {"task": []} | read_config(
+        config, {**words, "report_to": report_to or None, "resume": resume and None, **settings}
+    )
     begin(options.pop("data", None), as_json)
 
-    from yosegi.training.train import train as into_library
+    from yosegi.trackers import report_to as reporting
 
-    started = time.time()
-    experts = into_library(**options)
+    with reporting(options.pop("report_to", [])):
+        from yosegi.training.train import train as into_library
+
+        started = time.time()
+        experts = into_library(**options)
     if not first_process():
         return
     folder, run_folder = Path(options.get("library", "library")), options.get("run")

@@ -15,6 +15,7 @@ from yosegi.commands._options import (
     DataFile,
     Json,
     Overwrite,
+    ReportTo,
     Resume,
     RunDir,
     begin,
@@ -44,6 +45,7 @@ def train_router(
     overwrite: Overwrite = False,
     resume: Resume = True,
     run: RunDir = None,
+    report_to: ReportTo = None,
     data: Data = None,
     as_json: Json = False,
     **settings: Any,
@@ -53,16 +55,29 @@ def train_router(
     The run writes run.yaml: --config with it trains the same again.
     """
     words = {"arm": arm, "task": task, "library": library, "base": base, "experts": experts, "name": name, "data": data}
+<<<<<<< HEAD
     words |= {"data_file": data_file, "columns": columns}
     words |= {"run": run, "overwrite": overwrite or None, "resume": resume and None, **settings}
+=======
+    words |= {
+        "run": run,
+        "overwrite": overwrite or None,
+        "resume": resume and None,
+        "report_to": report_to or None,
+        **settings,
+    }
+>>>>>>> main
     options = read_config(config, words)
     begin(options.pop("data", None), as_json)
     if not options.get("arm"):
         raise Invalid("Name the router that is to learn (--arm), as in static(a,b).")
 
-    from yosegi.training.train_router import train_router as train
+    from yosegi.trackers import report_to as reporting
 
-    made = train(**options)
+    with reporting(options.pop("report_to", [])):
+        from yosegi.training.train_router import train_router as train
+
+        made = train(**options)
     if not first_process():
         return
     size, folder = sum(value.numel() for value in made.router_state.values()), options.get("library", "library")
