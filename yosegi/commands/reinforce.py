@@ -60,12 +60,7 @@ def reinforce(
     """
     words = {"task": task, "expert": expert, "base": base, "library": library, "suffix": suffix, "labels": labels}
     words |= {"system": system, "run": run, "data": data, "overwrite": overwrite or None, "resume": resume and None}
-<<<<<<< HEAD
-    words |= {"data_file": data_file, "columns": columns, **settings}
-=======
-    words["report_to"] = report_to or None
-    words |= settings
->>>>>>> main
+    words |= {"data_file": data_file, "columns": columns, "report_to": report_to or None, **settings}
     words |= {"rewards": _weights(reward)} if reward else {}
     options = read_config(config, words)
     begin(options.pop("data", None), as_json)

@@ -4,27 +4,18 @@ from typing import Any
 
 from yosegi.commands._config import check, read_config
 from yosegi.commands._flags import flags
-<<<<<<< HEAD
-from yosegi.commands._options import Columns, Config, Data, DataFile, Json, RunDir, begin, say, table
-=======
-from yosegi.commands._options import Config, Data, Json, ReportTo, RunDir, begin, say, table
->>>>>>> main
+from yosegi.commands._options import Columns, Config, Data, DataFile, Json, ReportTo, RunDir, begin, say, table
 
 EXAMPLE = "yosegi search --library library --task gsm8k:logp --arm 'merge:ties{density=.1:.9}' --keep blend"
 
 
 @flags("search/settings.py", "SearchSettings", panel="Search")
 def search(
-<<<<<<< HEAD
     data_file: DataFile = None,
     columns: Columns = None,
     config: Config = None,
     run: RunDir = None,
-=======
-    config: Config = None,
-    run: RunDir = None,
     report_to: ReportTo = None,
->>>>>>> main
     data: Data = None,
     as_json: Json = False,
     **options: Any,
@@ -36,14 +27,10 @@ def search(
     from yosegi.search.trials import shown
     from yosegi.trackers import report_to as reporting
 
-<<<<<<< HEAD
-    options |= {"data_file": data_file, "columns": columns}
-    result = search_arms(check(SearchSettings, read_config(config, options)), run)
-=======
-    options = read_config(config, {**options, "report_to": report_to or None})
+    words = {"data_file": data_file, "columns": columns, "report_to": report_to or None}
+    options = read_config(config, options | words)
     with reporting(options.pop("report_to", [])):
         result = search_arms(check(SearchSettings, options), run)
->>>>>>> main
     if as_json:
         say(result.describe(), True)
         return

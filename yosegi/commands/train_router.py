@@ -55,18 +55,15 @@ def train_router(
     The run writes run.yaml: --config with it trains the same again.
     """
     words = {"arm": arm, "task": task, "library": library, "base": base, "experts": experts, "name": name, "data": data}
-<<<<<<< HEAD
-    words |= {"data_file": data_file, "columns": columns}
-    words |= {"run": run, "overwrite": overwrite or None, "resume": resume and None, **settings}
-=======
     words |= {
         "run": run,
         "overwrite": overwrite or None,
         "resume": resume and None,
         "report_to": report_to or None,
+        "data_file": data_file,
+        "columns": columns,
         **settings,
     }
->>>>>>> main
     options = read_config(config, words)
     begin(options.pop("data", None), as_json)
     if not options.get("arm"):
