@@ -15,6 +15,7 @@ from yosegi.reporting.read import Results
 from yosegi.reporting.sections import sections
 
 HERE = Path(__file__).parent
+STYLES = (HERE.parent / "palette.css", HERE / "page.css")
 
 
 def page(results: Results) -> str:
@@ -55,8 +56,8 @@ def environment() -> Environment:
     words = "number signed probability seconds cut between plural one_line text words known"
     made.filters |= {word: getattr(print_as, word) for word in words.split()} | {"breakable": _breakable}
     made.globals |= {
-        # Our own two files: the only text, beside JSON that was made safe, that is not escaped.
-        "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        # Our own three files: the only text, beside JSON that was made safe, that is not escaped.
+        "style": Markup("".join(path.read_text(encoding="utf-8") for path in STYLES)),
         "script": Markup((HERE / "page.js").read_text(encoding="utf-8")),
         "LEVELS": LEVELS,
     }

@@ -5,4 +5,5 @@ answer.py   one answer on its way: text, log p, routing, SSE      limits.py    k
 service.py  from a body to a job (job.py)                         arms.py      from the name of a model to a seat
 loop.py     the one thread that owns the model (seats.py)         shelf.py     the library, and what changes in it
 run.py      uvicorn, and a graceful end                           metrics.py   what Prometheus is told
+page/       the playground: one page, its style, its script
 """

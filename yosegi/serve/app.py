@@ -4,12 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 import yosegi
@@ -17,10 +16,10 @@ from yosegi.errors import Invalid, UnknownName, YosegiError
 from yosegi.serve.answer import Answer, dumped, event, fault
 from yosegi.serve.job import Busy, Failed, Late, Stopping
 from yosegi.serve.limits import Limits
+from yosegi.serve.page import playground
 from yosegi.serve.schemas import Asked, ChatBody, CompletionBody, ExpertBody
 from yosegi.serve.service import Service, TooLong
 
-PAGE = Path(__file__).with_name("page.html")
 log = logging.getLogger("yosegi.serve")
 
 
@@ -102,12 +101,7 @@ def make_app(service: Service) -> Any:
         """Answers a conversation."""
         return await _answered(service, request, body, await service.chat(body))
 
-    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def page() -> Response:
-        """The playground."""
-        if not PAGE.is_file():
-            return HTMLResponse("<p>yosegi answers at /v1/chat/completions.</p>")
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"))
+    app.get("/", include_in_schema=False)(playground)
 
     @app.exception_handler(YosegiError)
     async def ours(request: Request, error: YosegiError) -> Response:

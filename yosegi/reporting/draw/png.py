@@ -11,7 +11,7 @@ from yosegi.reporting.draw.marks import Drawing, Heat, Legend, Plot, Rows
 from yosegi.reporting.format import number
 
 CJK = ("Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP", "Yu Gothic", "Meiryo", "IPAexGothic", "IPAGothic")
-HUES = ("#2b78b8", "#d9662a", "#4f9a5b", "#9a5bb0", "#c9a227", "#33a0a0", "#c44e6e", "#7a5a44", "#6b7fd1", "#8a8f2f")
+HUES = ("#2b78b8", "#d9662a", "#11734f", "#c46fa0", "#c9a227", "#4a2f8f", "#7c2d4f", "#55b1c9", "#9a8b80", "#59701f")
 INK, GREY = "#2d2620", "#a39583"
 COLOUR = {f"c{place}": hue for place, hue in enumerate(HUES)} | {"ink": INK, "other": GREY, "": INK}
 LINES: dict[str, dict[str, Any]] = {
