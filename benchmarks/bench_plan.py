@@ -3,6 +3,8 @@
 Memory    of a forward pass, a backward pass and a step of AdamW, twice, as torch's allocator counted it (side_by_side.peak_bytes:
           deterministic, and without Python and the libraries). The weights are there before and are added. Beside it, where
           it says "process", a fresh process is asked for its largest resident size (VmHWM): what the operating system saw.
+          With --base smollm2: trainings, GRPO and evaluation as the verbs do them, each in a process of its own; libraries,
+          loading and checkpoints included, VmHWM against all that the plan says is needed.
 Time      the median CPU time of a step, against the GEMM and the copy measured just before by the plan itself.
 Expected  memory within 15 % (`plan.verdict.FACTOR`), time within a factor of 2.5 (`plan.machines.APART`).
 
@@ -10,11 +12,14 @@ Ratios are predicted / measured: above 1 the plan is careful. The loss is over a
 paper: there "measured" is what was published.
 """
 
+import argparse
 import dataclasses
 import gc
+import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +31,15 @@ from side_by_side import Row, clock, options, peak_bytes, tell
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from yosegi import tasks, train
+from yosegi.bases import load
 from yosegi.core.model import attach
+from yosegi.engine.arm import Arm
+from yosegi.engine.score import score_answers
 from yosegi.estimate import memory, pace
 from yosegi.estimate.machines import Machine, here
 from yosegi.estimate.memory import WHOLE, Job
+from yosegi.estimate.predict import needed
 from yosegi.estimate.shapes import FFN, Shape, of_config
 from yosegi.estimate.table import table
 from yosegi.inits import fresh
@@ -38,26 +48,46 @@ from yosegi.optimizers.adamw import adamw
 from yosegi.routers.by_request import ByRequest
 from yosegi.routers.softmax import Softmax
 from yosegi.routers.uniform import Uniform
+from yosegi.run import Run
+from yosegi.tasks import Example
+from yosegi.training.grpo import grpo, questions
+from yosegi.training.settings import GrpoSettings
 
 MB = 2**20
 SIZES = {"nano": (128, 320, 4, 4, 250), "small": (256, 688, 6, 4, 4000), "medium": (512, 1376, 6, 8, 8000)}
 JOBS = [
-    ("nano", Job("full", batch=32, length=64)),
+    ("nano", Job("full", embeddings=True, batch=32, length=64)),
     ("nano", Job("lora", batch=32, length=64)),
     ("nano", Job("fleet", experts=16, batch=4, length=64)),
-    ("small", Job("full", batch=4, length=128)),
+    ("small", Job("full", embeddings=True, batch=4, length=128)),
     ("small", Job("lora", batch=4, length=128)),
     ("small", Job("lora", batch=4, length=128, dropout=0)),
     ("small", Job("lora", batch=4, length=128, checkpointing=True)),
     ("small", Job("lora", batch=4, length=128, dtype="bf16", bf16=True)),
     ("small", Job("loramoe", experts=8, rank=4, batch=4, length=128, targets="ffn")),
-    ("medium", Job("full", batch=2, length=128)),
+    ("medium", Job("full", embeddings=True, batch=2, length=128)),
     ("medium", Job("lora", batch=2, length=128)),
     ("medium", Job("loramoe", experts=8, rank=4, batch=2, length=128, targets="ffn")),
 ]
 APART = [JOBS[3], JOBS[4], JOBS[11]]
 """Those that a fresh process does as well."""
-QUICK = [("nano", Job("lora", batch=2, length=32)), ("nano", Job("full", batch=2, length=32))]
+TRAIN = {"chat_template": "none", "max_steps": 2}
+CELLS = [
+    (Job(batch=4, length=64), {}),
+    (Job(batch=8, length=128), {}),
+    (Job(batch=8, length=128, checkpointing=True), {"activation_checkpointing": True}),
+    (Job("fleet", experts=4, batch=4, length=64), {}),
+    (Job("fleet", experts=4, batch=4, length=64, tokens_per_pass=256), {"tokens_per_pass": 256}),
+    (Job("loramoe", experts=4, rank=4, batch=4, length=96, targets="ffn"), {"build": "loramoe{experts=4}"}),
+    (Job("loramoe", experts=4, batch=4, length=96), {"build": "poly{experts=4}"}),
+    (Job("galore", rank=128, batch=4, length=64, dropout=0), {"method": "galore"}),
+    (Job("full", batch=4, length=64, dropout=0), {"method": "full"}),
+    (Job("grpo", experts=2, batch=2, generations=4, length=64, dropout=0), {}),
+    (Job("eval", experts=4, batch=64, length=64, dropout=0), {}),
+    (Job(batch=2, length=32, dtype="bf16", bf16=True), {"dtype": "bf16"}),
+]
+"""Cells on a pretrained base, and the settings that they are beside the defaults. Half of the tokens are answers."""
+QUICK = [("nano", Job("lora", batch=2, length=32)), ("nano", Job("full", embeddings=True, batch=2, length=32))]
 
 
 class Training:
@@ -147,9 +177,66 @@ def alone(size: str, job: Job) -> None:
     print(int(status.partition("VmHWM:")[2].split()[0]) * 1024 - before)
 
 
+def pretrained(name: str) -> list[Row]:
+    """Returns a row for each of the cells, the largest resident size of its process against what the plan says is needed."""
+    shape, rows = of_config(name, load(name).model.config), list[Row]()
+    for job, settings in CELLS:
+        job = dataclasses.replace(job, answers=0.5)
+        call = f"b.real({name!r}, b.Job(**{vars(job)!r}), {settings!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", f"import bench_plan as b; {call}"], capture_output=True, text=True, cwd=sys.path[0]
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        guess, taken = needed(memory.predict(shape, job), "cpu"), int(done.stdout.split()[-1])
+        row: Row = {
+            "what": " ".join([job.method, *([f"E {job.experts}"] if job.experts > 1 else []), str(settings or "")]),
+            "rows": f"{job.rows} x {job.length}",
+            "MB predicted": guess / MB,
+            "MB measured": taken / MB,
+            "ratio": guess / taken,
+        }
+        print(json.dumps(row), file=sys.stderr, flush=True)
+        rows.append(row)
+    return rows
+
+
+def real(name: str, job: Job, settings: dict[str, Any]) -> None:
+    """What the process of one cell does: the verb itself, on rows of one length."""
+    torch.set_num_threads(1)
+    base = load(name, dtype=settings.get("dtype", "fp32"), chat_template="none")
+    answer = job.length // 2
+    texts = [
+        Example(f"{n}", "the" + " the" * (job.length - answer - 1), " the" * (answer - 1)) for n in range(job.batch)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        library, run = f"{folder}/library", f"{folder}/run"
+        if job.method in ("grpo", "eval"):
+            experts = [fresh(base.model, f"e{e}", rank=8, alpha=16, targets="all-linear") for e in range(job.experts)]
+        if job.method == "grpo":
+            asked = questions(tasks.load("skills/sort"), texts)
+            sizes = {"per_device_train_batch_size": job.batch, "num_generations": job.generations}
+            how = GrpoSettings(max_steps=1, max_completion_length=answer, **sizes)
+            grpo(base, experts, {e.name: asked for e in experts}, Run(run), how)
+        elif job.method == "eval":
+            score_answers(base, texts)
+            with Arm("uniform", experts, "uniform").attached(base) as banks:
+                score_answers(base, texts, banks=banks)
+        else:
+            data = {f"t{e}": texts for e in range(job.experts if job.method == "fleet" else 1)}
+            how = {**TRAIN, "max_length": job.length, "per_device_train_batch_size": job.batch, **settings}
+            train(data, base, library, run=run, **how)
+    print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024)
+
+
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Every cell, then the published table."""
-    chosen = options(__doc__, arguments)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--base", help="cells on this pretrained base instead")
+    own, rest = parser.parse_known_args(arguments)
+    chosen = options(__doc__, rest)
+    if own.base:
+        return tell(__doc__, pretrained(own.base), chosen)
     rows: list[Row] = []
     for size, job in QUICK if chosen.quick else JOBS:
         width, rows_of = SIZES[size][0], min(1024, job.at_once)

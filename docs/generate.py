@@ -4,6 +4,7 @@ python docs/generate.py            write them
 python docs/generate.py --check    exit 1 when one of them is out of step
 """
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -59,8 +60,6 @@ def commands() -> str:
 
 def python() -> str:
     """The public names of the package, with their signatures and docstrings."""
-    import inspect
-
     import yosegi
 
     parts = [
@@ -80,6 +79,49 @@ def python() -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", "\n".join(parts))
 
 
+def tasks() -> str:
+    """One row a task, read from its file: nothing is loaded."""
+    from yosegi.tasks import Task
+
+    unread = {"skills": "made up", "file": "your own", "lm_eval": "the harness's"}
+    head = "data | licence | metric | splits | worked examples | chat template | evaluation only"
+    parts = [
+        "# Tasks\n\nGenerated from the files of yosegi/tasks by `make docs`. `data` is a file of the data folder (`--data`), "
+        "else a data set on the Hub at a pinned revision. With a chat template a prompt is the user's turn; texts that are to "
+        "go on have none. Worked examples are asked for with `TASK/4shot`. `yosegi show NAME` says more.\n",
+        f"| task | {head} |\n|{'---|' * 8}",
+    ]
+    for name in registry.names("tasks"):
+        make = registry.find("tasks", name)
+        about = re.sub(r"\s+", " ", sys.modules[make.__module__].__doc__ or "")
+        source = getattr(make, "source", None)
+        hubs = [hub for one in getattr(source, "hub", {}).values() for hub in (one if isinstance(one, list) else [one])]
+        folders = "math_en|math_ja|knowledge_en|knowledge_ja|nlu_ja|domain_qa|code|instruct|corpus"
+        found = re.findall(rf"(?<!/)\b(?:{folders})/(?:\{{[\w, /]+\}}|\w+)", about)
+        data = dict.fromkeys([*getattr(source, "files", {}).values(), *(() if source else found)])
+        data |= dict.fromkeys(hub.repo for hub in hubs)
+        licence = re.search(r"CC BY(?:-SA)? \d\.\d|Apache-2\.0|MIT licence|AFL 3\.0|public domain|no copyright", about)
+        splits = [
+            *getattr(source, "files", make.known_splits),
+            *(["validation"] if getattr(source, "held_out", 0) else []),
+        ]
+        shots = getattr(make, "most_shots", 0)
+        chat = "no" if re.search(r"chat=(?:False|chat)", inspect.getsource(sys.modules[make.__module__])) else "yes"
+        chat = "no" if not getattr(make, "labels_question", True) else chat
+        cells = [
+            ", ".join(f"`{one}`" for one in data) or unread[name],
+            licence[0].removesuffix(" licence") if licence else "–",
+            metric if isinstance(metric := getattr(make, "headline", make.metric), str) else "the harness's",
+            ", ".join(sorted(splits, key="train validation test".find)) or "as the rows say",
+            f"up to {shots}" if shots else "three, always" if name == "bbh" else "–",
+            chat,
+            "yes" if getattr(source, "evaluation_only", False) else "",
+        ]
+        assert issubclass(make, Task)
+        parts.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(parts) + "\n"
+
+
 def main() -> int:
     """Write or check."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,6 +129,7 @@ def main() -> int:
         ROOT / "docs" / "reference" / "methods.md": methods(),
         ROOT / "docs" / "reference" / "commands.md": commands(),
         ROOT / "docs" / "reference" / "python.md": python(),
+        ROOT / "docs" / "reference" / "tasks.md": tasks(),
         ROOT / "README.md": MARKS.sub(lambda match: match[1] + table() + match[2], readme),
     }
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]

@@ -6,6 +6,7 @@ runs/NAME/
   items/TASK.MODEL.jsonl   a row for each example    library/  figures/  report.html
 """
 
+import ctypes
 import fcntl
 import hashlib
 import importlib.metadata
@@ -140,10 +141,13 @@ def free_memory(device: str = "cpu") -> int:
 
     if device == "cuda":
         return sys.modules["torch"].cuda.mem_get_info()[0]
-    free = psutil.virtual_memory().available
-    most, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if most.exists() and (limit := most.read_text().strip()) != "max":
-        free = min(free, int(limit) - int(used.read_text()))
+    with suppress(AttributeError, OSError):  # what this process has given back to glibc alone is free as well
+        ctypes.CDLL(None).malloc_trim(0)
+    free, group = psutil.virtual_memory().available, Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):  # there is none, or without a limit
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(stat.get("inactive_file", 0)))  # the cache of files gives way
     return free
 
 

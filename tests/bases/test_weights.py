@@ -207,7 +207,7 @@ def test_a_folder_of_an_adapter_alone_is_no_base(folder):
 
 def test_a_file_is_read_for_its_hash_once(folder, monkeypatch):
     known = bases.weights_hash(folder)
-    monkeypatch.setattr("yosegi.bases._weights.mmap.mmap", lambda *_, **__: pytest.fail("read again"))
+    monkeypatch.setattr("yosegi.bases._weights.os.pread", lambda *_, **__: pytest.fail("read again"))
     assert bases.weights_hash(folder) == known
 
 

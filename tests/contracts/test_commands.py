@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from yosegi import commands, registry
+from yosegi.library.card import FIELDS
 
 ROOT = Path(commands.__file__).parents[2]
 VERBS = {
@@ -65,9 +66,13 @@ def call(monkeypatch, capsys, tmp_path):
     return call
 
 
-def test_nothing_heavy_is_imported_for_help_or_ls():
+def test_nothing_heavy_is_imported_for_help_or_ls(tmp_path):
     """One process runs them all; importing torch would cost each of them seconds."""
     lines = [[*words, "--help"] for words in LINES]
+    expert = tmp_path / "library" / "e"
+    expert.mkdir(parents=True)
+    (expert / "expert.json").write_text(json.dumps(dict.fromkeys(FIELDS)))
+    lines += [["library", "ls", str(expert.parent)]]
     lines += [["ls"], ["ls", "routers"], ["ls", "--json"], ["show", "arrow"], ["nosuch"], ["ls", "rooters"]]
     program = f"""
 import contextlib, io, sys
@@ -205,6 +210,8 @@ def test_an_unknown_option_is_refused(call, tmp_path, words):
         ("curate page.txt --score classifier{model=pages}", "cannot be loaded"),
         ("curate pages --out pages/out", "lies inside the corpus"),
         ("curate page.txt --encoding sjiss", "sjiss"),
+        *((f"{verb} --columns prompt=q", "there is none") for verb in ("reinforce", "label", "search", "train-router")),
+        ("label", "Name a --task or a --data-file"),
         ("report", "Missing"),
         ("report nowhere", "nowhere"),
     ],

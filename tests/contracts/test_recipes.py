@@ -7,6 +7,8 @@ import time
 import pytest
 
 from yosegi import registry
+from yosegi.bases import LoadSettings
+from yosegi.recipes import OnBase, configure
 from yosegi.reporting import report
 from yosegi.run import Run
 
@@ -31,6 +33,15 @@ def test_one_frozen_config_and_main(name):
     recipe.Config()  # every field has a default
     assert isinstance(recipe.SMOKE, recipe.Config)
     assert list(inspect.signature(recipe.main).parameters) == ["config", "run"]
+
+
+def test_a_base_is_loaded_as_every_verb_loads_it():
+    """--base, --dtype, --device and --chat-template are fields of every recipe that has a base."""
+    loading = {name for name in RECIPES if issubclass(registry.load("recipes", name).Config, OnBase)}
+    assert loading == set(RECIPES) - {"pretrain_nano"}
+    fields = {field.name for field in dataclasses.fields(OnBase)}
+    assert fields == {"base", "dtype", "device", "chat_template"} < {"base", *LoadSettings.model_fields}
+    assert configure("demo", True, base="nano", chat_template="none").load().chat_template == ""
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -14,6 +14,8 @@ from yosegi.tasks import Example, LogProb, Score, load
 
 NAMES = registry.names("tasks")
 MADE_UP = ("skills",)  # generated: these need no data
+ONLINE = ("hellaswag", "piqa", "siqa", "winogrande")  # on the Hub only: their rows are made up here
+EVALUATION_ONLY = ("bbh", "exercism", "humaneval", "humanevalpack", "ifeval", "jmmlu", "math500", "mmlu")
 OWN = ("file", "lm_eval")  # whose data lie in a file of the user
 SPLITS = ("train", "validation", "test")
 MOST = 200  # examples scored of each split
@@ -57,11 +59,37 @@ def parts(name, most=3):
 
 def every(names):
     """Parts are asked for when the test runs, not when it is collected: that is when there is data."""
-    return [pytest.param(name, marks=() if name in MADE_UP else pytest.mark.data) for name in names if name not in OWN]
+    return [
+        pytest.param(name, marks=() if name in (*MADE_UP, *ONLINE) else pytest.mark.data)
+        for name in names
+        if name not in OWN
+    ]
+
+
+def made_up(folder, names=ONLINE):
+    """A data folder with rows of the tasks that have none here."""
+    for name in names:
+        for split in ("train", "test"):
+            rows = [
+                {
+                    "id": f"{split}/{i}",
+                    "question": f"{split} {i} is",
+                    "choices": [f"{i}", f"not {i}"],
+                    "answer_index": i % 2,
+                    "after": " too.",
+                }
+                for i in range(30)
+            ]
+            file = folder / "knowledge_en" / f"{name}_{split}.jsonl"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
 
 @pytest.fixture(params=[*every(NAMES), *OWN])
-def names(request, tmp_path):
+def names(request, tmp_path, monkeypatch):
+    if request.param in ONLINE:
+        made_up(tmp_path)
+        monkeypatch.setenv("YOSEGI_DATA", str(tmp_path))
     if request.param not in OWN:
         return parts(request.param)
     rows = [{"prompt": f"What is {i} plus {i}?", "completion": f" {2 * i}"} for i in range(60)]
@@ -88,6 +116,18 @@ def available(task):
 def test_the_drawer_was_walked():
     assert {"gsm8k", "gsm_hard", "file", "mbpp", "mgsm_ja", "natural_instructions", "skills", "terms"} <= set(NAMES)
     assert {"aqua", "jcommonsenseqa", "jmmlu", "math", "mawps", "mawps_ja", "mmlu"} <= set(NAMES)
+    assert {
+        "arc_challenge",
+        "openbookqa",
+        "commonsenseqa",
+        "pubmedqa",
+        "medquad",
+        "bbh",
+        "humaneval",
+        "humanevalpack",
+    } <= set(NAMES)
+    assert {"exercism", "jaquad", "jnli", "jsick", "jcola", "ifeval", "math500", "elyza", "jmt"} <= set(NAMES)
+    assert set(ONLINE) <= set(NAMES)
 
 
 def test_examples_are_examples(names):
@@ -97,8 +137,9 @@ def test_examples_are_examples(names):
         for split, examples in available(task).items():
             assert examples, (name, split)
             for example in examples:
-                assert isinstance(example, Example) and example.id and example.target.strip()
-                assert example.answers and all(isinstance(answer, str) for answer in example.answers)
+                assert isinstance(example, Example) and example.id
+                assert bool(example.target.strip()) == bool(example.answers) == task.has_gold
+                assert all(isinstance(answer, str) for answer in example.answers)
                 assert not example.prompt.endswith((" ", "\n")), (
                     example.id
                 )  # a space belongs to the target's first token
@@ -128,6 +169,8 @@ def test_nothing_to_learn_from_is_asked_in_the_test(names):
 def test_the_gold_target_is_worth_one(names):
     for name in names:
         task = load(name)
+        if not task.has_gold:
+            continue
         for examples in available(task).values():
             pairs = []
             for example in examples[:MOST]:
@@ -179,6 +222,8 @@ def test_what_is_weighed_can_be_judged(names):
 def test_another_examples_answer_is_mostly_wrong(names):
     for name in names:
         task = load(name)
+        if not task.has_gold:
+            continue
         examples = next(iter(available(task).values()))[:MOST]
         others = [next((o for o in examples if o.answers != e.answers), None) for e in examples]
         pairs = [(e, o.target) for e, o in zip(examples, others, strict=True) if o]
@@ -186,7 +231,13 @@ def test_another_examples_answer_is_mostly_wrong(names):
         assert values and sum(values) < len(values), name
 
 
-@pytest.mark.parametrize("name", every(NAMES))
+@pytest.mark.parametrize("name", EVALUATION_ONLY)
+def test_what_is_for_evaluation_only_is_not_learnt_from(name):
+    with pytest.raises(Invalid, match="evaluation only"):
+        load(name).examples("train")
+
+
+@pytest.mark.parametrize("name", every([name for name in NAMES if name not in ONLINE]))
 def test_an_unknown_part_or_split_is_refused(name):
     with pytest.raises(YosegiError) as error:
         load(f"{name}/no_such_part")

@@ -104,3 +104,14 @@ def test_the_terms_of_the_real_quiz_are_found():
     same = [row for row in quiz if terms.get(row["answer"]) == row["raw"]["definition"]]
     assert len(quiz) == 33 and len(same) >= 30 and len(terms) > 60
     assert definitions.definition(quiz[0]["question"]) is None
+
+
+def test_a_quiz_of_many_terms_looks_at_few_candidates_for_each(monkeypatch):
+    """The time grows with the terms and not with their square: pairs are counted here."""
+    pairs = []
+    alike = definitions._alike
+    monkeypatch.setattr(definitions, "_alike", lambda one, other: pairs.append(1) or alike(one, other))
+    terms = [definitions.Definition(f"設備{n:03}", "説明", "ja", "文", "題", str(n // 5)) for n in range(600)]
+    rows = definitions.drafts(terms)
+    assert len(rows) == 600 and all(len(set(row["choices"])) == 8 for row in rows)
+    assert len(pairs) <= 600 * definitions.MOST * 8 < 600 * 600

@@ -37,7 +37,7 @@ def test_the_script_where_the_language_is_unknown():
     assert language("1+2=3 …") == language("") == "none"
     assert language("漢字ばかり also English words 半分 half and half ほどある") in ("mixed", "ja", "en")
     assert language("кот cat 猫 고양이") == "mixed"
-    assert language("株式会社ABC") == "zh", "without any kana nothing tells it from Chinese"
+    assert language("株式会社ABC") == "ja", "a few kanji without kana are taken for a Japanese title"
 
 
 def test_a_long_text_is_looked_at_in_four_places():
@@ -51,3 +51,25 @@ def test_no_common_word_is_of_most_languages():
     lists = [set(words.split()) for words in COMMON.values()]
     for word in set.union(*lists):
         assert sum(word in words for words in lists) <= 4, word
+
+
+@each(
+    "text, expected",
+    [
+        ("鉄道事業法施行規則", "ja"),
+        ("東京都公安委員会規則", "ja"),
+        ("国語辞典", "ja"),
+        ("我们的铁路", "zh"),
+        ("中华人民共和国铁路法", "zh"),
+        ("我是學生，我在學校", "zh"),
+        ("中國鐵路" * 8, "zh"),
+        ("次のように書きます。\n```python\nfor i in range(10):\n    print(i)\nimport numpy as np\n```", "ja"),
+        (
+            "関数を呼びます。\ndef add(first, second):\n    return first + second\nresult = add(1, 2)\nprint(result)",
+            "ja",
+        ),
+        ("The word 寿司 (すし) is Japanese for a dish, and it is known in all of the world.", "en"),
+    ],
+)
+def test_titles_in_kanji_and_japanese_beside_code_are_japanese(text, expected):
+    assert language(text) == expected

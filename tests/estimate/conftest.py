@@ -36,6 +36,9 @@ def model_of(job, **changes):
     rows = job.at_once // job.length
     ids_BT = torch.randint(3, 300, (rows, job.length))
     batch = {"input_ids": ids_BT, "labels": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
+    if job.method in WHOLE and not job.embeddings:  # as training/dense.py has it
+        for name, p in model.named_parameters():
+            p.requires_grad_("_proj" in name)
     if job.method not in WHOLE:
         targets = {"ffn": list(FFN), "attention": list(ATTENTION)}.get(job.targets, job.targets)
         n = job.experts

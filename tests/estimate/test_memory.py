@@ -17,7 +17,9 @@ TINY = {"rank": 4, "batch": 4, "length": 48}
 JOBS = [
     Job("full", **TINY),
     Job("full", bf16=True, **TINY),
-    Job("full", dtype="bf16", bf16=True, **TINY),
+    Job("full", embeddings=True, **TINY),
+    Job("full", embeddings=True, bf16=True, **TINY),
+    Job("full", embeddings=True, dtype="bf16", bf16=True, **TINY),
     Job("lora", **TINY),
     Job("lora", dropout=0, **TINY),
     Job("lora", targets="ffn", **TINY),
@@ -32,7 +34,7 @@ JOBS = [
 
 
 def called(job):
-    return f"{job.method}-{job.targets}-{job.dtype}-{'bf16' if job.bf16 else 'fp32'}-{job.dropout}"
+    return f"{job.method}{'-all' * job.embeddings}-{job.targets}-{job.dtype}-{'bf16' if job.bf16 else 'fp32'}-{job.dropout}"
 
 
 def logp(shape, job):
@@ -76,6 +78,8 @@ def test_weights_gradients_and_state_are_exact(measured, job):
     optimizer = adamw(moves, 1e-3)
     loss.backward()
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    if job.method == "full" and not job.embeddings:  # they are put back
+        weights += sum(p.numel() * p.element_size() for p in moves)
     gradients = sum(p.grad.numel() * p.grad.element_size() for p in moves)
     optimizer.step()
     state = sum(v.numel() * v.element_size() for s in optimizer.state.values() for v in s.values())
@@ -95,19 +99,19 @@ def test_four_bits_are_counted_to_the_byte():
 def test_galore_keeps_a_projector_and_two_small_moments():
     """m r + 2 r n of an m x n linear, m <= n (arXiv:2403.03507, table 1), by hand."""
     shape = preset("60m")
-    weights, gradients, state = held(shape, Job("galore", rank=128, dtype="bf16"))
+    weights, gradients, state = held(shape, Job("galore", embeddings=True, rank=128, dtype="bf16"))
     square, wide = 512 * 128 + 2 * 128 * 512, 512 * 128 + 2 * 128 * 1376
     rest = 2 * 32000 * 512 + 17 * 512
     assert state == 2 * (8 * (4 * square + 3 * wide) + 2 * rest)
     assert weights == gradients == 2 * shape.params
-    per_layer = held(shape, Job("galore-per-layer", rank=128, dtype="bf16"))
+    per_layer = held(shape, Job("galore-per-layer", embeddings=True, rank=128, dtype="bf16"))
     assert per_layer == (weights, 2 * 32000 * 512, state)  # one gradient at a time: the largest
 
 
 def test_apollo_keeps_no_projector():
     """2 r n of an m x n linear in fp32 and a length; two moments of all else; a count of every tensor."""
     shape = preset("60m")
-    weights, gradients, state = held(shape, Job("apollo", rank=32, dtype="bf16"))
+    weights, gradients, state = held(shape, Job("apollo", embeddings=True, rank=32, dtype="bf16"))
     linears = 8 * (4 * 2 * 32 * 512 + 3 * 2 * 32 * 1376)
     assert state == 4 * (linears + 2 * (2 * 32000 * 512 + 17 * 512) + 8 * 7 + shape.tensors)
     assert weights == gradients == 2 * shape.params
@@ -115,15 +119,15 @@ def test_apollo_keeps_no_projector():
 
 def test_full_rank_galore_is_no_saving():
     shape = preset("60m")
-    assert held(shape, Job("galore", rank=10**6))[2] > held(shape, Job("full"))[2]
+    assert held(shape, Job("galore", embeddings=True, rank=10**6))[2] > held(shape, Job("full", embeddings=True))[2]
 
 
 def test_the_peak_is_the_worst_moment_and_no_sum():
     shape = preset("350m")
-    full = predict(shape, Job("full", batch=1, length=128))
+    full = predict(shape, Job("full", embeddings=True, batch=1, length=128))
     assert full.peak < sum(v for k, v in vars(full).items() if k != "peak")
     assert full.peak >= full.weights + full.optimizer + full.gradients
-    many = predict(shape, Job("full", batch=32, length=1024))
+    many = predict(shape, Job("full", embeddings=True, batch=32, length=1024, tokens_per_pass=32 * 1024))
     assert many.peak == many.weights + many.optimizer + many.activations + many.logits
 
 
@@ -146,6 +150,25 @@ def test_passes_bound_what_a_fleet_keeps():
 def test_what_cannot_be_is_refused(wrong, error):
     with pytest.raises(error):
         Job(**wrong)
+
+
+def test_an_evaluation_keeps_one_block_and_the_logits_of_a_pass():
+    shape = preset("60m")
+    few, many = (predict(shape, Job("eval", batch=n, length=64, experts=4, answers=0.5)) for n in (1, 64))
+    assert few.gradients == few.optimizer == 0 and few.weights == many.weights
+    assert many.peak == many.weights + many.activations + many.logits and many.logits == 64 * few.logits
+
+
+def test_what_a_cpu_s_allocator_loses_does_not_depend_on_checkpointing():
+    shape = preset("60m")
+    plain, again = (predict(shape, Job("lora", batch=4, length=64, checkpointing=c)) for c in (False, True))
+    assert plain.gaps == again.gaps > 0 and predict(shape, Job("lora", device="cuda")).gaps == 0
+
+
+def test_a_pass_is_as_large_as_it_is_said():
+    shape = preset("60m")
+    whole, cut = (predict(shape, Job("lora", batch=16, length=64, tokens_per_pass=n)) for n in (1024, 256))
+    assert cut.activations == pytest.approx(whole.activations / 4, rel=0.01) and cut.weights == whole.weights
 
 
 def test_grpo_holds_the_keys_and_values_of_all_answers():

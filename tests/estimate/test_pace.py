@@ -79,7 +79,7 @@ def test_it_says_how_sure_it_is_and_when_it_knows_nothing():
 
 def test_by_hand():
     """1 TFLOPS at 55 %, memory of infinite speed: 6 N FLOPs a token, and attention."""
-    shape, job = preset("60m"), Job("full", batch=1, length=256)
+    shape, job = preset("60m"), Job("full", embeddings=True, batch=1, length=256)
     seconds = predict(shape, job, Machine("x", 2**40, 1e12, 1e30)).step_s
     weights = 6 * (shape.linear_params + 32000 * 512)
     assert seconds == pytest.approx(256 * (weights + 3.5 * 2 * 256 * 512 * 8) / 0.55e12)

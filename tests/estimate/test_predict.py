@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import each
 from yosegi.estimate.machines import published
-from yosegi.estimate.memory import Job
+from yosegi.estimate.memory import Job, Memory
 from yosegi.estimate.predict import judge, needed
 from yosegi.estimate.shapes import preset
 
@@ -47,7 +47,7 @@ def test_between_yes_and_no_it_is_tight():
     taken = judge(shape, job, published("80GB"))["needed"] / 2**30
     assert judge(shape, job, published(f"{taken + 0.1:.2f}GB"))["fits"] == "tight"
     assert judge(shape, job, published(f"{taken - 0.1:.2f}GB"))["fits"] == "no"
-    assert needed(0, "cuda") == 2**30
+    assert needed(Memory(0, 0, 0, 0, 0), "cuda") == 2**30
 
 
 @each("said", [{"tokens": 1e6}, {"steps": 1000}])

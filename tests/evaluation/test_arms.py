@@ -102,3 +102,6 @@ def test_experts_that_were_taught_otherwise_are_named(nano, pair, tmp_path, monk
     again = evaluate_arms(settings, tmp_path / "plain", lines.append).rows
     assert lines[-1].startswith(f"Warning: {plain.name} learnt with plain prompts and are asked with the chat template")
     assert all(row["chat_template"] == chatty.reads["chat_template"] for row in again), "measured anew, and said"
+    save_arm(library, Arm("soup", library.load(), "uniform", training={"template": ""}))
+    evaluate_arms(settings.model_copy(update={"arm": ["soup"]}), tmp_path / "soup", lines.append)
+    assert "soup learnt with plain prompts" in lines[-1].replace(f"{plain.name}, ", "")

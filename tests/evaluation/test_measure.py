@@ -208,3 +208,29 @@ def test_a_task_without_answers_has_no_log_likelihood_of_them(nano, tmp_path):
     rows = evaluate(nano, [Arm("base")], [load(f"file/{tmp_path}/x.jsonl")], run)
     assert [(row["metric"], row["value"]) for row in rows] == [("checks", 1.0)]
     assert json.loads((run.path / rows[0]["items"]).read_text())["logp"] is None
+
+
+class Drawn(Task):
+    """Asks for additions, and counts draws of an odd length."""
+
+    name, max_new_tokens, samples, temperature = "drawn", 3, 4, 9.0
+
+    def examples(self, split):
+        return load("skills/add").examples(split)[:6]
+
+    def score(self, example, prediction):
+        return Score(float(len(prediction) % 2), prediction or None)
+
+    def overall(self, examples, items):
+        return {"product": items[0]["score"] * items[-1]["score"]} if items else {"product": 0.0}
+
+
+def test_several_answers_are_drawn_and_a_measure_of_all_answers_is_a_row(nano, tmp_path):
+    rows = evaluate(nano, [Arm("base"), Arm("again")], [Drawn()], Run(tmp_path))
+    by_metric = {row["metric"]: row for row in rows if row["model"] == "base"}
+    items = files.read_jsonl(tmp_path / by_metric["accuracy"]["items"])
+    assert all(item["score"] in (0, 0.25, 0.5, 0.75, 1) for item in items) and len(items) == 6
+    assert by_metric["product"]["value"] == items[0]["score"] * items[-1]["score"]
+    low, high = by_metric["product"]["ci_low"], by_metric["product"]["ci_high"]
+    assert low <= by_metric["product"]["value"] <= high and "product_diff" not in {row["metric"] for row in rows}
+    assert any(0 < item["score"] < 1 for item in items), "draws differ"

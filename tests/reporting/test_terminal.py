@@ -40,6 +40,20 @@ def test_few_questions_and_cut_answers_are_said(capsys):
     assert "Cut off at the limit of new tokens: t 25% to 50% of the answers." in out
 
 
+def test_written_choices_keep_the_name_of_their_task(capsys):
+    row = {
+        "model": "base",
+        "task": "mmlu/written",
+        "metric": "written",
+        "value": 0.5,
+        "n": 99,
+        "ci_low": 0.4,
+        "ci_high": 0.6,
+    }
+    leaderboard([row])
+    assert "mmlu/written" in capsys.readouterr().out
+
+
 def test_answers_that_could_not_be_read_are_said_with_what_to_do(capsys):
     row = {"task": "t", "metric": "written", "value": 0.5, "n": 99, "ci_low": 0.4, "ci_high": 0.6}
     leaderboard([{**row, "model": "base", "parse_failures": 0.9}, {**row, "model": "a", "parse_failures": 0.1}])

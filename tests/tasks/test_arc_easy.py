@@ -2,7 +2,7 @@ import pytest
 
 from yosegi import tasks
 from yosegi.tasks import LogProb
-from yosegi.tasks.arc_easy import _from_hub
+from yosegi.tasks.readers.choices import labelled
 
 
 def row(i, question="Which is hot?"):
@@ -46,7 +46,7 @@ def test_what_the_test_asks_is_not_learnt(data):
 
 def test_rows_of_the_hub():
     upstream = {"id": "Q_1", "question": "?", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"}
-    assert _from_hub(upstream) == {"id": "arc-easy/Q_1", "question": "?", "choices": ["a", "b"], "answer_index": 1}
+    assert labelled(upstream) == {"id": "Q_1", "question": "?", "choices": ["a", "b"], "answer_index": 1}
 
 
 @pytest.mark.data

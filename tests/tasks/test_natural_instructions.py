@@ -104,3 +104,9 @@ def test_real(check):
             counts[split] += len(task.examples(split))
     assert counts["train"] + counts["validation"] == 2653 + 880
     assert counts["test"] == 1080 + 374
+
+
+def test_the_prompt_of_the_paper(made_up):
+    example = tasks.load("natural_instructions/task002_sound/paper").examples("test")[0]
+    asked = "\n\nNow complete the following example -\nInput: thing 20\nOutput:"
+    assert example.prompt == f"Definition: Say the word of task002_sound.{asked}" and example.target == " word 20"

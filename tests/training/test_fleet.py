@@ -1,7 +1,6 @@
 """A fleet is its experts, each trained alone: same batches, same factors, whatever the others do."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from yosegi.tasks import Example
 from yosegi.training import fleet as fleets
 from yosegi.training import job as jobs
 from yosegi.training.fleet import fleet
-from yosegi.training.job import Job
 from yosegi.training.settings import Settings
 
 QUICK = Settings(max_steps=8, per_device_train_batch_size=6, learning_rate=5e-3, save_steps=3, dropout=0, rank=4)
@@ -57,7 +55,9 @@ def test_each_is_what_it_would_be_alone(tmp_path, change):
 
 
 def test_it_does_not_matter_how_a_step_is_cut(tmp_path):
-    whole, cut = train_all(tmp_path / "a", tokens_per_pass=10_000), train_all(tmp_path / "b", tokens_per_pass=20)
+    whole, cut = (
+        train_all(tmp_path / f"{n}", settings=QUICK.model_copy(update={"tokens_per_pass": n})) for n in (10_000, 20)
+    )
     for name in DATA:
         torch.testing.assert_close(flat(whole[name]), flat(cut[name]), rtol=1e-3, atol=1e-6)
 
@@ -86,7 +86,7 @@ def test_a_fleet_may_begin_as_an_expert_of_the_library(tmp_path):
 
 
 def test_groups_when_the_memory_is_short(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(fleets, "_measure_pass", lambda *_: 1000)
+    monkeypatch.setattr(fleets, "_smallest_pass", lambda *_: 1000)
     one = train_all(tmp_path / "one", data={"few": DATA["few"]})["few"]
     each = fleets.moving(one.card["metrics"]["trainable_params"])
     capsys.readouterr()
@@ -159,20 +159,3 @@ def test_one_that_diverges_does_not_drag_the_others_down(tmp_path):
     alone = train_all(tmp_path / "good")
     for expert in kept:
         torch.testing.assert_close(flat(expert), flat(alone[expert.name]), rtol=1e-3, atol=1e-6)
-
-
-def test_a_pass_is_measured_with_one_expert_and_all_its_tokens(tmp_path, monkeypatch):
-    """What the system says it took, so no memory is read here: the pass is the largest, and it leaves nothing behind."""
-    base, peaks, read = tiny_base(), [], []
-    job = Job(base, Run(tmp_path), QUICK, tokens_per_pass=200)
-    start = fleets.fresh_expert(base, QUICK, "start")
-    rows = job.read({"short": sums()[:3], "long": [Example("l", "1+1=" * 9, "2")]})
-    hook = base.model.register_forward_pre_hook(lambda _, __, inputs: read.append(inputs["input_ids"].shape), with_kwargs=True)  # fmt: skip
-    monkeypatch.setattr(fleets.psutil, "Process", lambda: SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=5 * 2**20)))  # fmt: skip
-    monkeypatch.setattr(fleets, "peak_memory", lambda: peaks.append(base.model.get_submodule("model.layers.0.mlp.up_proj").bank.A_ERI.grad) or 25.0)  # fmt: skip
-    found = fleets._measure_pass(job, start, rows)
-    hook.remove()
-    longest = max(len(row["input_ids"]) for row in rows["long"].rows)
-    assert read == [(200 // longest, longest)] and peaks[0] is not None, "forward and backward"
-    assert found == 20 * 2**20, "the peak, less what was there before"
-    assert all(p.grad is None for p in base.model.parameters()) and not base.model.training

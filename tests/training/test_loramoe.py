@@ -135,7 +135,7 @@ def test_the_constraint_holds_the_load_together(tmp_path):
 def test_how_a_step_is_cut_makes_no_difference(tmp_path, beta):
     settings = QUICK.model_copy(update={"beta": beta, "expert_types": [0, 1, 1, 1], "max_steps": 6})
     whole = go(tmp_path / "whole", settings=settings)
-    cut = go(tmp_path / "cut", settings=settings, tokens_per_pass=16)
+    cut = go(tmp_path / "cut", settings=settings.model_copy(update={"tokens_per_pass": 16}))
     for a, b in zip(whole.experts, cut.experts, strict=True):
         torch.testing.assert_close(flat(a), flat(b), atol=2e-4, rtol=1e-2)
     for key in whole.router_state:
@@ -147,8 +147,8 @@ def test_how_a_step_is_cut_makes_no_difference(tmp_path, beta):
 
 def test_dropout_drops_the_same_when_a_cut_step_is_looked_at(tmp_path):
     settings = QUICK.model_copy(update={"dropout": 0.5, "beta": 0.0, "max_steps": 4})
-    go(tmp_path / "a", settings=settings, tokens_per_pass=16)
-    go(tmp_path / "b", settings=settings.model_copy(update={"beta": 1e-9}), tokens_per_pass=16)
+    go(tmp_path / "a", settings=settings.model_copy(update={"tokens_per_pass": 16}))
+    go(tmp_path / "b", settings=settings.model_copy(update={"beta": 1e-9, "tokens_per_pass": 16}))
     a, b = rows_of(tmp_path / "a"), rows_of(tmp_path / "b")
     assert [row["ce"] for row in a] == pytest.approx([row["ce"] for row in b], abs=2e-4)
 

@@ -7,7 +7,7 @@ into files, and whatever else lies in the folder (adapters, other formats), it s
 
 import hashlib
 import json
-import mmap
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +27,8 @@ CAUSAL = ("MODEL_FOR_CAUSAL_LM_MAPPING", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING")
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # what a model of the Hub has beside its weights
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+PIECE = 2**22
+"""Bytes that are read at a time for the hash."""
 DAMAGED = (ValueError, LookupError, TypeError, AttributeError)  # what JSON of an unexpected form ends in
 
 WRAPPERS = {
@@ -75,25 +77,30 @@ def weights_hash(folder: str | Path) -> str:
 
 
 @cache
-def _digests(file: Path, _size: int, _time: int) -> list[tuple[str, ...]]:
+def _digests(file: Path, size: int, _time: int) -> list[tuple[str, ...]]:
     """(name, type, shape, sha256) of every tensor of a file. It is read once in a process, unless it changes."""
     try:
-        with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            start = 8 + int.from_bytes(content[:8], "little")
-            head = json.loads(content[8:start])
+        with (
+            file.open("rb") as handle,
+            ThreadPoolExecutor() as pool,
+        ):  # read in pieces: mapped, it would count as memory
+            start = 8 + int.from_bytes(handle.read(8), "little")
+            if start > size:
+                raise ValueError("its header is longer than the file")
+            head = json.loads(handle.read(start - 8))
             head.pop("__metadata__", None)
-            with memoryview(content) as view, ThreadPoolExecutor() as pool:
 
-                def digest(entry: dict[str, Any]) -> str:
-                    first, last = entry["data_offsets"]
-                    with view[start + first : start + last] as data:
-                        return hashlib.sha256(data).hexdigest()
+            def digest(entry: dict[str, Any]) -> str:
+                (first, last), hashed = entry["data_offsets"], hashlib.sha256()
+                for place in range(start + first, start + last, PIECE):
+                    hashed.update(os.pread(handle.fileno(), min(PIECE, start + last - place), place))
+                return hashed.hexdigest()
 
-                hashes = pool.map(digest, head.values())
-                return [
-                    (name, e["dtype"], str(e["shape"]), hashed)
-                    for (name, e), hashed in zip(head.items(), hashes, strict=True)
-                ]
+            hashes = pool.map(digest, head.values())
+            return [
+                (name, e["dtype"], str(e["shape"]), hashed)
+                for (name, e), hashed in zip(head.items(), hashes, strict=True)
+            ]
     except DAMAGED as error:
         raise Corrupt(f"{file} is no safetensors file, or damaged: {error}") from error
 

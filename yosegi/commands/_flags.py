@@ -1,7 +1,7 @@
 """Flags from a settings class: names, types, defaults and help are written once, in the class.
 
     @flags("training/settings.py", "Settings", panel="Training")
-    def train(task: Tasks, …, **options: Any) -> None:        options holds the settings that were given, by field name
+    def train(task: Words, …, **options: Any) -> None:        options holds the settings that were given, by field name
 
 A field's flag is its name with dashes, its help the docstring below it. A field marked `"common": True` is shown by `--help`; the
 others work as well and are listed by `yosegi show VERB`. Values are checked by the class itself.

@@ -23,7 +23,6 @@ Resume = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
 Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
-Tasks = Annotated[list[str], typer.Option("--task", help="A task, as `yosegi ls tasks` names it. May be repeated.")]
 DataFile = Annotated[
     list[str] | None,
     typer.Option(

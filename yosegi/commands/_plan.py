@@ -14,6 +14,7 @@ WORDS = {
     "logits": "logits and the loss",
     "copies": "copies of a checkpoint",
     "cache": "keys and values",
+    "gaps": "lost by the allocator",
     "peak": "at the worst moment",
 }
 VERDICTS = {"yes": "It fits.", "tight": "It is tight: activations are known within 15 %.", "no": "It does not fit."}

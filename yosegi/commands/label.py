@@ -5,16 +5,21 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._config import check
+from yosegi.commands._config import check, read_config
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Data, Json, Tasks, begin, say, table
+from yosegi.commands._options import Columns, Data, DataFile, Json, begin, say, table
+from yosegi.errors import Invalid
 
 EXAMPLE = "yosegi label --task gsm8k --limit 100 --teacher http://localhost:8000/v1#judge --target-model Qwen3-0.6B"
 
 
 @flags("curate/label.py", "LabelSettings", panel="Labelling")
 def label(
-    task: Tasks,
+    task: Annotated[
+        list[str] | None, typer.Option(help="A task whose questions are labelled. May be repeated.")
+    ] = None,
+    data_file: DataFile = None,
+    columns: Columns = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the labels; by default one below runs/.")] = None,
     data: Data = None,
     as_json: Json = False,
@@ -25,7 +30,10 @@ def label(
     from yosegi.curate.label import LabelSettings
     from yosegi.curate.label import label as run
 
-    summary = run(task, check(LabelSettings, options), out)
+    tasks = read_config(None, {"task": task, "data_file": data_file, "columns": columns}).get("task")
+    if not tasks:
+        raise Invalid("Name a --task or a --data-file to label.")
+    summary = run(tasks, check(LabelSettings, options), out)
     if not as_json:
         _print(summary)
     say(summary, as_json, f"Labels in {summary['out']}: yosegi.partitions.by_system.read({summary['out']!r})")

@@ -10,8 +10,10 @@ from yosegi.commands._flags import flags
 from yosegi.commands._options import (
     ABase,
     ALibrary,
+    Columns,
     Config,
     Data,
+    DataFile,
     Json,
     Overwrite,
     ReportTo,
@@ -32,6 +34,8 @@ Words = list[str] | None
 @flags("training/settings.py", "GrpoSettings", panel="Training")
 def reinforce(
     task: Annotated[Words, typer.Option(help="A task whose training questions are asked. May be repeated.")] = None,
+    data_file: DataFile = None,
+    columns: Columns = None,
     expert: Annotated[Words, typer.Option(help="Where it begins. May be repeated; all: every one.")] = None,
     base: ABase = None,
     library: ALibrary = None,
@@ -56,8 +60,7 @@ def reinforce(
     """
     words = {"task": task, "expert": expert, "base": base, "library": library, "suffix": suffix, "labels": labels}
     words |= {"system": system, "run": run, "data": data, "overwrite": overwrite or None, "resume": resume and None}
-    words["report_to"] = report_to or None
-    words |= settings
+    words |= {"data_file": data_file, "columns": columns, "report_to": report_to or None, **settings}
     words |= {"rewards": _weights(reward)} if reward else {}
     options = read_config(config, words)
     begin(options.pop("data", None), as_json)

@@ -4,13 +4,15 @@ from typing import Any
 
 from yosegi.commands._config import check, read_config
 from yosegi.commands._flags import flags
-from yosegi.commands._options import Config, Data, Json, ReportTo, RunDir, begin, say, table
+from yosegi.commands._options import Columns, Config, Data, DataFile, Json, ReportTo, RunDir, begin, say, table
 
 EXAMPLE = "yosegi search --library library --task gsm8k:logp --arm 'merge:ties{density=.1:.9}' --keep blend"
 
 
 @flags("search/settings.py", "SearchSettings", panel="Search")
 def search(
+    data_file: DataFile = None,
+    columns: Columns = None,
     config: Config = None,
     run: RunDir = None,
     report_to: ReportTo = None,
@@ -25,7 +27,8 @@ def search(
     from yosegi.search.trials import shown
     from yosegi.trackers import report_to as reporting
 
-    options = read_config(config, {**options, "report_to": report_to or None})
+    words = {"data_file": data_file, "columns": columns, "report_to": report_to or None}
+    options = read_config(config, options | words)
     with reporting(options.pop("report_to", [])):
         result = search_arms(check(SearchSettings, options), run)
     if as_json:

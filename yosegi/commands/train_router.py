@@ -9,8 +9,10 @@ from yosegi.commands._flags import flags
 from yosegi.commands._options import (
     ABase,
     ALibrary,
+    Columns,
     Config,
     Data,
+    DataFile,
     Json,
     Overwrite,
     ReportTo,
@@ -33,6 +35,8 @@ Words = list[str] | None
 def train_router(
     arm: Annotated[str | None, typer.Option(help=ARM)] = None,
     task: Annotated[Words, typer.Option(help="What it learns from; by default the tasks of the experts.")] = None,
+    data_file: DataFile = None,
+    columns: Columns = None,
     library: ALibrary = None,
     base: ABase = None,
     experts: Annotated[Words, typer.Option(help=EXPERTS)] = None,
@@ -56,6 +60,8 @@ def train_router(
         "overwrite": overwrite or None,
         "resume": resume and None,
         "report_to": report_to or None,
+        "data_file": data_file,
+        "columns": columns,
         **settings,
     }
     options = read_config(config, words)

@@ -6,7 +6,7 @@ corpus, those that look most like the right one first. The same corpus gives the
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from yosegi.tasks.readers import data, spans
@@ -38,6 +38,8 @@ INCOMPLETE = re.compile(
 """A definition that points to other text ("the following") is not whole without it."""
 
 WORDS, LONGEST = (2, 30), 240
+MOST = 24
+"""The terms that share a character or a text, of which candidates are taken."""
 ASK = {
     "ja": ("次の説明に当てはまる用語を答えてください。\n説明：{}", "{{word}}とは、{}のことである。"),
     "en": ("Which term does this define?\nDefinition: {}", "{{word}} means {}."),
@@ -104,13 +106,30 @@ def drafts(terms: Sequence[Definition], choices: int = 8, shots: int = 3) -> lis
     """Returns the rows of a quiz: the first `shots` terms by hash are worked examples; `choices` candidates for each question."""
     ranked = sorted(range(len(terms)), key=lambda i: data.hashed(terms[i].word))
     examples = set(ranked[: min(shots, len(terms) // 5)])
-    return [_draft(i, terms, choices, "fewshot" if i in examples else "test") for i in range(len(terms))]
+    near = _neighbours(terms)
+    return [_draft(one, near(one), choices, "fewshot" if i in examples else "test") for i, one in enumerate(terms)]
 
 
-def _draft(place: int, terms: Sequence[Definition], choices: int, split: str) -> dict[str, Any]:
-    one = terms[place]
+def _neighbours(terms: Sequence[Definition]) -> Callable[[Definition], list[Definition]]:
+    """Returns a function for the terms that may be candidates beside a term: of many, those that share a character or its text.
+
+    A character or a text gives at most MOST of its terms, so that the time for a quiz grows with its length and not its square.
+    """
+    shared: dict[tuple[str, str], list[Definition]] = {}
+    for term in terms:
+        for key in ("", f"row {term.row}", *sorted(set(term.word.lower()))):
+            shared.setdefault((term.lang, key), []).append(term)
+
+    def near(one: Definition) -> list[Definition]:
+        keys = ("", f"row {one.row}", *sorted(set(one.word.lower())))
+        near_by = {id(term): term for key in keys for term in shared[one.lang, key][:MOST]}
+        return [term for term in near_by.values() if term is not one]
+
+    return near
+
+
+def _draft(one: Definition, others: list[Definition], choices: int, split: str) -> dict[str, Any]:
     ask, state = ASK[one.lang]
-    others = [other for other in terms if other is not one and other.lang == one.lang]
     others.sort(key=lambda other: (-_alike(one, other), data.hashed(one.word + other.word)))
     offered = sorted([one, *others[: choices - 1]], key=lambda term: data.hashed(f"{one.word}:{term.word}"))
     return {

@@ -3,9 +3,14 @@
 It needs no model and no data. Scripts distinguish Japanese, Chinese, Korean and some others; the small words of a language (the
 idea of Gopher's stop-word rule, Rae et al. 2021, arXiv:2112.11446) distinguish the Latin ones. A text in Latin letters with none
 of these words is "latin", one in Cyrillic is "cyrillic", and one without letters is "none".
+
+Kanji without kana are Japanese in a title, and Chinese if one of them is not in the Japanese standard (JIS X 0208: 们, 这),
+is a small word of Chinese, or if there are more than TITLE of them and none is Japanese alone (駅, 鉄). Program text beside
+Japanese is left out before letters are counted.
 """
 
 import re
+from functools import partial
 
 LOOKED_AT = 4000
 """Characters of a text that are read: a quarter of them at its beginning, its end and two places between."""
@@ -13,6 +18,16 @@ KANA = 0.05
 """The least share of kana among kana and kanji in Japanese. Old laws write 3 of 10 letters in katakana."""
 WORDS = 0.08
 """The least share of words that are among a language's most common; running text has 0.2 to 0.4."""
+
+TITLE = 20
+"""The most letters of a title."""
+CHINESE = frozenset("的了是们在我你他她它这那吗呢吧把被您这個們嗎說這沒")
+"""Small words of Chinese."""
+CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
+STATEMENT = re.compile(
+    r"[;{}]\s*$|^\s*(?:import|from|def|class|return|if|for|while|#include|const|let|var)\b|\w\(.*\)|[=+]=|\w+ = "
+)
+"""What a line of a program has, and a line of prose mostly not."""
 
 SCRIPTS = {
     "kana": "ぁ-ゖァ-ヺｦ-ﾝ",
@@ -48,12 +63,16 @@ def language(text: str) -> str:
     if len(text) > LOOKED_AT:
         part = LOOKED_AT // 4
         text = "\n".join(text[start : start + part] for start in ((len(text) - part) * i // 3 for i in range(4)))
-    count = {name: sum(map(len, letters.findall(text))) for name, letters in LETTERS.items()}
+    count = _letters(text)
+    if count["kana"] and count["latin"] > count["kana"]:
+        lines = CODE.sub("", text).split("\n")
+        prose = "\n".join(line for line in lines if LETTERS["kana"].search(line) or not STATEMENT.search(line))
+        count = _letters(prose) if LETTERS["kana"].search(prose) else count
     total = sum(count.values())
     if not total:
         return "none"
     if 2 * (count["kana"] + count["han"]) > total:
-        return "ja" if count["kana"] >= KANA * (count["kana"] + count["han"]) else "zh"
+        return "ja" if count["kana"] >= KANA * (count["kana"] + count["han"]) or not _chinese(text, count) else "zh"
     script = max(count, key=lambda name: count[name])
     if 2 * count[script] <= total:
         return "mixed"
@@ -63,3 +82,23 @@ def language(text: str) -> str:
     share = {name: sum(word in known for word in words) / len(words) for name, known in WORDLISTS.items()}
     best = max(share, key=lambda name: share[name])
     return best if share[best] >= WORDS else "latin"
+
+
+def _letters(text: str) -> dict[str, int]:
+    return {name: sum(map(len, letters.findall(text))) for name, letters in LETTERS.items()}
+
+
+def _chinese(text: str, count: dict[str, int]) -> bool:
+    """Whether kanji with hardly any kana are Chinese."""
+    kanji = set("".join(LETTERS["han"].findall(text))) - set("々〆")
+    if kanji & CHINESE or not all(map(partial(_in, "euc_jp"), kanji)):
+        return True
+    alone = any(not _in("gb2312", one) and not _in("big5", one) for one in kanji)
+    return not alone and count["han"] > TITLE
+
+
+def _in(standard: str, letter: str) -> bool:
+    try:
+        return len(letter.encode(standard)) == 2  # JIS X 0212, three bytes in EUC-JP, is not in common use
+    except UnicodeEncodeError:
+        return False

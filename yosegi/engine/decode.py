@@ -159,7 +159,7 @@ class Decoder:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """The model in evaluation mode with paged attention; mode and attention are restored afterwards. Steps that are taken
-        inside need not switch to and fro."""
+        inside need not switch back and forth."""
         training, attention = self.model.training, self.model.config._attn_implementation
         wanted = paged.NAME if self._grouped else {"eager": "paged|eager"}.get(attention, attention)
         if training:

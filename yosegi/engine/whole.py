@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from yosegi import files
@@ -26,15 +26,16 @@ CARD, WEIGHTS = "weights.json", "weights.safetensors"
 
 def save_weights(folder: Path, base: Base, weights: Mapping[str, Tensor]) -> None:
     """Writes the weights that a training of this base has moved, by their name in the model."""
-    content = save({name: value.detach().cpu().contiguous() for name, value in weights.items()})
     with files.new_folder(folder) as new:
-        (new / WEIGHTS).write_bytes(content)
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, new / WEIGHTS)
+        with (new / WEIGHTS).open("rb") as file:
+            written = hashlib.file_digest(file, "sha256").hexdigest()
         card = {
             "base": base.name,
             "base_hash": base.hash,
             "parameters": sum(value.numel() for value in weights.values()),
         }
-        files.write_json(new / CARD, {**card, "sha256": hashlib.sha256(content).hexdigest()})
+        files.write_json(new / CARD, {**card, "sha256": written})
 
 
 def read_weights(folder: Path) -> dict[str, Any]:

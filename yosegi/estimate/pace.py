@@ -59,7 +59,7 @@ def flops(shape: Shape, job: Job) -> float:
     dense = 2.0 * shape.linear_params
     attention = 2.0 * job.length * shape.q * shape.layers
     head = 2.0 * shape.vocab * shape.hidden * job.answers
-    forward, backward = dense + attention + head, (2 if whole else 1) * (dense + head) + 2.5 * attention
+    forward, backward = dense + attention + head, (1 + whole) * dense + (1 + job.all_moves) * head + 2.5 * attention
     if job.checkpointing:
         backward += dense + attention
     if not whole:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from yosegi.estimate import machines, memory, pace
 from yosegi.estimate.machines import RESERVED, WIDE, Machine, cpu_has_bf16
-from yosegi.estimate.memory import WHOLE, Job
+from yosegi.estimate.memory import WHOLE, Job, Memory
 from yosegi.estimate.shapes import Shape
 
 GB = 2**30
@@ -114,7 +114,7 @@ def judge(
     The job is what is trained on each of the machine's devices.
     """
     held = memory.predict(shape, job)
-    taken = needed(held.peak, job.device)
+    taken = needed(held, job.device)
     slack = (FACTOR - 1) * (held.activations + held.logits)
     fits = "no" if taken > machine.memory else "tight" if taken + slack > machine.memory else "yes"
     guess, hours = pace.predict(shape, job, machine), None
@@ -134,10 +134,10 @@ def judge(
     }
 
 
-def needed(peak: float, device: str) -> float:
+def needed(held: Memory, device: str) -> float:
     """Returns the bytes on the device: the peak, what the libraries take, and what is lost between blocks."""
     fixed, share = RESERVED[device]
-    return peak * (1 + share) + fixed * GB
+    return held.peak * (1 + share) + held.gaps + fixed * GB
 
 
 def instead(shape: Shape, job: Job, machine: Machine) -> list[str]:
@@ -150,7 +150,7 @@ def instead(shape: Shape, job: Job, machine: Machine) -> list[str]:
     alone, flags, together = [], [], dict[str, Any]()
 
     def fits(changed: Mapping[str, Any]) -> bool:
-        return needed(memory.predict(shape, replace(job, **changed)).peak, job.device) <= machine.memory
+        return needed(memory.predict(shape, replace(job, **changed)), job.device) <= machine.memory
 
     for flag, change in changes.items():
         precise = "dtype" in change and (job.dtype == "4bit" or (job.method in WHOLE and change["dtype"] == "4bit"))

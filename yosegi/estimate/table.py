@@ -45,7 +45,7 @@ def table(batch: int = 1, length: int = 256, checkpointing: bool = False) -> lis
             rank = RANKS[size] // (APOLLO if method == "apollo" else 1)
             job = Job(
                 method, rank, batch=batch, length=length, dtype="bf16", bf16=True, dropout=0, checkpointing=checkpointing,
-                device="cuda",
+                device="cuda", embeddings=True,
             )  # fmt: skip
             weights, gradients, optimizer = pretraining(shape, job)
             kept = activations(shape, job)[0]

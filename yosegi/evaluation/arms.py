@@ -128,7 +128,7 @@ def evaluate_arms(settings: EvalSettings, run: str | Path | None = None, tell: T
 
 
 def _warn_of_templates(arms: Sequence[Arm], base: Base, tell: Tell) -> None:
-    """Says which experts are asked otherwise than they were taught: in another chat template, or in plain prompts."""
+    """Says which experts and kept arms are asked otherwise than taught: in another chat template, or in plain prompts."""
     asked, experts = (
         short_hash(base.chat_template),
         {expert.name: expert.card for arm in arms for expert in arm.experts},
@@ -137,6 +137,7 @@ def _warn_of_templates(arms: Sequence[Arm], base: Base, tell: Tell) -> None:
         name: card.get("chat_template") or "" for name, card in experts.items()
         if isinstance(card.get("training"), dict) and card["training"].get("objective", "lm") != "lm"
     }  # fmt: skip
+    taught |= {arm.name: arm.training["template"] for arm in arms if "template" in arm.training}
     if other := sorted(name for name, template in taught.items() if template != asked):
         before = ", ".join(sorted({f"the chat template {taught[n]}" if taught[n] else "plain prompts" for n in other}))
         now = f"the chat template {asked} (--chat-template none asks plainly)" if asked else "plain prompts"

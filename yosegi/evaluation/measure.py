@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from math import sqrt
 from typing import Any
 
 from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.generate import Answer, generate, rooms, settings, tokens
+from yosegi.engine.generate import Answer, batch_setter, generate, requests_for, rooms, settings, tokens
+from yosegi.engine.generate import answers as answers_of
+from yosegi.engine.generate import run as run_requests
 from yosegi.engine.request import stop_ids
 from yosegi.engine.rows import cut_words
 from yosegi.engine.score import score_candidates
@@ -26,6 +29,7 @@ from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example, Task
 
 Row = dict[str, Any]
+TENTHS = 10
 
 
 def evaluate(
@@ -142,6 +146,7 @@ def fingerprint(
     Another prompt under the same id is another question.
     """
     decoding = settings(stop_ids) if task.generates else {}
+    decoding |= {"samples": task.samples, "temperature": task.temperature} if task.samples > 1 else {}
     parts = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
     parts += [task.rule] if task.rule else []
     parts += [] if task.generates else [task.candidates(example) for example in examples]
@@ -160,8 +165,15 @@ def _ask(
         _, most = rooms(base, task.max_new_tokens)
         longer = sum(len(ids) > most for ids in tokens(base, examples))
         cut["prompt_start"] = max(cut["prompt_start"], longer)
-        answers = generate(base, examples, max_new_tokens=task.max_new_tokens, stop=task.stop, banks=banks, known=known)
-        scores = task.scores(examples, [answer.text for answer in answers])
+        drawn = {"n": task.samples, "temperature": task.temperature} if task.samples > 1 else {}
+        options: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop, **drawn}
+        answers = _answers(base, examples, banks, known, options)
+        often = [example for example in examples for _ in range(task.samples)]
+        scores = task.scores(often, [answer.text for answer in answers])
+        if drawn:  # several answers to each question, next to each other
+            groups = range(0, len(scores), task.samples)
+            scores = [task.several(scores[at : at + task.samples]) for at in groups]
+            answers = [answers[at] for at in groups]
         metrics = [{**a.metrics, **(b.metrics if b else {})} for a, b in zip(scores, scored.scores, strict=True)]
     else:
         scores = [score for score in scored.scores if score is not None]
@@ -176,6 +188,20 @@ def _ask(
         item |= {"logp": logp, **more, **({} if task.generates else {"logprobs": logprobs})}
         items.append(item | {"meta": dict(e.meta)})
     return items, metrics, cut_words(cut, len(examples))
+
+
+def _answers(
+    base: Base, examples: Sequence[Example], banks: Banks | None, known: Mapping[str, Any], options: dict[str, Any]
+) -> list[Answer]:
+    """Returns the greedy answers, or several draws for each example, with noise of its own."""
+    if "n" not in options:
+        return generate(base, examples, banks=banks, known=known, **options)
+    requests = requests_for(base, examples, known, **options)
+    for request, example in zip(requests, examples, strict=True):
+        request.seed = example.id
+    for _ in run_requests(base, requests, batch_setter(banks)):
+        pass
+    return answers_of(requests)
 
 
 def _rows(
@@ -212,6 +238,23 @@ def _rows(
         high = min(high, 0.0) if metric == "logp" else high
         row = {"metric": metric, "value": sum(several) / n, "n": n, "ci_low": low, "ci_high": high}
         rows.append({**shared, **row, **(by_guessing if metric != "logp" else {})})
+    for metric, value in task.overall(examples, items).items():
+        parts = [  # the jackknife: the same without each tenth of the questions
+            task.overall(
+                [e for n, e in enumerate(examples) if n % TENTHS != out],
+                [i for n, i in enumerate(items) if n % TENTHS != out],
+            )
+            for out in range(min(TENTHS, len(items)) if len(items) > 1 else 0)
+        ]
+        spread = sqrt((len(parts) - 1) / max(1, len(parts)) * sum((one[metric] - value) ** 2 for one in parts))
+        row = {
+            "metric": metric,
+            "value": value,
+            "n": len(items),
+            "ci_low": value - 1.96 * spread,
+            "ci_high": value + 1.96 * spread,
+        }
+        rows.append({**shared, **row})
     return rows
 
 

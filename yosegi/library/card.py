@@ -11,14 +11,17 @@ import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yosegi import __version__, files, registry
-from yosegi.core.expert import Expert
 from yosegi.errors import Corrupt, Invalid, WrongBase
 from yosegi.spec import quote, write_method
 
+if TYPE_CHECKING:
+    from yosegi.core.expert import Expert
+
 CARD, README = "expert.json", "README.md"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # fmt: off
 FIELDS = (
     "name", "base", "base_hash", "task", "data_hash", "init", "init_seed", "rank", "alpha", "targets",
@@ -29,7 +32,7 @@ FIELDS = (
 
 
 def card_of(
-    expert: Expert, config: Mapping[str, Any], sha256: str, base: str | None = None, base_hash: str | None = None
+    expert: "Expert", config: Mapping[str, Any], sha256: str, base: str | None = None, base_hash: str | None = None
 ) -> dict[str, Any]:
     """Returns expert.json: the expert's own card, and what its factors show.
 
@@ -112,7 +115,7 @@ def _methods() -> frozenset[str]:
     return frozenset([*registry.names("routers"), *registry.names("merges")])
 
 
-def check_base(expert: Expert | Mapping[str, Any], base: str | None, base_hash: str) -> None:
+def check_base(expert: "Expert | Mapping[str, Any]", base: str | None, base_hash: str) -> None:
     """Refuses an expert of another base.
 
     Args:
@@ -123,7 +126,7 @@ def check_base(expert: Expert | Mapping[str, Any], base: str | None, base_hash: 
     Raises:
         WrongBase: the hashes differ, or the card has none.
     """
-    name, card = (expert.name, expert.card) if isinstance(expert, Expert) else (expert.get("name"), expert)
+    name, card = (expert.get("name"), expert) if isinstance(expert, Mapping) else (expert.name, expert.card)
     theirs = card.get("base_hash")
     if theirs == base_hash:
         return

@@ -17,9 +17,10 @@ from torch import Tensor
 from yosegi import files
 from yosegi.core.expert import Factors
 from yosegi.errors import Corrupt, NoData, Refused
+from yosegi.library.card import CONFIG, WEIGHTS
 from yosegi.library.mapped import mapped
 
-CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+PICKLE = "adapter_model.bin"
 PREFIX = "base_model.model."
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 

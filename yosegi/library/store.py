@@ -17,21 +17,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yosegi import files
-from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, NoData, UnknownName, WrongBase
-from yosegi.library.card import CARD, README, card_of, check_base, check_name, read_card, readme
-from yosegi.library.interchange import as_peft
-from yosegi.library.peft_files import CONFIG, WEIGHTS, config_of, factors_of
-from yosegi.library.verify import Problem, problems
+from yosegi.library.card import CARD, CONFIG, README, WEIGHTS, card_of, check_base, check_name, read_card, readme
+
+if TYPE_CHECKING:  # lists of experts need no torch
+    from yosegi.core.expert import Expert
+    from yosegi.library.verify import Problem
 
 LOCK, ARMS = ".lock", "arms"
 PARTS = (CARD, CONFIG, WEIGHTS, README)
 
 
-class Library(Mapping[str, Expert]):
+class Library(Mapping[str, "Expert"]):
     """Experts by name, in alphabetical order. Several processes may read and add at the same time.
 
     Args:
@@ -62,12 +62,12 @@ class Library(Mapping[str, Expert]):
         except Invalid:
             return False
 
-    def __getitem__(self, name: str) -> Expert:
+    def __getitem__(self, name: str) -> "Expert":
         """Returns one expert with its tensors mapped into memory: nothing is read before it is used."""
         with self.locked(fcntl.LOCK_SH):
             return self._read(name)
 
-    def __setitem__(self, name: str, expert: Expert) -> None:
+    def __setitem__(self, name: str, expert: "Expert") -> None:
         """Adds an expert under this name, replacing what was there."""
         self.add(replace(expert, name=name), overwrite=True)
 
@@ -78,7 +78,7 @@ class Library(Mapping[str, Expert]):
         """Returns the expert, or `default` if there is none of this name."""
         return self[name] if name in self else default  # noqa: SIM401 - this is `get`
 
-    def load(self, names: Iterable[str] | None = None) -> list[Expert]:
+    def load(self, names: Iterable[str] | None = None) -> "list[Expert]":
         """Returns several experts, by default all of them, in the order of the names."""
         with self.locked(fcntl.LOCK_SH):
             return [self._read(name) for name in (self if names is None else names)]
@@ -102,7 +102,7 @@ class Library(Mapping[str, Expert]):
         with self.locked(fcntl.LOCK_SH):
             return {name: read_card(self._folder(name)) for name in self}
 
-    def add(self, expert: Expert, *, overwrite: bool = False) -> None:
+    def add(self, expert: "Expert", *, overwrite: bool = False) -> None:
         """Writes an expert, whole or not at all. Its card may have its `task_type` for PEFT; the default is CAUSAL_LM.
 
         Raises:
@@ -110,6 +110,8 @@ class Library(Mapping[str, Expert]):
             WrongBase: it belongs to another base than this library's.
             OSError: the disk is full or not writable. What was there before is still there.
         """
+        from yosegi.library.interchange import as_peft
+
         name = check_name(expert.name)
         if self.base_hash and expert.card.get("base_hash"):
             check_base(expert, self.base, self.base_hash)
@@ -146,8 +148,10 @@ class Library(Mapping[str, Expert]):
             self._folder(name)
             files.remove_folder(folder)
 
-    def verify(self) -> list[Problem]:
+    def verify(self) -> "list[Problem]":
         """Returns everything that is wrong with the files. Reads every byte."""
+        from yosegi.library.verify import Problem, problems
+
         faults: list[Problem] = []
         with self.locked(fcntl.LOCK_SH):  # no writer is at work now, so what looks unfinished is
             self._here()
@@ -170,7 +174,10 @@ class Library(Mapping[str, Expert]):
                     faults.append(Problem(self.path / name, str(error)))
         return faults
 
-    def _read(self, name: str) -> Expert:
+    def _read(self, name: str) -> "Expert":
+        from yosegi.core.expert import Expert
+        from yosegi.library.peft_files import config_of, factors_of
+
         folder = self._folder(name)
         card = read_card(folder)
         if self.base_hash:

@@ -6,12 +6,31 @@ run_recipe("soups_cat", "runs/soups", smoke=True, seeds=(0, 1))
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 from yosegi import registry
 from yosegi.errors import Invalid, UnknownName, in_one_line
 from yosegi.run import Run
 from yosegi.spec import LISTS, Reader, arguments_of, typed
+
+if TYPE_CHECKING:
+    from yosegi.bases import Base
+
+
+@dataclasses.dataclass(frozen=True)
+class OnBase:
+    """The fields of every recipe that loads a base; they are those of `bases.load`."""
+
+    base: str = "smollm2"
+    dtype: str = "auto"
+    device: str = "auto"
+    chat_template: str = "auto"
+
+    def load(self) -> "Base":
+        """Returns the base."""
+        from yosegi.bases import load
+
+        return load(self.base, dtype=self.dtype, device=self.device, chat_template=self.chat_template)
 
 
 def configure(recipe: str, smoke: bool = False, **fields: Any) -> Any:

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from yosegi import Arm, Library, evaluate, load_base, tasks
+from yosegi import Arm, Library, evaluate, tasks
 from yosegi.errors import NoData
+from yosegi.recipes import OnBase
 from yosegi.reporting.terminal import leaderboard
 from yosegi.run import Run
 from yosegi.tasks import Task
@@ -23,7 +24,7 @@ from yosegi.training.settings import Settings
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What the demo does."""
 
     base: str = "nano"
@@ -65,7 +66,7 @@ def config_for(base: str, seed: int = 0) -> Config:
 
 def main(config: Config, run: Run) -> None:
     """Train, merge and route, evaluate."""
-    base = load_base(config.base)
+    base = config.load()
     library = Library(run.path / "library", base.hash, base.name)
     settings = Settings(
         learning_rate=config.learning_rate, max_steps=config.steps, per_device_train_batch_size=config.batch,

@@ -18,9 +18,10 @@ nothing is chosen by them. Whether the experts can be merged: domain_merge.
 
 from dataclasses import dataclass, replace
 
-from yosegi import Arm, load_base
+from yosegi import Arm
 from yosegi.errors import Invalid
 from yosegi.evaluation.passages import Passages
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.study import Study, arms_finding, claims, claims_finding, measures
 from yosegi.study.pace import beside_base, cost_finding, equal_time
@@ -29,10 +30,9 @@ from yosegi.study.texts import INVENTED, Readers, curve_finding, invented, metho
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is compared."""
 
-    base: str = "smollm2"
     domain: str = "corpus/ja_railway_law"  # with a validation split; "invented": a small world, for the smoke run
     quiz: str = "terms/ja_railway_law"  # its terms: asked openly (QA_exact) and ranked (logp_mrr)
     second: tuple[str, ...] = ("corpus/ja_food_novel", "corpus/ja_food_essays")  # another domain, to ask both of each
@@ -43,9 +43,9 @@ class Config:
     lora: tuple[int, ...] = (4, 64)  # ranks of LoRA; α is twice the rank
     galore: tuple[int, ...] = (8, 64)  # ranks of GaLore's projection
     full: bool = True  # also train whole weights with AdamW
-    lora_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
-    galore_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)  # a quarter of these moves the weights
-    full_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    lora_rates: tuple[float, ...] = (2e-4, 5e-4, 2e-3)
+    galore_rates: tuple[float, ...] = (4e-4, 1e-3, 4e-3)  # a quarter of these moves the weights
+    full_rates: tuple[float, ...] = (2e-5, 1e-4, 3e-4)
     controls: bool = True  # read general texts instead of the domain; GaLore at the rate that LoRA chose
     equal_time: bool = True  # train the quicker ones once more, for as long as the slowest takes
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -75,7 +75,7 @@ def main(config: Config, run: Run) -> None:
         second, general = (new["second"],), (new["general"],)
         config = replace(config, domain=new["domain"], quiz=new["quiz"], second=second, general=general)
     texts = {"domain": (config.domain,), "second": config.second, "general": config.general}
-    base, methods = load_base(config.base), methods_of(config.lora, config.galore, config.full)
+    base, methods = config.load(), methods_of(config.lora, config.galore, config.full)
     narrow, wide = (f"LoRA r {config.lora[n]}" for n in (0, -1))
     low, high = (f"GaLore r {config.galore[n]}" for n in (0, -1))
     study = Study(base, run)

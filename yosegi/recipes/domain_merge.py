@@ -15,9 +15,10 @@ nowhere: validation passages of the domains that `passages` leaves, and general 
 
 from dataclasses import dataclass, replace
 
-from yosegi import Arm, load_base, merge, tasks
+from yosegi import Arm, merge, tasks
 from yosegi.errors import Invalid
 from yosegi.evaluation.passages import Passages
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.search.probe import Goal, Probe
 from yosegi.search.settings import SearchSettings, open_search
@@ -32,10 +33,9 @@ SEARCHED = "searched weights"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is merged."""
 
-    base: str = "smollm2"
     domain: str = "corpus/ja_railway_law"  # with a validation split; "invented": a small world, for the smoke run
     quiz: str = "terms/ja_railway_law"  # its terms
     second: tuple[str, ...] = ("corpus/ja_food_novel", "corpus/ja_food_essays")  # another domain
@@ -44,9 +44,9 @@ class Config:
     lora: int = 64  # rank of the LoRAs of both domains
     galore: int = 64  # rank of GaLore's projection
     small: int = 4  # rank of the LoRA of the questions
-    lora_rate: float = 3e-3
-    galore_rate: float = 3e-2
-    questions_rate: float = 3e-3  # that of long texts can be ruinous for short answers
+    lora_rate: float = 1e-3
+    galore_rate: float = 2e-3
+    questions_rate: float = 5e-4  # that of long texts can be ruinous for short answers
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 190
     batch: int = 8  # rows of a step
@@ -84,7 +84,7 @@ def main(config: Config, run: Run) -> None:
     plans = {"LoRA": (config.lora_rate, "domain"), "GaLore": (config.galore_rate, "domain")}
     plans |= {"second domain": (config.lora_rate, "second"), "questions": (config.questions_rate, "questions")}
     plans = {arm: (lr, reads) for arm, (lr, reads) in plans.items() if texts.get(reads)}
-    base, choices = load_base(config.base), list[str]()
+    base, choices = config.load(), list[str]()
     study = Study(base, run)
     readers = Readers(study, texts, methods, config.batch, config.pack, config.update_gap)
 

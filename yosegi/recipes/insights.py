@@ -16,9 +16,10 @@ from statistics import fmean
 
 import numpy as np
 
-from yosegi import Arm, load_base
+from yosegi import Arm
 from yosegi.evaluation.norms import norm_ratios
 from yosegi.library.similarity import similarity
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.study import Study, Training, arms_finding, claims, claims_finding, read
 from yosegi.study.measures import LOGP, Measure
@@ -29,7 +30,7 @@ SKILLS = "reverse sort succ chain wp_en wp_ja double shift upper last add max"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is measured."""
 
     base: str = "nano"
@@ -54,7 +55,7 @@ SMOKE = Config(
 
 def main(config: Config, run: Run) -> None:
     """Train an expert for each task, each pair and each cluster; measure by the log p of the gold answers."""
-    base, tasks = load_base(config.base), list(config.tasks)
+    base, tasks = config.load(), list(config.tasks)
     study, pairs = Study(base, run), list(combinations(range(len(tasks)), 2))
     data = {task: read(task, "train", config.limit) for task in tasks}
     asked = {task: read(task, "test", config.asked) for task in tasks}

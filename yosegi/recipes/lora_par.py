@@ -14,9 +14,10 @@ Run     yosegi run lora_par --smoke     seconds; without it nano, some twenty mi
 from dataclasses import dataclass
 from itertools import product
 
-from yosegi import Arm, load_base
+from yosegi import Arm
 from yosegi.errors import Invalid
 from yosegi.partitions.by_system import by_system
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.study import Study, Training, arms_finding, claims, claims_finding, load, measures
 from yosegi.study.stages import Stages
@@ -36,7 +37,7 @@ CLAIMS = claims({"System 2": {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is compared."""
 
     base: str = "nano"
@@ -104,9 +105,8 @@ def ways(config: Config) -> dict[str, str]:
 def main(config: Config, run: Run) -> None:
     """Label the questions, measure the entries, train both stages, ask."""
     loaded, known = (load(names, config.max_completion_length) for names in (config.tasks, config.known))
-    arms = ways(config)
     data = {task.name: task.examples("train")[: config.limit] for task in loaded}
-    teachers = [teacher(spec, answers=run.path / "answers.jsonl") for spec in config.teachers]
+    arms, teachers = ways(config), [teacher(spec, answers=run.path / "answers.jsonl") for spec in config.teachers]
     labelled = by_system(data, teachers, target_model=config.target_model)
     if len(labelled.groups) < 2:
         raise Invalid("All of these questions are of one system; LoRA-PAR needs both kinds.")
@@ -121,7 +121,7 @@ def main(config: Config, run: Run) -> None:
         max_completion_length=config.max_completion_length, rewards=dict.fromkeys(config.rewards, 1.0),
         kl_coef=config.kl_coef, weight_decay=0, max_grad_norm=1,
     )  # fmt: skip
-    study = Study(load_base(config.base), run)
+    study = Study(config.load(), run)
     if config.warm:
         others = [example for task in hard for example in task.examples("train")[config.limit : 2 * config.limit]]
         warm = Training(others, sft.model_copy(update={"max_steps": config.warm}))

@@ -19,9 +19,10 @@ which answers could not be read, stands in the report ("Any two models", "Answer
 from dataclasses import dataclass
 from functools import partial
 
-from yosegi import Arm, load_base
+from yosegi import Arm
 from yosegi.errors import Invalid, UnknownName
 from yosegi.evaluation.passages import Passages
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.study import Study, arms_finding, claims, claims_finding, measures
 from yosegi.study.kinds import Way, read_general, read_kinds, shown_finding
@@ -39,7 +40,7 @@ CONTROLS = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is compared."""
 
     base: str = "nano"
@@ -80,7 +81,7 @@ def main(config: Config, run: Run) -> None:
     UnknownName.check("control of loramoe", config.controls, [*CONTROLS, "router off"])
     if not (config.rates and config.betas and config.seeds) or config.experts < 2 or config.timed < 1:
         raise Invalid("loramoe needs a learning rate, a beta, a seed, two experts and a timed step at least.")
-    base, tokens, first, top = load_base(config.base), config.answer_tokens, config.seeds[0], config.betas[-1]
+    base, tokens, first, top = config.load(), config.answer_tokens, config.seeds[0], config.betas[-1]
     kinds = read_kinds({"easy": config.easy, "hard": config.hard}, config.limit, tokens)
     general = read_general(config.general, kinds, config.asked, tokens)
     known = [task for task in general if not isinstance(task, Passages)]

@@ -14,8 +14,8 @@ Run     yosegi run loramoe_balance          nano, some twenty-five minutes of on
 from dataclasses import dataclass
 from typing import Literal
 
-from yosegi import load_base
 from yosegi.errors import Invalid
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.study import Study, arms_finding, claims, claims_finding, measures
 from yosegi.study.banks import (
@@ -32,7 +32,7 @@ from yosegi.training.loramoe import EXPERTS, LoraMoeSettings, share_out
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is compared."""
 
     base: str = "nano"
@@ -68,7 +68,7 @@ def main(config: Config, run: Run) -> None:
     """Train a bank for each weight of the constraint, watch its load, read its routers, leave each expert out."""
     if not (config.betas and config.seeds) or config.experts < 2:
         raise Invalid("loramoe_balance needs a beta, a seed and two experts at least.")
-    base, kinds = load_base(config.base), read_kinds({"easy": config.easy, "hard": config.hard}, config.limit)
+    base, kinds = config.load(), read_kinds({"easy": config.easy, "hard": config.hard}, config.limit)
     general, study = read_general(config.general, kinds, config.asked), Study(base, run)
     ways = {}
     for beta in config.betas:

@@ -13,8 +13,9 @@ Run     yosegi run mbc_arrow                      hours on a CPU: begin with --s
 import hashlib
 from dataclasses import dataclass, replace
 
-from yosegi import Arm, load_base, merge
+from yosegi import Arm, merge
 from yosegi.errors import NoData, UnknownName
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.study import Study, Training, arms_finding, claims, claims_finding, load, measures
 from yosegi.study.tables import short, two_arms
@@ -41,10 +42,9 @@ CLAIMS = claims({
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is compared."""
 
-    base: str = "smollm2"
     tasks: str = "natural_instructions"  # or skills (generated)
     seen: int = 17  # tasks the libraries are built from; all others are new tasks. Skills: the first so many of a list
     unseen: int = 8
@@ -63,7 +63,7 @@ class Config:
     alpha: float = 16
     learning_rate: float = 1e-3  # of the expert of a task or cluster; beyond it none can be routed (dev/LOG.md)
     shot_learning_rate: float = 1e-3  # of an expert on a few shots
-    shared_learning_rate: float = 3e-3  # of experts on all tasks: shared, Poly, MHR; by a sweep on the validation split
+    shared_learning_rate: float = 2e-3  # of experts on all tasks: shared, Poly, MHR
     table_learning_rate: float = 0.1  # of the logits of Poly and MHR
     batch: int = 4
     max_length: int = 256
@@ -97,7 +97,7 @@ def split(config: Config) -> tuple[list[str], list[str]]:
 
 def main(config: Config, run: Run) -> None:
     """Build every library, route it in every way, ask for known and new tasks; then give a few examples of the new ones."""
-    base, (known, new) = load_base(config.base), (load(names, config.max_new_tokens) for names in split(config))
+    base, (known, new) = config.load(), (load(names, config.max_new_tokens) for names in split(config))
     data = {task.name: task.sample("train", config.limit) for task in known}
     shots = {task.name: task.sample("train", config.shots) for task in new}
     study, rate = Study(base, run), config.table_learning_rate

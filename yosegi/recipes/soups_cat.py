@@ -4,8 +4,8 @@ Claim   Learnt concatenation (CAT: finished experts, one learnt weight each in e
         any merge with given weights, and better than one expert trained on the data of both.
 Paper   Prabhakar et al. 2024, arXiv:2410.13025 (Llama-2 7B): on hard maths by programs CAT beats the merges by 43 % on
         average and data mixing by 12 %.
-Ours    nano, 15 pairs, three seeds, measured by the longer recipe of 1c545d0 (`dev/LOG.md`) and to be measured again: the plain
-        sum composes best (.071, -.04 to .19), CAT does not (.022).
+Ours    nano, 15 pairs, three seeds, by the longer recipe of 1c545d0 (`dev/LOG.md`; to be measured again): the plain sum is the
+        best (.071, -.04 to .19), CAT is not (.022).
 Run     yosegi run soups_cat             nano, some twenty minutes of one CPU core a seed; with --smoke seconds
         yosegi run soups_cat --kind real --base smollm2   needs the data folder
 
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-from yosegi import Arm, Expert, load_base
+from yosegi import Arm, Expert
 from yosegi.errors import UnknownName
+from yosegi.recipes import OnBase
 from yosegi.run import Run
 from yosegi.search.lorahub import lorahub
 from yosegi.study import Option, Study, Training, arms_finding, claims, claims_finding, measures, read, sweep
@@ -59,7 +60,7 @@ PAIRS = {  # the pair -> the task that asks for both skills, and the tasks that 
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OnBase):
     """What is compared."""
 
     base: str = "nano"
@@ -91,7 +92,7 @@ def main(config: Config, run: Run) -> None:
     """Train every skill alone, put each pair together in every way, and ask for both at once."""
     UnknownName.check("way of soups_cat", config.ways, WAYS)
     UnknownName.check("kind of pairs", [config.kind], PAIRS)
-    base, pairs = load_base(config.base), dict(list(PAIRS[config.kind].items())[: config.pairs])
+    base, pairs = config.load(), dict(list(PAIRS[config.kind].items())[: config.pairs])
     study, alone = Study(base, run), {name: task for _, skills in pairs.values() for name, task in skills.items()}
     both = {pair: ",".join(skills.values()) for pair, (_, skills) in pairs.items()}
 
@@ -141,9 +142,8 @@ def main(config: Config, run: Run) -> None:
     tests, papers = [test for test, _ in pairs.values()], {"data mix": "+12 %", "the merges' mean": "+43 %"}
     scores = [measure.with_mean("the merges' mean", MERGES) for measure in measures(run, {"pairs": tests})]
     table = {"CAT": {arm: papers.get(arm, "> 0") for arm in scores[0].scores if arm != "CAT"}}
-    about = [f"{len(pairs)} pairs; nobody has seen an example of the two at once.", *options.text()]
     study.save("LoRA Soups: two skills at once", [
-        arms_finding("Two skills at once, by every way to put them together", scores, about),
+        arms_finding(f"Two skills at once, by every way to put them together ({len(pairs)} pairs)", scores, options.text()),
         claims_finding(claims({"pairs": table}), scores, note="The paper has relative gains of Llama-2 7B on GSM-Hard."),
         task_by_task(scores[0]),
         movement(study.library(seed) for seed in config.seeds),

@@ -86,6 +86,6 @@ def _digits(value: float) -> str:
 
 def _short(task: str) -> str:
     before, _, name = task.rpartition("/")
-    if name in ("rank", "choices"):  # the same questions, asked in another way
+    if name in ("rank", "choices", "written"):  # the same questions, asked in another way
         return f"{_short(before)}/{name}"
     return name if len(name) <= 14 else f"{name[:10]}…{name[-3:]}"

@@ -14,6 +14,7 @@ import yaml
 from optuna import Study
 
 from yosegi import files
+from yosegi.bases import short_hash
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, read_arm, save_arm
 from yosegi.engine.spec import spec
@@ -142,7 +143,8 @@ class Outcome:
             "trials": len(self.study.get_trials(deepcopy=False, states=DONE)), "chosen": best.label, "seed": settings.seed,
         }  # fmt: skip
         metrics = {f"validation {goal}": mean for goal, mean in zip(self.search.probe.labels, best.means, strict=True)}
-        return replace(best.arm, name=name, training={**best.arm.training, "search": how, "metrics": metrics})
+        training = {**best.arm.training, "template": short_hash(self.search.base.chat_template)}
+        return replace(best.arm, name=name, training={**training, "search": how, "metrics": metrics})
 
     def keep(self, library: Library, name: str) -> None:
         """Saves the chosen arm in the library of its experts, unless it is kept already as it is."""

@@ -222,12 +222,14 @@ class Study:
             with files.new_folder(folder) as new:
                 model.save_pretrained(new)
                 self.base.tokenizer.save_pretrained(new)
-        return load_base(str(folder))
+        device = str(next(self.base.model.parameters()).device)
+        loaded = load_base(str(folder), dtype=self.base.dtype, device=device, chat_template="none")
+        return replace(loaded, chat_template=self.base.chat_template)
 
     def result(self, model: str, metric: str, value: float, seed: int, **more: Any) -> None:
         """Writes a row of results.jsonl for a number that `evaluate` does not know, once."""
-        row = {"run": self.run.path.name, "base": self.base.name, "base_hash": self.base.hash, "model": model}
-        row |= {"task": "all", "metric": metric, "seed": seed, "split": "test"}
+        row = {"run": self.run.path.name, "base": self.base.name, "base_hash": self.base.hash, **self.base.reads}
+        row |= {"model": model, "task": "all", "metric": metric, "seed": seed, "split": "test"}
         if not any(row.items() <= old.items() for old in self.run.results()):
             self.run.result({**row, "value": float(value), **more})
 

@@ -94,6 +94,10 @@ class Task:
         rule: the version of a scoring rule, such as "normaliser 1". Results under different rules are not compared.
         generates: whether the model is asked to write an answer.
         shuffled: whether the first examples are as fair a sample as any.
+        known_splits: those of a task without a source.
+        samples: how many answers are drawn for each example; with one, it is the greedy one.
+        temperature: of these draws.
+        has_gold: whether there are right answers. Otherwise the answers are kept to be read, and only counted.
     """
 
     name: str
@@ -104,6 +108,10 @@ class Task:
     rule: str = ""
     generates: bool = True
     shuffled: bool = False
+    known_splits: Sequence[str] = ()
+    samples: int = 1
+    temperature: float = 0.8
+    has_gold: bool = True
 
     def examples(self, split: str) -> list[Example]:
         """Returns the examples of "train", "validation" or "test": the same list every time, each id once."""
@@ -136,6 +144,10 @@ class Task:
         """Grades many answers at once, as tasks do whose answers are programs and run side by side."""
         return [self.score(*pair) for pair in zip(examples, predictions, strict=True)]
 
+    def several(self, scores: Sequence[Score]) -> Score:
+        """Returns the score of several answers to one example, as tasks have them that draw `samples`: their mean."""
+        return Score(sum(score.value for score in scores) / len(scores), scores[0].answer)
+
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
         """Returns the texts whose log-likelihood is wanted, in groups that the task names itself."""
         return {}
@@ -143,6 +155,10 @@ class Task:
     def score_logprobs(self, example: Example, logprobs: Mapping[str, Sequence[LogProb]]) -> Score:
         """Grades the log-likelihoods of the candidates, which come in the groups that `candidates` named."""
         raise NotImplementedError
+
+    def overall(self, examples: Sequence[Example], items: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Returns measures of all answers at once that are no mean over them. An item has the score, metrics and prediction."""
+        return {}
 
     def chance(self, example: Example) -> float | None:
         """Returns the expected score of a random guess; None if guessing makes no sense."""
@@ -188,7 +204,8 @@ def load(name: str) -> Task:
     if kind not in registry.names("tasks") and (name.startswith("hf:") or name.endswith(ENDINGS)):
         raise Invalid(f"Data of your own is the task file/PATH: file/{name}")
     make: type[Task] = registry.find("tasks", kind)
-    first = next(iter(inspect.signature(make).parameters.values()), None)
+    parameters = inspect.signature(make).parameters.values()
+    first = next((one for one in parameters if one.kind is not one.KEYWORD_ONLY), None)
     if part and first is None:
         raise Invalid(f"The task {kind!r} has no parts, so there is no {name!r}.")
     if not part and first is not None and first.default is first.empty:

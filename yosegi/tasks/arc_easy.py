@@ -9,28 +9,25 @@ A model learns to write the right choice after the bare question; it is scored b
 (choices.py). Parts: `ja` (labels in Japanese), `Kshot` (up to 20 training questions as worked examples), `written`.
 """
 
-from yosegi.tasks.readers.choices import Choices, read_choices
-from yosegi.tasks.readers.data import Hub, Row, Source
+from yosegi.tasks.readers import data
+from yosegi.tasks.readers.choices import FIELDS, Choices, labelled
 
-
-def _from_hub(row: Row) -> Row:
-    choices, right = read_choices(row["choices"], row["answerKey"])
-    return {"id": f"arc-easy/{row['id']}", "question": row["question"], "choices": choices, "answer_index": right}
-
-
-REVISION, SPLITS = "210d026faf9955653af8916fad021475a3f00453", ("train", "test")
+REVISION = "210d026faf9955653af8916fad021475a3f00453"
 
 
 class ArcEasy(Choices):
     """Scored by the likeliest choice."""
 
     kind = "arc_easy"
-    source = Source(
+    headline, most_shots = "accuracy", 20
+    source = data.source(
         "ARC-Easy",
-        {split: f"knowledge_en/arc_easy_{split}" for split in SPLITS},
-        ("id", "question", "choices", "answer_index"),
-        {split: Hub("allenai/ai2_arc", REVISION, _from_hub, split, "ARC-Easy") for split in SPLITS},
+        "knowledge_en/arc_easy",
+        FIELDS,
+        "allenai/ai2_arc",
+        REVISION,
+        labelled,
+        "ARC-Easy",
         held_out=150,
         apart="question",
     )
-    headline, most_shots = "accuracy", 20

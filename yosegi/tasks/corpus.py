@@ -29,6 +29,7 @@ class Corpus(Task):
     """
 
     metric = "rougeL"
+    known_splits = ("train", "validation")
     max_new_tokens = 64
 
     def __init__(self, part: str):

@@ -19,6 +19,9 @@ class Jmmlu(Choices):
     kind = "jmmlu"
     shuffled = True  # subject by subject in turn
     source = Source(
-        "JMMLU", {"test": "knowledge_ja/jmmlu_test"}, ("id", "question", "choices", "answer_index", "subject")
+        "JMMLU",
+        {"test": "knowledge_ja/jmmlu_test"},
+        ("id", "question", "choices", "answer_index", "subject"),
+        evaluation_only=True,
     )
     language = "ja"

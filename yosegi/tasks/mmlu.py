@@ -36,6 +36,7 @@ class Mmlu(Choices):
         ("id", "question", "choices", "answer_index", "subject"),
         {s: Hub("cais/mmlu", REVISION, _from_hub, s, "all", ids=f"mmlu/{s}") for s in ("validation", "test")},
         apart="question",
+        evaluation_only=True,
     )
     most_shots = 5
 

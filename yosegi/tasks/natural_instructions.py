@@ -10,7 +10,7 @@ validation split. A model learns the first accepted output; the score is the bes
 
 "/FORMAT" after the name asks the same examples in another prompt format (formats.py): definition (the default), instruction
 and chat are for training; question, brackets, exercise and plain share no label with those and test whether an expert has
-learnt the task or only its form.
+learnt the task or only its form. `paper` is the prompt of the Super-NaturalInstructions paper.
 """
 
 import re
@@ -32,6 +32,7 @@ class NaturalInstructions(Task):
     """
 
     metric = "rougeL"
+    known_splits = ("train", "validation", "test")
     max_new_tokens = 200
 
     def __init__(self, part: str):

@@ -15,6 +15,7 @@ class Niilc(spans.Spans):
     """Scored by exact match; the F1 of characters is a further metric."""
 
     name = "niilc"
+    known_splits = ("train", "validation", "test")
     max_new_tokens = 48
 
     def rows(self, split: str) -> list[data.Row]:

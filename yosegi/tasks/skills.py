@@ -23,6 +23,7 @@ class Skills(Task):
     """
 
     max_new_tokens = 24
+    known_splits = ("train", "validation", "test")
 
     def __init__(self, part: str):
         UnknownName.check("skill", [part], self.parts())

@@ -53,6 +53,7 @@ class Terms(Task):
     """
 
     metric = "exact_match"
+    known_splits = ("validation", "test")
     max_new_tokens = 32
     stop = ("\n",)
     rule = spans.RULE

@@ -30,6 +30,7 @@ class Thealgorithms(Programs):
     """Scored by the doctests of the docstring."""
 
     name = "thealgorithms"
+    known_splits = ("train", "validation")
 
     def rows(self, split: str) -> list[data.Row]:
         """Returns the functions of a split, in upstream order."""

@@ -37,7 +37,7 @@ from yosegi.training.data import EPOCHS, read
 from yosegi.training.fleet import fleet
 from yosegi.training.job import ExpertOptions, Options
 from yosegi.training.joint import fresh_bank, joint
-from yosegi.training.settings import Build, DenseSettings, Mbc, Poly, Private, Random, Settings, Shared
+from yosegi.training.settings import CUT, Build, DenseSettings, Mbc, Poly, Private, Random, Settings, Shared
 
 
 def build(
@@ -129,7 +129,8 @@ def is_there(
     card = library.card(name)
     check_base({**card, "name": name}, base.name, base.hash)
     known, avoid = f"{library.path} has another expert called {name!r}", "--overwrite replaces it, --name avoids it."
-    if card["training"] != settings.model_dump() or card["task"] != list(tasks):
+    known = {**type(settings)().model_dump(), **card["training"], **dict.fromkeys(CUT)}
+    if known != {**settings.model_dump(), **dict.fromkeys(CUT)} or card["task"] != list(tasks):
         raise Invalid(f"{known}: {avoid}")
     if card["data_hash"] != data_hash(read(base, examples, settings).rows):
         raise Invalid(f"{known}, which learnt other examples of {', '.join(tasks)}: {avoid}")

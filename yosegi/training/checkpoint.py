@@ -6,7 +6,7 @@ checkpoint/NAME/state.json          what is being trained, how far it is, the le
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,7 @@ def save(
         "rng.python": random.getstate(), "rng.numpy": [kind, np.asarray(words).tolist(), *rest],
     }  # fmt: skip
     with files.new_folder(folder) as new:
-        copies = {name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}
-        save_file(copies, new / "state.safetensors")
+        save_file(dict(_apart(tensors)), new / "state.safetensors")
         files.write_json(new / "state.json", state)
 
 
@@ -109,6 +108,18 @@ def load_rest(folder: Path, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     version, words, gauss = state["rng.python"]
     random.setstate((version, tuple(words), gauss))
     return state["progress"]
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yields the tensors on the CPU, contiguous. Whole weights and their moments are gigabytes: only what lies transposed, or
+    shares memory with another, is copied."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.contiguous().cpu()
+        if (place := tensor.untyped_storage().data_ptr()) in seen:
+            tensor = tensor.clone()
+        seen.add(place)
+        yield name, tensor
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:

@@ -12,27 +12,25 @@ The idea of training many LoRAs over one base at once: Ye et al. 2023, "mLoRA", 
 import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Unpack
 
-import psutil
 import torch
 from torch import Tensor
 
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
-from yosegi.engine.rows import data_hash, order, to_batch, tokens_by_step
+from yosegi.engine.rows import data_hash, order, tokens_by_step
 from yosegi.errors import Invalid
 from yosegi.estimate.memory import moving
+from yosegi.estimate.shapes import of_config
 from yosegi.inits import fresh
-from yosegi.objectives.sft import sft
 from yosegi.routers.by_request import ByRequest
-from yosegi.run import Run, free_memory, peak_memory
+from yosegi.run import Run, free_memory
 from yosegi.tasks import Example
 from yosegi.training import checkpoint
 from yosegi.training.data import LearnerData, TrainingData, digest, digest_of, steps_of
+from yosegi.training.fit import beyond, plan
 from yosegi.training.job import ExpertOptions, Job, attached
 from yosegi.training.loop import train_loop
 from yosegi.training.settings import Settings
@@ -192,11 +190,11 @@ def _fitting(job: Job, start: Expert, data: Mapping[str, TrainingData], memory: 
     free = memory if memory is not None else int(0.8 * free_memory(job.device.type))
     size = len(names)
     if 2 * each * len(names) > free:  # it might not fit: now it is worth a look at what a pass takes
-        a_pass = _measure_pass(job, start, data)
+        a_pass = _smallest_pass(job, start, data)
         size = (free - a_pass) // each
         needed = f"{each / 2**20:,.0f} MB and a pass {a_pass / 2**20:,.0f} MB; {free / 2**20:,.0f} MB are free"
         if size < 1:
-            raise Invalid(f"One expert needs {needed}. Lower the rank, or tokens_per_pass.")
+            raise Invalid(f"One expert needs {needed}. Lower the rank, or --max-length.")
         if size < len(names):
             groups = f"{-(-len(names) // size)} groups of up to {size}"
             print(f"{len(names)} experts are trained in {groups}: each needs {needed}.", file=sys.stderr)
@@ -204,20 +202,11 @@ def _fitting(job: Job, start: Expert, data: Mapping[str, TrainingData], memory: 
         yield names[first : first + size]
 
 
-def _measure_pass(job: Job, start: Expert, data: Mapping[str, TrainingData]) -> int:
-    """Returns the bytes that the largest pass takes beside what is there already: one is tried, with one expert."""
-    base, device = job.base, job.device
-    longest = max((row for group in data.values() for row in group.rows), key=lambda row: len(row["input_ids"]))
-    several = [longest] * max(1, job.budget // len(longest["input_ids"]))
-    batch = to_batch(base, several)
-    with attached(base, [start], ByRequest(), dropout=job.settings.dropout) as banks:
-        banks.set_batch(experts=[start.name] * len(several), mask_BT=batch["attention_mask"])
-        with suppress(OSError):  # else an earlier peak of this process would hide that of the pass
-            Path("/proc/self/clear_refs").write_text("5")
-        before = psutil.Process().memory_info().rss / 2**20
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated() / 2**20
-        with job.autocast():
-            sft(base.model, batch, 1).backward()
-        return int((peak_memory() - before) * 2**20)
+def _smallest_pass(job: Job, start: Expert, data: Mapping[str, TrainingData]) -> int:
+    """Returns the bytes that the smallest pass takes beside what is there already (`fit`), with one expert."""
+    rows, names = (
+        [row for group in data.values() for row in group.rows],
+        {name.rpartition(".")[2] for name in start.factors},
+    )
+    known = plan(job, rows, 1, method="fleet", rank=start.rank, targets=sorted(names), tokens_per_pass=1)
+    return 0 if known is None else beyond(of_config(job.base.name, job.base.model.config), known)

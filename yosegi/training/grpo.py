@@ -36,6 +36,7 @@ from yosegi.routers.by_request import ByRequest
 from yosegi.run import Run
 from yosegi.tasks import Example, Task, subset
 from yosegi.training.data import Place, digest, digest_of, passes, row_length
+from yosegi.training.fit import fit, plan_of
 from yosegi.training.fleet import Masks, stacked
 from yosegi.training.job import ExpertOptions, Job, attached
 from yosegi.training.loop import Columns, run_steps
@@ -142,6 +143,8 @@ def grpo_loop(
     assert isinstance(settings, GrpoSettings)
     per_step, turns = settings.per_device_train_batch_size, settings.num_iterations
     steps = settings.max_steps or max(math.ceil(settings.num_train_epochs * len(each) / per_step) for each in asked)
+    longest, K = _longest([question for each in asked for question in each], base, settings), settings.num_generations
+    fit(job, plan_of(job, banks, [longest], per_step, method="grpo", generations=K))
     parameters = banks.parameters()
     update = Update([Part(parameters, settings.learning_rate, steps * turns)], names, settings, moves)
     reference = {name: p.detach().clone() for name, p in parameters.items()} if settings.kl_coef else {}
@@ -243,6 +246,13 @@ def draw(
             | {"no_variance": float((spread_M[groups] < 1e-6).float().mean())}
         )
     return Answers(rows, [g for g, _ in asked_N], advantage_MK.flatten().tolist(), divisors, columns)
+
+
+def _longest(asked: Sequence[Question], base: Base, settings: GrpoSettings) -> Row:
+    """Returns a row as long as the longest question with the longest answer."""
+    limit, room = rooms(base, settings.max_completion_length or max(question.task.max_new_tokens for question in asked))
+    prompt = max(map(len, tokens(base, [question.example for question in asked], room)))
+    return {"input_ids": [0] * (prompt + limit), "labels": [IGNORED] * prompt + [0] * limit}
 
 
 def _rewards(base: Base, question: Question, text: str, settings: GrpoSettings) -> dict[str, float]:

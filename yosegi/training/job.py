@@ -28,7 +28,7 @@ from yosegi.run import Run, peak_memory
 from yosegi.tasks import Example
 from yosegi.training.data import TrainingData, read, total
 from yosegi.training.precision import wants_bf16
-from yosegi.training.settings import Settings
+from yosegi.training.settings import CUT, Settings
 from yosegi.training.update import Outcome
 from yosegi.training.validation import SetBatch, Validation, mean_loss
 
@@ -37,11 +37,9 @@ class Options(TypedDict, total=False):
     """Options of every training.
 
     resume: go on from the checkpoint of the same training, if there is one; True by default.
-    tokens_per_pass: tokens that go through the base at once, padding included (4,096 on a CPU, 65,536 on a GPU).
     """
 
     resume: bool
-    tokens_per_pass: int | None
 
 
 class ExpertOptions(Options, total=False):
@@ -72,7 +70,6 @@ class Job:
         settings: Settings,
         keep: Callable[[Expert], Any] = lambda expert: None,
         resume: bool = True,
-        tokens_per_pass: int | None = None,
         validation: Validation | None = None,
     ):
         from accelerate import PartialState
@@ -80,7 +77,8 @@ class Job:
         self.base, self.run, self.settings, self.resume, self.keep = base, run, settings, resume, keep
         self.device = next(base.model.parameters()).device
         self.processes = PartialState(cpu=self.device.type == "cpu")
-        self.budget = tokens_per_pass or TOKENS.get(self.device.type, TOKENS["cuda"])
+        self.budget = settings.tokens_per_pass or TOKENS.get(self.device.type, TOKENS["cuda"])
+        self.checkpointing = bool(settings.activation_checkpointing)
         self.shared, self.folder = False, run.path / "checkpoint"
         validation = validation or Validation()
         self.held_out: Mapping[str, Sequence[Row]] = validation.rows(base, settings)
@@ -150,7 +148,13 @@ class Job:
             more: what else decides the result, such as a hash of the experts that it begins with.
         """
         names = list(names)
-        return {"names": names, "base_hash": self.base.hash, "data": data, **more, **self.settings.model_dump()}
+        return {
+            "names": names,
+            "base_hash": self.base.hash,
+            "data": data,
+            **more,
+            **self.settings.model_dump(exclude=set(CUT)),
+        }
 
     def measure(self, step: int, steps: int, set_batch: SetBatch = lambda rows, mask_BT: None, **columns: Any) -> float:
         """Measures the loss on the validation texts, if this step is one to do so. Returns the seconds it took.

@@ -18,7 +18,7 @@ from typing import Any, Unpack, cast
 import torch
 from torch import Tensor
 
-from yosegi.bases import Base
+from yosegi.bases import Base, short_hash
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
 from yosegi.core.router import Router
@@ -109,6 +109,7 @@ def joint(
     training: dict[str, Any] = {
         "router": type(router).__module__.rpartition(".")[2], "router_args": router.config(), "mix": mix, "heads": heads,
         "router_learning_rate": rate, "router_only": router_only, "granularity": granularity,
+        "template": short_hash(base.chat_template),
     }  # fmt: skip
     if balancing is not None:
         training["balance"] = {**vars(balancing.constraint), "types": list(balancing.types)}

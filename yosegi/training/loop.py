@@ -26,6 +26,7 @@ from yosegi.errors import Diverged
 from yosegi.progress import progress
 from yosegi.training.balancing import Balancing
 from yosegi.training.data import LearnerData, Place, passes, row_length
+from yosegi.training.fit import fit, plan_of
 from yosegi.training.interrupt import interruptible
 from yosegi.training.job import Job
 from yosegi.training.update import Outcome, Part, Update
@@ -69,6 +70,7 @@ def run_steps(
         job.processes.wait_for_everyone()
     done = update.load(folder, identity) if folder.exists() else 0
     outcome = update.outcome
+    outcome.tokens_per_pass, outcome.checkpointing = job.budget, job.checkpointing
     if job.writes:
         job.run.rewind(done or -1, expert=list(names), stage=stage)  # step 0 is what `measure` saw first
     if measure is not None and not done:
@@ -185,9 +187,11 @@ def train_loop(
         name, columns = learners[g].name, {"stage": stage, "expert": learners[g].name, "tokens": tokens[g][step]}
         return job.measure(step, learners[g].steps, lambda B, mask_BT: set_batch([name] * B, mask_BT), **columns)
 
+    rows = [row for data in learners for row in data.rows]
+    fit(job, plan_of(job, banks, rows, max(data.batch for data in learners)))
     model: Any = base.model
     model.train()
-    if settings.activation_checkpointing:
+    if job.checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     try:
         hashes = {data.name: data.hash for data in learners}
@@ -196,7 +200,7 @@ def train_loop(
             title, stage=stage, measure=measure if job.writes else None,
         )  # fmt: skip
     finally:
-        if settings.activation_checkpointing:
+        if job.checkpointing:
             model.activation_checkpointing_disable()
         update.close()
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from yosegi import registry
-from yosegi.bases import Base
+from yosegi.bases import Base, short_hash
 from yosegi.core.expert import Expert
 from yosegi.core.layer import ExpertLinear
 from yosegi.core.model import Banks
@@ -89,7 +89,7 @@ def train_arm(
         task: [rows[i] for i in order(len(rows), min(len(rows), how.limit or len(rows)), how.seed)]
         for task, rows in ((task, data[task]) for task in tasks)
     }
-    training: dict[str, Any] = {**how.model_dump(), "mix": arm.mix}
+    training: dict[str, Any] = {**how.model_dump(), "mix": arm.mix, "template": short_hash(base.chat_template)}
     if make.learns == "answers":
         made = joint(
             base, experts, method, drawn, run, _by_gradient(how, "linear"),

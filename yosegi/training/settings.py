@@ -23,6 +23,10 @@ Schedule = Literal[
 """The schedules of transformers that depend on the step alone."""
 
 
+CUT = frozenset({"tokens_per_pass", "activation_checkpointing"})
+"""The settings that say how a step is cut: they change the memory that it takes, and the result by no more than rounding."""
+
+
 class Settings(LoadSettings):
     """Everything that decides what a training does with its data. Unknown names are refused."""
 
@@ -83,8 +87,12 @@ class Settings(LoadSettings):
     """Arguments of the mask, such as {share: 0.4} for random."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """What is computed in. auto: bf16 where the base is held in bf16, and on a GPU that has it; else fp32."""
-    activation_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
+    tokens_per_pass: int | None = Field(default=None, ge=1)
+    """Most tokens that go through the base at once, padding included; a step is cut accordingly, with the same result. By default
+    4,096 on a CPU and 65,536 on a GPU, or fewer if the free memory is not enough."""
+    activation_checkpointing: bool | None = None
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time. By default only if
+    the free memory is not enough."""
     use_liger_kernel: bool = False
     """Replace norms, rotary embeddings and feed-forward blocks of the base by Liger's kernels (pip install liger-kernel)."""
     save_steps: int = Field(default=100, ge=1)

@@ -6,7 +6,7 @@ Shapes: G learners. With several, the first axis of every parameter counts them.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,10 @@ class Outcome:
 
     tokens: int = 0
     wall_s: float = 0.0
+    tokens_per_pass: int = 0
+    """Most tokens that go through the base at once."""
+    checkpointing: bool = False
+    """Whether activations are computed again."""
     diverged: dict[str, str] = field(default_factory=dict)
     """Learner -> what stopped being finite, and when. It is given up; the others go on."""
     costs: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -55,7 +59,8 @@ class Outcome:
     @classmethod
     def of(cls, progress: Mapping[str, Any]) -> "Outcome":
         """Returns the outcome that a checkpoint holds."""
-        return cls(progress["tokens"], progress["wall_s"], progress["diverged"], progress["costs"])
+        known = {one.name for one in fields(cls)}
+        return cls(**{key: value for key, value in progress.items() if key in known})
 
     @property
     def tokens_per_s(self) -> int:

@@ -20,9 +20,20 @@ class Answer {
       this.legend,
       make("div", { className: "bar" }, this.state, this.retry),
     );
+    this.clear();
   }
 
+  // An answer that is asked for again stays until another one begins.
   begin() {
+    this.asked = performance.now();
+    this.trouble.hidden = this.retry.hidden = true;
+    this.element.classList.add("writing");
+    this.element.ariaBusy = "true";
+    this.state.textContent = "waiting…";
+  }
+
+  clear() {
+    if (this.text.contains(pinned)) unpin();
     this.written = "";
     this.fresh = document.createDocumentFragment();
     this.wait = this.length = 0;
@@ -31,14 +42,11 @@ class Answer {
     this.experts = [];
     this.reason = null;
     this.first = null;
+    this.ended = null;
     this.counts = new Map();
-    this.start = performance.now();
+    this.start = this.asked;
     this.text.replaceChildren();
     this.legend.replaceChildren();
-    this.trouble.hidden = this.retry.hidden = true;
-    this.element.classList.add("writing");
-    this.element.ariaBusy = "true";
-    this.state.textContent = "waiting…";
   }
 
   add(text, routing, reason) {
@@ -140,7 +148,7 @@ class Answer {
 
   // Streams, and sees to it that the answer ends as something: whole, stopped, or with what went wrong.
   async write(turns, signal) {
-    this.note = this.ended = null;
+    this.note = null;
     this.whole = false;
     let trouble = null;
     try {
@@ -150,7 +158,7 @@ class Answer {
       if (error.name === "AbortError") this.note = "stopped";
       else trouble = error instanceof Refused ? error : new Refused(`The page did not understand the server: ${error.message}`);
     }
-    this.ended = performance.now();
+    this.ended ??= performance.now();
     this.element.classList.remove("writing");
     this.element.ariaBusy = "false";
     this.pair(true);

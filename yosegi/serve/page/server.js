@@ -104,6 +104,7 @@ async function stream(arm, turns, view, signal) {
   else body.messages = [...(system ? [{ role: "system", content: system }] : []), ...turns];
   view.begin();
   const response = await ask(plain ? "v1/completions" : "v1/chat/completions", body, signal);
+  view.clear();
   for await (const chunk of chunks(response)) {
     if (chunk.usage) view.used(chunk.usage);
     for (const choice of chunk.choices ?? []) view.add(choice.delta?.content ?? choice.text ?? "", choice.routing, choice.finish_reason);

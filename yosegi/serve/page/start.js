@@ -45,14 +45,12 @@ async function read() {
   }
 }
 
-// What stands side by side at first: the base, an expert, a router, a merge.
+// What stands side by side at first: the base, an expert, a router, a merge. Of these the router answers in the chat.
 function first() {
-  const several = whole().length > 1,
-    expert = whole()
-      .slice(0, 1)
-      .map(({ name }) => quote(name));
-  for (const spec of ["base", ...expert, ...(several ? ["arrow", "merge:ties"].filter(method => served.methods.includes(method)) : [])])
-    lane(`=${spec}`);
+  const names = whole().map(({ name }) => quote(name));
+  const methods = names.length > 1 ? ["arrow", "merge:ties"].filter(method => served.methods.includes(method)) : [];
+  for (const spec of ["base", ...names.slice(0, 1), ...methods]) lane(`=${spec}`);
+  if (methods.includes("arrow")) picker.value = "=arrow";
 }
 
 for (const name of views) byId(`tab-${name}`).addEventListener("click", () => visit(name));

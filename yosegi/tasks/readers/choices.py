@@ -33,9 +33,11 @@ class Choices(Questions):
     Attributes:
         headline: one of `MEASURES`, the score of the task. With "letter" the prompt lists the choices and a model learns to
             write the letter; with the others it shows the bare question, and a model learns to write the right choice.
+        labels_question: whether a bare question stands between labels; without them it is a text that a choice goes on.
     """
 
     headline = "letter"
+    labels_question = True
     instruction = {
         "en": "Choose the right answer. Write its letter.",
         "ja": "正しい選択肢を選び、記号で答えてください。",
@@ -93,12 +95,13 @@ class Choices(Questions):
     def example(self, row: Row) -> Example:
         """Returns a question after its worked examples, with its choices or bare."""
         target = self.form.answer(self.target(row))
-        return Example(row["id"], self._asked(row["id"], row, self.lists), target, self.answers(row), self.meta(row))
+        prompt, chat = self._asked(row["id"], row, self.lists), self.lists or self.labels_question
+        return Example(row["id"], prompt, target, self.answers(row), self.meta(row), chat=chat)
 
     def _asked(self, id: str, row: Mapping[str, Any], lists: bool) -> str:
         def ask(row: Mapping[str, Any]) -> str:
             question = row["question"].strip() + (lettered(_choices(row)) if lists else "")
-            return self.about(dict(row)) + self.form.render(question)
+            return self.about(dict(row)) + (self.form.render(question) if lists or self.labels_question else question)
 
         def worked(row: Row) -> str:
             return ask(row) + self.form.answer(self.rationale(row) if lists else _choices(row)[row["answer_index"]])
@@ -114,7 +117,7 @@ class Choices(Questions):
         return Score(value, letter, {f"{self.metric}_ok": value} if _faultless(example) else {})
 
     def candidates(self, example: Example) -> Mapping[str, Candidates]:
-        """Returns the choices after the bare question and the letters after the listed ones, those of the headline first."""
+        """Returns the choices after the bare question, and the letters after the listed ones; the headline's come first."""
         bare, listed = (self._asked(example.id, example.meta, lists) for lists in (False, True))
         return candidates(example, bare, listed, self.form.answer, self.headline)
 
@@ -159,6 +162,17 @@ def graded(example: Example, logprobs: Mapping[str, Sequence[LogProb]], measure:
     metrics = {name: (one[0] == max(one)) / one.count(max(one)) for name, one in values.items()}
     chosen = values[measure]
     return Score(metrics.pop(measure), LETTERS[order[chosen.index(max(chosen))]], metrics)
+
+
+FIELDS = ("id", "question", "choices", "answer_index")
+
+
+def labelled(row: Row) -> Row:
+    """Returns a row of the Hub with choices {"text": […], "label": […]} and an answerKey as one of ours."""
+    choices, right = read_choices(row["choices"], row["answerKey"])
+    return {"question": row.get("question") or row["question_stem"], "choices": choices, "answer_index": right} | (
+        {"id": str(row["id"])} if row.get("id") else {}
+    )
 
 
 def read_choices(choices: Any, answer: Any) -> tuple[list[str], int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from yosegi.errors import Invalid, NoData
@@ -27,7 +28,7 @@ class Hub:
     Args:
         repo: the repository, "openai/gsm8k".
         revision: the commit that is read.
-        convert: turns an upstream row into one of ours.
+        convert: turns an upstream row into one of ours, or into {} to leave it out.
         split: upstream's split.
         config: upstream's configuration.
         ids: a row without an id gets "IDS/NUMBER", counted from 0.
@@ -53,7 +54,9 @@ class Source:
         fields: what each row must have.
         hub: for each split the same rows online; several data sets are read one after another.
         held_out: how many training rows, drawn by the hash of their ids, are the validation split (at most a fifth).
-        apart: a field; rows whose value of it the test has, too, are in no other split.
+        apart: fields, with + between them; rows whose values of them the test has, too, are in no other split, and rows with
+            those of held-out rows are not trained on.
+        evaluation_only: nothing may be learnt from it.
     """
 
     title: str
@@ -62,20 +65,52 @@ class Source:
     hub: Mapping[str, Hub | Sequence[Hub]] = field(default_factory=dict)
     held_out: int = 0
     apart: str = ""
+    evaluation_only: bool = False
 
     def rows(self, split: str) -> list[Row]:
         """Returns the rows of a split in upstream order; where one file holds several splits, its rows name theirs."""
+        if self.evaluation_only and split == "train":
+            raise Invalid(f"{self.title} is for evaluation only: there is no train split to learn from.")
         known(split, [name for name in SPLITS if name in self.files or (name == "validation" and self.held_out)])
         file = "train" if self.held_out and split == "validation" else split
         read = rows(self.files[file], self.hub.get(file), f"{self.title} ({file})", self.fields)
         if list(self.files.values()).count(self.files[file]) > 1:
             read = [row for row in read if row["split"] == split]
+        others: list[Row] = []
         if self.held_out and split != "test":
-            read = carve(read, self.held_out)[split == "validation"]
+            read, others = carve(read, self.held_out)[:: -1 if split == "validation" else 1]
         if self.apart and split != "test":
-            asked = {row[self.apart].strip() for row in self.rows("test")}
-            read = [row for row in read if row[self.apart].strip() not in asked]
+            others = [*self.rows("test"), *(others if split == "train" else [])]
+            asked = set(map(self._key, others))
+            read = [row for row in read if self._key(row) not in asked]
         return read
+
+    def _key(self, row: Row) -> tuple[str, ...]:
+        return tuple(row[name].strip() for name in self.apart.split("+"))
+
+
+def source(
+    title: str,
+    file: str,
+    fields: Sequence[str],
+    repo: str,
+    revision: str,
+    convert: Callable[[Row], Row],
+    config: str | None = None,
+    splits: Mapping[str, str] = MappingProxyType({"train": "train", "test": "test"}),
+    ids: str = "",
+    files: Mapping[str, str] = MappingProxyType({}),
+    **more: Any,
+) -> Source:
+    """Returns a source of one data set on the Hub (`splits` gives its names of our splits) and of files FILE_SPLIT.
+
+    `files` gives another name of a split in a file.
+    """
+    hubs = {
+        ours: Hub(repo, revision, convert, theirs, config, ids=f"{ids or file.rpartition('/')[2]}/{ours}")
+        for ours, theirs in splits.items()
+    }
+    return Source(title, {ours: f"{file}_{files.get(ours, ours)}" for ours in splits}, fields, hubs, **more)
 
 
 def folder() -> Path | None:
@@ -184,4 +219,5 @@ def _fetch(hub: Hub) -> tuple[Row, ...]:
             upstream = load_dataset(kind, data_files={hub.split: url}, split=hub.split)
         else:
             upstream = load_dataset(hub.repo, hub.config, split=hub.split, revision=hub.revision)
-    return tuple({"id": f"{hub.ids}/{number}"} | hub.convert(dict(row)) for number, row in enumerate(upstream))
+    converted = ((number, hub.convert(dict(row))) for number, row in enumerate(upstream))
+    return tuple({"id": f"{hub.ids}/{number}"} | row for number, row in converted if row)

@@ -1,11 +1,12 @@
 r"""Are two mathematical answers the same? \frac12 and 0.5, (1, 2) and \left( 1,2 \right), x+1 and 1+x.
 
-They are if they have the same spelling (symbols.py), or if math-verify (https://github.com/huggingface/Math-Verify) can show
-it. math-verify builds symbolic expressions, and some that a model can write take for ever (2003^{2002^{2001}}) in code that
-no signal interrupts. So it runs in a process of its own, started when first needed, with a limit on time and memory; what it
-cannot show within the limit is not the same. A base that is not written is forgiven (52 for 52_8), since the question names
-it, but another base is not. math-verify would read a word as a product of its letters, so words are only compared by their
-spelling.
+They are if they have the same spelling (symbols.py) or equal values (values.py), unless they name two different units. What
+has no value there is shown to math-verify (https://github.com/huggingface/Math-Verify), and of two numbers that it calls
+equal the values have to agree at two precisions. It builds symbolic expressions, and some that a model can write take for
+ever (2003^{2002^{2001}}) in code that no signal interrupts. So it runs in a process of its own, started when first needed,
+with a limit on time and memory; what it cannot show within the limit is not the same. A base that is not written is
+forgiven (52 for 52_8), since the question names it, but another base is not. math-verify would read a word as a product of
+its letters, so words are only compared by their spelling.
 """
 
 import atexit
@@ -20,7 +21,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from yosegi.tasks.readers.symbols import JAPANESE, LOOKS, PLAIN, fold, spelt
+from yosegi.tasks.readers.symbols import JAPANESE, LOOKS, PLAIN, fold, spelt, tidy, unit
+from yosegi.tasks.readers.values import agree
 
 SECONDS = 5
 """The time for one pair; after it the process is killed."""
@@ -38,13 +40,20 @@ BASE = re.compile(r"(?<=\d)_\{?(\d+)\}?$")
 def same(answer: str, gold: str) -> bool:
     """Returns whether two answers are equal as mathematics."""
     answer, gold = fold(answer), fold(gold)
+    units = [unit(answer), unit(gold)]
+    if all(units) and units[0] != units[1]:
+        return False
     a, b = spelt(answer), spelt(gold)
     if a == b or PLAIN.fullmatch(a) and PLAIN.fullmatch(b):
         return a == b or float(a.replace(",", "")) == float(b.replace(",", ""))
     if any(JAPANESE.search(one) or WORD.fullmatch(one) for one in (a, b)):
         return False
     bases = [match[1] for one in (a, b) if (match := BASE.search(one))]
-    return len(set(bases)) < 2 and max(len(a), len(b)) <= LONGEST and ALGEBRA.same(answer, gold)
+    if len(set(bases)) > 1 or max(len(a), len(b)) > LONGEST:
+        return False
+    answer, gold = (BASE.sub("", tidy(one)) for one in (answer, gold))
+    verdict = agree(answer, gold)
+    return ALGEBRA.same(answer, gold) if verdict is None else verdict
 
 
 class Algebra:
@@ -145,7 +154,16 @@ def serve(pairs: IO[str] = sys.stdin, verdicts: IO[str] = sys.stdout) -> None:
 def _shown(answer: str, gold: str) -> bool:
     from math_verify import verify
 
-    return bool(verify(_parsed(gold), _parsed(answer), timeout_seconds=0))
+    read = _parsed(gold), _parsed(answer)
+    return bool(verify(*read, timeout_seconds=0)) and _confirmed(read[0][0], read[1][0])
+
+
+def _confirmed(gold: Any, answer: Any) -> bool:
+    """Returns whether two numbers that were called equal are, at two precisions; of other things the word has to do."""
+    if not (getattr(gold, "is_number", False) and getattr(answer, "is_number", False)):
+        return type(gold) is not str or type(answer) is not str or spelt(gold) == spelt(answer)
+    values = [(gold.evalf(digits), answer.evalf(digits)) for digits in (25, 50)]
+    return all(bool(abs(x - y) <= abs(x) * 1e-15) for x, y in values)
 
 
 def _parsed(answer: str) -> list[Any]:

@@ -27,4 +27,12 @@ UNSEEN = {
     "exercise": Format("Exercise. {definition}\nGiven this:\n{input}\n\nSolution.", " ", ("\nExercise.",)),
     "plain": Format("{definition}\n\n{input}\n\n--", "\n", ("\n--",)),
 }
-FORMATS = FAMILIAR | UNSEEN
+PAPER = {
+    "paper": Format(
+        "Definition: {definition}\n\nNow complete the following example -\nInput: {input}\nOutput:",
+        " ",
+        ("\nDefinition:", "\nInput:", "\n\nNow complete"),
+    )
+}
+"""The prompt of Super-NaturalInstructions without examples (Wang et al. 2022, arXiv:2204.07705)."""
+FORMATS = FAMILIAR | UNSEEN | PAPER

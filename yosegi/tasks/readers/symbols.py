@@ -58,8 +58,32 @@ LOOKS = (  # what does not tell two answers apart, and what replaces it
     (re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf) ?\{([^{}]*)\}"), r"\1"),
     (re.compile(r"(?<=\d),(?=\d{3}(?!\d))(?=[^()\[\]]*$)"), ""),
     (re.compile(r"\{,\}"), ""),
+    (re.compile(r"\\varnothing|∅|\\\{\s*\\\}"), r"\\emptyset"),
+    (re.compile(r"\\sqrt ?\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"\\frac ?(\d) ?(\d)"), r"\\frac{\1}{\2}"),
 )
+
+
+NAMED_UNIT = re.compile(r"(?<=[\d}]) ?(?:\\(?:text|mbox|mathrm) ?\{ ?)?([A-Za-z]{1,12})\}?$")
+PLAIN_UNIT = re.compile(r"(?<=\d)(?: ?(?:[ckm]m|[km]g|m[lL]|km/h|m/s)| [mgl])(?:\^?\{?[23]\}?)?$")
+UNITS = (
+    (
+        "length",
+        "mm|millimeter",
+        "cm|centimeter",
+        "m|meter",
+        "km|kilometer",
+        "in|inch|inche",
+        "ft|foot|feet",
+        "yd|yard",
+        "mile",
+    ),
+    ("mass", "mg|milligram", "g|gram", "kg|kilogram"),
+    ("money", "cent", "dollar"),
+    ("time", "second", "minute", "hour", "day", "week", "month", "year"),
+    ("angle", "degree", "radian"),
+)
+"""Units that tell two answers apart where both name one: kinds, and the names of each unit in the singular."""
 
 
 def fold(text: str) -> str:
@@ -85,11 +109,25 @@ def in_symbols(segment: str) -> str:
     return _of_one_letter(", ".join(pieces))
 
 
-def spelt(answer: str) -> str:
-    """Returns one spelling for answers that differ only in looks."""
+def tidy(answer: str) -> str:
+    """Returns an answer without what does not tell two answers apart, its spaces kept."""
     for pattern, instead in LOOKS:
         answer = pattern.sub(instead, answer)
-    answer = re.sub(r"\s+", "", answer).rstrip(".").casefold()
+    return PLAIN_UNIT.sub("", answer).rstrip(".").casefold()
+
+
+def unit(answer: str) -> tuple[str, str] | None:
+    """Returns what the unit of an answer measures, and the unit; None where it has none that is known."""
+    match = NAMED_UNIT.search(answer.rstrip(" ."))
+    name = re.sub(r"(?<=\w\w)s$", "", match[1].strip().lower()) if match else ""
+    return next(
+        ((kind, names.split("|")[0]) for kind, *scale in UNITS for names in scale if name in names.split("|")), None
+    )
+
+
+def spelt(answer: str) -> str:
+    """Returns one spelling for answers that differ only in looks."""
+    answer = re.sub(r"\s+", "", tidy(answer))
     return re.sub(r"^[a-z]=(?=[^=]+$)", "", answer)
 
 
