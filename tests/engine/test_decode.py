@@ -159,3 +159,26 @@ def test_damaged_weights_are_said(tiny):
     with pytest.raises(Corrupt, match="not finite"):
         answers(base, requests(base))
     assert base.model.config._attn_implementation == "sdpa"
+
+
+def test_an_answer_whose_sibling_has_ended_keeps_its_place_among_others(nano):
+    """Two answers to one prompt beside single ones, all of them a page long when the first of the two ends."""
+    from yosegi.engine.decode import Decoder
+
+    def ask(number, n):
+        ids = nano.tokenizer("copy bcdefgh1").input_ids
+        endless = Stop(nano)
+        endless.ids = endless.ids if n > 1 else frozenset()
+        return Request(ids, endless, 12, temperature=0.5, seed=1, n=n, number=number)
+
+    def answers(requests):
+        decoder = Decoder(nano, 24, 64)
+        decoder.add(*requests)
+        while decoder.step():
+            pass
+        return [[completion.ids for completion in request.completions] for request in requests]
+
+    counts = [2, 1, 2, 1]
+    expected = {n: answers([ask(0, n)])[0] for n in set(counts)}
+    assert len({len(ids) for ids in expected[2]}) == 2, "one of the two ends first"
+    assert answers([ask(number, n) for number, n in enumerate(counts)]) == [expected[n] for n in counts]

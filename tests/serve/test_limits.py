@@ -126,3 +126,25 @@ def test_names_of_hosts():
     names = {"a:80": "a", "[::1]:80": "::1", "a": "a", "1.2.3.4": "1.2.3.4", "": ""}
     assert {host: _name(host) for host in names} == names
     assert is_local("127.8.8.8") and not is_local("0.0.0.0")
+
+
+def test_no_folder_of_this_machine_is_told(nano, library, serving):
+    import dataclasses
+
+    import torch
+
+    from yosegi.core.expert import Expert, Factors
+    from yosegi.core.model import linears, shape
+
+    layer = next(name for name in linears(nano.model) if "down_proj" in name)
+    O, I = shape(dict(nano.model.named_modules())[layer])
+    library.add(Expert("hot", {layer: Factors(torch.full((1, I), 1e24), torch.full((O, 1), 1e24), 1.0)}, {"task": []}))
+    server = serving(library, base=dataclasses.replace(nano, name="/srv/secret/nano"))
+    echo = {"model": "hot", "prompt": "1+1=", "echo": True, "logprobs": 1, "max_tokens": 1}
+    failed = server.ask("/v1/completions", echo)
+    assert failed.status_code == 500 and "nano are not finite" in failed.json()["error"]["message"]
+    told = [failed.text, server.ask("/v1/models").text, server.ask("/v1/completions", {**BODY, "model": "hot"}).text]
+    told += [server.ask("/v1/completions", {**BODY, "model": "retrieval"}).text, server.ask("/v1/library").text]
+    assert "not finite" in told[2] and "has to be trained" in told[3]
+    assert not any("/srv" in text or str(library.path) in text for text in told)
+    assert server.complete("base", "1+1=") == "2"

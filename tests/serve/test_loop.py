@@ -74,7 +74,7 @@ def test_mixed_jobs_of_many_arms_are_answered_as_alone(nano, looping, experts):
     ]  # fmt: skip
     asks = [
         (arm, f"copy {'abcdefgh'[n:]}{n}", {"temperature": n % 3 / 2, "seed": n, "n": 1 + n % 2})
-        for n in range(6)
+        for n in range(3)
         for arm in arms
     ]
     alone, together = looping(rows=3), looping(rows=24)
@@ -92,7 +92,7 @@ def test_mixed_jobs_of_many_arms_are_answered_as_alone(nano, looping, experts):
     close = sum(c.close_calls for one in jobs for request in one.requests for c in request.completions)
     differing = sum(written(one) != ids for one, ids in zip(jobs, expected, strict=True))
     assert differing <= close and differing < 3
-    assert len({str(ids) for ids in expected}) > 20
+    assert len({str(ids) for ids in expected}) > 10
 
 
 def test_the_queue_is_bounded_and_empties(nano, looping):

@@ -69,6 +69,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path):
         (["--host", "0.0.0.0"], Invalid, "--api-key"),
         (["--library", str(tmp_path / "none")], NoData, "no library"),
         (["--port", "99999"], Invalid, "--port"),
+        (["--host", "0.0.0.0", "--api-key", " "], Invalid, "a key is empty"),
     ):
         error = CliRunner().invoke(app(), ["serve", *words]).exception
         assert isinstance(error, kind) and text in str(error), error

@@ -62,7 +62,7 @@ def step_of(batch: Sequence[Any], place_N: Tensor) -> Step:
     for members in [members for members in siblings.values() if len(members) > 1]:
         families.setdefault((len(members).bit_length(), int(k_N[members[0]]).bit_length()), []).append(members)
     groups, read = [], []
-    for members in alike.values():
+    for members in map(sorted, alike.values()):  # answers whose siblings have ended came last
         n_B1 = torch.tensor(members)[:, None]
         last_B1, end_B1 = q_N[n_B1] - 1, k_N[n_B1] - 1
         query_BQ = torch.arange(int(last_B1.max()) + 1).minimum(last_B1)

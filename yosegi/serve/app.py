@@ -130,7 +130,7 @@ def refusal(error: Exception, service: Service) -> Response:
 
 
 def _status(error: Exception, service: Service) -> tuple[int, dict[str, Any]]:
-    text = str(error)
+    text = str(error).replace(service.base.name, service.name)  # no folder of this machine is told
     if service.shelf is not None:
         text = text.replace(str(service.shelf.path), "the library")
     match error:

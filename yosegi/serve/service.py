@@ -62,7 +62,7 @@ class Service:
         self.name = Path(base.name).name.removesuffix(".gguf") or "base"
         modules = dict(base.model.named_modules())
         shapes = {name: shape(modules[name]) for name in linears(base.model)}
-        self.shelf = Shelf(library, base.hash, base.name, shapes) if library is not None else None
+        self.shelf = Shelf(library, base.hash, self.name, shapes) if library is not None else None
         self.loop = Loop(base, settings, self.metrics.observe)
         self.arms = Arms(self.shelf, self.loop.layers, settings, self.name)
         self.reading = replace(base, tokenizer=copy.deepcopy(base.tokenizer))  # for the thread that encodes

@@ -1,6 +1,6 @@
 """How a server runs: the flags of `yosegi serve`."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from yosegi.bases import LoadSettings
 
@@ -45,3 +45,10 @@ class ServeSettings(LoadSettings):
     (POST /v1/experts, which needs a key)."""
     log_prompts: bool = False
     """Write what is asked into the log."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_a_key(cls, keys: list[str]) -> list[str]:
+        if not all(key.strip() for key in keys):
+            raise ValueError("a key is empty")
+        return keys
