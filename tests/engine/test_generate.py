@@ -130,8 +130,8 @@ def test_whatever_lies_in_the_folder_greedy_is_greedy_and_a_draw_is_from_the_sof
     clean = base.model.generation_config
     ids = base.tokenizer(prompts()).input_ids
 
-    def draw():
-        return sample(base, ids[:1], [0], n=2000, max_new_tokens=1, temperature=temperature)
+    def draw(n=2000):
+        return sample(base, ids[:1], [0], n=n, max_new_tokens=1, temperature=temperature)
 
     greedy, draws = texts(base, prompts(), max_new_tokens=12), draw()
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_whatever_lies_in_the_folder_greedy_is_greedy_and_a_draw_is_from_the_sof
     for hostile in HOSTILE:
         base.model.generation_config = GenerationConfig(**{**clean.to_dict(), **hostile})
         assert texts(base, prompts(), max_new_tokens=12) == greedy, hostile
-        assert draw() == draws, hostile
+        assert draw(100) == draws[:100], hostile
 
 
 def test_only_the_tokens_that_end_a_text_are_taken_from_it(tiny):

@@ -226,10 +226,10 @@ def check_encoder_decoder(base, banks, known):
 def teach(banks, router):
     """Random data teach a router what real data would (training/routers.py)."""
     torch.manual_seed(3)
-    for layer, module in banks.layers.items():
+    for n, (layer, module) in enumerate(banks.layers.items()):
         if router.learns == "inputs":
             module.router.fit(torch.randn(3, banks[layer].A_ERI.shape[-1]))
-        if router.learns == "prompts":
+        if router.learns == "prompts" and n == 0:  # all layers share it
             module.router.fit(torch.randn(12, 32), ["quiz", "sums"] * 6)
         if router.learns == "gates":
             module.router.begin().data.normal_()

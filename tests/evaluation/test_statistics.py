@@ -1,5 +1,7 @@
 """Intervals and tests against scipy, and against what they claim: coverage."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,11 @@ def test_a_comparison_is_rarely_wrong_when_nothing_differs(n):
         wrong += not found.inside_noise
         covered += found.diff_low <= 0 <= found.diff_high
     assert wrong / 300 <= 0.08 and covered / 300 >= 0.92
+
+
+def test_one_question_tells_nothing_and_breaks_nothing():
+    found = compare([1.0], [0.0])
+    assert found.detectable is None and found.inside_noise and math.isfinite(found.diff_low + found.diff_high)
 
 
 def test_a_detectable_difference_is_found_in_four_of_five_cases():

@@ -252,7 +252,7 @@ class Hub:
                     self.wfile.write(body[:cut])
                 if cut is not None:
                     self.wfile.flush()
-                    hub.hold.wait(20)
+                    hub.hold.wait(5)
                     self.close_connection = True
 
             def log_message(self, *_):

@@ -34,7 +34,7 @@ class Comparison:
         gained: how many items became right, or better; `lost` counts the others that changed.
         p_value: two-sided; it decides.
         mid_p: of answers that are right or wrong: the less conservative p, which tells more where few changed.
-        detectable: the least difference that so many items, as uneven as these, find in 80 % of cases.
+        detectable: the least difference that so many items, as uneven as these, find in 80 % of cases; None of a single item.
     """
 
     diff: float
@@ -44,7 +44,7 @@ class Comparison:
     lost: int
     p_value: float
     mid_p: float | None
-    detectable: float
+    detectable: float | None
 
     @property
     def inside_noise(self) -> bool:
@@ -61,7 +61,7 @@ def compare(after: Sequence[float], before: Sequence[float]) -> Comparison:
     d_N, gained, lost = a - b, int((a > b).sum()), int((a < b).sum())
     bounded = min(a.min(), b.min()) >= 0 and max(a.max(), b.max()) <= 1
     diff, low, high = over_seeds([after], [before])
-    detectable = POWER * (high - low) / 2
+    detectable = POWER * (high - low) / 2 if len(d_N) > 1 else None
     if bounded or len(d_N) < 2:
         low, high = max(low, -1.0 if bounded else diff), min(high, 1.0 if bounded else diff)
     counted = bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all())

@@ -77,8 +77,8 @@ class Config(OnBase):
 
 
 SMOKE = Config(
-    base="nano", tasks="skills", seen=3, unseen=1, seeds=(0,), limit=16, shots=4, asked=2, epochs=1.0, shot_epochs=1.0,
-    clusters=2, skills=2, heads=2, batch=4, max_new_tokens=12, gate_steps=2, factors=("arrow",),
+    base="nano", tasks="skills", seen=3, unseen=1, seeds=(0,), limit=8, shots=2, asked=1, epochs=1.0, shot_epochs=1.0,
+    clusters=2, skills=2, heads=2, batch=4, max_new_tokens=4, gate_steps=1, factors=("arrow",),
 )  # fmt: skip
 
 

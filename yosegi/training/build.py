@@ -129,8 +129,8 @@ def is_there(
     card = library.card(name)
     check_base({**card, "name": name}, base.name, base.hash)
     known, avoid = f"{library.path} has another expert called {name!r}", "--overwrite replaces it, --name avoids it."
-    known = {**type(settings)().model_dump(), **card["training"], **dict.fromkeys(CUT)}
-    if known != {**settings.model_dump(), **dict.fromkeys(CUT)} or card["task"] != list(tasks):
+    taught = {**type(settings)().model_dump(), **card["training"], **dict.fromkeys(CUT)}
+    if taught != {**settings.model_dump(), **dict.fromkeys(CUT)} or card["task"] != list(tasks):
         raise Invalid(f"{known}: {avoid}")
     if card["data_hash"] != data_hash(read(base, examples, settings).rows):
         raise Invalid(f"{known}, which learnt other examples of {', '.join(tasks)}: {avoid}")
