@@ -32,7 +32,8 @@ fi
 test -s "$out/report.html"
 if [ "${1:-small}" = small ]; then  # every recipe once, as small as it goes; without bf16 smollm2 would take them a quarter of an hour
   if [ -z "${RECIPE_BASE:-}" ] && ! grep -qE 'avx512_bf16|amx_bf16' /proc/cpuinfo 2>/dev/null; then
-    echo "This CPU has no bf16: the recipes stand on nano (RECIPE_BASE=smollm2 asks for the other)." && base=nano
+    echo "This CPU has no bf16: the recipes stand on nano (RECIPE_BASE=smollm2 asks for the other)."
+    base=nano OMP_NUM_THREADS=1  # a small model loses to thread thrash
   fi
   base=${RECIPE_BASE:-$base}
   recipe() {
