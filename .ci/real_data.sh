@@ -53,6 +53,7 @@ if [ "${1:-small}" = small ]; then  # every recipe once, as small as it goes; wi
     --timed 1
   recipe domain --domain invented --lora 2 --galore 4 --full false --controls false --equal_time false --timed 0 --lora_rates 0.01 --galore_rates 0.01 \
     --steps 2 --batch 2 --pack 64 --every 2 --watched 1 --passages 1
+  base=nano OMP_NUM_THREADS=1  # a merge by TIES of every trial, and 54 readings of a quiz, take smollm2 ten minutes in fp32
   recipe domain_merge --domain invented --lora 2 --galore 4 --questions "" --steps 2 --batch 2 --pack 64 --passages 1 --hand_set 0.5 --trials 1 --searched 1
 fi
 echo "real data: ${#tasks[@]} tasks, $(wc -l < "$out/results.jsonl") rows, $out/report.html"
