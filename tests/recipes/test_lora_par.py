@@ -6,8 +6,10 @@ import json
 import pytest
 
 from yosegi import files, tasks
+from yosegi.partitions.by_system import by_system
 from yosegi.recipes import lora_par
 from yosegi.run import Run
+from yosegi.teachers import load as teacher
 from yosegi.teachers.structure import count
 
 REAL = dataclasses.replace(
@@ -30,6 +32,13 @@ def scripted(questions):
         return json.dumps({"system": 1 + slow[found], "because": "its steps were counted"})
 
     return behave
+
+
+@pytest.mark.data
+def test_the_structure_of_answers_needs_no_server(served):
+    data = {task: tasks.load(task).examples("train")[: REAL.limit] for task in REAL.tasks}
+    labelled = by_system(data, [teacher("structure")], target_model=REAL.target_model)
+    assert len(labelled.groups) == 2 and not served.bodies
 
 
 @pytest.mark.data

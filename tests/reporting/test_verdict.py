@@ -16,18 +16,18 @@ RIGHT = {
 }
 
 
-def measured(folder, right, metrics=("accuracy", "accuracy")):
-    """The leaderboard of arms that have so many of ten questions right; each task has a metric."""
+def measured(folder, right, metrics=("accuracy", "accuracy"), count=10):
+    """The leaderboard of arms that have so many of `count` questions right; each task has a metric."""
     rows = []
     for model, tasks in right.items():
-        for task, count in tasks.items():
+        for task, correct in tasks.items():
             name = f"items/{task}.{model}.jsonl"
             (folder / "items").mkdir(exist_ok=True)
-            items = [{"id": str(n), "score": float(n < count)} for n in range(10)]
+            items = [{"id": str(n), "score": float(n < correct)} for n in range(count)]
             (folder / name).write_text(files.lines(items))
             row = {"model": model, "method": "base" if model == "base" else "routed", "router": model, "task": task}
             metric = metrics["ab".index(task)]
-            rows.append({**row, "metric": metric, "value": count / 10, "n": 10, "items": name, "base": "x"})
+            rows.append({**row, "metric": metric, "value": correct / count, "n": count, "items": name, "base": "x"})
     (board, *_) = boards(gather([Run(folder, "", rows)]))
     return board
 
@@ -38,6 +38,7 @@ def test_what_won_by_how_much_and_how_sure(tmp_path):
         "arrow won: a mean accuracy of 0.85 over 2 tasks; against the base 0.60 more (95 % interval 0.36 to 0.84)."
     )
     assert "Against svd merge, the next: 0.05 more (95 % interval -0.06 to 0.16; no difference was found, and" in words
+    assert "speak of other questions, not of other trainings" in words
     assert words.endswith("oracle, which is told the task, has 0.95.")
 
 
@@ -61,6 +62,12 @@ def test_unlike_metrics_are_not_averaged(tmp_path):
         measured(tmp_path, {"base": {"a": 2, "b": 3}, "arrow": {"a": 9, "b": 2}}, ("accuracy", "perplexity"))
     )
     assert "better on 40% of the questions" in lower and "worse on 0%" in lower
+
+
+def test_one_question_a_task_shows_nothing(tmp_path):
+    right = {"base": {"a": 0, "b": 0}, "arrow": {"a": 1, "b": 1}}
+    words = verdict(measured(tmp_path, right, count=1))
+    assert "1.00 more, of which a single question of a task can say nothing" in words and "inf" not in words
 
 
 def test_one_arm_alone_has_no_verdict(tmp_path):

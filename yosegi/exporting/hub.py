@@ -268,7 +268,7 @@ def _known(error: BaseException, repo: str) -> YosegiError | None:
         return NoData(f"{repo} has no such revision.")
     if isinstance(error, errors.HfHubHTTPError):
         status = getattr(error.response, "status_code", None)
-        if isinstance(error, errors.RepositoryNotFoundError):  # which is 401 for who is not logged in
+        if isinstance(error, errors.RepositoryNotFoundError):  # which is 401 for those who are not logged in
             status = 404 if "Invalid credentials" not in str(error) else 401
         words = {
             401: "does not accept the token: set HF_TOKEN, or hf auth login",

@@ -1,6 +1,7 @@
 """What won, by how much, and how sure that is: one or two sentences under the leaderboard."""
 
 from collections.abc import Callable
+from math import isfinite
 from statistics import fmean
 
 from yosegi.evaluation.exact import POWER
@@ -33,6 +34,8 @@ def verdict(board: Board) -> str:
         words = [f"{first} won: {mean}."]
     if others and others[0] != base:
         words.append(f"Against {others[0]}, the next: {_apart(board, first, others[0])}.")
+    if any("interval" in sentence for sentence in words):
+        words.append("The intervals speak of other questions, not of other trainings.")
     words += [f"{line.model}, which is told the task, has {line.mean.value:.2f}." for line in oracles]
     return " ".join(words)
 
@@ -53,6 +56,10 @@ def _apart(board: Board, model: str, other: str) -> str:
     else:
         words = ""
     mean, low, high = over_tasks(signs)
+    if not isfinite(high - low):
+        return (
+            f"{abs(mean):.2f} {'more' if mean >= 0 else 'less'}, of which a single question of a task can say nothing"
+        )
     if not words:
         words = f"{abs(mean):.2f} {'more' if mean >= 0 else 'less'} ("
         mean, low, high = (mean, low, high) if mean >= 0 else (-mean, -high, -low)
