@@ -69,7 +69,7 @@ def test_one_that_fails_does_not_end_the_training(fake, tmp_path):
 
 def test_what_is_missing_is_said_beforehand(monkeypatch):
     monkeypatch.setattr("yosegi.trackers.find_spec", lambda name: None)
-    for name, line in (("wandb", "pip install wandb"), ("tensorboard", r"pip install 'yosegi\[track\]'")):
+    for name, line in (("wandb", "pip install wandb"), ("tensorboard", r"pip install 'yosegi-lora\[track\]'")):
         with pytest.raises(MissingExtra, match=line), report_to([name]):
             raise AssertionError("it has begun")
     with pytest.raises(UnknownName, match="Did you mean 'wandb'"), report_to("wanb"):

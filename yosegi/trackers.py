@@ -19,7 +19,7 @@ from typing import Any
 
 from yosegi.errors import MissingExtra, UnknownName
 
-INSTALL = {"tensorboard": "'yosegi[track]'", "trackio": "trackio", "wandb": "wandb"}
+INSTALL = {"tensorboard": "'yosegi-lora[track]'", "trackio": "trackio", "wandb": "wandb"}
 """What pip installs for each."""
 
 Log = Callable[[Mapping[str, float], int], None]

@@ -2,9 +2,13 @@
 
 import inspect
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from yosegi.commands.doctor import EXTRAS
 from yosegi.estimate.memory import Job
 from yosegi.estimate.predict import DEFAULTS
 
@@ -97,3 +101,19 @@ def test_the_report_fetches_nothing(yosegi, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     out = json.loads(yosegi("doctor", "--json")[1])
     assert "yosegi doctor --fetch smollm2" in out["base smollm2"] and list(tmp_path.iterdir()) == []
+
+
+def test_every_extra_is_looked_for_and_installed_by_the_name_of_the_package():
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS) == set(project["optional-dependencies"]) - {"dev"}
+    pages = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("yosegi/**/*.py"), *root.glob("benchmarks/*")]
+    told = [
+        (page.name, name)
+        for page in pages
+        if page.is_file()
+        for name in re.findall(
+            r"'([\w-]+)\[(?:serve|eval|track|quant|dev|\{extra\})\]", page.read_text(encoding="utf-8")
+        )
+    ]
+    assert told and {name for _, name in told} == {project["name"]}, told

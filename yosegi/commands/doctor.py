@@ -11,7 +11,12 @@ from yosegi.commands._config import check
 from yosegi.commands._flags import flags
 from yosegi.commands._options import Json, begin, say, table
 
-EXTRAS = {"eval": ("lm_eval",), "quant": ("bitsandbytes",)}
+EXTRAS = {
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
+    "eval": ("lm_eval",),
+    "track": ("tensorboard",),
+    "quant": ("bitsandbytes",),
+}
 
 FETCH = "Fetch a base into the cache beforehand, such as smollm2 or a Hub id, and end."
 MODEL = "a base by name, folder, file or Hub id; a published size (60m to 70b); or hidden=…,inner=…,layers=…,heads=…,vocab=…"
@@ -75,7 +80,7 @@ def environment_report() -> dict[str, Any]:
             bases[name] = f"not here: {error}"
     try:
         run([Job("")])
-        programs = "run behind a list of system calls (gsm_hard, mbpp, thealgorithms)"
+        programs = "run behind a list of system calls (humaneval, mbpp, gsm_hard and others)"
     except YosegiError as error:
         programs = str(error)
     report = {
