@@ -19,7 +19,7 @@ ONLINE = ("hellaswag", "piqa", "siqa", "winogrande")  # on the Hub only: their r
 EVALUATION_ONLY = ("bbh", "exercism", "humaneval", "humanevalpack", "ifeval", "jmmlu", "math500", "mmlu")
 OWN = ("file", "lm_eval")  # whose data lie in a file of the user
 SPLITS = ("train", "validation", "test")
-MOST = 60  # examples scored of each split
+MOST = 200  # examples scored of each split
 GARBAGE = [
     "",
     " \n",
@@ -29,8 +29,8 @@ GARBAGE = [
     "####",
     "=",
     "答え",
-    "A" * 2000,
-    "9" * 2000,
+    "A" * 5000,
+    "9" * 5000,
     "(" * 500,
     "\ud800",
     "🙂",
