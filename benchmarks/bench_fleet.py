@@ -219,10 +219,10 @@ def llama(nano: Base, words: int | None, quick: bool) -> Base:
     return Base("llama", "0123456789ab", LlamaForCausalLM(config).eval(), nano.tokenizer)
 
 
-def start_up() -> float:
+def start_up(imports: str) -> float:
     """CPU seconds until a Python has imported what both sides need."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", IMPORTS], check=True, env=dict(os.environ), capture_output=True)
+    subprocess.run([sys.executable, "-c", imports], check=True, env=dict(os.environ), capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """From few experts with full batches to many with one short sequence each, and one case without anything to win."""
     chosen = options(__doc__, arguments)
     nano = load("nano", device="cpu")
-    imports = start_up()
+    imports = start_up("import torch" if chosen.quick else IMPORTS)
     cells, steps, sample = ([Cell(3, 2, 16)], 5, 1) if chosen.quick else (CELLS, 11, 4)
     return tell(__doc__, [row(llama(nano, c.words, chosen.quick), c, steps, sample, imports) for c in cells], chosen)
 

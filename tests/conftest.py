@@ -7,10 +7,12 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELI
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 
 import functools  # noqa: E402
+import gc  # noqa: E402
 import inspect  # noqa: E402
 import json  # noqa: E402
 import random  # noqa: E402
 import signal  # noqa: E402
+import sys  # noqa: E402
 import threading  # noqa: E402
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer  # noqa: E402
 
@@ -27,6 +29,7 @@ NEIGHBOUR = Path(__file__).parents[2] / "shared" / "data"
 """Where the real data lies when YOSEGI_DATA does not say."""
 
 VOCABULARY = 101
+imported = 0
 
 
 def pytest_configure(config):
@@ -43,6 +46,19 @@ def pytest_collection_modifyitems(items):
             )
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no GPU on this machine"))
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported and collected stays: to look through all of it for garbage takes half a second
+
+
+def pytest_runtest_logfinish():
+    """The same for large libraries that a test is the first to import."""
+    global imported
+    if len(sys.modules) > imported + 300:
+        imported = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 def seed_all():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.engine.test_score import counted
-from tests.training.conftest import tiny_base, tiny_t5
+from tests.training.conftest import characters, tiny_base, tiny_t5
 from yosegi import registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert, Factors
@@ -15,7 +15,7 @@ from yosegi.engine.score import score_candidates, score_logprobs
 from yosegi.tasks import Candidates, Example, Score, Task
 
 SHOTS = "1+1=2 2+3=5 4+5=9 7+1=8 "
-TOKENIZER = tiny_base().tokenizer
+TOKENIZER = characters()
 SIZE = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
 

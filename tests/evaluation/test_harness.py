@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 
@@ -12,7 +13,7 @@ from yosegi.run import Run
 from yosegi.tasks import lm_eval as tasks_of_lm_eval
 from yosegi.tasks import load as load_task
 
-lm_eval = pytest.importorskip("lm_eval")
+pytestmark = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval comes with yosegi-lora[eval]")
 
 ROWS = [
     {
@@ -73,6 +74,7 @@ def folder(tmp_path_factory):
 
 
 def theirs(model, folder, *names):
+    import lm_eval
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(folder), include_defaults=False)

@@ -1,5 +1,7 @@
 """A local model: asked in batches, its answers kept after each, nothing twice."""
 
+from functools import cache
+
 import pytest
 
 from yosegi.bases import load
@@ -8,8 +10,12 @@ from yosegi.tasks import Example
 from yosegi.teachers import Question
 from yosegi.teachers.local import Local
 
-BASE = load("nano", device="cpu")
 ROWS = [Example(str(n), f"q{n}", f"a{n}") for n in range(5)]
+
+
+@cache
+def nano():
+    return load("nano", device="cpu")
 
 
 class Model:
@@ -24,7 +30,7 @@ class Model:
 
 
 def judge(model, **options):
-    teacher = Local(BASE, **options)
+    teacher = Local(nano(), **options)
     teacher.write = model
     return teacher
 
@@ -47,9 +53,9 @@ def test_what_was_written_before_a_kill_is_not_written_again(tmp_path):
 
 
 def test_a_real_model_writes():
-    assert len(Local(BASE, max_tokens=4).label(ROWS[:2], Question())) == 2
+    assert len(Local(nano(), max_tokens=4).label(ROWS[:2], Question())) == 2
 
 
 def test_no_empty_batches():
     with pytest.raises(Invalid, match="batch_size=0"):
-        Local(BASE, batch_size=0)
+        Local(nano(), batch_size=0)

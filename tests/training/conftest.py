@@ -17,15 +17,20 @@ from yosegi.training.settings import Settings
 CHARACTERS = "0123456789+=abcdefghij "
 
 
-def tiny_base() -> Base:
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+def characters():
+    """A tokenizer of single characters."""
+    from transformers import PreTrainedTokenizerFast
 
     words = ["<pad>", "<eos>", "<unk>", *CHARACTERS]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+
+
+def tiny_base() -> Base:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = characters()
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=32,
@@ -33,13 +38,13 @@ def tiny_base() -> Base:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=4,
-        vocab_size=len(words),
+        vocab_size=len(tokenizer),
         pad_token_id=0,
         eos_token_id=1,
         bos_token_id=None,
         max_position_embeddings=128,
     )
-    return Base("tiny", "0123456789ab", LlamaForCausalLM(config).eval(), wrapped)
+    return Base("tiny", "0123456789ab", LlamaForCausalLM(config).eval(), tokenizer)
 
 
 def sums() -> list[Example]:
@@ -55,7 +60,7 @@ def tiny_t5() -> Base:
     """An encoder-decoder with the same tokenizer."""
     from transformers import T5Config, T5ForConditionalGeneration
 
-    tokenizer = tiny_base().tokenizer
+    tokenizer = characters()
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, pad_token_id=0, eos_token_id=1,

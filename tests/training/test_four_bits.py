@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ from yosegi.tasks import load
 from yosegi.training.fleet import fleet
 from yosegi.training.settings import Settings
 
-pytest.importorskip("bitsandbytes", reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]")
+pytestmark = pytest.mark.skipif(
+    find_spec("bitsandbytes") is None, reason="bitsandbytes comes with yosegi-lora[quant] and yosegi-lora[dev]"
+)
 
 QUICK = Settings(max_steps=6, per_device_train_batch_size=8, learning_rate=1e-2, dropout=0, load_in_4bit=True, limit=40)
 

@@ -10,14 +10,16 @@ With several workers a trial may be asked for before its generation is full; it 
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cmaes import CMA
 from optuna import Study
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
+
+if TYPE_CHECKING:
+    from cmaes import CMA
 
 SIGMA = 1 / 6
 Number = FloatDistribution | IntDistribution
@@ -65,8 +67,10 @@ class Evolution(BaseSampler):
         """A parameter that nobody announced; there should be none."""
         return self._other.sample_independent(study, trial, param_name, param_distribution)
 
-    def replay(self, study: Study) -> CMA:
+    def replay(self, study: Study) -> "CMA":
         """The optimiser, as it stands after all full generations."""
+        from cmaes import CMA
+
         bounds_D2 = np.tile([0.0, 1.0], (len(self.varied), 1))
         optimiser = CMA(self.start_D.copy(), self.sigma, bounds_D2, seed=self.seed, population_size=self.population)
         trials = [(t, value) for t in study.get_trials(deepcopy=False) if (value := _value(t)) is not None]
