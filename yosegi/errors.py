@@ -16,15 +16,51 @@ The command line prints the message of any of them as one line and exits with co
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+JOINERS = "\u200c\u200d"
+LENGTH = 2000
+"""How many characters of a message are shown. Values of strangers may stand in it, and may be anything."""
+
+
+def shown(value: object, length: int = 200) -> str:
+    """Returns a value as a message has it: as Python writes it, cut, in one line, without control characters."""
+    text = printable(value[: 4 * length].__repr__() if isinstance(value, str) else _repr(value))
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Returns a text in one line, without characters that a terminal obeys or that cannot be written."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        " "
+        if one in "\n\t\r"
+        else one
+        if one in JOINERS or unicodedata.category(one) not in ("Cc", "Cf", "Cs")
+        else f"\\u{ord(one):04x}"
+        for one in text
+    )
+
+
+def _repr(value: object) -> str:
+    """Returns what `repr` does; of nested values, and of long lists, only the beginning."""
+    import reprlib
+
+    writer = reprlib.Repr()
+    writer.maxlist = writer.maxdict = writer.maxtuple = writer.maxset = 12
+    writer.maxstring = writer.maxother = writer.maxlong = 200
+    return writer.repr(value)
 
 
 class YosegiError(Exception):
     """Says what went wrong, what was given, and what would work."""
 
     def __str__(self) -> str:
-        return str(self.args[0]) if self.args else type(self).__name__  # LookupError would quote it
+        text = printable(str(self.args[0])) if self.args else type(self).__name__  # LookupError would quote it
+        return text if len(text) <= LENGTH else f"{text[:LENGTH]}… ({len(text) - LENGTH:,} more characters)"
 
 
 class UnknownName(YosegiError, LookupError):
@@ -34,10 +70,10 @@ class UnknownName(YosegiError, LookupError):
     def among(cls, what: str, name: str, known: Iterable[str]) -> "UnknownName":
         """Returns the error for `name`, with the nearest of the `known` names and all of them (the first forty)."""
         known = sorted(set(known))
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name[:200], known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         there = ", ".join(known[:40]) + (f", … ({len(known)} in all)" if len(known) > 40 else "")
-        return cls(f"No {what} is called {name!r}. {hint}There are: {there or 'none'}.")
+        return cls(f"No {what} is called {shown(name)}. {hint}There are: {there or 'none'}.")
 
     @classmethod
     def check(cls, what: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -101,13 +137,13 @@ def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
                 faults.append(f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
             elif problem["type"] == "literal_error":
                 choices = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
-                near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
+                near = difflib.get_close_matches(str(problem["input"])[:60], choices, n=1, cutoff=0.5)
                 hint = f"Did you mean {near[0]!r}? " if near else ""
                 faults.append(
-                    f"--{name.replace('_', '-')}: {problem['input']!r} was given. {hint}There are: {', '.join(choices)}"
+                    f"--{name.replace('_', '-')}: {shown(problem['input'])} was given. {hint}There are: {', '.join(choices)}"
                 )
             elif not name:  # two settings that do not go together
                 faults.append(problem["msg"].removeprefix("Value error, "))
             else:
-                faults.append(f"--{name.replace('_', '-')}: {problem['msg']} (given: {problem['input']!r})")
+                faults.append(f"--{name.replace('_', '-')}: {problem['msg']} (given: {shown(problem['input'])})")
         raise Invalid("; ".join(faults) + ".") from error

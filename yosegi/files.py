@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
+from yosegi import untrusted
 from yosegi.errors import Corrupt, Invalid
 
 
@@ -49,11 +50,15 @@ def dumped(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Returns the content of one JSON file; a damaged one is named."""
+    """Returns the content of one JSON file; one that is damaged, or more than a reader should take, is named."""
+    if not path.is_file() and path.exists():
+        raise Corrupt(f"{path} is not a file.")
+    if (size := path.stat().st_size) > untrusted.BYTES:
+        raise Corrupt(f"{path} has {size:,} bytes; up to {untrusted.BYTES:,} are read.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Corrupt(f"{path} is not valid JSON ({error}). Restore it or delete it.") from error
+        return untrusted.read_json(path.read_bytes(), str(path))
+    except Corrupt as error:
+        raise Corrupt(f"{error} Restore it or delete it.") from error
 
 
 def sha256(path: Path) -> str:
@@ -62,9 +67,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: object) -> TypeGuard[float]:
     """Returns whether a value of a JSON file is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -76,7 +81,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             rows.append(json.loads(line.decode()))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # no newline after it: the write was cut off
                 break
             raise Corrupt(f"{path}, line {number}, is not valid JSON ({error}).") from error

@@ -86,7 +86,9 @@ def test_damage_in_a_library_is_named(yosegi, refused, tmp_path):
     card = tmp_path / "shelf" / "sort" / "expert.json"
     whole = card.read_text()
     card.write_text(whole[:50])
-    assert "expert.json" in refused("library", "ls", "shelf")
+    assert "expert.json" in refused("library", "show", "shelf", "sort")
+    with pytest.warns(UserWarning, match="'sort' is left out: .*expert.json"):
+        assert yosegi("library", "ls", "shelf")[0] == 0, "one damaged expert does not hide the others"
     changed = {**json.loads(whole), "base": "other", "base_hash": "ffffffffffff"}
     card.write_text(json.dumps(changed))
     line = refused("eval", "--task", "skills/sort", "--library", "shelf", "--arm", "sort")

@@ -252,8 +252,8 @@ def test_other_precisions_keep_theirs(llama, tmp_path):
         ({"rank_pattern": {"q_proj": -1}}, "rank_pattern="),
         ({"rank_pattern": [3]}, "rank_pattern="),
         ({"alpha_pattern": {"q_proj": "x"}}, "alpha_pattern="),
-        ({"alpha_pattern": {"q_proj(": 1}}, "alpha_pattern holds .*not a regular expression"),
-        ({"target_modules": "q_proj("}, "target_modules=.*not a regular expression"),
+        ({"alpha_pattern": {"q_proj(": 1}}, "alpha_pattern .*not a regular expression"),
+        ({"target_modules": "q_proj("}, "target_modules .*not a regular expression"),
         (
             {"target_modules": ["q_proj"]},
             r"has factors for layer model.layers.0.mlp.down_proj, which .*target_modules does not name",

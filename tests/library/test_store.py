@@ -405,7 +405,7 @@ def test_two_processes_adding_at_once_lose_nothing(library):
 
 
 def test_a_reader_never_sees_half_of_a_replacement(library):
-    versions = {fill: expert(fill=fill, rank=fill, training=fill) for fill in (1, 2)}
+    versions = {fill: expert(fill=fill, rank=fill, training={"step": fill}) for fill in (1, 2)}
     library.add(versions[1])
     done = threading.Event()
 
@@ -420,7 +420,7 @@ def test_a_reader_never_sees_half_of_a_replacement(library):
     while not done.is_set() or len(seen) < 2:
         e = library["x"]
         (fill,) = {float(x) for f in e.factors.values() for t in f[:2] for x in t.unique()}
-        assert fill == e.card["training"] == e.card["rank"] == e.rank
+        assert fill == e.card["training"]["step"] == e.card["rank"] == e.rank
         seen.append(fill)
     writer.join()
     assert len(seen) > 10 and library.verify() == []

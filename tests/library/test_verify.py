@@ -49,4 +49,4 @@ def test_a_changed_tensor_is_told_by_its_name_and_by_the_checksum(folder):
 
 def test_a_card_that_is_no_object(folder):
     (folder / "expert.json").write_text("[]")
-    assert problems(folder) == [Problem(folder / "expert.json", "is not a JSON object")]
+    assert problems(folder) == [Problem(folder / "expert.json", "is not a JSON object.")]

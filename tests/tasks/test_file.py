@@ -278,7 +278,7 @@ def test_columns_are_named_and_the_name_reads_back(write):
         File(str(path), columns={"promt": "ask"})
     with pytest.raises(Invalid, match=r"x\.csv, line 2: it has no column 'asks', only ask, say, split"):
         File(str(path), columns={"prompt": "asks"})
-    with pytest.raises(Invalid, match=r"'\(' is no regular expression"):
+    with pytest.raises(Invalid, match=r"'\(' is not a regular expression"):
         File(str(path), columns={"prompt": "ask", "completion": "say"}, metric="regex", pattern="(")
 
 

@@ -5,11 +5,13 @@ Every verb keeps the same manners: bad input is one line on stderr and exit code
 
 import errno
 import sys
+import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import yosegi
+from yosegi.commands._options import one_line
 from yosegi.commands._verbs import ByWorkflow, verbs
 from yosegi.errors import YosegiError
 
@@ -34,6 +36,7 @@ def app() -> typer.Typer:
 
 def main() -> None:
     """Runs one command line and exits."""
+    warnings.formatwarning = one_line
     try:
         code = app()(prog_name="yosegi", standalone_mode=False)
         if code == 130:  # what typer makes of a KeyboardInterrupt

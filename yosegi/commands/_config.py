@@ -10,14 +10,14 @@ def read_config(path: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
     """A YAML or JSON file of settings, with what was said on the command line on top of it."""
     settings: dict[str, Any] = {}
     if path is not None:
-        import yaml
+        from yosegi.untrusted import read_yaml
 
         if not path.is_file():
             raise NoData(f"There is no file {path}.")
         try:
-            settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise Invalid(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+            settings = read_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
+        except UnicodeDecodeError as error:
+            raise Invalid(f"{path} is not valid YAML: it is not UTF-8 ({error}).") from error
         if not isinstance(settings, dict):
             raise Invalid(f"{path} must hold names and values, not a {type(settings).__name__}.")
     settings |= {name: value for name, value in fields.items() if value is not None}

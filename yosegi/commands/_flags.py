@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from yosegi.commands._fields import Flag, fields_of
-from yosegi.errors import Invalid
+from yosegi.errors import shown
 
 
 def flags(file: str, name: str, panel: str = "Settings") -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -55,10 +55,8 @@ def _structured(flag: Flag, value: Any) -> Any:
     """Text as YAML where a field takes more than text: `q_proj,v_proj` is a list, `{a: 1}` a dictionary."""
     if not flag.structured or not isinstance(value, str):
         return value
-    import yaml
+    from yosegi.untrusted import read_yaml
 
-    try:
-        read = yaml.safe_load(value if value.lstrip()[:1] in ("[", "{") or "," not in value else f"[{value}]")
-    except yaml.YAMLError as error:
-        raise Invalid(f"--{flag.name.replace('_', '-')} {value!r} is not valid YAML.") from error
+    place = f"--{flag.name.replace('_', '-')} {shown(value)}"
+    read = read_yaml(value if value.lstrip()[:1] in ("[", "{") or "," not in value else f"[{value}]", place)
     return [read] if flag.structured.startswith("list") and not isinstance(read, list) else read

@@ -50,7 +50,6 @@ def begin(data: Path | None = None, as_json: bool = False) -> None:
 
     Bar.quiet = as_json
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.formatwarning = _one_line
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if data is not None:
@@ -59,7 +58,7 @@ def begin(data: Path | None = None, as_json: bool = False) -> None:
         set_folder(data)
 
 
-def _one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+def one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """Our own warnings are for whoever typed the command; where in the code they arose is not."""
     ours = Path(filename).is_relative_to(Path(__file__).parents[1])
     return f"Warning: {message}\n" if ours else f"{filename}:{lineno}: {category.__name__}: {message}\n"
@@ -83,8 +82,12 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from yosegi.errors import printable
+
     drawn = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        drawn.add_row(*map(escape, row))  # an extra is called [serve], which rich would take for a colour
+        drawn.add_row(
+            *(escape(printable(cell)) for cell in row)
+        )  # an extra is called [serve], which rich would take for a colour
     wide = None if sys.stdout.isatty() else 200
     Console(width=wide, highlight=False).print(drawn)

@@ -51,4 +51,6 @@ def merge(
     card = fold_into(library, spec, called, experts=pool, overwrite=overwrite)
     cut = f", lost in the cut {card['truncation_error']:.4f}" if "truncation_error" in card else ""
     words = f"{called}: {len(card['parents'])} expert{'s' * (len(card['parents']) > 1)} by {spec}, rank {card['rank']}"
-    say(card, as_json, f"{words}, relative error {card['relative_error']:.4f}{cut}")
+    error = card["relative_error"]
+    known = "its experts cancel" if error is None else f"relative error {error:.4f}"
+    say(card, as_json, f"{words}, {known}{cut}")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from math import gcd
 
+import regex
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ from yosegi.core.expert import Expert
 from yosegi.core.layer import ExpertLinear, check
 from yosegi.core.mix import Mix, outputs
 from yosegi.core.router import Router
-from yosegi.errors import Invalid, UnknownName
+from yosegi.errors import Invalid, UnknownName, shown
 
 
 class Banks(Mapping[str, Bank]):
@@ -236,9 +237,12 @@ def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> li
     chosen = {word: {name for name in every if name == word or name.endswith(f".{word}")} for word in words}
     if isinstance(targets, str):
         try:
-            chosen[targets] |= {n for n in everywhere if re.fullmatch(targets, n) or n == targets}
-        except re.error as error:
-            raise Invalid(f"Target modules {targets!r} is not a regular expression: {error}.") from error
+            named = regex.compile(targets)
+            chosen[targets] |= {n for n in everywhere if named.fullmatch(n, timeout=1) or n == targets}
+        except (regex.error, RecursionError) as error:
+            raise Invalid(f"Target modules {shown(targets)} is not a regular expression: {error}.") from error
+        except TimeoutError as error:
+            raise Invalid(f"Target modules {shown(targets)} takes too long to match a name.") from error
     if missing := [target for target, linears in chosen.items() if not linears]:
         endings = dict.fromkeys(n.rpartition(".")[2] for n in every)
         raise UnknownName.among("linear of this model", missing[0], endings)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yosegi import __version__, files, registry
-from yosegi.errors import Corrupt, Invalid, WrongBase
+from yosegi.errors import Corrupt, Invalid, WrongBase, shown
 from yosegi.spec import quote, write_method
 
 if TYPE_CHECKING:
@@ -77,9 +77,54 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not (folder / CARD).is_file():
         raise Corrupt(f"{folder / CARD} is missing. Import the folder to have it written.")
     card = files.read_json(folder / CARD)
-    if not isinstance(card, dict):
-        raise Corrupt(f"{folder / CARD} is not a JSON object.")
+    check_fields(card, KINDS, str(folder / CARD))
     return card
+
+
+def check_fields(card: Any, kinds: Mapping[str, tuple[Any, str]], place: str) -> None:
+    """Refuses a card of which a field is of another kind; one that is absent or null is unknown, and right.
+
+    Args:
+        card: what the file holds.
+        kinds: the test of each field, and what a message says that it should be.
+        place: the file.
+
+    Raises:
+        Corrupt: says which field, and what it should be.
+    """
+    if not isinstance(card, dict):
+        raise Corrupt(f"{place} is not a JSON object.")
+    for field, (test, what) in kinds.items():
+        if (value := card.get(field)) is not None and not test(value):
+            raise Corrupt(f"{place} says {field}={shown(value)}, which is not {what}.")
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _texts(value: Any) -> bool:
+    return _text(value) or (isinstance(value, list) and all(map(_text, value)))
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+IS_TEXT, IS_TEXTS, IS_OBJECT = (
+    (_text, "a text"),
+    (_texts, "a list of names"),
+    (lambda v: isinstance(v, dict), "an object"),
+)
+KINDS = {
+    **dict.fromkeys(("name", "base", "base_hash", "init", "created", "yosegi_version", "sha256"), IS_TEXT),
+    **dict.fromkeys(("chat_template", "dtype", "license", "task_type"), IS_TEXT),
+    **dict.fromkeys(("task", "targets", "parents"), IS_TEXTS),
+    **dict.fromkeys(("init_seed", "rank"), (_count, "a whole number")),
+    **dict.fromkeys(("training", "metrics"), IS_OBJECT),
+    "alpha": (files.is_finite, "a number"),
+}
+"""What the fields of expert.json are."""
 
 
 RESERVED = ("base", "experts", "each", "arms")

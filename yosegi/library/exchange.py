@@ -5,9 +5,8 @@ from pathlib import Path
 
 from torch import nn
 
-from yosegi import files
 from yosegi.core.expert import Expert
-from yosegi.library.card import CARD
+from yosegi.library.card import CARD, read_card
 from yosegi.library.interchange import read_peft
 from yosegi.library.store import Library
 
@@ -37,7 +36,7 @@ def import_expert(
     expert, card = read_peft(folder, model, initial=initial), Path(folder) / CARD
     known = dict(expert.card)
     if card.is_file():  # one of ours, which knows its base and where it comes from
-        known |= {key: value for key, value in files.read_json(card).items() if key not in OF_A_COPY}
+        known |= {key: value for key, value in read_card(card.parent).items() if key not in OF_A_COPY}
     if library.base_hash:
         known |= {"base": library.base, "base_hash": library.base_hash}
     expert = replace(expert, name=name or Path(folder).resolve().name, card=known)

@@ -15,6 +15,7 @@ Shapes: I in, O out, R rank.
 import importlib.metadata
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +27,8 @@ from torch import Tensor, nn
 from yosegi import files
 from yosegi.core import model
 from yosegi.core.expert import Expert, Factors
-from yosegi.errors import Invalid, Refused
-from yosegi.library.peft_files import CONFIG, MOVES_BASE, PREFIX, WEIGHTS, config_of, finite_factors
+from yosegi.errors import Invalid, Refused, UnknownName
+from yosegi.library.peft_files import CONFIG, MOVES_BASE, PREFIX, WEIGHTS, config_of, finite_factors, shortcomings
 
 PEFT = importlib.metadata.version("peft")
 
@@ -60,8 +61,9 @@ def read_peft(
     factors = finite_factors(folder, config, parameters)
     if (start := _start(folder, config, initial)) is not None:
         factors = _subtract(factors, folder, start)
-    if base_model is not None:
-        _check_fit(factors, folder, base_model)
+    missing = [] if base_model is None else _check_fit(factors, config, folder, base_model)
+    for what in [*shortcomings(config, factors), *missing]:
+        warnings.warn(f"{folder / WEIGHTS} {what}.", stacklevel=2)
     base, init = config.get("base_model_name_or_path"), config.get("init_lora_weights", True)
     card = {
         "base": base if isinstance(base, str) else None,
@@ -165,7 +167,10 @@ def _subtract(factors: Mapping[str, Factors], folder: Path, initial: Path) -> di
     return {layer: f.minus(start[layer]) for layer, f in factors.items()}
 
 
-def _check_fit(factors: Mapping[str, Factors], folder: Path, base_model: nn.Module) -> None:
+def _check_fit(
+    factors: Mapping[str, Factors], config: Mapping[str, Any], folder: Path, base_model: nn.Module
+) -> list[str]:
+    """Refuses factors that do not fit the base; returns which of the linears that the config names have none."""
     modules = dict(base_model.named_modules())
     for layer, f in factors.items():
         if layer not in modules or not model.is_linear(modules[layer]):
@@ -176,6 +181,17 @@ def _check_fit(factors: Mapping[str, Factors], folder: Path, base_model: nn.Modu
                 f"{folder / WEIGHTS}: lora_A {tuple(f.A_RI.shape)} and lora_B {tuple(f.B_OR.shape)} of layer {layer} "
                 f"do not fit this base's linear of {I} inputs and {O} outputs."
             )
+    if (
+        not (targets := config.get("target_modules"))
+        or config.get("layers_to_transform")
+        or config.get("exclude_modules")
+    ):
+        return []
+    try:
+        bare = [name for name in model.linears(base_model, targets) if name not in factors]
+    except (Invalid, UnknownName):  # PEFT's pattern may name what is no linear
+        return []
+    return [f"has no factors for {len(bare)} linears that its config names, such as {bare[0]}"] if bare else []
 
 
 def _number(x: float) -> int | float:

@@ -6,8 +6,8 @@ is an unknown one: a silent difference would be worse.
 
 import functools
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from yosegi import files
 from yosegi.core.expert import Factors
-from yosegi.errors import Corrupt, NoData, Refused
-from yosegi.library.card import CONFIG, WEIGHTS
+from yosegi.errors import Invalid, NoData, Refused, shown
+from yosegi.library.card import CONFIG, IS_TEXT, IS_TEXTS, WEIGHTS, check_fields
 from yosegi.library.mapped import mapped
+from yosegi.untrusted import Pattern
 
 PICKLE = "adapter_model.bin"
 PREFIX = "base_model.model."
@@ -65,6 +66,13 @@ TENSORS = {
 }
 
 
+KINDS = {
+    **dict.fromkeys(("peft_type", "task_type", "base_model_name_or_path", "revision", "peft_version"), IS_TEXT),
+    **dict.fromkeys(("target_modules", "exclude_modules"), IS_TEXTS),
+}
+"""What the fields of adapter_config.json are that are read here."""
+
+
 def config_of(folder: Path) -> dict[str, Any]:
     """Returns adapter_config.json.
 
@@ -75,31 +83,34 @@ def config_of(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NoData(f"There is no adapter in {folder}: {CONFIG} is missing.")
     config = files.read_json(path)
-    if not isinstance(config, dict):
-        raise Corrupt(f"{path} is not a JSON object.")
+    check_fields(config, KINDS, str(path))
     if (kind := config.get("peft_type")) != "LORA":
-        raise Refused(f"{path} says peft_type={kind!r}; only LORA is a sum of deltas B A.")
+        raise Refused(f"{path} says peft_type={shown(kind, 80)}; only LORA is a sum of deltas B A.")
     if (bias := config.get("bias", "none")) != "none":
-        raise Refused(f"{path} says bias={bias!r}: it changes the base's biases, which no delta B A can express.")
+        raise Refused(
+            f"{path} says bias={shown(bias, 80)}: it changes the base's biases, which no delta B A can express."
+        )
     for field, value in config.items():
         if field not in HARMLESS and value:
             raise Refused(
-                f"{path} says {field}={value!r:.80}: {REASONS.get(field, 'yosegi does not know what that changes')}."
+                f"{path} says {field}={shown(value, 80)}: {REASONS.get(field, 'yosegi does not know what that changes')}."
             )
     init = config.get("init_lora_weights", True)
     name = init.lower() if isinstance(init, str) else ""
     if name.startswith("loftq"):
         raise Refused(
-            f"{path} says init_lora_weights={init!r}: it was trained on a base that LoftQ had quantised, not on this one."
+            f"{path} says init_lora_weights={shown(init, 80)}: it was trained on a base that LoftQ had quantised."
         )
     if not (isinstance(init, bool) or init is None or name.startswith((*MOVES_BASE, *KEEPS_BASE))):
-        raise Refused(f"{path} says init_lora_weights={init!r}: yosegi does not know whether that moves the base.")
+        raise Refused(
+            f"{path} says init_lora_weights={shown(init, 80)}: yosegi does not know whether that moves the base."
+        )
     for field, patterns, right in (("r", "rank_pattern", _is_rank), ("lora_alpha", "alpha_pattern", files.is_finite)):
         if not right(config.get(field)):
-            raise Refused(f"{path} says {field}={config.get(field)!r}, which cannot be.")
+            raise Refused(f"{path} says {field}={shown(config.get(field), 80)}, which cannot be.")
         pattern = config.get(patterns) or {}
         if not isinstance(pattern, dict) or not all(right(value) for value in pattern.values()):
-            raise Refused(f"{path} says {patterns}={pattern!r:.80}, which cannot be.")
+            raise Refused(f"{path} says {patterns}={shown(pattern, 80)}, which cannot be.")
     return config
 
 
@@ -157,18 +168,26 @@ def _is_rank(value: object) -> bool:
 def _by_pattern(path: Path, config: Mapping[str, Any], field: str, layers: tuple[str, ...], default: Any) -> list[Any]:
     """Returns the value of each layer: that of the first pattern that is its name or the end of it, as PEFT reads them."""
     patterns: dict[str, Any] = config.get(field) or {}
-    try:
-        matches = _first_matches(tuple(patterns), layers)
-    except re.error as error:
-        raise Refused(f"{path}: {field} holds {error.pattern!r:.80}, which is not a regular expression.") from error
+    with _refused():
+        matches = _first_matches(f"{path}: {field}", tuple(patterns), layers)
     return [default if pattern is None else patterns[pattern] for pattern in matches]
 
 
 @functools.lru_cache(maxsize=64)
-def _first_matches(patterns: tuple[str, ...], layers: tuple[str, ...]) -> tuple[str | None, ...]:
+def _first_matches(place: str, patterns: tuple[str, ...], layers: tuple[str, ...]) -> tuple[str | None, ...]:
     """Returns the first pattern of each layer. Cached: the experts of one library mostly have the same layers and patterns."""
-    compiled = [(pattern, re.compile(rf"(.*\.)?({pattern})$")) for pattern in patterns]
-    return tuple(next((pattern for pattern, regex in compiled if regex.match(layer)), None) for layer in layers)
+    clock = Pattern("", place)
+    compiled = [(pattern, Pattern(rf"(.*\.)?({pattern})", place, clock)) for pattern in patterns]
+    return tuple(next((pattern for pattern, one in compiled if one.fullmatch(layer)), None) for layer in layers)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Turns what is wrong with a pattern of the config into what is wrong with the adapter."""
+    try:
+        yield
+    except Invalid as error:
+        raise Refused(str(error)) from error
 
 
 def _pair(path: Path, layer: str, pair: Mapping[str, Tensor], rank: int) -> tuple[Tensor, Tensor]:
@@ -192,18 +211,31 @@ def _check_targets(path: Path, config: Mapping[str, Any], layers: tuple[str, ...
     if targets is None or targets == "all-linear":
         return
     if isinstance(targets, str):
-        try:
-            named = re.compile(targets).fullmatch
-        except re.error as error:
-            raise Refused(
-                f"{path.parent / CONFIG}: target_modules={targets!r:.80} is not a regular expression."
-            ) from error
+        with _refused():
+            named = Pattern(targets, f"{path.parent / CONFIG}: target_modules").fullmatch
+            unnamed = next((layer for layer in layers if not named(layer)), None)
     else:
         names = {str(target) for target in targets}
         endings = tuple(f".{name}" for name in names)
-        named = lambda layer: layer in names or layer.endswith(endings)  # noqa: E731
-    if (unnamed := next((layer for layer in layers if not named(layer)), None)) is not None:
+        unnamed = next((layer for layer in layers if layer not in names and not layer.endswith(endings)), None)
+    if unnamed is not None:
         raise Refused(f"{path} has factors for layer {unnamed}, which the config's target_modules does not name.")
+
+
+def shortcomings(config: Mapping[str, Any], factors: Mapping[str, Factors]) -> list[str]:
+    """Returns what is allowed of an adapter and seldom meant: targets without a layer, and deltas that are zero everywhere."""
+    targets, faults = config.get("target_modules"), list[str]()
+    names = [] if targets is None or isinstance(targets, str) else targets
+    ends = {layer.rpartition(".")[2] for layer in factors} | factors.keys()
+    if absent := [
+        name for name in names if name not in ends and not any(layer.endswith(f".{name}") for layer in factors)
+    ]:
+        faults.append(
+            f"has no layer for {len(absent)} of its {len(names)} target modules ({shown(', '.join(absent), 80)})"
+        )
+    if not any(bool(f.A_RI.any()) and bool(f.B_OR.any()) and f.scale for f in factors.values()):
+        faults.append("changes nothing: its factors are zero in every layer")
+    return faults
 
 
 def _check_copy(path: Path, key: str, tensor: Tensor, base: Mapping[str, Tensor]) -> None:

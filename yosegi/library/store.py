@@ -10,24 +10,30 @@ An expert is written under another name and renamed: it is there whole or not at
 is full. Its tensors are mapped into memory, and read from disk when they are used.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from yosegi import files
-from yosegi.errors import Invalid, NoData, UnknownName, WrongBase
+from yosegi.errors import Invalid, NoData, UnknownName, WrongBase, YosegiError, shown
 from yosegi.library.card import CARD, CONFIG, README, WEIGHTS, card_of, check_base, check_name, read_card, readme
 
 if TYPE_CHECKING:  # lists of experts need no torch
-    from yosegi.core.expert import Expert
+    from yosegi.core.expert import Expert, Factors
     from yosegi.library.verify import Problem
 
 LOCK, ARMS = ".lock", "arms"
+T = TypeVar("T")
+DAMAGED = (YosegiError, OSError, ValueError, RuntimeError)
+"""What reading a folder raises that anything may lie in; a RuntimeError is links in a circle."""
 PARTS = (CARD, CONFIG, WEIGHTS, README)
 
 
@@ -79,14 +85,20 @@ class Library(Mapping[str, "Expert"]):
         return self[name] if name in self else default  # noqa: SIM401 - this is `get`
 
     def load(self, names: Iterable[str] | None = None) -> "list[Expert]":
-        """Returns several experts, by default all of them, in the order of the names."""
+        """Returns several experts in the order of the names; by default all, without those that cannot be read (a warning)."""
         with self.locked(fcntl.LOCK_SH):
-            return [self._read(name) for name in (self if names is None else names)]
+            if names is None:
+                return list(self._readable(self, self._read).values())
+            return [self._read(name) for name in names]
 
     def originals(self) -> list[str]:
-        """Returns the experts that were not made of others of this library (merged, folded, subtracted): none counts twice."""
+        """Returns the experts that were not made of others of this library (merged, folded, subtracted): none counts twice.
+
+        One that cannot be read is left out, with a warning.
+        """
         made = {"merge", "fold", "subtract", "search"}
-        cards = self.cards()
+        with self.locked(fcntl.LOCK_SH):
+            cards = self._readable(self, lambda name: self._open(name)[0])
         return [
             name for name, card in cards.items()
             if not (made & set(card.get("training") or ()) and set(card.get("parents") or ()) <= cards.keys())
@@ -98,9 +110,9 @@ class Library(Mapping[str, "Expert"]):
             return read_card(self._folder(name))
 
     def cards(self) -> dict[str, dict[str, Any]]:
-        """Returns the card of every expert."""
+        """Returns the card of every expert; one that cannot be read is left out, with a warning."""
         with self.locked(fcntl.LOCK_SH):
-            return {name: read_card(self._folder(name)) for name in self}
+            return self._readable(self, lambda name: read_card(self._folder(name)))
 
     def add(self, expert: "Expert", *, overwrite: bool = False) -> None:
         """Writes an expert, whole or not at all. Its card may have its `task_type` for PEFT; the default is CAUSAL_LM.
@@ -145,7 +157,8 @@ class Library(Mapping[str, "Expert"]):
             if folder.is_symlink():
                 folder.unlink()
                 return
-            self._folder(name)
+            if not _is_expert(folder):
+                raise UnknownName.among("expert of this library", name, self)
             files.remove_folder(folder)
 
     def verify(self) -> "list[Problem]":
@@ -162,7 +175,7 @@ class Library(Mapping[str, "Expert"]):
                     faults.append(Problem(path, "a folder that holds no expert"))
         for name in self:
             with self.locked(fcntl.LOCK_SH):
-                if name not in self:  # it may have been removed meanwhile
+                if not _is_expert(self.path / name):  # it may have been removed meanwhile
                     continue
                 try:
                     faults += (damages := problems(self._folder(name)))
@@ -170,19 +183,36 @@ class Library(Mapping[str, "Expert"]):
                         check_base(read_card(self.path / name), self.base, self.base_hash)
                 except WrongBase as error:
                     faults.append(Problem(self.path / name / CARD, str(error)))
-                except Invalid as error:  # a link that leads out, a name that is not valid
+                except DAMAGED as error:  # a link that leads out, a name that is not valid
                     faults.append(Problem(self.path / name, str(error)))
         return faults
 
     def _read(self, name: str) -> "Expert":
         from yosegi.core.expert import Expert
+
+        card, factors = self._open(name)
+        if self.base_hash:
+            check_base({**card, "name": name}, self.base, self.base_hash)
+        return Expert(name, factors, card)
+
+    def _open(self, name: str) -> tuple[dict[str, Any], dict[str, "Factors"]]:
         from yosegi.library.peft_files import config_of, factors_of
 
         folder = self._folder(name)
-        card = read_card(folder)
-        if self.base_hash:
-            check_base({**card, "name": name}, self.base, self.base_hash)
-        return Expert(name, factors_of(folder, config_of(folder)), card)
+        return read_card(folder), factors_of(folder, config_of(folder))
+
+    @staticmethod
+    def _readable(names: Iterable[str], read: Callable[[str], T]) -> dict[str, T]:
+        """Returns what `read` returns of each expert; of those that are damaged the user is told, and gets the others."""
+        readable: dict[str, T] = {}
+        for name in names:
+            try:
+                readable[name] = read(name)
+            except WrongBase:
+                raise
+            except DAMAGED as error:
+                warnings.warn(f"expert {shown(name)} is left out: {error}", stacklevel=3)
+        return readable
 
     def _here(self) -> None:
         if not self.path.is_dir():
@@ -194,8 +224,8 @@ class Library(Mapping[str, "Expert"]):
         if not _is_expert(folder):
             raise UnknownName.among("expert of this library", name, self)
         for path in (folder, *(folder / part for part in PARTS)):
-            if path.is_symlink() and not path.resolve().is_relative_to(self.path.resolve()):
-                raise Invalid(f"{path} is a link that leads out of the library, to {path.resolve()}.")
+            if path.is_symlink() and not (end := _end_of(path)).is_relative_to(self.path.resolve()):
+                raise Invalid(f"{path} is a link that leads out of the library, to {end}.")
         return folder
 
     @contextmanager
@@ -203,17 +233,35 @@ class Library(Mapping[str, "Expert"]):
         """Holds the library's lock: LOCK_EX to write, LOCK_SH to read. Without a lock file there is no writer yet."""
         access = os.O_RDWR | os.O_CREAT if how == fcntl.LOCK_EX else os.O_RDONLY
         try:
-            lock = os.open(self.path / LOCK, access | os.O_NOFOLLOW, 0o666)
+            lock = os.open(self.path / LOCK, access | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         except FileNotFoundError:
             self._here()
             lock = None
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise
+            raise Invalid(f"{self.path / LOCK} is not a file. Delete it; yosegi makes it again.") from error
         try:
             if lock is not None:
+                if not stat.S_ISREG(os.fstat(lock).st_mode):
+                    raise Invalid(f"{self.path / LOCK} is not a file. Delete it; yosegi makes it again.")
                 fcntl.flock(lock, how)
             yield
         finally:
             if lock is not None:
                 os.close(lock)
+
+
+def _end_of(path: Path) -> Path:
+    """Returns where a link leads to.
+
+    Raises:
+        Invalid: in a circle.
+    """
+    try:
+        return path.resolve()
+    except (RuntimeError, OSError) as error:
+        raise Invalid(f"{path} is a link that leads nowhere.") from error
 
 
 def _is_expert(folder: Path) -> bool:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from yosegi import files
-from yosegi.errors import Invalid, NoData
-from yosegi.library.card import CARD, FIELDS, README
+from yosegi.errors import Invalid, NoData, shown
+from yosegi.library.card import CARD, FIELDS, README, read_card
 from yosegi.library.mapped import mapped
-from yosegi.library.peft_files import CONFIG, WEIGHTS, config_of, factors_of
+from yosegi.library.peft_files import CONFIG, FLOATS, WEIGHTS, config_of, factors_of, shortcomings
 
 
 class Problem(NamedTuple):
@@ -31,30 +31,29 @@ def problems(folder: Path) -> list[Problem]:
         path = folder / part
         try:
             return read() if path.is_file() else None
-        except (Invalid, NoData, OSError) as error:
+        except (Invalid, NoData, OSError, ValueError, RuntimeError) as error:
             faults.append(Problem(path, str(error).removeprefix(f"{path} ").removeprefix(f"{path}: ")))
 
-    card = attempt(CARD, lambda: files.read_json(folder / CARD))
+    card = attempt(CARD, lambda: read_card(folder))
     config = attempt(CONFIG, lambda: config_of(folder))
     tensors = attempt(WEIGHTS, lambda: mapped(folder / WEIGHTS))
     if card is not None:
         faults += [Problem(folder / part, what) for part, what in _faults_of_card(folder, card)]
     for key, tensor in (tensors or {}).items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if tensor.dtype in FLOATS and not bool(tensor.isfinite().all()):
             faults.append(Problem(folder / WEIGHTS, f"{key} holds NaN or infinity"))
     if tensors is not None and config is not None:
-        attempt(WEIGHTS, lambda: factors_of(folder, config))
+        factors = attempt(WEIGHTS, lambda: factors_of(folder, config))
+        faults += [Problem(folder / WEIGHTS, what) for what in (shortcomings(config, factors) if factors else ())]
     return faults
 
 
 def _faults_of_card(folder: Path, card: Any) -> list[tuple[str, str]]:
-    if not isinstance(card, dict):
-        return [(CARD, "is not a JSON object")]
     faults = []
     if missing := [field for field in FIELDS if field not in card]:
         faults.append((CARD, f"does not say {', '.join(missing)}"))
     if card.get("name") != folder.name:
-        faults.append((CARD, f"says the name is {card.get('name')!r}, and the folder is {folder.name!r}"))
+        faults.append((CARD, f"says the name is {shown(card.get('name'))}, and the folder is {folder.name!r}"))
     sha256 = files.sha256(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
     if sha256 and card.get("sha256") and sha256 != card["sha256"]:
         what = f"is not what was written: its sha256 is {sha256[:12]}…, the card says {str(card['sha256'])[:12]}…"

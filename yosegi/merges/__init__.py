@@ -8,13 +8,15 @@ result before any cut is Σ w ΔW itself.
 
 The memory is that of one layer, whatever the number of experts. The card of the result has the recipe, the parents, and
 
-    relative_error     ‖merged - Σ w ΔW‖ / ‖Σ w ΔW‖         the distance from the weighted sum over all layers, Frobenius
+    relative_error     ‖merged - Σ w ΔW‖ / ‖Σ w ΔW‖         the distance from the weighted sum over all layers, Frobenius;
+                                                            null where the experts cancel
     truncation_error   ‖merged - whole‖ / ‖whole‖           what the cut lost of the method's own uncut result; only where
                                                             that is not Σ w ΔW
 """
 
 import inspect
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -26,7 +28,7 @@ from yosegi import registry
 from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, UnknownName, WrongBase
 from yosegi.merges._cut import Cut
-from yosegi.merges._distance import apart, norm
+from yosegi.merges._distance import CANCELLED, apart, magnitude, norm
 from yosegi.merges._layers import Layer, Layers, weighted_sum
 from yosegi.progress import progress
 from yosegi.spec import arguments
@@ -146,16 +148,19 @@ class _Errors:
 
     def __init__(self, exact: bool):
         self.exact, self.cuts = exact, False
-        self.lost = self.total = self.cut = self.whole = 0.0
+        self.lost = self.total = self.cut = self.whole = self.parts = 0.0
 
     def add(self, layer: Layer, result: Any) -> None:
         if isinstance(result, Cut):
             self.cuts, self.cut, self.whole = True, self.cut + result.lost, self.whole + result.total
-        if not self.exact:
-            lost, total = apart(result[0], result[1], *weighted_sum(layer.A_ERI, layer.B_EOR, layer.w_E))
-            self.lost, self.total = self.lost + lost, self.total + total
+        whole = weighted_sum(layer.A_ERI, layer.B_EOR, layer.w_E)
+        lost, total, parts = (0.0, *magnitude(*whole)) if self.exact else apart(result[0], result[1], *whole)
+        self.lost, self.total, self.parts = self.lost + lost, self.total + total, self.parts + parts
 
-    def card(self) -> dict[str, float]:
+    def card(self) -> dict[str, float | None]:
+        if self.parts and self.total <= CANCELLED * self.parts:  # an error relative to nothing is no number
+            warnings.warn("the weighted sum of these experts is zero but for rounding: they cancel.", stacklevel=3)
+            return {"relative_error": None}
         cut = (self.cut / self.whole) ** 0.5 if self.whole else 0.0
         if self.exact:
             return {"relative_error": cut}

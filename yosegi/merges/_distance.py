@@ -22,8 +22,18 @@ def norm(A_RI: Tensor, B_OR: Tensor) -> float:
     return float(torch.linalg.matrix_norm(b_KR @ a_KR.mT))
 
 
-def apart(A_RI: Tensor, B_OR: Tensor, A_XI: Tensor, B_OX: Tensor) -> tuple[float, float]:
-    """Returns ‖B_R A_R - B_X A_X‖² and ‖B_X A_X‖²."""
+CANCELLED = 1e-10
+"""A sum whose square is below this share of the summed magnitudes is rounding: its parts cancel."""
+
+
+def magnitude(A_XI: Tensor, B_OX: Tensor) -> tuple[float, float]:
+    """Returns ‖B A‖², and the sum of the magnitudes it is made of: far less of the one than of the other is cancelled parts."""
+    total, most = _inner(A_XI, B_OX, A_XI, B_OX)
+    return (norm(A_XI, B_OX) ** 2 if total <= ROUNDING * most else total), most
+
+
+def apart(A_RI: Tensor, B_OR: Tensor, A_XI: Tensor, B_OX: Tensor) -> tuple[float, float, float]:
+    """Returns ‖B_R A_R - B_X A_X‖², and both of `magnitude` of B_X A_X."""
     first, size = _inner(A_RI, B_OR, A_RI, B_OR)
     cross, more = _inner(A_RI, B_OR, A_XI, B_OX)
     total, most = _inner(A_XI, B_OX, A_XI, B_OX)
@@ -32,7 +42,7 @@ def apart(A_RI: Tensor, B_OR: Tensor, A_XI: Tensor, B_OX: Tensor) -> tuple[float
         lost = norm(torch.cat([A_RI, A_XI]), torch.cat([B_OR, -B_OX], 1)) ** 2
     if total <= ROUNDING * most:
         total = norm(A_XI, B_OX) ** 2
-    return lost, total
+    return lost, total, most
 
 
 def _inner(A_XI: Tensor, B_OX: Tensor, A_YI: Tensor, B_OY: Tensor) -> tuple[float, float]:

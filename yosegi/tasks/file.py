@@ -10,11 +10,9 @@ of the prompts is the test, a twentieth the validation, at least one each, and t
 two splits unless the file says so. Fewer than three prompts are all for training.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from yosegi.errors import Invalid, UnknownName
 from yosegi.spec import write_method
@@ -26,6 +24,7 @@ from yosegi.tasks.readers.measures import NEEDS
 from yosegi.tasks.readers.programs import CLOSE, outcomes
 from yosegi.tasks.readers.programs import read as read_program
 from yosegi.tasks.readers.records import names, read
+from yosegi.untrusted import Pattern
 
 SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"} | {
     name: name for name in ("train", "validation", "test")
@@ -68,12 +67,12 @@ class File(Task):
         self.name = write_method("file", {"path": path, **given}) if given else f"file/{path}"
         self.path, self.pattern, self.guessed = path, pattern, metric is None
         UnknownName.check("field", columns or {}, sorted({*shapes.SAME, *shapes.FIELDS}))
-        _compiled(pattern)
+        Pattern(pattern or "", "pattern")
         rows = _understood(path, columns or {})
         self.metric = metric or measures.guess([shape for _, _, shape, _ in rows])
         self.kinds = Counter(shape.kind for _, _, shape, _ in rows)
         for place, _, shape, _ in rows:
-            _compiled(shape.meta.get("regex"))
+            Pattern(shape.meta.get("regex") or "", "regex")
             if fault := measures.check(self.metric, shape, pattern):
                 raise Invalid(f"{path}, {place}: {fault}, which metric={self.metric} needs.")
         targets = [shape.target for _, _, shape, _ in rows]
@@ -177,11 +176,3 @@ def _understood(path: str, columns: Mapping[str, str]) -> list[tuple[str, str, s
             raise Invalid(f"{path}, {place}: the split is {split!r}, which is no name.")
         rows.append((place, shape, SPLITS.get(split.casefold(), split)))
     return [(place, name, shape, split) for (place, shape, split), name in zip(rows, names(records, path), strict=True)]
-
-
-def _compiled(pattern: Any) -> None:
-    """Refuses what is no regular expression."""
-    try:
-        re.compile(pattern or "")
-    except (re.error, TypeError) as error:
-        raise Invalid(f"{pattern!r} is no regular expression ({error}).") from error

@@ -14,6 +14,7 @@ only: not through redirects, not to disk, not into messages.
 """
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -26,14 +27,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from yosegi import __version__
-from yosegi.errors import Invalid, NoData
+from yosegi.errors import Invalid, NoData, printable
+from yosegi.files import is_finite
 from yosegi.progress import Bar
 from yosegi.teachers._kept import Answer, AskingTeacher, Chat, Kept
 
 PATIENCE = 5
 """Rows that fail one after another before the endpoint counts as down."""
 LONGEST = 600.0
-"""Seconds of Retry-After above which the labelling ends."""
+"""Seconds that an endpoint may ask to wait in all, without an answer in between, before the labelling ends."""
+BYTES = 4 << 20
+"""The largest answer that is read, decompressed."""
 KEPT = "The answers so far are kept; the same command goes on from there."
 FORM = "The form is http://host:port/v1#model, or https://host/v1#model?key=MY_KEY&price_in=0.15&price_out=0.60."
 
@@ -107,7 +111,7 @@ class Endpoint(AskingTeacher):
         """Asks `concurrency` questions at a time; the first permanent error stops all."""
         import httpx2  # a fifth of a second to import
 
-        self._resume, self._in_a_row, self._last = 0.0, 0, ""
+        self._resume, self._asked_to_wait, self._in_a_row, self._last = 0.0, 0.0, 0, ""
         headers = {"User-Agent": f"yosegi/{__version__}"}
         if self.secret:
             headers["Authorization"] = f"Bearer {self.secret}"
@@ -140,16 +144,21 @@ class Endpoint(AskingTeacher):
                 answer = await self._request(client, body)
             except Passing as error:
                 last = str(error)
-                if error.after > LONGEST:
-                    raise NoData(f"{self.name} asks to come back in {error.after:.0f} seconds. {KEPT}") from error
                 pause = min(60.0, self.backoff * 2**attempt) * random.uniform(0.5, 1.0)
                 now = asyncio.get_running_loop().time()
-                self._resume = max(self._resume, now + error.after if error.after else 0.0)
+                if error.after and (until := now + error.after) > self._resume:
+                    self._asked_to_wait += until - max(now, self._resume)  # what several ask for at once counts once
+                    self._resume = until
+                if self._asked_to_wait > LONGEST:
+                    raise NoData(
+                        f"{self.name} asks to come back in {error.after:.0f} seconds, and has not answered in "
+                        f"{self._asked_to_wait:.0f} seconds of waiting. {KEPT}"
+                    ) from error
                 if attempt + 1 < self.attempts:
                     self.spent["retries"] += 1
                     await asyncio.sleep(pause)  # the loop above waits for a Retry-After
                 continue
-            self._in_a_row = 0
+            self._in_a_row, self._asked_to_wait = 0, 0.0
             self.spent["answered"] += 1
             self.kept.add(k, answer)
             bar.advance()
@@ -172,7 +181,12 @@ class Endpoint(AskingTeacher):
         try:
             # the client's own limit is per read: a slow stream would never end
             async with asyncio.timeout(self.timeout):
-                response = await client.post(f"{self.url}/chat/completions", json=body)
+                async with client.stream("POST", f"{self.url}/chat/completions", json=body) as response:
+                    content = bytearray()
+                    async for part in response.aiter_bytes(1 << 16):
+                        content += part
+                        if len(content) > BYTES:
+                            raise Passing(f"an answer of more than {BYTES >> 20} MB")
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise Passing(f"no answer in {self.timeout:g} s") from error
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
@@ -180,26 +194,29 @@ class Endpoint(AskingTeacher):
         except httpx2.HTTPError as error:  # refused, reset, cut off in the middle …
             raise Passing(self._clean(f"{type(error).__name__}: {error}")) from error
         if response.status_code != 200:
-            self._refuse(response)
+            self._refuse(response, bytes(content))
         try:
-            return self._answer(response.json())
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-            raise Passing(self._clean(f"not an answer in the form of OpenAI: {response.text[:100]!r}")) from error
+            return self._answer(json.loads(bytes(content)))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            text = bytes(content[:100]).decode(errors="replace")
+            raise Passing(self._clean(f"not an answer in the form of OpenAI: {text!r}")) from error
 
     def _answer(self, row: Any) -> Answer:
         """Returns the text and tokens of a chat completion, or raises an error that `_request` expects."""
-        text, usage = row["choices"][0]["message"]["content"], row.get("usage") or {}
+        text, usage = row["choices"][0]["message"]["content"], row.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
         if text is None:  # all tokens went into hidden thoughts, or the model refused
             text = ""
         if not isinstance(text, str):
             raise TypeError("content is no text")
         whole = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be written to a file
-        tokens = (max(0, int(usage.get(name) or 0)) for name in ("prompt_tokens", "completion_tokens"))
-        return Answer(whole.replace(self.secret, "…") if self.secret else whole, *tokens)
+        counts = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+        tokens = (int(min(max(count, 0), 1 << 40)) if is_finite(count) else 0 for count in counts)
+        return Answer(self._masked(whole), *tokens)
 
-    def _refuse(self, response: Any) -> None:
+    def _refuse(self, response: Any, content: bytes) -> None:
         """Raises the error that a status other than 200 means."""
-        message, code = self._message(response)
+        message, code = self._message(content)
         status = f"{response.status_code} {response.reason_phrase}".strip()
         what = f"{status}{': ' if message else ''}{message}"
         temporary = response.status_code in (408, 425, 429) or response.status_code >= 500
@@ -210,18 +227,24 @@ class Endpoint(AskingTeacher):
             hint = " Its key is named in the teacher: …#model?key=NAME_OF_AN_ENVIRONMENT_VARIABLE."
         raise Invalid(f"{self.name} refuses: {what}{'' if what.endswith('.') else '.'}{hint} {KEPT}")
 
-    def _message(self, response: Any) -> tuple[str, str]:
+    def _message(self, content: bytes) -> tuple[str, str]:
         """Returns the error message of a body and its code, in one line and without secrets."""
         try:
-            error = response.json()["error"]
+            error = json.loads(content)["error"]
             message, code = (error.get("message"), error.get("code")) if isinstance(error, dict) else (error, "")
         except (ValueError, KeyError, TypeError, RecursionError):
-            message, code = response.text, ""
+            message, code = content[:1000].decode(errors="replace"), ""
         return self._clean(str(message or "")), str(code or "")
 
     def _clean(self, text: str) -> str:
-        text = text.replace(self.secret, "…") if self.secret else text
-        return " ".join(text.split())[:200]
+        return printable(" ".join(self._masked(text).split())[:200])
+
+    def _masked(self, text: str) -> str:
+        """Returns a text without the key, however JSON or an address would write its characters."""
+        if not self.secret:
+            return text
+        forms = (rf"(?:\\*{re.escape(c)}|\\+u{ord(c):04x}|%{ord(c):02x})" for c in self.secret)
+        return re.sub("".join(forms), "…", text, flags=re.IGNORECASE)
 
 
 def read_spec(spec: str) -> dict[str, Any]:

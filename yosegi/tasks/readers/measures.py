@@ -22,6 +22,7 @@ from yosegi.tasks import Example, Score
 from yosegi.tasks.readers import answers, choices, rouge
 from yosegi.tasks.readers.letters import LETTERS, last_letter
 from yosegi.tasks.readers.shapes import Shape
+from yosegi.untrusted import Pattern
 
 FEW_WORDS = 5
 NUMBER = re.compile(r"[$¥€£]? ?[-+]?(?:\d+ )?[\d,]*\.?\d+(?:[eE][-+]?\d+|/\d+)?\s?%?\.?")
@@ -99,7 +100,7 @@ def score(metric: str, example: Example, prediction: str, pattern: str | None = 
     )
     wanted = [wanted] if isinstance(wanted, str) else wanted
     right = all(_fold(str(one)) in _fold(prediction) for one in wanted)
-    right = right and (pattern is None or re.search(pattern, prediction) is not None)
+    right = right and (pattern is None or Pattern(pattern, "regex").search(prediction))
     return Score(float(right) if prediction.strip() else 0.0, rouge.fold(prediction) or None)
 
 

@@ -16,11 +16,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yosegi.errors import Corrupt, Invalid, NoData
+from yosegi import untrusted
+from yosegi.errors import Corrupt, Invalid, NoData, printable
 
 Row = dict[str, Any]
 HOLDERS = ("data", "rows", "examples", "instances", "records", "items")
 """Fields of a JSON object that hold rows."""
+ROW = 8 << 20
+"""The longest row of JSON Lines, in characters."""
+WHOLE = 4 << 30
+"""The largest file that is read, decompressed, in bytes."""
 SPREADSHEET = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
@@ -50,8 +55,13 @@ def read(source: str | Path) -> list[Record]:
     if not path.is_file():
         raise NoData(f"There is no file {str(path.absolute())!r}.")
     try:
+        if (size := path.stat().st_size) > WHOLE:
+            raise Invalid(f"{path} has {size:,} bytes; up to {WHOLE:,} are read. Cut it, or save it as Parquet.")
         content = path.read_bytes()
-        content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(WHOLE + 1)
+            if len(content) > WHOLE:
+                raise Invalid(f"{path} has more than {WHOLE:,} bytes when it is unpacked.")
     except (OSError, EOFError, zlib.error) as error:
         raise Corrupt(f"{path} cannot be read: {short(error)}.") from error
     if content.startswith(SPREADSHEET):
@@ -88,7 +98,11 @@ def names(records: Sequence[tuple[Any, Row]], source: Any) -> list[str]:
 
 def short(error: BaseException) -> str:
     """Returns the first line of an error, cut after 160 characters."""
-    text = str(error).strip().split("\n")[0]
+    text = printable(str(error).strip().split("\n")[0])
+    if "integer string conversion" in text:
+        return "a number has thousands of digits"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     return (text[:160] + "…" if len(text) > 160 else text) or type(error).__name__
 
 
@@ -124,7 +138,7 @@ def _text(path: Path, text: str) -> list[Record]:
 def _array(path: Path, text: str) -> list[Record] | None:
     """The rows of a JSON array, or of the one list in a JSON object; None where the text is neither."""
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=untrusted.unique)
     except ValueError:
         if text.lstrip()[0] == "[":
             raise
@@ -134,32 +148,33 @@ def _array(path: Path, text: str) -> list[Record] | None:
         if held is None and "\n" not in text.strip():
             return None
         whole = [whole] if held is None else held
-    records = [Record(f"row {n}", row) for n, row in enumerate(whole, 1)]
+    records, halved = [Record(f"row {n}", row) for n, row in enumerate(whole, 1)], untrusted.halves(text)
     for place, row in records:
-        if fault := _fault(row, text):
+        if fault := _fault(row, halved):
             raise Corrupt(f"{path}, {place}, is not a valid row ({fault}).")
     return records
 
 
 def _object(path: Path, number: int, line: str) -> Row:
     try:
-        row = json.loads(line)
-        if fault := _fault(row, line):
+        if len(line) > ROW:
+            raise ValueError(f"it has {len(line):,} characters; a row has up to {ROW:,}")
+        row = json.loads(line, object_pairs_hook=untrusted.unique)
+        if fault := _fault(row, untrusted.halves(line)):
             raise ValueError(fault)
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"{path}, line {number}, is not a valid row ({short(error)}).") from error
     return row
 
 
-def _fault(row: Any, text: str) -> str:
-    """What is wrong with a row that JSON itself allows; `text` holds it as it is written."""
+def _fault(row: Any, halved: bool) -> str:
+    """What is wrong with a row that JSON itself allows; `halved` if its text may hold half a character."""
     if not isinstance(row, dict):
         return "a row is one JSON object in braces"
-    if "\\ud" in text or "\\uD" in text:
-        try:
-            json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            return "it holds half a character: a surrogate without its pair"
+    try:
+        untrusted.check(row, "it", halved)
+    except Corrupt as error:
+        return str(error).rstrip(".")
     return ""
 
 
