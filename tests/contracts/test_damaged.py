@@ -41,14 +41,14 @@ def tensors(change):
 def loop(part):
     def damage(folder):
         (folder / part).unlink()
-        os.symlink(part, folder / part)
+        (folder / part).symlink_to(part)
 
     return damage
 
 
 def out(folder):
     (folder / CARD).unlink()
-    os.symlink("/etc/hostname", folder / CARD)
+    (folder / CARD).symlink_to("/etc/hostname")
 
 
 DAMAGES = {
@@ -106,7 +106,7 @@ def test_the_others_are_there_and_the_bad_one_is_named(library, damage):
 
 
 @pytest.mark.parametrize(
-    "make", [os.mkfifo, os.mkdir, lambda path: os.symlink(path.name, path)], ids=["fifo", "folder", "link"]
+    "make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path.name)], ids=["fifo", "folder", "link"]
 )
 def test_a_lock_that_is_no_file_hangs_nobody(library, make):
     (library.path / ".lock").unlink()
@@ -117,9 +117,8 @@ def test_a_lock_that_is_no_file_hangs_nobody(library, make):
 
 
 def test_a_name_that_is_no_text(library):
-    os.makedirs(folder := os.fsencode(str(library.path)) + b"/\xff\x1b[31m")
-    with open(folder + b"/expert.json", "w") as file:
-        file.write("{}")
+    (folder := library.path / os.fsdecode(b"\xff\x1b[31m")).mkdir()
+    (folder / CARD).write_text("{}")
     with pytest.warns(UserWarning, match="left out") as said:
         assert list(library.cards()) == ["bad", "good", "well"]
     assert all(str(one.message).isprintable() for one in said)
