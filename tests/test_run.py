@@ -32,6 +32,14 @@ def test_a_second_look_does_not_forget(tmp_path):
     assert files.read_json(tmp_path / "config.json") == {"rank": 8}
 
 
+def test_a_recipe_goes_on_with_more_of_what_may_grow_and_with_nothing_else(tmp_path):
+    Run(tmp_path, {"recipe": "r", "questions": 5, "rank": 8})
+    Run(tmp_path, {"recipe": "r", "questions": 9, "rank": 8}, grows=("questions",))
+    assert files.read_json(tmp_path / "config.json")["questions"] == 9
+    with pytest.raises(Invalid, match="rank was 8, is 4"):
+        Run(tmp_path, {"recipe": "r", "questions": 9, "rank": 4}, grows=("questions",))
+
+
 def test_no_results_yet(tmp_path):
     assert Run(tmp_path).results() == []
 

@@ -31,15 +31,18 @@ class Run:
     Args:
         path: the folder; created if missing.
         config: all resolved arguments of the command, which are written to config.json.
+        grows: those that may be another when the run of a recipe goes on.
     """
 
-    def __init__(self, path: str | Path, config: dict[str, Any] | None = None):
+    def __init__(self, path: str | Path, config: dict[str, Any] | None = None, grows: Collection[str] = ()):
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         if config is not None:
             if "recipe" in config and (self.path / "config.json").exists():
                 before = files.read_json(self.path / "config.json")
-                differ = [f"{key} was {before.get(key)!r}, is {config[key]!r}" for key in changed(before, config)]
+                differ = [
+                    f"{key} was {before.get(key)!r}, is {config[key]!r}" for key in changed(before, config, grows)
+                ]
                 if differ:  # continuing with other settings would mix two runs in one folder
                     raise Invalid(
                         f"{self.path} holds another run: {'; '.join(differ[:3])}. Choose another --run, or delete it."

@@ -27,7 +27,8 @@ from yosegi.engine.arm import Arm
 from yosegi.engine.request import ending
 from yosegi.errors import Invalid, YosegiError
 from yosegi.evaluation.exact import mean_ranks
-from yosegi.evaluation.measure import evaluate, fingerprint, questions, reads_of
+from yosegi.evaluation.known import fingerprint
+from yosegi.evaluation.measure import evaluate, questions, reads_of
 from yosegi.evaluation.statistics import Comparison, compare
 from yosegi.findings import Cell, Estimate, Finding, Table, save
 from yosegi.progress import Bar, progress

@@ -1,10 +1,10 @@
-"""Arms x tasks -> rows and items. What has been measured already is not measured again, so a killed evaluation goes on."""
+"""Arms x tasks -> rows and items. What has been measured already is not measured again, so a killed evaluation goes on; of a
+larger sample only the new questions are asked."""
 
-import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from math import sqrt
@@ -14,13 +14,14 @@ from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.model import Banks
 from yosegi.engine.arm import Arm
-from yosegi.engine.generate import Answer, batch_setter, generate, requests_for, rooms, settings, tokens
+from yosegi.engine.generate import Answer, batch_setter, generate, requests_for, rooms, tokens
 from yosegi.engine.generate import answers as answers_of
 from yosegi.engine.generate import run as run_requests
 from yosegi.engine.request import stop_ids
-from yosegi.engine.rows import cut_words
+from yosegi.engine.rows import context_length, cut_words, tokenise
 from yosegi.engine.score import score_candidates
 from yosegi.errors import Invalid
+from yosegi.evaluation.known import answered_before, fingerprint, question
 from yosegi.evaluation.routing import keep_trace, trace
 from yosegi.evaluation.statistics import compare, interval
 from yosegi.library.similarity import similarity
@@ -30,6 +31,21 @@ from yosegi.tasks import Example, Task
 
 Row = dict[str, Any]
 TENTHS = 10
+ITEM = (
+    "id",
+    "question",
+    "prompt",
+    "target",
+    "prediction",
+    "score",
+    "parsed",
+    "truncated",
+    "close_calls",
+    "logp",
+    "logprobs",
+    "meta",
+)
+"""The fields of an item that are no further metrics."""
 
 
 def evaluate(
@@ -75,23 +91,29 @@ def evaluate(
             with arm.attached(base) as banks:
                 for task in (task for task in tasks if arm.can_answer(task.name)):
                     examples, reads = asked[task.name], reads_of(base, asked[task.name])
-                    mark = fingerprint(arm, base.hash + "".join(reads.values()), task, examples, split, seed, ends)
+                    mark, way = (
+                        fingerprint(arm, base.hash + "".join(reads.values()), task, sample, split, seed, ends)
+                        for sample in (examples, ())
+                    )
                     measured = [row for row in before if row.get("fingerprint") == mark]
                     if measured:
-                        bar.advance(len(examples))
+                        bar.retarget(bar.total - len(examples))
                         new = _again(measured, run, general)
                         items = files.read_jsonl(run.path / new[0]["items"])
                     else:
                         started = time.monotonic()
-                        items, metrics, cut = _ask(base, arm, banks, task, examples, batch_size)
+                        kept, seconds = answered_before(run, before, way)
+                        items, asked_now, cut = _ask(base, arm, banks, task, examples, batch_size, kept)
+                        bar.retarget(bar.total - len(examples) + asked_now)
                         name = task.name if split == "test" else f"{task.name}.{split}"
                         shared = {"run": run.path.name, "base": base.name, "base_hash": base.hash, "seed": seed}
                         shared |= reads
                         shared |= {"items": run.items(name, f"{arm.name}-s{seed}-{mark}", items), "fingerprint": mark}
-                        shared |= {"wall_s": round(time.monotonic() - started, 2), "peak_mem_mb": round(peak_memory())}
+                        seconds += time.monotonic() - started
+                        shared |= {"asked_like": way, "wall_s": round(seconds, 2), "peak_mem_mb": round(peak_memory())}
                         shared |= {"general": True} if general else {}
-                        new = [shared | row for row in _rows(arm, task, examples, split, items, metrics, cut)]
-                        bar.advance(len(examples), f"{arm.name} · {task.name} {new[0]['value']:.3f}")
+                        new = [shared | row for row in _rows(arm, task, examples, split, items, cut)]
+                        bar.advance(asked_now, f"{arm.name} · {task.name} {new[0]['value']:.3f}")
                         if arm is arms[0] and cut:
                             print(f"Warning: {task.name}: {cut}.", file=sys.stderr)
                     answered[arm.name, task.name] = items
@@ -138,33 +160,37 @@ def reads_of(base: Base, examples: Sequence[Example]) -> dict[str, str]:
     return {key: value for key, value in base.reads.items() if key != "chat_template" or examples[0].chat}
 
 
-def fingerprint(
-    arm: Arm, base: str, task: Task, examples: Sequence[Example], split: str, seed: int, stop_ids: Collection[int]
-) -> str:
-    """Returns what a measurement is known by, how its answers were decoded with it: the same one is not made again.
-
-    Another prompt under the same id is another question.
-    """
-    decoding = settings(stop_ids) if task.generates else {}
-    decoding |= {"samples": task.samples, "temperature": task.temperature} if task.samples > 1 else {}
-    parts = [task.max_new_tokens, task.stop, *((e.id, e.prompt, e.target, e.answers) for e in examples)]
-    parts += [task.rule] if task.rule else []
-    parts += [] if task.generates else [task.candidates(example) for example in examples]
-    asked = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-    return arm.fingerprint(base=base, task=task.name, split=split, seed=seed, asked=asked, decoding=decoding)
-
-
 def _ask(
-    base: Base, arm: Arm, banks: Banks | None, task: Task, examples: Sequence[Example], batch_size: int
-) -> tuple[list[Row], Sequence[Mapping[str, float]], str]:
-    """Returns an item for each example, the further metrics of each, and what was cut, in words."""
-    known = arm.known(base, banks, task.name, [example.prompt for example in examples])
-    scored = score_candidates(base, task, examples, banks=banks, known=known, batch_size=batch_size)
-    cut = Counter(scored.cut)
+    base: Base,
+    arm: Arm,
+    banks: Banks | None,
+    task: Task,
+    examples: Sequence[Example],
+    batch_size: int,
+    kept: Mapping[str, Row],
+) -> tuple[list[Row], int, str]:
+    """Returns an item for each example, how many were asked and not `kept`, and what was cut, in words."""
+    marks = [question(task, example) for example in examples]
+    new = [example for example, mark in zip(examples, marks, strict=True) if mark not in kept]
+    made, cut = _items(base, arm, banks, task, new, batch_size) if new else ([], Counter[str]())
     if task.generates:
+        old = [example for example, mark in zip(examples, marks, strict=True) if mark in kept and example.target]
+        cut.update(tokenise(base, old, context_length(base)).cut if old else {})
         _, most = rooms(base, task.max_new_tokens)
         longer = sum(len(ids) > most for ids in tokens(base, examples))
         cut["prompt_start"] = max(cut["prompt_start"], longer)
+    fresh = iter(made)
+    items = [kept[mark] if mark in kept else {**next(fresh), "question": mark} for mark in marks]
+    return items, len(new), cut_words(cut, len(examples))
+
+
+def _items(
+    base: Base, arm: Arm, banks: Banks | None, task: Task, examples: Sequence[Example], batch_size: int
+) -> tuple[list[Row], Counter[str]]:
+    """Returns an item for each example, with its further metrics, and what was cut from the gold answers."""
+    known = arm.known(base, banks, task.name, [example.prompt for example in examples])
+    scored = score_candidates(base, task, examples, banks=banks, known=known, batch_size=batch_size)
+    if task.generates:
         drawn = {"n": task.samples, "temperature": task.temperature} if task.samples > 1 else {}
         options: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop, **drawn}
         answers = _answers(base, examples, banks, known, options)
@@ -187,7 +213,7 @@ def _ask(
         item |= {"close_calls": answer.close_calls} if answer.close_calls else {}
         item |= {"logp": logp, **more, **({} if task.generates else {"logprobs": logprobs})}
         items.append(item | {"meta": dict(e.meta)})
-    return items, metrics, cut_words(cut, len(examples))
+    return items, Counter(scored.cut)
 
 
 def _answers(
@@ -210,7 +236,6 @@ def _rows(
     examples: Sequence[Example],
     split: str,
     items: Sequence[Row],
-    metrics: Sequence[Mapping[str, float]],
     cut: str,
 ) -> list[Row]:
     """Returns a row for the task's own metric, one for each further metric of some examples, and one for the log-likelihood."""
@@ -228,8 +253,8 @@ def _rows(
     }
     by_guessing = {"chance": sum(chances) / len(chances)} if chances else {}
     values = {task.metric: [item["score"] for item in items]}
-    for name in dict.fromkeys(name for one in metrics for name in one):
-        values[name] = [one[name] for one in metrics if name in one]
+    for name in dict.fromkeys(name for item in items for name in item if name not in ITEM):
+        values[name] = [item[name] for item in items if name in item]
     if answered := [item["logp"] for item in items if item["logp"] is not None]:
         values["logp"] = answered
     rows = []

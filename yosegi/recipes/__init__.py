@@ -1,4 +1,5 @@
 """Recipes: one runnable claim a file. `Config` holds its fields, `SMOKE` its smallest version, `main(config, run)` does it.
+A recipe may name fields that may be another when a run goes on (`GROWS`).
 
 run_recipe("soups_cat", "runs/soups", smoke=True, seeds=(0, 1))
 """
@@ -64,8 +65,10 @@ def run_recipe(recipe: str, path: str | Path | None = None, *, smoke: bool = Fal
 
     config = configure(recipe, smoke, **fields)
     values: Mapping[str, Any] = {"recipe": recipe, **dataclasses.asdict(config)}
-    run = Run(path or Path("runs") / (f"{recipe}-smoke" if smoke else recipe), values)
+    module = registry.load("recipes", recipe)
+    name = f"{recipe}-smoke" if smoke else recipe
+    run = Run(path or Path("runs") / name, values, getattr(module, "GROWS", ()))
     with in_one_line():
-        registry.load("recipes", recipe).main(config, run)
+        module.main(config, run)
     report([run.path], run.path / "report.html")
     return run
