@@ -35,16 +35,6 @@ def test_wilson_of_nothing_is_everything():
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("n", [3, 5, 10, 60])
-def test_intervals_of_few_scores_are_wide_enough(n):
-    generator, hits = np.random.default_rng(0), 0
-    for _ in range(300):
-        low, high = interval(generator.beta(2, 3, n).tolist())
-        assert 0 <= low < high <= 1
-        hits += low <= 0.4 <= high
-    assert hits / 300 > 0.92
-
-
 def test_the_interval_knows_shares_from_scores():
     assert interval([0, 1, 1, 0]) == wilson(2, 4)
     low, high = interval([0.2, 0.9, 1.0])
@@ -77,33 +67,9 @@ def test_a_large_gain_is_no_noise_and_no_gain_is():
     assert found.diff == 1 and not found.inside_noise and found.p_value < 1e-9
 
 
-@pytest.mark.parametrize("n", [2, 3, 6, 12, 40])
-def test_a_comparison_is_rarely_wrong_when_nothing_differs(n):
-    rng = np.random.default_rng(1)
-    wrong = covered = 0
-    for _ in range(300):
-        a, b = rng.normal(0.5, 0.1, (2, n))
-        found = compare(a.tolist(), b.tolist())
-        wrong += not found.inside_noise
-        covered += found.diff_low <= 0 <= found.diff_high
-    assert wrong / 300 <= 0.08 and covered / 300 >= 0.92
-
-
 def test_one_question_tells_nothing_and_breaks_nothing():
     found = compare([1.0], [0.0])
     assert found.detectable is None and found.inside_noise and math.isfinite(found.diff_low + found.diff_high)
-
-
-def test_a_detectable_difference_is_found_in_four_of_five_cases():
-    rng, found, n = np.random.default_rng(0), 0, 60
-    for _ in range(400):
-        base = rng.normal(size=n)
-        noise = rng.normal(size=n)
-        effect = compare((base + noise).tolist(), base.tolist()).detectable  # what such a run says of itself
-        found += not compare(
-            (base + noise - noise.mean() + effect + rng.normal() / n**0.5).tolist(), base.tolist()
-        ).inside_noise
-    assert 0.74 < found / 400 < 0.86
 
 
 def test_three_questions_tell_nothing_apart():
@@ -148,15 +114,6 @@ def test_over_seeds_pairs_items():
     assert mean == pytest.approx(0.5) and 0.4 < low < 0.5 < high < 0.6
 
 
-def test_over_seeds_covers():
-    rng, hit = np.random.default_rng(3), 0
-    for _ in range(100):
-        values = rng.normal(0, 1, 80)[None] + rng.normal(0, 0.3, 3)[:, None] + rng.normal(0, 0.5, (3, 80))
-        _, low, high = over_seeds(values)
-        hit += low <= 0 <= high
-    assert hit >= 88, "three seeds"
-
-
 def test_over_seeds_stays_between_nothing_and_all():
     one = [[0.0] * 49 + [1.0]] * 3
     mean, low, high = over_seeds(one)
@@ -171,18 +128,6 @@ def test_over_seeds_does_not_swear_that_nothing_changed():
     same = [[1.0, 0.0] * 25] * 3
     mean, low, high = over_seeds(same, same)
     assert mean == 0 and high == -low == pytest.approx(wilson(0, 50)[1])
-
-
-def test_shares_over_seeds_cover():
-    rng, hit = np.random.default_rng(5), 0
-    for _ in range(200):
-        # Questions differ in how hard they are and seeds in how good: the share over all of both is about .12.
-        hard = rng.beta(0.5, 3.6, 60)
-        values = rng.random((3, 60)) < np.clip(hard[None] * rng.uniform(0.8, 1.2, 3)[:, None], 0, 1)
-        _, low, high = over_seeds(values.astype(float))
-        assert 0 <= low <= high <= 1
-        hit += low <= 0.5 / 4.1 <= high
-    assert hit >= 184
 
 
 def test_wilson_with_another_width():
@@ -230,30 +175,9 @@ def test_equality_needs_evidence():
     assert equivalence_p(after[:1], before[:1], 0.03) == pytest.approx(one_sided, rel=1e-5)
 
 
-def test_equality_is_rarely_claimed_of_what_differs():
-    rng, wrong = np.random.default_rng(10), 0
-    for _ in range(200):
-        before = rng.normal(0, 1, (3, 60))
-        shift = 0.1 + rng.normal(0, 0.05, 3)[:, None]  # the true difference is the margin, give or take the seed
-        wrong += equivalence_p(before + shift + rng.normal(0, 0.3, (3, 60)), before, 0.1) < 0.05
-    assert wrong / 200 <= 0.08
-
-
 def test_holm():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # worked by hand
     assert holm([]) == [] and holm([0.6, 0.7]) == [1.0, 1.0]
-    rng = np.random.default_rng(11)
-    assert sum(min(holm(rng.random(20).tolist())) < 0.05 for _ in range(400)) / 400 < 0.08
-
-
-def test_an_interval_over_tasks_covers_other_questions_of_them():
-    """Tasks of unlike means and sizes: 95 of 100 intervals hold the true mean of their means."""
-    chance, mean_K, size_K = np.random.default_rng(0), (0.1, 0.6, -0.3), (30, 12, 60)
-    held = 0
-    for _ in range(2000):
-        _, low, high = over_tasks([chance.normal(m, 0.5, n) for m, n in zip(mean_K, size_K, strict=True)])
-        held += low <= np.mean(mean_K) <= high
-    assert 0.94 < held / 2000 < 0.96
 
 
 def test_where_nothing_differs_within_a_task_there_still_is_an_interval():

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
-from math import sqrt
 from typing import Any
 
 from yosegi import files
@@ -23,7 +22,7 @@ from yosegi.engine.score import score_candidates
 from yosegi.errors import Invalid
 from yosegi.evaluation.known import answered_before, fingerprint, question
 from yosegi.evaluation.routing import keep_trace, trace
-from yosegi.evaluation.statistics import compare, interval
+from yosegi.evaluation.statistics import compare, interval, jackknife
 from yosegi.library.similarity import similarity
 from yosegi.progress import Bar, progress
 from yosegi.run import Run, peak_memory
@@ -271,14 +270,8 @@ def _rows(
             )
             for out in range(min(TENTHS, len(items)) if len(items) > 1 else 0)
         ]
-        spread = sqrt((len(parts) - 1) / max(1, len(parts)) * sum((one[metric] - value) ** 2 for one in parts))
-        row = {
-            "metric": metric,
-            "value": value,
-            "n": len(items),
-            "ci_low": value - 1.96 * spread,
-            "ci_high": value + 1.96 * spread,
-        }
+        low, high = jackknife(value, [part[metric] for part in parts])
+        row = {"metric": metric, "value": value, "n": len(items), "ci_low": low, "ci_high": high}
         rows.append({**shared, **row})
     return rows
 

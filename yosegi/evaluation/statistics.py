@@ -7,6 +7,7 @@ bootstrap of three would swear that they can. What is counted, and the correctio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import isfinite
 
 import numpy as np
 
@@ -106,14 +107,31 @@ def over_seeds(
     """
     from scipy.stats import t
 
-    upper = (1 + confidence) / 2
+    upper, (mean, variance, freedom, values_SN) = (1 + confidence) / 2, _crossed(after, before, tasks)
+    if not variance:
+        return mean, *_unmoved(mean, values_SN.shape[1], after, before, upper)
+    wide = float(t.ppf(upper, freedom))
+    if before is None and isfinite(variance) and values_SN.min() >= 0 and values_SN.max() <= 1:
+        independent = mean * (1 - mean) / variance
+        return mean, *wilson(mean * independent, independent, wide)
+    half = wide * variance**0.5
+    return mean, mean - half, mean + half
+
+
+def _crossed(
+    after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None, tasks: Sequence[str] | None
+) -> tuple[float, float, float, np.ndarray]:
+    """Returns the mean, its variance and the degrees of freedom of that, and the values [seeds, items or tasks].
+
+    The variance is 0 where all values are alike, and infinite of a single item, which does not vary.
+    """
     values_SN = np.asarray(after, float) - (0.0 if before is None else np.asarray(before, float))
     if tasks is not None and len(set(tasks)) > 1:
         places = [[n for n, task in enumerate(tasks) if task == one] for one in dict.fromkeys(tasks)]
         values_SN = np.stack([values_SN[:, place].mean(1) for place in places], 1)
     (S, N), mean = values_SN.shape, float(values_SN.mean())
     if N < 2:
-        return mean, float("-inf"), float("inf")
+        return mean, float("inf"), 1.0, values_SN
     seed_S, item_N = values_SN.mean(1), values_SN.mean(0)
     of_items, of_seeds, of_rest = S * item_N.var(ddof=1), 0.0, 0.0
     if S > 1:
@@ -121,14 +139,9 @@ def over_seeds(
         of_seeds, of_rest = N * seed_S.var(ddof=1), float(np.square(rest_SN).sum()) / ((S - 1) * (N - 1))
     square = float(max(of_seeds + of_items - of_rest, of_seeds, of_items))
     if square < 1e-24:
-        return mean, *_unmoved(mean, N, after, before, upper)
+        return mean, 0.0, 1.0, values_SN
     freedom = square**2 / (of_seeds**2 / max(S - 1, 1) + of_items**2 / (N - 1) + of_rest**2 / (max(S - 1, 1) * (N - 1)))
-    wide, variance = float(t.ppf(upper, freedom)), square / (S * N)
-    if before is None and values_SN.min() >= 0 and values_SN.max() <= 1:
-        independent = mean * (1 - mean) / variance
-        return mean, *wilson(mean * independent, independent, wide)
-    half = wide * variance**0.5
-    return mean, mean - half, mean + half
+    return mean, square / (S * N), float(freedom), values_SN
 
 
 def over_tasks(differences: Sequence[Sequence[float]]) -> tuple[float, float, float]:
@@ -153,6 +166,20 @@ def over_tasks(differences: Sequence[Sequence[float]]) -> tuple[float, float, fl
     return mean, mean - half, mean + half
 
 
+def jackknife(value: float, without: Sequence[float]) -> tuple[float, float]:
+    """Returns a 95 % interval for a measure that is no mean, from the same measure without each of some equal parts (Tukey 1958).
+
+    Student's with one degree of freedom less than there are parts; of a single part there is nothing to say.
+    """
+    from scipy.stats import t
+
+    if (parts := len(without)) < 2:
+        return float("-inf"), float("inf")
+    spread = ((parts - 1) / parts * sum((one - value) ** 2 for one in without)) ** 0.5
+    half = float(t.ppf(1 - ALPHA / 2, parts - 1)) * spread
+    return value - half, value + half
+
+
 def _unmoved(
     mean: float, N: int, after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None, upper: float
 ) -> tuple[float, float]:
@@ -173,8 +200,14 @@ def difference_p(
 ) -> float:
     """Returns the two-sided p that nothing differs: 1 less the confidence of the widest interval of `over_seeds` without 0."""
 
+    from scipy.stats import t
+
+    mean, variance, freedom, values_SN = _crossed(after, before, tasks)
+    if variance:
+        return float(2 * t.sf(abs(mean) / variance**0.5, freedom))
+
     def leaves_out_zero(alpha: float) -> bool:
-        _, low, high = over_seeds(after, before, tasks, 1 - alpha)
+        low, high = _unmoved(mean, values_SN.shape[1], after, before, 1 - alpha / 2)
         return low > 0 or high < 0
 
     return _smallest(leaves_out_zero)
@@ -192,8 +225,15 @@ def equivalence_p(
     confidence 1 - 2α has to lie between -margin and margin.
     """
 
+    from scipy.stats import t
+
+    mean, variance, freedom, values_SN = _crossed(after, before, tasks)
+    if variance:
+        p = float(t.sf((margin - abs(mean)) / variance**0.5, freedom))
+        return p if p < 0.5 else 1.0
+
     def lies_within(alpha: float) -> bool:
-        _, low, high = over_seeds(after, before, tasks, 1 - 2 * alpha)
+        low, high = _unmoved(mean, values_SN.shape[1], after, before, 1 - alpha)
         return -margin < low and high < margin
 
     return _smallest(lies_within, 0.5)
