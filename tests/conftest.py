@@ -20,6 +20,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from tests.browser import browser  # noqa: E402, F401
 from yosegi.core.expert import Expert, Factors  # noqa: E402
 from yosegi.core.model import linears, shape  # noqa: E402
 
