@@ -94,16 +94,17 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=url)
 
-    def look(self, width=1280, height=800, dark=False):
+    def look(self, width=1280, height=800, dark=False, media="screen"):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme, still], media=media)
 
     def point(self, selector, click=True):
         """Moves the pointer to the first element that is shown, and clicks."""
         x, y = self.js(f"""(() => {{
             const shown = [...document.querySelectorAll({json.dumps(selector)})].find(e => e.getClientRects().length);
-            shown.scrollIntoView({{ block: "center" }});
+            shown.scrollIntoView({{ block: "center", behavior: "instant" }});
             const box = shown.getClientRects()[0];
             return [box.x + box.width / 2, box.y + box.height / 2];
         }})()""")

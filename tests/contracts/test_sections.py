@@ -4,6 +4,8 @@ To add a section, add a row to SECTIONS: the file of a run that it needs, and wo
 """
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from yosegi.reporting.sections import ORDER, sections
 SECTIONS = {
     "headline": ("results.jsonl", "3 models on 2 tasks"),
     "findings": ("findings.json", "What came out"),
+    "against": ("another run", "6 results of this run beside those of other: 0 better, 0 worse, 6 inside the noise"),
     "leaderboard": ("results.jsonl", "two are few questions"),
     "comparisons": ("results.jsonl", "1 comparison on the same questions"),
     "forgetting": ("results.jsonl", "no loss shown; at most"),
@@ -28,10 +31,11 @@ SECTIONS = {
     "validation": ("metrics.jsonl", "tokens read"),
     "routing": ("routing.json", "The routing weight of each expert"),
     "similarity": ("similarity.json", "(space: delta)"),
+    "cards": ("library", "Training took 12.0 s in all"),
     "costs": ("results.jsonl", "12,345"),
     "setting": ("config.json", "training.rank"),
 }
-FILES = sorted({file for file, _ in SECTIONS.values()})
+FILES = sorted({file for file, _ in SECTIONS.values()} - {"another run"})
 
 
 def results():
@@ -88,7 +92,9 @@ def run(tmp_path):
         "routing.json": {"experts": ["a", "b"], "routers": {"arrow": router}},
         "similarity.json": {"experts": ["a", "b"], "cosine": [[1, 0.5], [0.5, 1]], "space": "delta"},
         "config.json": {"training": {"rank": 8}},
+        "library/a/expert.json": {"name": "a", "metrics": {"wall_s": 12.0}},
     }.items():
+        (written / name).parent.mkdir(parents=True, exist_ok=True)
         (written / name).write_text(json.dumps(value))
     return written
 
@@ -106,11 +112,11 @@ def test_a_section_has_its_title_its_link_and_its_template(name):
     assert module.section.__doc__ and (not hasattr(module, "digest") or module.digest.__doc__)
 
 
-def test_every_section_says_what_it_should(run):
-    html = page(read([run]))
+def test_every_section_says_what_it_should(run, tmp_path):
+    html = page(read([run]), read([Path(shutil.copytree(run, tmp_path / "other"))]))
     for name, (_, words) in SECTIONS.items():
         assert words in html, name
-    places = [html.index(f'<section id="{name}">') for name in ORDER[1:]]
+    places = [html.index(f'<section id="{name}"') for name in ORDER[1:]]
     assert places == sorted(places), "in their order"
 
 
@@ -119,16 +125,17 @@ def test_a_section_is_left_out_without_its_file(run, tmp_path, file):
     (run / file).rename(tmp_path / "away")
     html = page(read([run]))
     for name, (needs, words) in SECTIONS.items():
-        is_there = words in html if name == "headline" else f'<section id="{name}">' in html
-        needs_items = needs == "items" and file == "results.jsonl"
-        assert is_there == (needs != file and not needs_items and (name, file) != ("forgetting", "items")), name
+        is_there = words in html if name == "headline" else f'<section id="{name}"' in html
+        needs_more = needs == "another run" or needs == "items" and file == "results.jsonl"
+        assert is_there == (needs != file and not needs_more and (name, file) != ("forgetting", "items")), name
     assert all(f'href="#{module.LINK}"' not in html for module in sections().values() if not module.LINK)
 
 
 def test_nothing_at_all_is_a_page_with_a_headline(run):
     for file in FILES:
-        if file not in ("items", "config.json"):
+        if file not in ("items", "library", "config.json"):
             (run / file).unlink()
+    shutil.rmtree(run / "library")
     (run / "metrics.jsonl").write_text('{"step": 1}\n')
     context = Context(read([run]), {name: [] for name in ORDER})
     there = [name for name, module in sections().items() if module.section(context) is not None]

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from yosegi.reporting.boards import boards
-from yosegi.reporting.comparisons import comparisons, left_by_holm, low_is_good
+from yosegi.reporting.comparisons import comparisons, left_by_holm, low_is_good, own_experts
 from yosegi.reporting.context import Context
+from yosegi.reporting.forest import ROOM
 from yosegi.reporting.read import read
 from yosegi.reporting.sections.comparisons import section
 
@@ -55,7 +56,34 @@ def test_of_which_metrics_less_is_better():
     assert low_is_good("eval_loss") and not low_is_good("logp") and not low_is_good("accuracy")
 
 
-def test_all_are_drawn_on_one_axis(found):
-    context = Context(found(one("base", "a", 0.5), compare("z", 0.4, 0.001), compare("y", -0.3, 0.01)))
-    axes = [axis for _, axis in section(context)["listed"]]
-    assert [axis.bar for axis in axes] == [(80, 20), (10, 20)] and axes[0].mark == 90
+def test_all_are_drawn_on_one_axis_the_largest_first(found):
+    rows = [
+        one("base", "a", 0.5),
+        one("base", "a", 9.0, "perplexity"),
+        compare("y", -0.3, 0.01),
+        compare("z", 0.4, 0.001),
+    ]
+    rows += [compare("y", -3.0, 0.01) | {"metric": "perplexity_diff"}]
+    shares, perplexity = section(Context(found(*rows)))["forests"]
+    assert [row.model for row, _ in shares.rows] == ["z", "y"] and (shares.low, perplexity.low) == (False, True)
+    axes = [axis for _, axis in shares.rows]
+    wide = 0.5 * ROOM
+    assert axes[0].mark == pytest.approx(50 + 50 * 0.4 / wide, abs=0.01)
+    assert axes[1].bar == pytest.approx((50 - 50 * 0.4 / wide, 50 * 0.2 / wide), abs=0.02)
+    assert ("−0.4", pytest.approx(50 - 50 * 0.4 / wide)) in [(label, place) for place, label in shares.ticks]
+    assert shares.columns == []
+
+
+def test_an_oracle_is_not_compared_beside_the_expert_that_it_is(found, tmp_path):
+    told = {"method": "routed", "router": "oracle"}
+    rows = [one("base", "a", 0.5), one("x", "a", 0.75, method="expert"), one("o", "a", 0.75, **told)]
+    other = [one("x", "b", 0.75, method="expert"), one("o", "b", 0.5, **told)]
+    results = found(*rows, *other, compare("x", 0.25, 0.3), compare("o", 0.25, 0.3, **told))
+    assert own_experts(results) == {("o", "a"): "x"}, "by their numbers"
+    assert [row.model for row in Context(results).comparisons] == ["x"]
+    assert section(Context(results))["same"] == 1
+    card = tmp_path / "library" / "x" / "expert.json"
+    card.parent.mkdir(parents=True)
+    card.write_text(json.dumps({"name": "x", "task": ["a", "b"]}))
+    rounded = found(*rows[:2], one("o", "a", 0.7501, **told), *other)
+    assert own_experts(rounded) == {("o", "a"): "x"}, "by the card; on b the numbers say otherwise"

@@ -5,8 +5,9 @@ import pytest
 from yosegi import files
 from yosegi.evaluation.statistics import over_tasks
 from yosegi.reporting.boards import boards
+from yosegi.reporting.comparisons import comparisons
 from yosegi.reporting.read import Run, gather
-from yosegi.reporting.verdict import verdict
+from yosegi.reporting.verdict import flat_because, verdict
 
 RIGHT = {
     "base": {"a": 2, "b": 3},
@@ -72,6 +73,32 @@ def test_one_question_a_task_shows_nothing(tmp_path):
 
 def test_one_arm_alone_has_no_verdict(tmp_path):
     assert verdict(measured(tmp_path, {"base": {"a": 5, "b": 1}})) == ""
+
+
+def flat(folder, diff=0.0, p=1.0, n=20, steps=(3, 3), rows=(4000, 12), losses=((2.0, 1.95), (3.0, 1.0))):
+    """What is said of a table of two arms, with the cards and the losses of their trainings."""
+    lines = [
+        {"model": m, "method": m, "task": "a", "metric": "accuracy", "value": 0.5, "n": n} for m in ("base", "x", "y")
+    ]
+    pair = {"against": "base", "diff": diff, "gained": 1, "lost": 1, "p_value": p, "detectable": 0.31}
+    lines += [row | pair | {"metric": "accuracy_diff"} for row in lines[1:]]
+    curves = [{"expert": e, "step": s, "loss": v} for e, of in zip("xy", losses, strict=True) for s, v in enumerate(of)]
+    cards = [({"name": e, "metrics": {"steps": s, "rows": r}}, 1) for e, s, r in zip("xy", steps, rows, strict=True)]
+    results = gather([Run(folder, "", lines, metrics=curves, experts=cards)])
+    return flat_because(boards(results)[0], comparisons(results, results.models))
+
+
+def test_a_flat_table_names_its_causes(tmp_path):
+    words = flat(tmp_path)
+    assert words == (
+        "No arm differs from another; the likely causes: few training steps (3: x, y); few training rows (12: y); a loss that "
+        "hardly fell (2.000 to 1.950: x); few questions (20: a), so that differences below 0.31 are mostly not seen."
+    )
+    enough = flat(tmp_path, n=500, steps=(200, 200), rows=(400, 400), losses=((2.0, 1.0), (3.0, 1.0)))
+    assert enough == "" and flat(tmp_path, diff=0.4, p=0.01) == "", "no cause, or nothing flat"
+    assert "few questions" not in flat(tmp_path, n=500) and "few training steps (3: x)" in flat(
+        tmp_path, steps=(3, 200)
+    )
 
 
 def test_the_interval_of_one_task_is_students():

@@ -3,10 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from yosegi.evaluation.exact import ALPHA, holm
+from yosegi.evaluation.exact import ALPHA, FEW_CHANGED, holm
 from yosegi.reporting.read import Measurement, Results
 
 LOW_IS_GOOD = ("loss", "perplexity", "ppl", "error", "nll", "bits_per_byte", "bits_per_character", "parse_failures")
+
+
+ALIKE = 0.02
+"""How far two measurements of one arm may be apart: a batch of another shape rounds otherwise."""
 
 
 class Comparison(NamedTuple):
@@ -20,6 +24,12 @@ class Comparison(NamedTuple):
     seed: str
     p: float
     verdict: str
+
+    @property
+    def is_few(self) -> bool:
+        """Returns whether so few answers changed that the exact p is conservative, and the mid-p says more."""
+        changed = (self.measured.number("gained") or 0) + (self.measured.number("lost") or 0)
+        return self.measured.number("mid_p") is not None and changed < FEW_CHANGED
 
 
 def low_is_good(metric: str) -> bool:
@@ -54,3 +64,38 @@ def comparisons(results: Results, models: Sequence[str]) -> list[Comparison]:
 def left_by_holm(p_values: Iterable[float]) -> int:
     """Returns how many differences are left when all are judged together, so that a false one anywhere is rare."""
     return sum(p <= ALPHA for p in holm(list(p_values)))
+
+
+def own_experts(results: Results) -> dict[tuple[str, str], str]:
+    """Returns the expert that an oracle is on a task, by (oracle, task): there the two are one arm.
+
+    The cards of the run say which expert was trained on a task; without cards it is the one that has every number of the oracle.
+    """
+    numbers: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+    oracles: dict[str, str] = {}
+    experts: dict[str, list[str]] = {}
+    names: dict[tuple[str, str], str] = {}
+    for m in results.scores:
+        numbers.setdefault((m.model, m.task), {})[m.metric, str(m.seed)] = m.value or 0.0
+        names[m.run, str(m.row["model"])] = m.model
+        if m.row.get("router") == "oracle":
+            oracles[m.model] = m.run
+        elif m.row.get("method") == "expert":
+            experts.setdefault(m.run, []).append(m.model)
+    cards = {(run.name, str(task)): names.get((run.name, str(card.get("name"))))
+             for run in results.runs for card, _ in run.experts for task in card.get("task") or []}  # fmt: skip
+    same_arm: dict[tuple[str, str], str] = {}
+    for oracle, run in oracles.items():
+        for task in results.tasks:
+            mine = numbers.get((oracle, task), {})
+            theirs = {expert: numbers.get((expert, task), {}) for expert in dict.fromkeys(experts.get(run, []))}
+            same = [expert for expert, of in theirs.items() if mine and of == mine]
+            expert = cards.get((run, task.partition(" · ")[0])) or (same[0] if len(same) == 1 else "")
+            of = theirs.get(expert, {})
+            if (
+                mine
+                and mine.keys() == of.keys()
+                and all(abs(mine[k] - of[k]) <= ALIKE * max(1.0, abs(of[k])) for k in of)
+            ):
+                same_arm[oracle, task] = expert
+    return same_arm

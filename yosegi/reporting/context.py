@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from yosegi.reporting.boards import Board, boards
-from yosegi.reporting.comparisons import Comparison, comparisons
+from yosegi.reporting.comparisons import Comparison, comparisons, own_experts
 from yosegi.reporting.read import Results
 
 
@@ -15,6 +15,8 @@ class Context:
 
     results: Results
     digests: dict[str, list[Any]] = field(default_factory=dict)
+    other: Results | None = None
+    """The run that this one is compared with."""
 
     @cached_property
     def boards(self) -> list[Board]:
@@ -27,6 +29,13 @@ class Context:
         return list(dict.fromkeys(line.model for board in self.boards for line in board.lines))
 
     @cached_property
+    def own_experts(self) -> dict[tuple[str, str], str]:
+        """Returns the expert that an oracle is, by (oracle, task)."""
+        return own_experts(self.results)
+
+    @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Returns the paired comparisons."""
-        return comparisons(self.results, self.models)
+        """Returns the paired comparisons; where an oracle is an expert, only the expert's."""
+        rows = comparisons(self.results, self.models)
+        asked = {(row.model, *row[2:5]) for row in rows}
+        return [row for row in rows if (self.own_experts.get((row.model, row.task)), *row[2:5]) not in asked]

@@ -18,9 +18,9 @@ HERE = Path(__file__).parent
 STYLES = (HERE.parent / "palette.css", HERE / "page.css")
 
 
-def page(results: Results) -> str:
-    """Returns the HTML. A section without data is left out."""
-    modules, context = sections(), Context(results)
+def page(results: Results, other: Results | None = None) -> str:
+    """Returns the HTML, with a comparison with another run if there is one. A section without data is left out."""
+    modules, context = sections(), Context(results, other=other)
     context.digests = {name: [] for name, module in modules.items() if hasattr(module, "digest")}
     for of_task in answers(results, context.models):
         for name, digests in context.digests.items():
@@ -30,6 +30,7 @@ def page(results: Results) -> str:
     for name, module in modules.items():
         if (data := module.section(context)) is not None:
             about = {"name": name, "title": data.get("title", module.TITLE), "link": module.LINK}
+            about["fold"] = getattr(module, "FOLD", False)
             shown[name] = about | {"html": render(f"sections/{name}.html.j2", **data)}
     head = shown.pop("headline")
     switches = max(len(context.boards), *(len(run.routing.get("routers") or {}) for run in results.runs))

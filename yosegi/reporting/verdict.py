@@ -1,12 +1,19 @@
 """What won, by how much, and how sure that is: one or two sentences under the leaderboard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from statistics import fmean
+from statistics import fmean, median
 
 from yosegi.evaluation.exact import POWER
 from yosegi.reporting.boards import Board
-from yosegi.reporting.comparisons import low_is_good
+from yosegi.reporting.comparisons import Comparison, low_is_good
+from yosegi.reporting.curves import Curve, smooth
+from yosegi.reporting.format import known, number
+
+STEPS, ROWS, QUESTIONS = 100, 50, 50
+"""With fewer training steps, training rows or questions these are named where a table is flat."""
+LEARNT = 0.05
+"""A training whose loss fell by a smaller share has hardly learnt anything."""
 
 
 def verdict(board: Board) -> str:
@@ -38,6 +45,46 @@ def verdict(board: Board) -> str:
         words.append("The intervals speak of other questions, not of other trainings.")
     words += [f"{line.model}, which is told the task, has {line.mean.value:.2f}." for line in oracles]
     return " ".join(words)
+
+
+def flat_because(board: Board, comparisons: Sequence[Comparison]) -> str:
+    """Returns what a table without any difference may be due to: little training, few questions; "" where there are some."""
+    if any(row.verdict != "noise" for row in comparisons) or not comparisons and len(set(board.means.values())) != 1:
+        return ""
+    if len(board.lines) < 2:
+        return ""
+    short, few_rows, unmoved = {}, {}, {}
+    for run in board.results.runs:
+        for card, _ in run.experts:
+            name, metrics = str(card.get("name")), card["metrics"] if isinstance(card.get("metrics"), dict) else {}
+            steps, rows = known(metrics.get("steps")), known(metrics.get("rows"))
+            losses = Curve(name, [row for row in run.metrics if row.get("expert") == name]).values("loss")
+            if steps is not None and steps < STEPS:
+                short[name] = f"{steps:.0f}"
+            if rows is not None and rows < ROWS:
+                few_rows[name] = f"{rows:.0f}"
+            if len(losses) > 1 and (last := smooth(losses)[-1]) > (1 - LEARNT) * losses[0]:
+                unmoved[name] = f"{number(losses[0])} to {number(last)}"
+    asked = {task: m.n for (_, task), of in board.rows.items() for m in of if m.n is not None and m.n < QUESTIONS}
+    seen = [value for row in comparisons if (value := row.measured.number("detectable")) is not None]
+    words = {
+        "few training steps": short,
+        "few training rows": few_rows,
+        "a loss that hardly fell": unmoved,
+        "few questions": asked,
+    }
+    causes = [f"{cause} ({_listed(of)})" for cause, of in words.items() if of]
+    if asked and seen:
+        causes[-1] += f", so that differences below {median(seen):.2f} are mostly not seen"
+    return f"No arm differs from another; the likely causes: {'; '.join(causes)}." if causes else ""
+
+
+def _listed(of: Mapping[str, object]) -> str:
+    """Returns names with their numbers, those with one number together."""
+    by_number: dict[str, list[str]] = {}
+    for name, value in of.items():
+        by_number.setdefault(str(value), []).append(name)
+    return "; ".join(f"{value}: {', '.join(names[:4])}{', …' * (len(names) > 4)}" for value, names in by_number.items())
 
 
 def _apart(board: Board, model: str, other: str) -> str:

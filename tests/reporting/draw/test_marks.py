@@ -24,9 +24,9 @@ def test_equal_neighbours_are_one_stroke():
 
 def test_lines_dots_and_outlines_have_their_paths():
     points = [(0.0, 1.0), (2.0, 3.04)]
-    assert Mark("line dashed", "c0", points).path == "M0.0 1.0L2.0 3.0"
-    assert Mark("dot", "c0", points).path == "M0.0 1.0h0M2.0 3.0h0"
-    assert Mark("band", "c0", points).path == "M0.0 1.0L2.0 3.0z"
+    assert Mark("line dashed", "c0", points).path == "M0 1L2 3.04"
+    assert Mark("dot", "c0", points).path == "M0 1h0M2 3.04h0"
+    assert Mark("band", "c0", points).path == "M0 1L2 3.04z"
 
 
 def test_the_eleventh_group_has_the_first_colour_again():

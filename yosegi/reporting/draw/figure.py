@@ -142,7 +142,7 @@ def draw_lines(
     across = Scale([p[0] for p in every], room=0.02)
     up = Scale([*reach, *(v for p in every for v in p[1:])], figure.reference)
     ends = "; ".join(f"{name} {between(points[0][1], points[-1][1])}" for name, points in lines[:12] if points)
-    plot = Plot(f"Lines, {figure.y or 'y'} by {figure.x or 'x'}: {ends}", x=figure.x, y=figure.y)
+    plot = Plot(f"Lines, {figure.y or 'y'} by {figure.x or 'x'}: {ends}", x=figure.x, y=figure.y, scales=(across, up))
     hues = ["ink" if name == strong else f"c{place % 10}" for place, (name, _) in enumerate(lines)]
     for place, (name, points) in enumerate(lines):
         colour, drawn = hues[place], thin(points)

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import TypeVar
 
-from yosegi.reporting.draw.scale import Tick
+from yosegi.reporting.draw.scale import Scale, Tick
 from yosegi.reporting.format import json_for_page
 
 COLOURS = 10
@@ -50,8 +50,8 @@ class Mark:
     def path(self) -> str:
         """Returns the path of an SVG."""
         if self.kind in ("dot", "check"):
-            return "".join(f"M{x:.1f} {y:.1f}h0" for x, y in self.points)
-        line = "".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(self.points))
+            return "".join(f"M{round(x, 2):g} {round(y, 2):g}h0" for x, y in self.points)
+        line = "".join(f"{'L' if i else 'M'}{round(x, 2):g} {round(y, 2):g}" for i, (x, y) in enumerate(self.points))
         return line + "z" if self.kind in ("band", "bar") else line
 
 
@@ -76,6 +76,8 @@ class Plot:
     square: bool = False
     reference: Tick | None = None
     note: str = ""
+    scales: tuple[Scale, Scale] | None = None
+    """Of x and of y, where the pointer reads the lines."""
 
     kind = "plot"
 

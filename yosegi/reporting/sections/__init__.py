@@ -1,6 +1,6 @@
 """The sections of the page, one a file: NAME.py works out what NAME.html.j2 shows. To add one, write both and name it in ORDER.
 
-A section has a TITLE, a LINK (its word in the navigation, or "" for none), and
+A section has a TITLE, a LINK (its word in the navigation, or "" for none), FOLD where it is closed until it is opened, and
 
     section(context) -> dict | None        what its template needs; None leaves the section out
     digest(context, answers) -> Any        where it needs the answers themselves: what to keep of one task's; None keeps nothing.
@@ -12,6 +12,7 @@ from types import ModuleType
 
 ORDER = (
     "headline",
+    "against",
     "findings",
     "leaderboard",
     "comparisons",
@@ -25,6 +26,7 @@ ORDER = (
     "validation",
     "routing",
     "similarity",
+    "cards",
     "costs",
     "setting",
 )

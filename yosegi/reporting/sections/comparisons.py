@@ -1,11 +1,10 @@
-"""Paired comparisons as the runs measured them, the largest first, drawn on one axis for each metric."""
+"""Paired comparisons as the runs measured them, as one forest plot, the largest effects first; metrics of other units below."""
 
 from typing import Any
 
-from yosegi.evaluation.exact import ALPHA, FEW_CHANGED
-from yosegi.reporting.comparisons import Comparison
+from yosegi.evaluation.exact import ALPHA
 from yosegi.reporting.context import Context
-from yosegi.reporting.draw.marks import on_axis
+from yosegi.reporting.forest import forests
 
 TITLE = "Paired comparisons"
 LINK = "Comparisons"
@@ -15,36 +14,17 @@ LISTED = 400
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Returns the comparisons with their axes, and how many there are of each verdict."""
+    """Returns the forest plots, and how many comparisons there are of each verdict."""
     rows = context.comparisons
     if not rows:
         return None
     listed = rows if len(rows) <= LISTED else sorted(rows, key=lambda row: row.p)[:LISTED]
-    reach: dict[str, float] = {}
-    for row in listed:
-        ends = (abs(row.measured.number(key) or 0.0) for key in ("diff", "diff_low", "diff_high"))
-        reach[row.metric] = max(reach.get(row.metric, 0.0), *ends)
-
-    def effect(row: Comparison) -> float:
-        return abs(row.measured.number("diff") or 0.0) / (reach[row.metric] or 1.0)
-
-    axes, listed = [], sorted(listed, key=effect, reverse=True)
-    for row in listed:
-        m, wide = row.measured, reach[row.metric] or 1.0
-        axes.append(on_axis((-wide, wide), m.number("diff"), m.number("diff_low"), m.number("diff_high")))
     return {
-        "listed": list(zip(listed, axes, strict=True)),
+        "forests": forests(listed, context.boards),
+        "listed": len(listed),
         "counts": {kind: sum(row.verdict == kind for row in rows) for kind in ("better", "worse", "noise")},
         "total": len(rows),
-        "many_against": len({row.against for row in rows}) > 1,
-        "many_metrics": len({row.metric for row in rows}) > 1,
-        "few_changed": any(_few(row) for row in rows),
-        "few": _few,
+        "few_changed": any(row.is_few for row in rows),
+        "same": len(context.results.comparisons) - len(rows),
         "ALPHA": ALPHA,
     }
-
-
-def _few(row: Comparison) -> bool:
-    """Returns whether so few answers changed that the exact p is conservative, and the mid-p says more."""
-    changed = (row.measured.number("gained") or 0) + (row.measured.number("lost") or 0)
-    return row.measured.number("mid_p") is not None and changed < FEW_CHANGED

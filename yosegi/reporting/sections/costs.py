@@ -1,4 +1,4 @@
-"""What it took: sizes, times, memory, and the experts of the library."""
+"""What it took to ask each model: sizes, times, memory."""
 
 from typing import Any
 
@@ -6,19 +6,14 @@ from yosegi.reporting.context import Context
 
 TITLE = "Sizes, times, memory"
 LINK = "Sizes and times"
+FOLD = True
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Returns what is known of each model, and the card of each expert with its size."""
-    with_experts = [run for run in context.results.runs if run.experts]
-    experts = [
-        (f"{run.name} · {card.get('name', '?')}" if len(with_experts) > 1 else str(card.get("name", "?")), card, size)
-        for run in with_experts
-        for card, size in run.experts
-    ]
+    """Returns what is known of each model."""
     costs = {model: _costs(context, model) for model in context.models}
     models = {model: of_model for model, of_model in costs.items() if any(v is not None for v in of_model.values())}
-    return {"models": models, "experts": experts} if models or experts else None
+    return {"models": models} if models else None
 
 
 def _costs(context: Context, model: str) -> dict[str, float | None]:

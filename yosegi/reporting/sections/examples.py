@@ -8,6 +8,7 @@ from yosegi.reporting.format import text
 
 TITLE = "Examples"
 LINK = "Examples"
+FOLD = True
 
 SHOWN = 12
 """Examples on one page."""

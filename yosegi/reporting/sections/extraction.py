@@ -13,6 +13,7 @@ from yosegi.reporting.read import Row
 
 TITLE = "Answers that could not be read"
 LINK = ""
+FOLD = True
 
 SHOWN = 3
 """Examples of each model and task."""

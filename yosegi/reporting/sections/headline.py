@@ -6,7 +6,7 @@ from typing import Any
 from yosegi.reporting.comparisons import left_by_holm
 from yosegi.reporting.context import Context
 from yosegi.reporting.read import Run
-from yosegi.reporting.verdict import verdict
+from yosegi.reporting.verdict import flat_because, verdict
 
 TITLE = ""
 LINK = ""
@@ -26,6 +26,7 @@ def section(context: Context) -> dict[str, Any]:
         "questions": sorted({m.n for m in results.scores if m.n is not None}),
         "runs": [_facts(run, len(runs) > 1) for run in runs],
         "sentence": verdict(context.boards[0]) if context.boards else "",
+        "flat": flat_because(context.boards[0], rows) if context.boards else "",
         "best": _best(context),
         "verdicts": verdicts | {"all": len(rows), "with_base": with_base, "holm": left_by_holm(row.p for row in rows)},
         "loss": _loss(context),

@@ -12,4 +12,7 @@ def section(context: Context) -> dict[str, Any] | None:
     """Returns the boards, and what the tasks say of themselves."""
     scores = context.results.scores
     remarks = dict.fromkeys(f"{m.task}: {m.row['remark']}" for m in scores if m.row.get("remark"))
-    return {"boards": context.boards, "remarks": list(remarks)} if context.boards else None
+    as_expert: dict[str, dict[str, str]] = {}
+    for (oracle, task), expert in context.own_experts.items():
+        as_expert.setdefault(oracle, {})[task] = expert
+    return {"boards": context.boards, "remarks": list(remarks), "as_expert": as_expert} if context.boards else None

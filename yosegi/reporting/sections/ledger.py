@@ -14,6 +14,7 @@ from yosegi.reporting.pairs import pair
 
 TITLE = "As tables: one row per question, one column per model"
 LINK = ""
+FOLD = True
 
 CELLS = 4000
 """Squares of all tables of one page."""

@@ -5,6 +5,7 @@ nothing. So each pair has its test and the overlap of what is right, beside the 
 without regard to the question (reporting/pairs.py).
 """
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -16,6 +17,7 @@ from yosegi.reporting.pairs import pair
 
 TITLE = "Any two models"
 LINK = "Any two models"
+FOLD = True
 
 MODELS = 10
 """All pairs of so many models are compared; of more, each with the base and with the first."""
@@ -33,12 +35,21 @@ def section(context: Context) -> dict[str, Any] | None:
 
 def digest(context: Context, answers: Answers) -> dict[str, Any] | None:
     """Returns the pairs of one task."""
-    return compare(answers, LISTED // len(context.results.tasks))
+    as_expert = {oracle: expert for (oracle, task), expert in context.own_experts.items() if task == answers.task}
+    return compare(answers, LISTED // len(context.results.tasks), as_expert)
 
 
-def compare(answers: Answers, listed: int = LISTED) -> dict[str, Any] | None:
-    """Returns the pairs of one task, with room for so many, and what all of them show together; None for a single model."""
-    models = list(answers.rows)
+def compare(
+    answers: Answers, listed: int = LISTED, as_expert: Mapping[str, str] | None = None
+) -> dict[str, Any] | None:
+    """Returns the pairs of one task, with room for so many, and what all of them show together; None for a single model.
+
+    An oracle that is an expert on this task (`as_expert`) is no model beside it.
+    """
+    as_expert = {
+        oracle: expert for oracle, expert in (as_expert or {}).items() if {oracle, expert} <= answers.rows.keys()
+    }
+    models = [model for model in answers.rows if model not in as_expert]
     means = {m: sum(answers.mean(m, ids)) / len(ids) if ids else 0.0 for m in models for ids in [answers.ids(m)]}
     ranked = sorted(models, key=lambda model: -means[model])
     wanted = [p for p in combinations(models, 2) if len(models) <= MODELS or {answers.base, ranked[0]} & set(p)]
@@ -52,6 +63,7 @@ def compare(answers: Answers, listed: int = LISTED) -> dict[str, Any] | None:
     nearest = sorted(range(len(rows)), key=lambda i: (rows[i].noise, 1.0 if rows[i].p is None else rows[i].p or 0.0, i))
     return {
         "task": answers.task,
+        "as_expert": as_expert,
         "chance": answers.chance,
         "ranked": ranked,
         "rows": [rows[i] for i in sorted(nearest[:listed])],

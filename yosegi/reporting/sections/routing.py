@@ -55,12 +55,24 @@ class Trace:
         """Returns the weights [L][E] by task."""
         return {str(task): self.checked(weights_LE) for task, weights_LE in (self.row.get("tasks") or {}).items()}
 
-    @property
-    def is_even(self) -> bool:
-        """Returns whether all weights are the same and no token chooses: then there is a table to print and nothing to draw."""
-        weights = [w for weights_LE in self.tasks.values() for weights_E in weights_LE for w in weights_E]
-        lines = [str(line).split() for row in self.row.get("tokens") or [] for line in row.get("chosen") or []]
-        return bool(weights) and max(weights) - min(weights) < 1e-6 and all(set(line) <= {"-1"} for line in lines)
+    @cached_property
+    def constant(self) -> list[float] | None:
+        """Returns the weights [E] that every token of every task has in every layer, if so: there is nothing to draw."""
+        tokens = self.row.get("tokens") or []
+        rows = [row for weights_LE in self.tasks.values() for row in weights_LE]
+        rows += [row for token in tokens for row in token.get("weights") or []]
+        lines = {number for token in tokens for line in token.get("chosen") or [] for number in str(line).split()}
+        same = bool(self.tasks) and all(max(column) - min(column) < 1e-6 for column in zip(*rows, strict=True))
+        return rows[0] if same and len(lines) < 2 else None
+
+    @cached_property
+    def information(self) -> float:
+        """Returns what the choice of an expert tells about the task, in nats, the mean over layers: 0 if all tasks are alike."""
+        tasks = [[_scaled(row) for row in weights_LE] for weights_LE in self.tasks.values()]
+        layers = [mean(of_layer) for of_layer in zip(*tasks, strict=False)]
+        pairs = [pair for of_task in tasks for pair in zip(of_task, layers, strict=False)]
+        terms = [w * math.log(w / together[e]) for row, together in pairs for e, w in enumerate(row) if w > 0]
+        return sum(terms) / max(1, len(pairs))
 
     def layers(self, count: int) -> list[str]:
         """Returns the names of so many layers, or numbers where the file has none that fit."""
@@ -85,24 +97,41 @@ class Trace:
 
 
 def section(context: Context) -> dict[str, Any] | None:
-    """Returns every router of every run; those with equal weights everywhere stand last."""
+    """Returns every router of every run, the one whose weights tell most about the task first, oracles (who are told it) last.
+
+    Those that give every token the same weights are named, and not drawn.
+    """
     runs = context.results.runs
     several = sum(bool(run.routing) for run in runs) > 1
     many = sum(len(run.routing.get("routers") or {}) for run in runs)
     squares = min(MOST, SQUARES // max(many, 1) ** 2)
-    routers = []
+    oracles = {str(m.row["model"]) for m in context.results.scores if m.row.get("router") == "oracle"}
+    routers, constant = [], {}
     for i, run in enumerate(runs):
         for place, (name, row) in enumerate((run.routing.get("routers") or {}).items()):
             try:
                 experts = [str(expert) for expert in row.get("experts") or run.routing.get("experts") or []]
-                router = draw(Trace(row, experts, f"r{i}-{place}-", squares), max(10, BARS // many))
+                trace = Trace(row, experts, f"r{i}-{place}-", squares)
+                label = f"{run.name} · {name}" if several else str(name)
+                if trace.constant is not None:
+                    constant[label] = _in_words(trace.constant, experts)
+                else:
+                    is_oracle = name in oracles
+                    routers.append({"name": label, "is_oracle": is_oracle, **draw(trace, max(10, BARS // many))})
             except (TypeError, ValueError, AttributeError, LookupError) as error:
                 raise Corrupt(
                     f"{run.path / 'routing.json'}: router {name!r} does not have the expected shape."
                 ) from error
-            routers.append({"name": f"{run.name} · {name}" if several else str(name), **router})
     routers = [router for router in routers if router["tasks"] or router["prompts"]]
-    return {"routers": sorted(routers, key=lambda router: router["is_even"])} if routers else None
+    routers.sort(key=lambda router: (router["is_oracle"], -router["information"]))
+    return {"routers": routers, "constant": constant} if routers or constant else None
+
+
+def _in_words(weights_E: Sequence[float], experts: Sequence[str]) -> str:
+    if max(weights_E) - min(weights_E) < 1e-6:
+        return f"{number(weights_E[0])} for each of {len(experts)} experts"
+    largest = sorted(zip(weights_E, experts, strict=True), reverse=True)[:6]
+    return ", ".join(f"{expert} {number(weight)}" for weight, expert in largest) + (", …" if len(experts) > 6 else "")
 
 
 def draw(trace: Trace, bars: int = 40) -> dict[str, Any]:
@@ -118,12 +147,10 @@ def draw(trace: Trace, bars: int = 40) -> dict[str, Any]:
         description = f"Weights of {len(tasks)} tasks and {len(trace.experts)} experts"
         overview = Heat(description, f"{trace.key}all", list(tasks), trace.experts, weights, top, printed=False)
     grids, left_out = layer_grids(trace)
-    if trace.is_even:
-        grids, left_out, tokens = [], 0, tokens | {"examples": [], "left_out": 0}
-        loads |= dict.fromkeys(("experts", "layers", "entropy", "balance"))
     return {
         "experts": trace.experts,
-        "is_even": trace.is_even,
+        "information": trace.information,
+        "most": math.log(max(1, min(len(tasks), len(trace.experts)))),
         "undecided": math.log(max(len(trace.experts), 1)),
         "averaged": int(
             known(trace.row.get("averaged")) or 0
@@ -135,7 +162,7 @@ def draw(trace: Trace, bars: int = 40) -> dict[str, Any]:
         "chosen": tokens,
         "grids": grids,
         "left_out": left_out,
-        "prompts": [] if trace.is_even and tasks else prompts(trace),
+        "prompts": prompts(trace),
     }
 
 

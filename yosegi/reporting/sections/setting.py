@@ -7,6 +7,7 @@ from yosegi.reporting.format import flat
 
 TITLE = "Setting"
 LINK = ""
+FOLD = True
 
 
 def section(context: Context) -> dict[str, Any] | None:

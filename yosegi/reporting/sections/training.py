@@ -34,6 +34,11 @@ class Chart:
     thinned: bool
 
     @property
+    def together(self) -> bool:
+        """Returns whether the trainings ran in one pass, and so have one time."""
+        return len(self.curves) > 1 and len({(curve.time, curve.last("tokens_per_s")) for curve in self.curves}) == 1
+
+    @property
     def legend(self) -> list[tuple[str, str]]:
         """Returns the colour of each curve."""
         return [(colour, name) for name, colour in colours(curve.name for curve in self.curves).items()]
@@ -75,7 +80,7 @@ def _chart(stage: str, key: str, curves: Sequence[Curve]) -> Chart | None:
             plot.marks.append(Mark(kind, colour, [(across(x), up.down(y)) for x, y in points], title))
 
     words = key.replace("_", " ")
-    plot = Plot(f"{words.capitalize()} by step of {plural(len(curves), 'training')}")
+    plot = Plot(f"{words.capitalize()} by step of {plural(len(curves), 'training')}", scales=(across, up))
     plot.y = f"{words} by step{', log scale' if log else ''}"
     for i, (curve, points) in enumerate(zip(curves, values, strict=True)):
         colour, dashed = f"c{i % COLOURS}", " dashed" * (i // COLOURS % 2)
@@ -83,7 +88,11 @@ def _chart(stage: str, key: str, curves: Sequence[Curve]) -> Chart | None:
         mark("raw", colour, extremes(points), curve.name)
         mark("line" + dashed, colour, thin([*smoothed]), curve.name)
         for of, losses in checks[i].items():
-            kind, title = (f"set{sets.index(of) % DASHES}", f"{curve.name} on {of}") if of else ("check", curve.name)
+            kind, title = (
+                (f"set{sets.index(of) % DASHES}", f"{curve.name} on {of}")
+                if of
+                else ("check", f"{curve.name}, validation")
+            )
             mark(kind, colour, thin(losses), title)
     plot.x_ticks = [(place, label) for place, label in across.ticks(6) if "." not in label]
     plot.y_ticks = up.ticks_down(5)
