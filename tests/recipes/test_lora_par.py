@@ -59,5 +59,8 @@ def test_both_stages_on_gsm8k(tmp_path, served):
     requests = len(served.bodies)
     assert requests >= 2 * REAL.limit
     assert any("nano, 0.8 million parameters" in json.dumps(body) for body in served.bodies)
-    lora_par.main(config, run)  # what was answered is kept: only the one without an answer is asked again
+    again = [teacher(spec, answers=run.path / "answers.jsonl") for spec in teachers]
+    by_system(
+        data, again, target_model=target
+    )  # what was answered is kept: only the one without an answer is asked again
     assert len(served.bodies) - requests <= 2

@@ -3,6 +3,7 @@
 Shapes: B sequences, T tokens, N real tokens, H heads, E experts, L layers.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -123,7 +124,7 @@ def keep_trace(run: Run, name: str, banks: Banks, traced: Mapping[str, Any]) -> 
     path, router = run.path / "routing.json", {"experts": list(banks.names), **traced}
     routing = files.read_json(path) if path.exists() else {"experts": list(banks.names), "routers": {}}
     routing["routers"][name] = router
-    files.write_json(path, routing)
+    files.write(path, json.dumps(routing, ensure_ascii=False) + "\n")  # a line: indented, long ones take seconds
     return router
 
 

@@ -80,6 +80,9 @@ def main(config: Config, run: Run) -> None:
     low, high = (f"GaLore r {config.galore[n]}" for n in (0, -1))
     study = Study(base, run)
     readers = Readers(study, texts, methods, config.batch, config.pack, config.update_gap, config.watched)
+    readers.training(
+        narrow, config.lora_rates[0], 0, config.steps, every=config.every
+    )  # refused here, not after the pilots
     grids = {"lora": config.lora_rates, "galore": config.galore_rates, "full": config.full_rates}
     rates, pace = readers.choose_rates(grids, config.pilot, config.seeds[0]), readers.pace(config.timed)
 

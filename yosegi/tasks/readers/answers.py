@@ -40,7 +40,7 @@ NUMBER = re.compile(
 ANNOUNCED = re.compile(
     r"(?i:answer)(?i:\s+(?:is|was|would be|should be)\b|\s*[:=])|(?:答え?|正解|正答|解答|回答)\s*(?:は|が|:|=)"
 )
-CLAIMED = re.compile(r"([^。\n]*?)が(?:正解|正答|答え?)(?:です|だ|である|と?なる|。|$)", re.MULTILINE)
+CLAIMED = re.compile(r"が(?:正解|正答|答え?)(?:です|だ|である|と?なる|。|$)", re.MULTILINE)
 TIMES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 IRRATIONAL = re.compile(r"\s*(?:√|π|\\sqrt|\\pi\b)")
 """What stands behind a number that is a factor of another."""
@@ -151,8 +151,17 @@ def _phrases(text: str) -> list[str]:
         rest = text[phrase.end() :].lstrip()
         sentence = re.split(r"[。\n]|[.!?](?=\s|$)", rest, maxsplit=1)[0]
         answers.append(sentence if _first(sentence) else rest)
-    claims = [claim[1] for claim in list(CLAIMED.finditer(text))[-20:]]
-    return answers[::-1] + [claim for claim in claims[::-1] if _numbers(claim)]
+    return answers[::-1] + [claim for claim in _claims(text)[:-21:-1] if _numbers(claim)]
+
+
+def _claims(text: str) -> list[str]:
+    """Returns what stands in its sentence before each が正解です, the last one last."""
+    claims, past = [], 0
+    for claim in CLAIMED.finditer(text):
+        begins = max(past, *(text.rfind(end, past, claim.start()) + 1 for end in "。\n"))
+        claims.append(text[begins : claim.start()])
+        past = claim.end()
+    return claims
 
 
 def _first(segment: str) -> str | None:
