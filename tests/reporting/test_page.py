@@ -224,7 +224,7 @@ def test_routing_says_what_the_file_says(kept_run, page):
         active, cv = router["active"][row[0][1]], router["cv"][row[0][1]]
         assert row[5][1] == f"{sum(map(sum, active)) / len(active):.2f}" and row[6][1] == f"{sum(cv) / len(cv):.2f}"
     assert page.text.count("Entropy by layer") == 1 and page.text.count("Imbalance of the load by layer") == 1
-    assert page.text.count("there is nothing to draw: uniform") == 1
+    assert page.text.count("so there is nothing to draw: uniform") == 1
     grids = [a for tag, a in page.tags if tag == "svg" and "chosen" in a.get("class", "")]
     assert len(grids) == len(router["tokens"]), "of the router that told them"
 

@@ -7,8 +7,8 @@ from statistics import fmean, median
 from yosegi.evaluation.exact import POWER
 from yosegi.reporting.boards import Board
 from yosegi.reporting.comparisons import Comparison, low_is_good
-from yosegi.reporting.curves import Curve, smooth
-from yosegi.reporting.format import known, number
+from yosegi.reporting.curves import smooth, stages
+from yosegi.reporting.format import known
 
 STEPS, ROWS, QUESTIONS = 100, 50, 50
 """With fewer training steps, training rows or questions these are named where a table is flat."""
@@ -53,18 +53,19 @@ def flat_because(board: Board, comparisons: Sequence[Comparison]) -> str:
         return ""
     if len(board.lines) < 2:
         return ""
-    short, few_rows, unmoved = {}, {}, {}
-    for run in board.results.runs:
-        for card, _ in run.experts:
-            name, metrics = str(card.get("name")), card["metrics"] if isinstance(card.get("metrics"), dict) else {}
-            steps, rows = known(metrics.get("steps")), known(metrics.get("rows"))
-            losses = Curve(name, [row for row in run.metrics if row.get("expert") == name]).values("loss")
-            if steps is not None and steps < STEPS:
-                short[name] = f"{steps:.0f}"
-            if rows is not None and rows < ROWS:
-                few_rows[name] = f"{rows:.0f}"
-            if len(losses) > 1 and (last := smooth(losses)[-1]) > (1 - LEARNT) * losses[0]:
-                unmoved[name] = f"{number(losses[0])} to {number(last)}"
+    results = board.results
+    short: dict[str, float] = {}
+    few_rows: dict[str, float] = {}
+    unmoved: dict[str, float] = {}
+    for curve in (curve for of_stage in stages(results).values() for curve in of_stage):
+        steps, losses = curve.last("step"), curve.values("loss")
+        if steps is not None and steps < STEPS:
+            short[curve.name] = steps
+        if len(losses) > 1 and not curve.values("reward") and (last := smooth(losses)[-1]) > (1 - LEARNT) * losses[0]:
+            unmoved[curve.name] = losses[0] and 1 - last / losses[0]
+    for card in (card for run in results.runs for card, _ in run.experts if isinstance(card.get("metrics"), dict)):
+        if (rows := known(card["metrics"].get("rows"))) is not None and rows < ROWS:
+            few_rows[str(card.get("name"))] = rows
     asked = {task: m.n for (_, task), of in board.rows.items() for m in of if m.n is not None and m.n < QUESTIONS}
     seen = [value for row in comparisons if (value := row.measured.number("detectable")) is not None]
     words = {
@@ -79,12 +80,11 @@ def flat_because(board: Board, comparisons: Sequence[Comparison]) -> str:
     return f"No arm differs from another; the likely causes: {'; '.join(causes)}." if causes else ""
 
 
-def _listed(of: Mapping[str, object]) -> str:
-    """Returns names with their numbers, those with one number together."""
-    by_number: dict[str, list[str]] = {}
-    for name, value in of.items():
-        by_number.setdefault(str(value), []).append(name)
-    return "; ".join(f"{value}: {', '.join(names[:4])}{', …' * (len(names) > 4)}" for value, names in by_number.items())
+def _listed(of: Mapping[str, float]) -> str:
+    """Returns numbers and what has them: "2 to 6: one, another and 4 more"; a share says no number."""
+    low, high = min(of.values()), max(of.values())
+    names = ", ".join(list(of)[:2]) + (f" and {len(of) - 2} more" if len(of) > 2 else "")
+    return names if high < 1 else f"{low:.0f}{f' to {high:.0f}' if high > low else ''}: {names}"
 
 
 def _apart(board: Board, model: str, other: str) -> str:

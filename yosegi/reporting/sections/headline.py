@@ -11,6 +11,8 @@ from yosegi.reporting.verdict import flat_because, verdict
 TITLE = ""
 LINK = ""
 LOGP = "logp"
+PRINTED = 0.0005
+"""A smaller difference is printed as zero."""
 
 
 def section(context: Context) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def _loss(context: Context) -> dict[str, Any] | None:
     ]
     if not scores:
         return None
-    lost = [score for score in scores if score[1] < 0]
+    lost = [score for score in scores if score[1] < 0 and abs(score[2]) >= PRINTED]
     if not lost:
         return {"change": None}
     _, _, change, model, task, metric = min(lost, key=lambda score: score[:2])
