@@ -1,6 +1,7 @@
 # make demo   sets everything up and runs the whole chain on the embedded base
 # make test   sets everything up and passes the tests
 # make check  style, types, who imports whom      make bench  speed against the peers      make docs  generated pages
+# make hostile  programs that try to escape or to cheat their tests, as a table
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test check bench docs
+.PHONY: demo test check bench docs hostile
 
 demo: $(VENV)/ready
 	$(BIN)/yosegi demo
@@ -28,6 +29,9 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+hostile: $(VENV)/ready
+	$(BIN)/python -m tests.sandbox.test_hostile
 
 docs: $(VENV)/ready
 	$(BIN)/python docs/generate.py

@@ -30,7 +30,10 @@ TESTED_ELSEWHERE = {
     "yosegi.curate.label": "commands/test_label.py",
     "yosegi.curate.quiz": "commands/test_terms.py",
     "yosegi.curate.settings": "commands/test_curate.py",
-    "yosegi.sandbox.jail": "sandbox/test_sandbox.py",  # a script that only the sandbox starts, in a process of its own
+    "yosegi.sandbox.jail": "sandbox/test_sandbox.py",  # these four run in processes that only the sandbox starts
+    "yosegi.sandbox.judge": "sandbox/test_judge.py",
+    "yosegi.sandbox.program": "sandbox/test_hostile.py",
+    "yosegi.sandbox.remote": "sandbox/test_judge.py",
 }
 """Modules that no test imports, and the test that runs them all the same."""
 

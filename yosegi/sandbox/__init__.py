@@ -1,12 +1,15 @@
-"""Runs programs that a model wrote, each in a process of its own that can compute and nothing else.
+"""Runs programs that a model wrote, each in a process of its own that can compute and nothing else, and judges them from another.
 
 On Linux (x86_64, aarch64; as root or not) a program has limited CPU seconds, wall seconds and memory, and the kernel refuses all
 but some thirty system calls: it cannot open, list or write a file, reach a network, start a process or a thread, signal anyone,
 or see the caller's environment. It cannot outlive its time, and it never runs in the caller's process. Its answer is JSON text of
 at most 64 KB, and is checked. Hashes and `random` are seeded, so that the same program gives the same answer.
 
-What is not promised: that a program is honest about itself. It runs in one process with the check that judges it, so one
-written to deceive can pass the check. And a hole in the kernel's own list of calls would be a hole here.
+Checks run in a process of their own, as confined as the program's. They call the program through a pipe and get literals back,
+so a program can neither read what they expect nor change how they compare (judge.py).
+
+What is not promised stands in docs/reliability.md: tests that compare objects of the program's own classes trust these classes,
+and a hole in the kernel's own list of calls would be a hole here.
 
 Where these walls do not exist (macOS, a kernel without seccomp filters) every program is refused, unless the environment has
 YOSEGI_UNJAILED=1: then there are only time-outs and the limits of the system, and programs can read your files. On Windows
@@ -39,11 +42,31 @@ GRACE_S = 10.0  # a jail that is this late with its answer will not answer
 
 
 @dataclass(frozen=True)
+class Check:
+    """Code that raises if a program is wrong. It never meets the program's process.
+
+    Args:
+        code: the tests.
+        names: what they take from the program.
+        before: code of the data, not of the program, that runs before the tests: imports, and functions that they use.
+        module: the name under which they import the program.
+        operators: special methods, as in __eq__, that the reference solution's own classes define. Only with them may objects
+            of the program say how they compare with each other.
+    """
+
+    code: str
+    names: tuple[str, ...] = ()
+    before: str = ""
+    module: str = ""
+    operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
-    """A program, a check that runs after it in the same namespace, and the expression whose value is returned."""
+    """A program, the check that judges it, and the expression whose value in the program is returned."""
 
     program: str
-    then: str = ""
+    check: Check | None = None
     ask: str = "None"
 
 

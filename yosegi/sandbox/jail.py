@@ -1,24 +1,34 @@
-"""The process behind `sandbox`: a bare interpreter that forks once for each program and never runs one itself.
+"""The processes behind `sandbox`: a bare interpreter that forks for each program and never runs one itself.
 
-It is started as a script (`python jail.py LIMITS`), imports nothing of yosegi, and exchanges frames of JSON over its stdin and
-stdout. Each program gets a process of its own, forked from this one with its modules already imported, and is confined there
-before its first line is read: by limits, then by a list of the allowed system calls. Everything else, opening a file or a socket,
-starting a process or a thread, signalling anyone, fails with EPERM in the kernel.
+It is started as a script (`python jail.py LIMITS`), imports nothing of yosegi but the two files beside it (judge.py, program.py),
+and exchanges frames of JSON over its stdin and stdout. At its start it parts in two. One half, the cell, never sees a job: it
+forks the processes of programs, so nothing of any test is in their memory. The other reads the jobs and forks their judges.
+Program and judge hold the ends of two pipes.
+
+Both are confined before their first line is read: by limits, then by a list of the allowed system calls. Everything else,
+opening a file or a socket, starting a process or a thread, signalling anyone, fails with EPERM in the kernel.
 """
 
 import ctypes
+import functools
 import gc
 import json
 import os
 import random
-import secrets
 import select
 import signal
+import socket
 import struct
 import sys
 import time
 import types
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, NoReturn
+
+if sys.platform != "win32":  # where nothing is run, but this file is imported
+    import fcntl
+    import resource
 
 MODULES = (
     "__future__ _strptime abc array ast base64 bisect calendar cmath collections collections.abc colorsys contextlib copy "
@@ -29,6 +39,8 @@ MODULES = (
 """The modules that programs can import: the part of the standard library that only computes."""
 
 FRAME = struct.Struct(">I")
+ENDED = struct.Struct(">Id")  # how a program ended, and its CPU seconds
+REPORT = 5  # where the judge writes its answer
 MOST = 1 << 16  # bytes of an answer
 PRINTED = 1 << 20  # bytes that may be printed; more is an error in the program
 SHOWN = 2000  # bytes of them that are kept
@@ -57,19 +69,35 @@ def main() -> None:
     """Says whether programs can be confined here, then answers one job after the other until stdin is closed."""
     limits = json.loads(sys.argv[1])
     _leave_home()
-    for module in ("resource", *MODULES.split()):
+    register, os.register_at_fork = os.register_at_fork, lambda **_: None
+    for module in MODULES.split():
         __import__(module)
+    os.register_at_fork = register  # threading's part of it would take a third of a fork, and there are no threads
+    judge, program = _sides()
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(fd, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115, PTH123
+        for fd, mode in enumerate("rww")
+    )  # those of the forks, which have other files there
+    for name in ("ctypes", "_ctypes", "fcntl", "resource", "select", "socket", "_socket", "__main__"):
+        sys.modules.pop(name, None)  # not for programs
     gc.freeze()  # what exists now is no garbage: a fork that does not touch it does not copy it
     reason = _why_not()
     limits["walled"] = reason is None
     if limits["unjailed"]:
         reason = None
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        ours.close()
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(0, 1)
+        _cell(theirs, limits, program.live)
+    theirs.close()
     _send({"refused": reason})
     while reason is None and (head := os.read(0, FRAME.size)):
         job = b""
         while len(job) < FRAME.unpack(head)[0]:
             job += os.read(0, 1 << 20)
-        _send(_run(json.loads(job), limits))
+        _send(_run(json.loads(job), limits, ours, judge.judge))
 
 
 def _send(message: dict) -> None:
@@ -77,6 +105,18 @@ def _send(message: dict) -> None:
     rest = memoryview(FRAME.pack(len(body)) + body)
     while rest:
         rest = rest[os.write(1, rest) :]
+
+
+def _sides() -> tuple[types.ModuleType, types.ModuleType]:
+    """Returns the modules of the judge and of the program, which lie beside this file, without the rest of yosegi."""
+    for name in ("yosegi", "yosegi.sandbox"):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = [os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120
+    from yosegi.sandbox import judge, program
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "yosegi"]:
+        del sys.modules[name]  # not for programs
+    return judge, program
 
 
 def _leave_home() -> None:
@@ -97,10 +137,11 @@ def _why_not() -> str | None:
     machine = os.uname().machine
     if sys.platform != "linux" or machine not in MACHINES:
         return f"this is {os.uname().sysname} on {machine}, and the walls are Linux's, on {' or '.join(MACHINES)}"
+    _walls()
     pid = os.fork()
     if pid == 0:
         try:
-            _wall_in(machine)
+            _wall_in()
             for forbidden in (lambda: os.open("/", os.O_RDONLY), os.fork, lambda: os.kill(os.getpid(), 0)):
                 with suppress(PermissionError):
                     forbidden()
@@ -113,18 +154,38 @@ def _why_not() -> str | None:
     return None
 
 
-def _run(job: dict, limits: dict) -> dict:
-    """Runs one program in one process; returns its answer, or how it ended, and the beginning of its output."""
+def _cell(calls: socket.socket, limits: dict, live: Callable[[], None]) -> NoReturn:
+    """Forks a process for each program. No test and no expected value was ever in this one, nor is in its forks."""
+    while True:
+        _, handles, _, _ = socket.recv_fds(calls, 1, 3)
+        if len(handles) < 3:
+            os._exit(0)
+        asked, answers, sink = handles
+        if (pid := os.fork()) == 0:
+            _confine((os.open(os.devnull, os.O_RDONLY), sink, sink, asked, answers), limits, live)
+        for handle in handles:
+            os.close(handle)
+        calls.recv(1)  # the judge has come to its verdict
+        os.kill(pid, signal.SIGKILL)  # it may have left something running
+        _, status, used = os.wait4(pid, 0)
+        calls.send(ENDED.pack(status, used.ru_utime + used.ru_stime))
+
+
+def _run(job: dict, limits: dict, cell: socket.socket, judge: Callable[[dict], dict]) -> dict:
+    """Judges one program: it in one process, its tests in another. Returns the answer, or how it ended, and what was printed."""
+    asked, calls = os.pipe()
+    replies, answers = os.pipe()
     read, write = os.pipe()
     sink = os.memfd_create("printed") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
-    secret = secrets.token_hex(8).encode()  # so that its output, wherever it goes, is not taken for its answer
+    socket.send_fds(cell, [b"p"], [asked, answers, sink])
+    os.close(asked)
+    os.close(answers)
     pid = os.fork()
     if pid == 0:
-        try:
-            _live(job, limits, write, sink, secret)
-        finally:
-            os._exit(1)
-    os.close(write)
+        null = os.open(os.devnull, os.O_RDWR)
+        _confine((null, null, null, calls, replies, write), limits, lambda: _report(judge(job)))
+    for handle in (calls, replies, write):
+        os.close(handle)
     answer, late, deadline = b"", False, time.monotonic() + limits["wall_s"]
     poll = select.poll()
     poll.register(read, select.POLLIN)
@@ -135,69 +196,66 @@ def _run(job: dict, limits: dict) -> dict:
         if not (more := os.read(read, MOST)):
             break
         answer += more
-    os.kill(pid, signal.SIGKILL)  # it may have left something running
+    os.kill(pid, signal.SIGKILL)
     _, status, used = os.wait4(pid, 0)
+    seconds = used.ru_utime + used.ru_stime
+    cell.send(b"e")
+    program_status, program_seconds = ENDED.unpack(cell.recv(ENDED.size))
     os.close(read)
     os.lseek(sink, 0, os.SEEK_SET)
     printed = os.read(sink, SHOWN).decode(errors="replace")
     os.close(sink)
-    if answer.startswith(secret) and len(answer) <= MOST and not late:
-        return {"answer": answer[len(secret) :].decode(errors="replace"), "printed": printed}
+    if answer and len(answer) <= MOST and not late:
+        if answer != b'{"error": "ended"}':
+            return {"answer": answer.decode(errors="replace"), "printed": printed}
+        status, seconds = program_status, program_seconds
     if late:
         return {"error": "timeout", "message": f"not done after {limits['wall_s']:g} s", "printed": printed}
-    if os.WIFSIGNALED(status) and used.ru_utime + used.ru_stime > 0.5 * limits["cpu_s"]:
+    if os.WIFSIGNALED(status) and seconds > 0.5 * limits["cpu_s"]:
         return {"error": "timeout", "message": f"used up {limits['cpu_s']} s of CPU time", "printed": printed}
     how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
     return {"error": "died", "message": f"ended without an answer ({how})", "printed": printed}
 
 
-def _live(job: dict, limits: dict, write: int, sink: int, secret: bytes) -> None:
-    """Runs a program in its process, which ends here, whatever the program has left running or registered."""
-    import resource  # Windows, where this file is imported too, does not have it
-
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(write, 63)  # away from the four that it will have
-    for place, source in enumerate((null, sink, sink, 63)):
-        os.dup2(source, place)
-    os.closerange(4, 256)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(fd, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115, PTH123
-        for fd, mode in enumerate("rww")
-    )
-    for limit, value in (
-        (resource.RLIMIT_CPU, limits["cpu_s"]),
-        (resource.RLIMIT_AS, limits["memory_mb"] << 20),
-        (resource.RLIMIT_FSIZE, PRINTED),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 4),
-    ):
-        with suppress(OSError, ValueError):  # not every system has every limit: `_why_not` has tested what matters
-            resource.setrlimit(limit, (value, value))
-    random.seed(0)
-    for name in ("ctypes", "_ctypes", "resource", "select", "__main__"):
-        sys.modules.pop(name, None)
-    if limits["walled"]:
-        _wall_in(os.uname().machine)
-    answer = json.dumps(_answer(job)).encode()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(BaseException):
-            stream.flush()
-    os.write(3, secret + answer)
-    os._exit(0)
+def _report(answer: dict) -> None:
+    """Sends the judge's answer from its process."""
+    body = json.dumps({"error": "ended"} if answer.get("error") == "ended" else answer).encode()
+    for start in range(0, len(body), MOST):
+        os.write(REPORT, body[start : start + MOST])
 
 
-def _wall_in(machine: str) -> None:
+def _confine(handles: tuple[int, ...], limits: dict, live: Callable[[], None]) -> NoReturn:
+    """Gives this process, a fork, its handles as 0, 1, 2 … and its limits, builds the walls, and lives until it ends."""
+    try:
+        far = [fcntl.fcntl(handle, fcntl.F_DUPFD, 64) for handle in handles]  # away from the few that it will have
+        for place, source in enumerate(far):
+            os.dup2(source, place)
+        os.closerange(len(handles), 256)
+        for limit, value in (
+            (resource.RLIMIT_CPU, limits["cpu_s"]),
+            (resource.RLIMIT_AS, limits["memory_mb"] << 20),
+            (resource.RLIMIT_FSIZE, PRINTED),
+            (resource.RLIMIT_NPROC, 0),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_NOFILE, len(handles)),
+        ):
+            with suppress(OSError, ValueError):  # not every system has every limit: `_why_not` has tested what matters
+                resource.setrlimit(limit, (value, value))
+        random.seed(0)
+        if limits["walled"]:
+            _wall_in()
+        live()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(BaseException):
+                stream.flush()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _wall_in() -> None:
     """From here on the kernel allows only CALLS; any other fails with EPERM. It cannot be undone, also not by root."""
-    load, equal, give = 0x20, 0x15, 0x06  # BPF: load a word, jump if equal, return
-    kill, allow, refuse = 0x80000000, 0x7FFF0000, 0x00050001
-    program = [(load, 0, 0, 4), (equal, 1, 0, MACHINES[machine]), (give, 0, 0, kill), (load, 0, 0, 0)]
-    for number in CALLS[machine].values():
-        program += [(equal, 0, 1, number), (give, 0, 0, allow)]
-    code = b"".join(struct.pack("HBBI", *line) for line in [*program, (give, 0, 0, refuse)])
-    lines = ctypes.create_string_buffer(code, len(code))
-    header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(lines)))
-    system = ctypes.CDLL(None, use_errno=True)
+    header, system, _ = _walls()
     number, none = ctypes.c_ulong, ctypes.c_ulong(0)
     system.prctl(1, number(signal.SIGKILL), none, none, none)  # PR_SET_PDEATHSIG: not longer than the jail
     if system.prctl(38, number(1), none, none, none):  # PR_SET_NO_NEW_PRIVS
@@ -206,42 +264,19 @@ def _wall_in(machine: str) -> None:
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
-def _answer(job: dict) -> dict:
-    """Runs the program and the check, and evaluates the expression. An error becomes one line."""
-    space = types.ModuleType("__main__")
-    sys.modules["__main__"] = space
-    try:
-        program = compile(job["program"], "<program>", "exec", dont_inherit=True)
-    except BaseException as error:
-        return {"error": "syntax", "message": _line(error)}
-    try:
-        exec(program, space.__dict__)
-        exec(compile(job["then"], "<check>", "exec", dont_inherit=True), space.__dict__)
-        value = _plain(eval(job["ask"], space.__dict__))
-        if len(json.dumps(value, allow_nan=False)) > MOST // 2:
-            raise ValueError("the answer is too long")
-        return {"value": value}
-    except MemoryError:
-        return {"error": "memory", "message": "out of memory"}
-    except PermissionError as error:
-        return {"error": "forbidden", "message": _line(error)}
-    except BaseException as error:
-        return {"error": "exception", "message": _line(error)}
-
-
-def _plain(value: object) -> object:
-    """Returns fractions and decimals as floats; the rest must be JSON already."""
-    kind = type(value)
-    if kind.__name__ in ("Fraction", "Decimal") and kind.__module__ in ("fractions", "decimal"):
-        return float(value)  # type: ignore[arg-type]
-    return value
-
-
-def _line(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}".split("\n")[0][:300].encode(errors="replace").decode()
-    except BaseException:  # its own __str__ may be part of the attack
-        return "an error without a message"
+@functools.cache
+def _walls() -> tuple[Any, ctypes.CDLL, Any]:
+    """Returns the filter of system calls, made once for all forks, the C library, and the memory that the filter lies in."""
+    machine = os.uname().machine
+    load, equal, give = 0x20, 0x15, 0x06  # BPF: load a word, jump if equal, return
+    kill, allow, refuse = 0x80000000, 0x7FFF0000, 0x00050001
+    program = [(load, 0, 0, 4), (equal, 1, 0, MACHINES[machine]), (give, 0, 0, kill), (load, 0, 0, 0)]
+    for number in CALLS[machine].values():
+        program += [(equal, 0, 1, number), (give, 0, 0, allow)]
+    code = b"".join(struct.pack("HBBI", *line) for line in [*program, (give, 0, 0, refuse)])
+    lines = ctypes.create_string_buffer(code, len(code))
+    header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(lines)))
+    return header, ctypes.CDLL(None, use_errno=True), lines
 
 
 if __name__ == "__main__":

@@ -4,23 +4,23 @@ https://github.com/exercism/python, MIT licence. Data, in the data folder only: 
 no training split, since any base trained on public code has read many solutions. Exercises that need threads or files,
 which the sandbox has not, are left out, and one whose own solution takes too long.
 
-The module is written in a fence; the sandbox imports it under its name and runs the tests, all of which must pass.
+The module is written in a fence; the tests import it under its name, and all of them must pass.
 """
 
 import re
+from dataclasses import replace
 
+from yosegi.sandbox import Check
 from yosegi.tasks import Example
 from yosegi.tasks.readers.data import Row, Source
+from yosegi.tasks.readers.judged import judged
 from yosegi.tasks.readers.programs import OPEN, Programs
 
 CHECK = """
 import sys, types, unittest
-_module = types.ModuleType({name!r})
-_module.__dict__.update({{key: value for key, value in globals().items() if key[:2] != "__"}})
-sys.modules[{name!r}] = _module
 _tests = types.ModuleType("tests")
 sys.modules["tests"] = _tests
-exec(compile({tests!r}, "tests", "exec"), _tests.__dict__)
+exec(compile({!r}, "tests", "exec"), _tests.__dict__)
 _result = unittest.TestResult()
 unittest.defaultTestLoader.loadTestsFromModule(_tests).run(_result)
 assert _result.testsRun and _result.wasSuccessful(), [str(one[0]) for one in _result.errors + _result.failures][:3]
@@ -51,6 +51,7 @@ class Exercism(Programs):
         ask = f"{row['instruction'].strip()}\n\n{stub}"
         return Example(row["id"], ask + OPEN, f"\n{code}", (code,), {"tests": row["tests"], "name": row["entry_point"]})
 
-    def checks(self, example: Example) -> str:
-        """Returns code that runs the unit tests against the program as a module."""
-        return CHECK.format(name=example.meta["name"], tests=example.meta["tests"])
+    def checks(self, example: Example) -> Check:
+        """Returns code that runs the unit tests, which import the program as a module."""
+        tests = example.meta["tests"]
+        return replace(judged(tests, example.answers[0], module=example.meta["name"]), code=CHECK.format(tests))

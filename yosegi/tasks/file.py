@@ -19,6 +19,7 @@ from yosegi.spec import write_method
 from yosegi.tasks import Candidates, Example, LogProb, Score, Task
 from yosegi.tasks.readers import choices, data, measures, shapes
 from yosegi.tasks.readers.forms import NEXT
+from yosegi.tasks.readers.judged import judged
 from yosegi.tasks.readers.letters import LETTERS
 from yosegi.tasks.readers.measures import NEEDS
 from yosegi.tasks.readers.programs import CLOSE, outcomes
@@ -138,7 +139,11 @@ class File(Task):
             f"{example.meta['before']}\n{code}" if code.strip() else ""
             for example, code in zip(examples, programs, strict=True)
         ]
-        results = outcomes(programs, [example.meta["tests"] for example in examples])
+        tests = [
+            judged(one.meta["tests"], *(one.answers or ("",))[:1], one.meta["before"], name=one.meta["name"])
+            for one in examples
+        ]
+        results = outcomes(programs, tests)
         return [
             Score(float(not one.error), None if one.error == "syntax" else one.error or "passed") for one in results
         ]

@@ -49,7 +49,7 @@ class GsmHard(Programs):
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
         """Returns 1 where the program returns the right number."""
-        results = outcomes(predictions, [""] * len(predictions), "solution()")
+        results = outcomes(predictions, [None] * len(predictions), "solution()")
         golds = [float(example.meta["answer"]) for example in examples]
         return [_score(gold, one.value) for gold, one in zip(golds, results, strict=True)]
 

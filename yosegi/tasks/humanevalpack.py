@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from yosegi.errors import UnknownName
-from yosegi.sandbox import node
+from yosegi.sandbox import Check, node
 from yosegi.tasks import Example, Score
 from yosegi.tasks.readers.data import Row, Source
+from yosegi.tasks.readers.judged import judged
 from yosegi.tasks.readers.programs import OPEN, Programs, read
 
 FIELDS = ("id", "instruction", "prompt", "solution", "tests", "buggy_solution", "raw")
@@ -52,18 +53,19 @@ class Humanevalpack(Programs):
         ask = row["instruction"].strip()
         if self.way == "fix":
             ask = f"{fence.strip()}\n{faulty}\n\n{row['tests'].strip()}\n```\n\nFix bugs in {name}."
-        return Example(row["id"], ask + fence, f"\n{code}", (code,), {"tests": row["tests"].strip()})
+        before = declaration[: declaration.rfind(f"def {name}(")] if self.language == "python" else ""
+        return Example(row["id"], ask + fence, f"\n{code}", (code,), {"tests": row["tests"].strip(), "before": before})
 
-    def checks(self, example: Example) -> str:
-        """Returns the tests."""
-        return example.meta["tests"]
+    def checks(self, example: Example) -> Check:
+        """Returns the tests, with what the declaration has before the function."""
+        return judged(example.meta["tests"], example.answers[0], example.meta["before"])
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
         """Returns 1 where the tests pass."""
         if self.language == "python":
             return super().scores(examples, predictions)
         programs = [read(text, r"^(?:const|let|var|function|async function) ") for text in predictions]
-        outcomes = node.run([(code, self.checks(e)) for code, e in zip(programs, examples, strict=True)])
+        outcomes = node.run([(code, e.meta["tests"]) for code, e in zip(programs, examples, strict=True)])
         return [
             Score(float(not one.error), one.error or "passed") if code.strip() else Score(0.0)
             for code, one in zip(programs, outcomes, strict=True)

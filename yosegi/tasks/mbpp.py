@@ -39,7 +39,3 @@ class Mbpp(Programs):
         code, tests = row["solution"].replace("\r\n", "\n").strip(), row["tests"].strip()
         prompt = f"{row['instruction'].strip()}\nYour code should pass these tests:\n\n{tests}{OPEN}"
         return Example(row["id"], prompt, f"\n{code}", (code,), {"tests": tests})
-
-    def checks(self, example: Example) -> str:
-        """Returns the asserts."""
-        return example.meta["tests"]

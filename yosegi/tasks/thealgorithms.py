@@ -12,8 +12,10 @@ measures of programs.
 
 import ast
 
+from yosegi.sandbox import Check
 from yosegi.tasks import Example
 from yosegi.tasks.readers import data
+from yosegi.tasks.readers.judged import judged
 from yosegi.tasks.readers.programs import CLOSE, OPEN, Programs, bare
 
 CHECK = """
@@ -45,9 +47,12 @@ class Thealgorithms(Programs):
         whole = f"{row['prompt']}\n{row['solution']}"
         function = next(node for node in ast.parse(whole).body if isinstance(node, ast.FunctionDef))
         prompt = f"Write the function that this describes.\n\n```python\n{row['prompt']}{CLOSE}{OPEN}"
-        meta = {"doctest": ast.get_docstring(function), "name": row["entry_point"]}
+        before = "\n".join(whole.split("\n")[: function.lineno - 1])
+        meta = {"doctest": ast.get_docstring(function), "name": row["entry_point"], "before": before}
         return Example(row["id"], prompt, f"\n{bare(whole)}", (bare(whole),), meta)
 
-    def checks(self, example: Example) -> str:
+    def checks(self, example: Example) -> Check:
         """Returns code that raises unless every example of the docstring comes out as it says."""
-        return CHECK.format(doc=example.meta["doctest"], name=example.meta["name"])
+        name = example.meta["name"]
+        code = CHECK.format(doc=example.meta["doctest"], name=name)
+        return judged(code, example.answers[0], example.meta["before"], name=name)

@@ -2,6 +2,7 @@ from tests.conftest import each
 from yosegi.sandbox import Outcome
 from yosegi.tasks import Example, Score
 from yosegi.tasks.readers import programs
+from yosegi.tasks.readers.judged import judged
 
 CODE = "def solution():\n    return 3"
 
@@ -39,11 +40,11 @@ def test_each_prediction_has_its_outcome_and_equal_ones_run_once(monkeypatch):
     ran = []
     run = programs.run
     monkeypatch.setattr("yosegi.tasks.readers.programs.run", lambda jobs: ran.extend(jobs) or run(jobs))
-    told = programs.outcomes([CODE, f"\n{CODE}", "", "def (", "x = 1"], [""] * 5, "solution()")
+    told = programs.outcomes([CODE, f"\n{CODE}", "", "def (", "x = 1"], [None] * 5, "solution()")
     assert told[0] == told[1] == Outcome(3)
     assert [one.error for one in told] == ["", "", "syntax", "syntax", "exception"]
     assert len(ran) == 3
-    assert programs.outcomes(["y = 2"] * 2, ["assert y == 2", "assert y == 3"])[1].error == "exception"
+    assert programs.outcomes(["y = 2"] * 2, [judged("assert y == 2"), judged("assert y == 3")])[1].error == "exception"
 
 
 def test_a_check_passes_or_says_how_it_failed():
@@ -51,7 +52,7 @@ def test_a_check_passes_or_says_how_it_failed():
 
     class Threes(programs.Programs):
         def checks(self, example):
-            return "assert solution() == 3"
+            return judged("assert solution() == 3")
 
     scores = Threes().scores([Example("", "", "")] * 4, said)
     assert scores == [Score(1.0, "passed"), Score(0.0, "exception"), Score(0.0), Score(0.0, "forbidden")]

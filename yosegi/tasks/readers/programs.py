@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from math import comb
 
 from yosegi.errors import Invalid
-from yosegi.sandbox import Job, Outcome, run
+from yosegi.sandbox import Check, Job, Outcome, run
 from yosegi.tasks import Example, Score, Task
+from yosegi.tasks.readers.judged import judged
 
 KS = (1, 5, 10, 50, 100)
 OPEN = "\n\n```python"
@@ -40,12 +41,12 @@ class Programs(Task):
         further = {f"pass@{k}": pass_at(k, answers, right) for k in KS if k <= answers}
         return Score(right / answers, next((score.answer for score in scores if score.answer), None), further)
 
-    def checks(self, example: Example) -> str:
-        """Returns the Python code that runs after a program and raises if the program is wrong."""
-        raise NotImplementedError
+    def checks(self, example: Example) -> Check:
+        """Returns the tests that judge a program: by default the "tests" of `meta`."""
+        return judged(example.meta["tests"], example.answers[0] if example.answers else "")
 
     def scores(self, examples: Sequence[Example], predictions: Sequence[str]) -> list[Score]:
-        """Returns 1 where the check after the program raises nothing. A program that does not even compile is no answer."""
+        """Returns 1 where the tests raise nothing. A program that does not even compile is no answer."""
         return [
             Score(0.0) if outcome.error == "syntax" else Score(float(not outcome.error), outcome.error or "passed")
             for outcome in outcomes(predictions, map(self.checks, examples))
@@ -61,9 +62,11 @@ class Completions(Programs):
         """Returns 1 where the tests pass after the prompt and what goes on from it, or after a fenced program."""
         return super().scores(examples, [_whole(*pair) for pair in zip(examples, predictions, strict=True)])
 
-    def checks(self, example: Example) -> str:
-        """Returns the tests."""
-        return example.meta["tests"]
+    def checks(self, example: Example) -> Check:
+        """Returns the tests, with what the prompt has before the function."""
+        name = example.meta["name"]
+        before = example.prompt[: example.prompt.rfind(f"def {name}(")]
+        return judged(example.meta["tests"], f"def {name}(): pass", before, name=name)
 
 
 def _whole(example: Example, text: str) -> str:
@@ -98,8 +101,8 @@ def bare(program: str) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def outcomes(predictions: Iterable[str], checks: Iterable[str], ask: str = "None") -> list[Outcome]:
-    """Returns what became of each prediction's program and the check after it. No program counts as a syntax error."""
+def outcomes(predictions: Iterable[str], checks: Iterable[Check | None], ask: str = "None") -> list[Outcome]:
+    """Returns what became of each prediction's program under its tests. No program counts as a syntax error."""
     jobs = [Job(read(prediction), check, ask) for prediction, check in zip(predictions, checks, strict=True)]
     unique = list(dict.fromkeys(job for job in jobs if job.program.strip()))  # the same job has the same outcome
     outcome_of = dict(zip(unique, run(unique), strict=True))

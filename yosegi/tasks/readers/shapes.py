@@ -228,7 +228,9 @@ def _program(row: Row) -> Shape | None:
         raise ValueError(f"its solution is no Python program ({error.msg})") from error
     tests += f"\ncheck({name})" if name and "def check(" in tests else ""
     answers, target = ((code,), f"\n{code}") if code else ((), "")
-    return Shape("", wanted.strip() + OPEN, target, answers, meta={"tests": tests, "before": before})
+    return Shape(
+        "", wanted.strip() + OPEN, target, answers, meta={"tests": tests, "before": before, "name": name or ""}
+    )
 
 
 def _instruction(row: Row) -> Shape | None:
