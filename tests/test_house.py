@@ -248,7 +248,9 @@ def test_every_test_file_has_tests_and_is_quick_to_collect():
     offenders = []
     for path in TEST_FILES:
         names = [node.name for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef)]
-        if path.name not in ("conftest.py", "browser.py") and not (path.name.startswith("test_") and any(n[:5] == "test_" for n in names)):
+        if path.name not in ("conftest.py", "browser.py") and not (
+            path.name.startswith("test_") and any(n[:5] == "test_" for n in names)
+        ):
             offenders.append(f"{name(path)} has no tests")
         for node in parse(path).body:
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")]
