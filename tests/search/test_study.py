@@ -14,6 +14,7 @@ from yosegi.core.layer import ExpertLinear
 from yosegi.errors import Invalid, NotFinite
 from yosegi.run import Run
 from yosegi.search import probe, study
+from yosegi.search.draws import DONE
 from yosegi.search.settings import open_search
 from yosegi.search.study import study_of
 from yosegi.search.trials import best_baseline, choose, tried
@@ -99,7 +100,9 @@ def test_a_baseline_that_was_killed_is_tried_again(settings, nano, tmp_path):
 
     opened, run = open_search(settings(), nano), Run(tmp_path / "r")
     go(opened, run, trials=0, timeout=0)
-    broken = study_of(opened, run.path).ask()  # and whoever asked is gone
+    broken = study._take(
+        study_of(opened, run.path), opened, study._draws(opened, 1), 0, {}
+    )  # and whoever asked is gone
     assert broken.user_attrs["baseline"] == "base"
     found = go(opened, run, trials=0)
     assert found.trials[broken.number].state == TrialState.FAIL
@@ -112,9 +115,9 @@ def test_two_workers_share_one_study(settings, nano, tmp_path):
     from optuna.trial import TrialState
 
     opened, run = open_search(settings(task=["skills/reverse:logp"]), nano), Run(tmp_path / "r")
-    go(opened, run, trials=0, timeout=0)
+    begun_by_two(opened, run)
     rows, total = run.path / "metrics.jsonl", 45
-    with forked(lambda: study._worker(opened.settings, run.path, 1, total, float("inf"))):
+    with forked(lambda: study._worker(opened.settings, run.path, total, float("inf"))):
         end = time.monotonic() + 60
         while time.monotonic() < end and not rows.exists():
             time.sleep(0.02)
@@ -253,3 +256,55 @@ def test_test_is_never_read(settings, nano, tmp_path, monkeypatch):
     monkeypatch.setattr(Skills, "examples", watched)
     go(open_search(settings(), nano), Run(tmp_path / "r"), trials=2)
     assert set(asked) == {"validation"}
+
+
+def begun_by_two(opened, run):
+    study._join(dataclasses.replace(opened, settings=opened.settings.model_copy(update={"workers": 2})), run.path)
+
+
+def parameters(found):
+    """What was tried and what came of it, by place."""
+    counted = [t for t in found.get_trials(deepcopy=False) if t.state in DONE]
+    return [(t.params, t.values, t.state) for t in sorted(counted, key=lambda t: t.user_attrs["place"])]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
+def test_a_killed_search_ends_as_one_that_was_not(settings, nano, tmp_path, sampler):
+    opened, trials = open_search(settings(sampler=sampler, rounds=3), nano), 10
+    whole = go(opened, Run(tmp_path / "whole"), trials=trials)
+    run = Run(tmp_path / "killed")
+    rows = run.path / "metrics.jsonl"
+    for stop in (3, 9, 13):
+        with forked(lambda: go(opened, run, trials=trials)):
+            end = time.monotonic() + 60
+            while time.monotonic() < end and (not rows.exists() or len(rows.read_bytes().splitlines()) < stop):
+                time.sleep(0.005)
+    found = go(opened, run, trials=trials)
+    assert parameters(found) == parameters(whole) and len(parameters(found)) == trials + len(BASELINES)
+    one, other = (choose(tried(study_, opened.space)) for study_ in (found, whole))
+    assert (one.label, one.params, one.value) == (other.label, other.params, other.value)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_two_workers_find_the_same_whoever_is_faster(settings, nano, tmp_path, monkeypatch, sampler):
+    """Now the one is slow and now the other, and in the second search one of them is killed in the middle."""
+    opened, trials = open_search(settings(sampler=sampler, rounds=3, task=["skills/reverse:logp"]), nano), 8
+    real, total, ends = study.attempt, trials + len(BASELINES), []
+
+    def search_by_two(run, slow, killed):
+        monkeypatch.setattr(study, "attempt", lambda trial, *more: (time.sleep(slow(trial)), real(trial, *more))[1])
+        rows = run.path / "metrics.jsonl"
+        begun_by_two(opened, run)
+        with forked(lambda: study._worker(opened.settings, run.path, total, float("inf"))):
+            end = time.monotonic() + 60
+            while killed and time.monotonic() < end and (not rows.exists() or len(rows.read_bytes().splitlines()) < 6):
+                time.sleep(0.01)
+            if not killed:
+                go(opened, run, trials=trials)
+        go(opened, run, trials=trials)
+        return parameters(study_of(opened, run.path))
+
+    for n in range(2):
+        slow = lambda trial, n=n: 0.1 * ((trial.user_attrs["place"] + n) % 3 == 0)  # noqa: E731
+        ends.append(search_by_two(Run(tmp_path / str(n)), slow, bool(n)))
+    assert ends[0] == ends[1] and len(ends[0]) == total

@@ -2,7 +2,7 @@
 
 Hansen and Ostermeier 2001; the code is that of `cmaes`. Optuna's own sampler keeps its state as a pickle in the study's
 database, and a file of a run is never to be executed here. So the state is made again for every trial, by telling a new
-optimiser what is known, generation by generation, in the order in which it became known: milliseconds for hundreds of trials.
+optimiser what is known, generation by generation, in the order of the trials: milliseconds for hundreds of trials.
 With several workers a trial may be asked for before its generation is full; it is then drawn from the one before.
 
 σ is 1/6 of a weight at the start, as in mergekit-evolve. Shapes: D parameters, from 0 to 1 each.
@@ -29,7 +29,7 @@ class Evolution(BaseSampler):
     """Args:
     varied: the ranges, by name.
     start: where the search begins, by name.
-    seed: of the random numbers; a trial's are its own, by its number.
+    seed: of the random numbers; a trial's are its own, by how many are finished.
     sigma: of a weight, at the start.
     population: trials of one generation; by default 4 + 3 ln D.
     """
@@ -57,7 +57,8 @@ class Evolution(BaseSampler):
     ) -> dict[str, Any]:
         """The next point."""
         optimiser = self.replay(study)
-        optimiser.reseed_rng(self.seed * 1_000_003 + trial.number)
+        done = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        optimiser.reseed_rng((self.seed * 1_000_003 + done) % 2**32)
         x_D = optimiser.ask()
         return {name: _from_unit(r, float(x)) for (name, r), x in zip(self.varied.items(), x_D, strict=True)}
 
@@ -74,7 +75,6 @@ class Evolution(BaseSampler):
         bounds_D2 = np.tile([0.0, 1.0], (len(self.varied), 1))
         optimiser = CMA(self.start_D.copy(), self.sigma, bounds_D2, seed=self.seed, population_size=self.population)
         trials = [(t, value) for t in study.get_trials(deepcopy=False) if (value := _value(t)) is not None]
-        trials.sort(key=lambda pair: (pair[0].datetime_complete, pair[0].number))
         known = [(self._point(trial.params), -value) for trial, value in trials]
         n = optimiser.population_size
         for first in range(0, len(known) - n + 1, n):

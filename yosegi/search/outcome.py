@@ -22,9 +22,10 @@ from yosegi.errors import Invalid
 from yosegi.library.card import check_name
 from yosegi.library.store import Library
 from yosegi.run import Run
+from yosegi.search.draws import DONE
 from yosegi.search.findings import findings
 from yosegi.search.settings import Search, SearchSettings, open_search
-from yosegi.search.study import DONE, search, study_of
+from yosegi.search.study import search, study_of
 from yosegi.search.trials import Tried, choose, front, tried
 from yosegi.spec import read, write_method
 

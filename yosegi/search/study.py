@@ -6,7 +6,8 @@ Akiba et al. 2019, "Optuna: A Next-generation Hyperparameter Optimization Framew
     RUN/.turn         held while a trial is taken or the study is set up: no trial too many, nothing set up twice
     RUN/.working      held by every living worker; who gets it alone knows that all others are dead, and tidies up after them
 
-A trial is one run of the probe. The baselines come first and are never broken off. A trial that was killed counts as nothing.
+A trial is one run of the probe. The baselines come first and are never broken off. Every trial has a place, from 0 on, that
+decides what it is drawn from (draws.py); one that was killed counts as nothing, and its place is taken again.
 """
 
 import fcntl
@@ -17,12 +18,13 @@ import sqlite3
 import textwrap
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
@@ -33,13 +35,12 @@ from yosegi.errors import Invalid, YosegiError
 from yosegi.progress import Bar, progress
 from yosegi.run import Run
 from yosegi.search.cma import Evolution, Number
+from yosegi.search.draws import DONE, Draws
 from yosegi.search.settings import Search, SearchSettings, open_search
-from yosegi.search.space import Baseline
 from yosegi.search.workbench import Workbench
 from yosegi.training.interrupt import interruptible
 
 FILE, NAME = "study.db", "search"
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 WARM = 5
 """Trials that are finished before any is broken off, beside the baselines."""
 
@@ -64,7 +65,7 @@ def search(opened: Search, run: Run) -> optuna.Study:
         total = settings.trials + len(opened.space.baselines())
         start = multiprocessing.get_context("spawn").Process
         others = [
-            start(target=_worker, args=(settings, run.path, n, total, end), name=f"search-{n}", daemon=True)
+            start(target=_worker, args=(settings, run.path, total, end), name=f"search-{n}", daemon=True)
             for n in range(1, settings.workers)
         ]
         for other in others:
@@ -91,25 +92,53 @@ def search(opened: Search, run: Run) -> optuna.Study:
 
 def work(study: optuna.Study, opened: Search, folder: Path, total: int, end: float, seen: list[int], bar: Bar) -> None:
     """Takes trials and finishes them, until there are enough or the search is interrupted."""
-    baselines = opened.space.baselines()
+    draws = _draws(opened, study.user_attrs["lag"])
     with Workbench(opened.base, opened.space.arms[0].experts) as bench:
         while not seen and time.time() < end:
             with _turn(folder):
                 trials = study.get_trials(deepcopy=False)  # the one look at all of them that a trial costs
-                if sum(t.state in (*DONE, TrialState.RUNNING) for t in trials) >= total:
+                counted = (t for t in trials if t.state in (*DONE, TrialState.RUNNING) and "place" in t.user_attrs)
+                places: dict[int, FrozenTrial] = {t.user_attrs["place"]: t for t in counted}
+                if len(places) >= total:
                     break
-                trial = study.ask()
+                place = next(n for n in range(total) if n not in places)
+                waits = draws.waits_for(place, places)
+                trial = None if waits else _take(study, opened, draws, place, places)
             _advance(bar, trials)
+            if trial is None:
+                _give_back_of_the_dead(study, [places[n] for n in waits])
+                time.sleep(0.05)
+                continue
             try:
-                row = attempt(trial, opened, bench, baselines, seen)
+                row = attempt(trial, opened, bench, draws, seen)
             except _Stopped:
-                _give_back(study, trial.number)
+                study.tell(trial, state=TrialState.FAIL)
             except YosegiError:
-                _give_back(study, trial.number)
+                study.tell(trial, state=TrialState.FAIL)
                 raise
             else:
-                Run(folder).log(stage="search", step=trial.number, **row)
+                Run(folder).log(stage="search", step=place, **row)
     _advance(bar, study.get_trials(deepcopy=False))
+
+
+def _take(
+    study: optuna.Study, opened: Search, draws: Draws, place: int, places: Mapping[int, FrozenTrial]
+) -> optuna.Trial:
+    """Begins the trial of a place. Its parameters are decided here, and told to whoever asks for them."""
+    space, baselines = opened.space, list(opened.space.baselines().items())
+    label = baselines[place][0] if place < len(baselines) else None
+    params = draws.draw(place, places, space.ask) if label is None else dict(baselines[place][1].params)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.PartialFixedSampler(params, optuna.samplers.RandomSampler(0))
+    trial = study.ask()
+    if label is not None:
+        trial.set_user_attr("baseline", label)
+    trial.set_user_attr("worker", [os.getpid(), psutil.Process().create_time()])
+    trial.set_user_attr("place", place)
+    if label is None or not space.routed:  # a router's baselines are outside its space
+        space.ask(trial)
+    return trial
 
 
 class _Stopped(Exception):
@@ -120,24 +149,22 @@ def attempt(
     trial: optuna.Trial,
     opened: Search,
     bench: Workbench,
-    baselines: dict[str, Baseline],
+    draws: Draws,
     seen: list[int] | tuple[()] = (),
 ) -> dict[str, Any]:
     """One trial: apply the arm, ask the questions, tell the study the result. Returns the row for metrics.jsonl."""
     study, settings, probe, space = trial.study, opened.settings, opened.probe, opened.space
-    label = trial.user_attrs.get("baseline")
-    # A router's baselines are outside its space: nothing is suggested to the sampler for them.
+    label, params = trial.user_attrs.get("baseline"), trial.params
     if label and space.routed:
-        params, arm = baselines[label]
+        params, arm = space.baselines()[label]
     else:
-        params = space.ask(trial)
         arm = space.arm(params)
     penalty = opened.penalty * space.size(params)
     started = time.perf_counter()
     banks = bench.apply(arm)
     written = time.perf_counter()
     scores: list[list[float]] = []
-    value, early, step = math.nan, False, 0
+    value, early, step, values = math.nan, False, 0, dict[int, float]()
     for step, scores in enumerate(probe.run(banks, arm), 1):
         value = probe.mean(scores) - penalty
         if seen and step < probe.rounds:
@@ -146,7 +173,8 @@ def attempt(
             early = True
         elif settings.prune and not settings.pareto and step < probe.rounds:
             trial.report(value, step)
-            early = not label and trial.should_prune()
+            values[step] = value
+            early = not label and draws.is_hopeless(values)
         if early:
             break
     broken, means = not math.isfinite(value), [sum(s) / len(s) for s in scores]
@@ -165,12 +193,12 @@ def attempt(
     return {"state": "complete", "baseline": label, **row}
 
 
-def _worker(settings: SearchSettings, folder: Path, number: int, total: int, end: float) -> None:
+def _worker(settings: SearchSettings, folder: Path, total: int, end: float) -> None:
     """Another process of the same search."""
     Bar.quiet = True
     with interruptible() as seen, _working(folder):
         opened = open_search(settings)
-        work(study_of(opened, folder, number), opened, folder, total, end, seen, Bar("search", total))
+        work(study_of(opened, folder), opened, folder, total, end, seen, Bar("search", total))
 
 
 def _join(opened: Search, folder: Path) -> optuna.Study:
@@ -179,10 +207,12 @@ def _join(opened: Search, folder: Path) -> optuna.Study:
         study, now = study_of(opened, folder), opened.identity()
         before = study.user_attrs.get("identity")
         if before is None:
-            for label, baseline in opened.space.baselines().items():
-                study.enqueue_trial(baseline.params, {"baseline": label})
+            _draws(opened, 1)  # which refuses what its sampler cannot do
+            study.set_user_attr("lag", opened.settings.workers)
             study.set_user_attr("goals", opened.probe.labels)
             study.set_user_attr("identity", now)
+        elif "lag" not in study.user_attrs:
+            raise Invalid(f"{folder} holds a search of an earlier version. Choose another --run, or delete it.")
         elif changed := [key for key in now if before.get(key) != now[key]]:
             old, new = (textwrap.shorten(str(one.get(changed[0])), 120, placeholder=" …") for one in (before, now))
             raise Invalid(
@@ -194,20 +224,37 @@ def _join(opened: Search, folder: Path) -> optuna.Study:
 def _tidy(study: optuna.Study) -> None:
     """Give back the trials of dead workers."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        _give_back(study, trial.number)
+        study.tell(trial.number, state=TrialState.FAIL)
 
 
-def study_of(opened: Search, folder: Path, worker: int = 0) -> optuna.Study:
-    """The study of a folder, with the sampler of one worker."""
+def _give_back_of_the_dead(study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+    """Gives back the trials of workers that were killed while others live, so that none waits for them."""
+    for trial in trials:
+        pid, created = trial.user_attrs["worker"]
+        try:
+            alive = psutil.Process(pid).create_time() == created
+        except psutil.NoSuchProcess:
+            alive = False
+        if not alive:
+            with suppress(ValueError):  # somebody else was faster
+                study.tell(trial.number, state=TrialState.FAIL)
+
+
+def study_of(opened: Search, folder: Path) -> optuna.Study:
+    """The study of a folder."""
     settings, goals = opened.settings, len(opened.probe.goals)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(folder / FILE)
     directions = [optuna.study.StudyDirection.MAXIMIZE] * (goals if settings.pareto else 1)
-    study = optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
-    # Resumed or beside others, it is not to draw again what was drawn before.
-    study.sampler = _sampler(opened, settings.seed + 1000 * worker + len(study.get_trials(deepcopy=False)))
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=WARM + len(opened.space.baselines()))
-    return study
+    return optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
+
+
+def _draws(opened: Search, lag: int) -> Draws:
+    settings = opened.settings
+    directions = [optuna.study.StudyDirection.MAXIMIZE] * (len(opened.probe.goals) if settings.pareto else 1)
+    _sampler(opened, 0)
+    warm = WARM + len(opened.space.baselines())
+    return Draws(lambda seed: _sampler(opened, seed), directions, settings.seed, lag, warm)
 
 
 def _sampler(opened: Search, seed: int) -> optuna.samplers.BaseSampler:
@@ -226,7 +273,7 @@ def _sampler(opened: Search, seed: int) -> optuna.samplers.BaseSampler:
     start = {name: math.sqrt(v.low * v.high) if v.log else (v.low + v.high) / 2 for name, v in numbers.items()}
     baselines = space.baselines()
     uniform = baselines.get("uniform") or baselines[f"{space.experts[0]} alone"]
-    return Evolution(numbers, start | uniform.params, settings.seed)
+    return Evolution(numbers, start | uniform.params, seed)
 
 
 def open_storage(path: Path) -> optuna.storages.RDBStorage:
@@ -246,15 +293,6 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
     storage.engine.dispose()
     event.listen(storage.engine, "connect", lambda link, _: link.execute("PRAGMA synchronous=NORMAL"))
     return storage
-
-
-def _give_back(study: optuna.Study, number: int) -> None:
-    """A trial that came to nothing; a baseline is tried again."""
-    trial = study.get_trials(deepcopy=False)[number]
-    study.tell(number, state=TrialState.FAIL)
-    if label := trial.user_attrs.get("baseline"):
-        fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-        study.enqueue_trial(fixed, {"baseline": label})
 
 
 def _advance(bar: Bar, trials: Sequence[FrozenTrial]) -> None:

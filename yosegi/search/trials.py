@@ -18,7 +18,7 @@ from yosegi.search.space import Space
 
 
 class Tried(NamedTuple):
-    """One finished trial: its number, the name of its baseline or "trial N", its parameters and arm, what was to be as large as
+    """One finished trial: its place, the name of its baseline or "trial N", its parameters and arm, what was to be as large as
     possible, the same without the penalty, the mean of each goal, and the scores of each goal's examples."""
 
     number: int
@@ -33,15 +33,16 @@ class Tried(NamedTuple):
 
 
 def tried(study: Study, space: Space) -> list[Tried]:
-    """Returns every finished trial, in the order in which they began."""
+    """Returns every finished trial, in the order of their places."""
     baselines, trials = space.baselines(), list[Tried]()
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        result, label = trial.user_attrs["result"], trial.user_attrs.get("baseline")
-        name = label or f"trial {trial.number}"
+    whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    for trial in sorted(whole, key=lambda trial: trial.user_attrs["place"]):
+        result, label, place = trial.user_attrs["result"], trial.user_attrs.get("baseline"), trial.user_attrs["place"]
+        name = label or f"trial {place}"
         params, arm = baselines[label] if label else (trial.params, space.arm(trial.params, name))
         means, scores = tuple(result["means"]), tuple(map(tuple, result["scores"]))
         values = result["value"], result["score"]
-        trials.append(Tried(trial.number, name, params, arm, *values, means, scores, label is not None))
+        trials.append(Tried(place, name, params, arm, *values, means, scores, label is not None))
     return trials
 
 
