@@ -1,5 +1,6 @@
 """The search: never below its baselines, resumed after a kill, by several processes, with bad trials broken off."""
 
+import dataclasses
 import os
 import signal
 import time
