@@ -3,9 +3,15 @@
 from functools import cache
 
 import pytest
+import torch
 
 from yosegi.bases import load
-from yosegi.errors import Invalid
+from yosegi.core.expert import Expert, Factors
+from yosegi.engine.arm import Arm
+from yosegi.engine.generate import generate
+from yosegi.errors import Invalid, UnknownName
+from yosegi.inits import fresh
+from yosegi.library.store import Library
 from yosegi.tasks import Example
 from yosegi.teachers import Question
 from yosegi.teachers.local import Local
@@ -59,3 +65,18 @@ def test_a_real_model_writes():
 def test_no_empty_batches():
     with pytest.raises(Invalid, match="batch_size=0"):
         Local(nano(), batch_size=0)
+
+
+def test_an_arm_of_a_library_may_be_the_teacher(tmp_path):
+    begun = fresh(nano().model, "odd", rank=2, alpha=2, task="skills/add")
+    factors = {k: Factors(f.A_RI, torch.randn_like(f.B_OR) * 0.1, f.scale) for k, f in begun.factors.items()}
+    odd = Expert("odd", factors, {"task": ["skills/add"], "base_hash": nano().hash})
+    Library(tmp_path, nano().hash, "nano").add(odd)
+    teacher = Local(nano(), library=str(tmp_path), arm="odd", max_tokens=8)
+    chats = [[{"role": "system", "content": ""}, {"role": "user", "content": "reverse: abc"}]]
+    written = teacher.write(chats)
+    with Arm("odd", [odd]).attached(nano()) as banks:
+        assert written == [a.text for a in generate(nano(), chats, banks=banks, max_new_tokens=8)]
+    assert teacher.about() != Local(nano(), max_tokens=8).about() and teacher.name == "local/nano odd"
+    with pytest.raises(UnknownName):
+        Local(nano(), library=str(tmp_path), arm="nobody")

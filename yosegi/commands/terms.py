@@ -1,4 +1,4 @@
-"""`yosegi terms build CORPUS…`: a quiz about a corpus, drafted from its own definitions, for a person to check."""
+"""`yosegi terms build CORPUS…`: a quiz about a corpus, drafted from its definitions or by a teacher, for a person to check."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,18 +28,32 @@ def build(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file, and what was checked in it.")
     ] = False,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Drafts questions about passages: http://host:port/v1#model, local/BASE, local{base=B,library=DIR,arm=ARM}."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Passages that the teacher reads at most.", min=1)] = 100,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Find definition sentences and draft one question each. Check them: a draft says `checked: false`, and results say so."""
+    """Find definition sentences and draft one question each. Check them: a draft says `checked: false`, and results say so.
+
+    With a --teacher, texts without definitions give questions as well. Killed, the same command asks it nothing twice.
+    """
     begin(data, as_json)
     from yosegi.curate.quiz import draft_quiz
 
-    quiz = draft_quiz(corpus, out, choices=choices, shots=shots, overwrite=overwrite)
+    options = {"choices": choices, "shots": shots, "overwrite": overwrite, "teacher": teacher, "limit": limit}
+    quiz = draft_quiz(corpus, out, **options)
     terms, drafts, questions = quiz["terms"], quiz["drafts"], quiz["questions"]
     if as_json:
         say(quiz | {"terms": [term.word for term in terms]}, True)
         return
+    if teacher:
+        dropped = "".join(f", {count} dropped: {why}" for why, count in quiz["dropped"].items())
+        print(f"Looked at {quiz['read']} of {quiz['passages']} passages: {quiz['drafted']} drafts{dropped}.")
     table("", ["term", "its sentence"], [[term.word, _short(term.sentence)] for term in terms[:10]])
     print(
         f"\n{drafts} drafts ({questions} questions, {drafts - questions} examples) in {out}. Nobody has checked them yet:"

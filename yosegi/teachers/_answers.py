@@ -56,7 +56,7 @@ def read(raw: str, k: int, tokens_in: int = 0, tokens_out: int = 0) -> Vote:
 
 def _choice(text: str, k: int) -> tuple[int | str | None, str]:
     """Returns the vote in the JSON of a text; else the named system, if all mentions agree or those of the last line do."""
-    rows = [_chosen(row, k) for row in _objects(text)]
+    rows = [_chosen(row, k) for row in objects(text)]
     if votes := {vote for vote, _ in rows if vote is not None}:
         return (votes.pop(), next(why for vote, why in rows if vote is not None)) if len(votes) == 1 else (None, "")
     mentions = [(line, _mentioned(line, k)) for line in text.splitlines()]
@@ -79,7 +79,7 @@ def _mentioned(line: str, k: int) -> set[int]:
     return systems | {-1} if 0 in systems else systems  # never of size one, so never a choice
 
 
-def _objects(text: str) -> Iterator[Any]:
+def objects(text: str) -> Iterator[Any]:
     """Yields the JSON objects in a text that are not inside another."""
     decoder, start = json.JSONDecoder(), text.find("{")
     for _ in range(50):  # the cost must not grow with the square of a long text

@@ -72,11 +72,15 @@ class AskingTeacher(Teacher):
         """Asks these chats and stores the answers under their keys."""
         raise NotImplementedError
 
-    def label(self, examples: Sequence[Example], question: Question) -> list[Vote]:
-        """Asks what has no stored answer, then reads all answers."""
+    def texts(self, chats: Sequence[Chat]) -> list[str | None]:
+        """Returns the model's answer to each chat, asking what has no stored answer; None where none came."""
+        answers = self.kept.answers
+        return [answers[k].text if k in answers else None for k in self._asked(chats)]
+
+    def _asked(self, chats: Sequence[Chat]) -> list[str]:
+        """Asks what has no stored answer; returns the keys of the chats."""
         self.spent.clear()
         self.kept.load()
-        chats = [chat(example, question) for example in examples]
         identity = {
             name: value for name, value in self.about().items() if name != "key"
         }  # another key, the same answer
@@ -86,6 +90,11 @@ class AskingTeacher(Teacher):
                 self.ask(missing, bar)
         failed = self.spent["failed"]
         self.note = f"{failed} questions got no answer: the same command asks them again" if failed else ""
+        return keys
+
+    def label(self, examples: Sequence[Example], question: Question) -> list[Vote]:
+        """Asks what has no stored answer, then reads all answers."""
+        keys = self._asked([chat(example, question) for example in examples])
         votes: list[Vote] = []
         counted: set[str] = set()  # equal questions are one answer, whose tokens count once
         for k in keys:

@@ -10,7 +10,10 @@ from pathlib import Path
 from yosegi.bases import Base, load
 from yosegi.engine.generate import generate
 from yosegi.engine.rows import context_length
+from yosegi.engine.spec import parse_arm
 from yosegi.errors import Invalid
+from yosegi.library.card import check_base
+from yosegi.library.store import Library
 from yosegi.progress import Bar
 from yosegi.teachers._kept import Answer, AskingTeacher, Chat, Kept
 
@@ -18,6 +21,8 @@ from yosegi.teachers._kept import Answer, AskingTeacher, Chat, Kept
 class Local(AskingTeacher):
     """Args:
     base: the model, by name or loaded.
+    library: the folder of experts that `arm` names.
+    arm: a way to answer, as `eval` has them: an expert, arrow, merge:svd; by default the base alone.
     max_tokens: the most tokens of an answer; at most a quarter of the context, as the question needs the rest.
     batch_size: chats per batch; a kill loses at most one batch.
     answers: the file of answers.
@@ -28,6 +33,8 @@ class Local(AskingTeacher):
         self,
         base: str | Base,
         *,
+        library: str | None = None,
+        arm: str = "base",
         max_tokens: int = 2048,
         batch_size: int = 16,
         answers: Path | None = None,
@@ -39,8 +46,13 @@ class Local(AskingTeacher):
         self.base = load(base, chat_template=chat_template) if isinstance(base, str) else base
         self.max_tokens = min(max_tokens, context_length(self.base) // 4)
         self.batch_size, self.kept = batch_size, Kept(answers)
-        read = " ".join(self.base.reads.values())
-        self.name, self.hash = f"local/{self.base.name}", f"{self.base.hash} {self.max_tokens} {read}".strip()
+        self.arm = parse_arm(arm, None if library is None else Library(library))
+        for expert in self.arm.experts:
+            check_base(expert, self.base.name, self.base.hash)
+        plain = arm == "base"
+        read = [*self.base.reads.values(), *([] if plain else [self.arm.fingerprint()])]
+        self.name = f"local/{self.base.name}" + ("" if plain else f" {arm}")
+        self.hash = " ".join([self.base.hash, str(self.max_tokens), *read])
 
     def about(self) -> dict[str, object]:
         """Returns the model by its hash."""
@@ -48,7 +60,10 @@ class Local(AskingTeacher):
 
     def write(self, chats: Sequence[Chat]) -> list[str]:
         """Returns the model's answer to each chat, in its own template if it has one."""
-        return [answer.text for answer in generate(self.base, chats, max_new_tokens=self.max_tokens)]
+        with self.arm.attached(self.base) as banks:
+            known = self.arm.known(self.base, banks, "", [one[-1]["content"] for one in chats])
+            made = generate(self.base, chats, banks=banks, known=known, max_new_tokens=self.max_tokens)
+        return [answer.text for answer in made]
 
     def ask(self, missing: Mapping[str, Chat], bar: Bar) -> None:
         """Generates batch by batch."""
