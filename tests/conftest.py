@@ -49,8 +49,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no GPU on this machine"))
 
 
-def pytest_collection_finish():
-    gc.freeze()  # what is imported and collected stays: to look through all of it for garbage takes half a second
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported and collected stays: to look through all of it for garbage takes half a second each time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_runtest_logfinish():

@@ -32,7 +32,7 @@ def one_arm(base, arm, prompts, task="task_0", **how):
 def test_an_arm_for_each_prompt(tiny, family):
     base = tiny(family)
     modules = dict(base.model.named_modules())
-    asked = [(arm, prompt) for prompt in PROMPTS for arm in arms(library(base.model))]
+    asked = [(arm, prompt) for prompt in PROMPTS[:2] for arm in arms(library(base.model))]
     for how in ({}, {"temperature": 1.0, "seed": 3, "n": 2}):
         got = Engine(base).generate(
             [arm for arm, _ in asked], [prompt for _, prompt in asked], max_new_tokens=9, task="task_0", **how

@@ -138,9 +138,9 @@ def test_it_is_the_sum_of_the_steps_whatever_the_batch(nano):
 
 
 def test_a_sentence_longer_than_the_model_is_read_in_windows(nano):
-    text = "the quick brown fox jumps over the lazy dog; " * 12
+    text = "the quick brown fox jumps over the lazy dog; " * 9
     found, (total, tokens) = score_logprobs(nano, alone([text]))[0], plain(nano, text, context=256)
-    assert found.tokens == tokens > 512
+    assert found.tokens == tokens > 384, "three windows"
     assert found.sum_logprob == pytest.approx(total, rel=1e-5)
 
 

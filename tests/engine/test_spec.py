@@ -172,7 +172,7 @@ def test_everything_written_reads_back_as_the_same(library):
     draw = random.Random(0)
     number = lambda: draw.choice([draw.uniform(-2, 2), 0.7, 1.0, -1e-7, 3e20])  # noqa: E731
     seen = set()
-    for _ in range(1500):
+    for _ in range(500):
         experts = library.load(draw.sample(NAMES, draw.randint(1, 4)))
         keys = {"mix": draw.choice(["outputs", "factors"]), "heads": draw.choice([1, 1, 2])}
         ablate = tuple(draw.sample([e.name for e in experts], draw.randint(0, len(experts))))
@@ -202,4 +202,4 @@ def test_everything_written_reads_back_as_the_same(library):
         assert same(again, arm), text
         assert again.name == text == spec(again)
         seen.add(text)
-    assert len(seen) > 1000
+    assert len(seen) > 330

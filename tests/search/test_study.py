@@ -153,7 +153,11 @@ def test_bad_trials_are_broken_off_and_baselines_never(settings, nano, tmp_path)
         assert step < 4 and "baseline" not in trial.user_attrs and "result" not in trial.user_attrs
         before = [t.intermediate_values[step] for t in whole if t.number < trial.number]
         assert max(trial.intermediate_values.values()) < sorted(before)[(len(before) + 1) // 2]
-    without = go(open_search(settings(rounds=4, sampler="random", prune=False), nano), Run(tmp_path / "s"), trials=20)
+    until = pruned[0].number + 1 - len(BASELINES)  # the same trials, up to the first that was broken off
+    without = go(
+        open_search(settings(rounds=4, sampler="random", prune=False), nano), Run(tmp_path / "s"), trials=until
+    )
+    assert without.trials[-1].params == pruned[0].params
     assert not [t for t in without.trials if t.state == TrialState.PRUNED]
 
 

@@ -72,7 +72,8 @@ class Config(OnBase):
 
 SMOKE = Config(
     seeds=(0,), limit=24, asked=3, measured=4, thetas=(0.9,), grid=(1.0,), sft_steps=2, batch=4, grpo_steps=1, questions=2,
-    generations=2, inits=("pissa",), rank=2, warm=1, grpo_learning_rates=(1e-3, 3e-3), pilot=1,
+    generations=2, inits=("pissa",), rank=2, warm=1, grpo_learning_rates=(1e-3, 3e-3), pilot=1, known=("skills/capital",),
+    max_completion_length=4,
 )  # fmt: skip
 
 
