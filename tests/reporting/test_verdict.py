@@ -3,7 +3,7 @@
 import pytest
 
 from yosegi import files
-from yosegi.evaluation.statistics import over_tasks
+from yosegi.evaluation.statistics import over_seeds, over_tasks
 from yosegi.reporting.boards import boards
 from yosegi.reporting.comparisons import comparisons
 from yosegi.reporting.read import Run, gather
@@ -69,6 +69,26 @@ def test_one_question_a_task_shows_nothing(tmp_path):
     right = {"base": {"a": 0, "b": 0}, "arrow": {"a": 1, "b": 1}}
     words = verdict(measured(tmp_path, right, count=1))
     assert "1.00 more, of which a single question of a task can say nothing" in words and "inf" not in words
+
+
+def test_seeds_are_a_source_of_error_too(tmp_path):
+    rows, items = [], {"base": [[0, 1, 0, 0]], "arrow": [[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]}
+    for model, seeds in items.items():
+        for seed, scores in enumerate(seeds):
+            name = f"{model}{seed}.jsonl"
+            (tmp_path / name).write_text(files.lines([{"id": str(n), "score": float(s)} for n, s in enumerate(scores)]))
+            row = {"model": model, "method": model, "task": "a", "metric": "accuracy", "value": sum(scores) / 4, "n": 4}
+            rows.append(row | {"seed": seed, "items": name})
+    (board,) = boards(gather([Run(tmp_path, "", rows)]))
+    mean, low, high = over_seeds(items["arrow"], items["base"] * 3)
+    words = verdict(board)
+    assert f"against the base {mean:.2f} more (95 % interval {low:.2f} to {min(high, 1):.2f}" in words and mean == 0.5
+    assert words.endswith("The intervals speak of other questions and other seeds.")
+
+
+def test_two_questions_could_not_have_shown_anything(tmp_path):
+    words = verdict(measured(tmp_path, {"base": {"a": 0}, "arrow": {"a": 1}}, count=2))
+    assert "95 % interval -1.00 to 1.00; no difference was found, and none could have been" in words
 
 
 def test_one_arm_alone_has_no_verdict(tmp_path):

@@ -5,7 +5,7 @@ from math import isfinite
 from statistics import fmean, median
 
 from yosegi.evaluation.exact import POWER
-from yosegi.reporting.boards import Board
+from yosegi.reporting.boards import SHARE, Board
 from yosegi.reporting.comparisons import Comparison, low_is_good
 from yosegi.reporting.curves import smooth, stages
 from yosegi.reporting.format import known
@@ -42,7 +42,10 @@ def verdict(board: Board) -> str:
     if others and others[0] != base:
         words.append(f"Against {others[0]}, the next: {_apart(board, first, others[0])}.")
     if any("interval" in sentence for sentence in words):
-        words.append("The intervals speak of other questions, not of other trainings.")
+        several = max(len(board.rows[first, task]) for task in board.tasks) > 1
+        words.append(
+            f"The intervals speak of other questions{' and other seeds' if several else ', not of other trainings'}."
+        )
     words += [f"{line.model}, which is told the task, has {line.mean.value:.2f}." for line in oracles]
     return " ".join(words)
 
@@ -88,21 +91,20 @@ def _listed(of: Mapping[str, float]) -> str:
 
 
 def _apart(board: Board, model: str, other: str) -> str:
-    """Returns the difference of two arms with its interval, paired question by question."""
-    from yosegi.evaluation.statistics import over_tasks  # numpy: only where it is needed
-
-    if board.summary == "mean rank":
+    """Returns the difference of two arms with its interval, paired question by question, and over their seeds."""
+    by_rank = board.summary == "mean rank"
+    if by_rank:
         better, worse = (_paired(board, *pair, lambda d: float(d > 1e-9)) for pair in ((model, other), (other, model)))
         signs = _paired(board, model, other, lambda d: float((d > 1e-9) - (d < -1e-9)))
         if not signs:
             return "no question can be paired"
-        more, less = (fmean(fmean(of_task) for of_task in side) for side in (better, worse))
+        more, less = (fmean(fmean(map(fmean, of_task)) for of_task in side) for side in (better, worse))
         words = f"better on {more:.0%} of the questions and worse on {less:.0%} (net "
     elif not (signs := _paired(board, model, other, float)):
         return f"{abs(board.means[model] - board.means[other]):.2f} apart"
     else:
         words = ""
-    mean, low, high = over_tasks(signs)
+    mean, low, high = _interval(signs)
     if not isfinite(high - low):
         return (
             f"{abs(mean):.2f} {'more' if mean >= 0 else 'less'}, of which a single question of a task can say nothing"
@@ -112,22 +114,47 @@ def _apart(board: Board, model: str, other: str) -> str:
         mean, low, high = (mean, low, high) if mean >= 0 else (-mean, -high, -low)
     else:
         words += f"{mean:+.2f}, "
-    noise = (
-        "" if low > 0 or high < 0 else f"; no difference was found, and {POWER * (high - low) / 2:.2f} could have been"
-    )
+    seen, bounded = POWER * (high - low) / 2, by_rank or set(board.axis.values()) == {SHARE}
+    low, high = (max(low, -1.0), min(high, 1.0)) if bounded else (low, high)
+    possible = "none" if bounded and seen >= 1 else f"{seen:.2f}"
+    noise = "" if low > 0 or high < 0 else f"; no difference was found, and {possible} could have been"
     return f"{words}95 % interval {low:.2f} to {high:.2f}{noise})"
 
 
-def _paired(board: Board, model: str, other: str, of: Callable[[float], float]) -> list[list[float]]:
-    """Returns a value of each paired difference, better being positive, by task; [] where a task has none, or several seeds."""
+def _interval(by_task: list[list[list[float]]]) -> tuple[float, float, float]:
+    """Returns the mean of differences [tasks][seeds][questions], each task counted alike, and its interval."""
+    from yosegi.evaluation.statistics import over_seeds, over_tasks  # numpy: only where it is needed
+
+    seeds, total = min(map(len, by_task)), sum(len(of_task[0]) for of_task in by_task)
+    if seeds == 1:
+        return over_tasks([of_task[0] for of_task in by_task])
+    weights = [total / (len(by_task) * len(of_task[0])) for of_task in by_task]
+    rows = [[d * w for of, w in zip(by_task, weights, strict=True) for d in of[seed]] for seed in range(seeds)]
+    return over_seeds(rows, [[0.0] * total] * seeds)
+
+
+def _paired(board: Board, model: str, other: str, of: Callable[[float], float]) -> list[list[list[float]]]:
+    """Returns a value of each paired difference [tasks][seeds][questions], better being positive; [] where a task has none.
+
+    An arm of one seed (a base has no more) stands against each seed of the other.
+    """
     (run,) = board.results.runs
     by_task = []
     for task in board.tasks:
-        mine, theirs = board.rows[model, task], board.rows[other, task]
-        if len(mine) > 1 or len(theirs) > 1:
+        mine, theirs = (
+            [
+                scores
+                for m in board.rows[arm, task]
+                if (scores := {str(i["id"]): float(i["score"]) for i in run.items(m)})
+            ]
+            for arm in (model, other)
+        )
+        if not mine or not theirs:
             return []
+        few, many = sorted((len(mine), len(theirs)))
+        seeds = many if few == 1 else few
+        mine, theirs = ((side * seeds if len(side) == 1 else side)[:seeds] for side in (mine, theirs))
+        ids = [key for key in mine[0] if all(key in side for side in (*mine, *theirs))]
         sign = -1 if low_is_good(board.metric[task]) else 1
-        scores = {str(item["id"]): float(item["score"]) for item in run.items(theirs[0])}
-        pairs = [(float(item["score"]), scores[id]) for item in run.items(mine[0]) if (id := str(item["id"])) in scores]
-        by_task.append([of(sign * (a - b)) for a, b in pairs])
-    return by_task if all(by_task) else []
+        by_task.append([[of(sign * (a[key] - b[key])) for key in ids] for a, b in zip(mine, theirs, strict=True)])
+    return by_task if all(of_task[0] for of_task in by_task) else []
