@@ -350,6 +350,10 @@ FORGED = {
         f"{SAY}\nsay(body=b'[' * 10**5)\ndef f(a, b): return 0",
         f"{SAY}\ndef f(a, b): say(body=b'[' * 10**5)",
         f"{SAY}\ndef f(a, b): say(body=b'\\xff\\xfe')",
+        *(
+            f"{SAY}\ndef f(a, b): say(body=b'{body}')"
+            for body in ("5", "null", "{}", "[]", '""', '[""]', '["", "back"]')
+        ),
         f"{SAY}\ndef f(a, b): os.write(4, b'\\xff' * 8)",
         f"{SAY}\ndef f(a, b): os.write(4, b'\\x00'); os._exit(0)",
         f"{SAY}\nwhile True: os.write(4, b'0' * 4096)",

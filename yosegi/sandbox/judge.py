@@ -157,7 +157,7 @@ class Program:
                 sys.stdout is not self.streams[1],
             ]
         )
-        while (answer := self.read()) and answer[0] == "":
+        while isinstance(answer := self.read(), list) and answer[:2] == ["", "back"]:
             self._back(answer)
         try:
             echo, state, content, changed, taken, printed = answer

@@ -1,4 +1,9 @@
+import ast
+
+import pytest
+
 from tests.conftest import each
+from yosegi import tasks
 from yosegi.tasks.readers.judged import judged
 
 CLASS = (
@@ -44,3 +49,43 @@ def test_the_data_say_what_is_the_programs(code, given, names, before):
 )  # fmt: skip
 def test_objects_speak_for_themselves_where_the_solutions_do(code, solution, operators):
     assert judged(code, solution).operators == operators
+
+
+EQUAL = """
+class Equal:
+    def __getattr__(self, name): return self
+    def __call__(self, *args, **named): return self
+for name in "eq ne lt le gt ge contains bool instancecheck".split():
+    setattr(Equal, f"__{name}__", lambda *args: True)
+for name in "add radd sub rsub mul rmul abs neg float int index hash len round iter".split():
+    setattr(Equal, f"__{name}__", lambda *args: 0)
+"""
+
+
+@pytest.mark.data
+@each("name", ["mbpp", "humaneval", "humanevalpack", "exercism", "thealgorithms"])
+def test_tests_of_the_real_data_pass_solutions_and_nothing_that_equals_everything(name):
+    """A sample of them. Of the 1,619 problems one passes the second: an empty list is right there, too."""
+    task = tasks.load(name)
+    rows = task.examples("validation" if name == "thealgorithms" else "test")[::9]
+    equal = []
+    for example in rows:
+        tree = ast.parse(example.answers[0] if name != "humaneval" else example.prompt + example.answers[0])
+        defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        functions = "\n".join(f"def {one}(*args, **named): return Equal()" for one in defined)
+        equal.append(f"```python{EQUAL}{functions}\n```")
+    scores = task.scores(rows * 2, [example.target for example in rows] + equal)
+    assert [score.answer for score in scores] == ["passed"] * len(rows) + ["exception"] * len(rows)
+
+
+@pytest.mark.data
+def test_five_exercises_compare_objects_of_the_program():
+    task = tasks.load("exercism")
+    trusting = [example.id for example in task.examples("test") if "__eq__" in task.checks(example).operators]
+    assert [one.partition("/")[2] for one in trusting] == [
+        "clock",
+        "complex-numbers",
+        "dot-dsl",
+        "pov",
+        "rational-numbers",
+    ]
