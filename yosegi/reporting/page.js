@@ -78,12 +78,12 @@ for (const svg of document.querySelectorAll("svg[data-questions]")) {
 // A plot of lines: where the pointer is, the value of the lines nearest to it. Places are per cent of the picture.
 const NEAREST = 10;
 const points = path => [...path.getAttribute("d").matchAll(/[ML]([-\d.e]+) ([-\d.e]+)/g)].map(([, x, y]) => [Number(x), Number(y)]);
-const steps = value => Number(value.toPrecision(6)).toLocaleString("en");
 const digits = value => Number(value.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
 
 for (const svg of document.querySelectorAll("svg[data-scales]")) {
   const [left, right, low, high, isLog] = svg.dataset.scales.split(" ").map(Number), cursor = make("i", "", "cursor");
   const valueAt = y => (y = low + (high - low) * (1 - y / 100), isLog ? Math.exp(y) : y);
+  const across = x => Number((left + (right - left) * x / 100).toFixed(Math.min(9, Math.max(0, Math.ceil(3 - Math.log10(right - left)))))).toLocaleString("en");
   let lines;
   svg.after(cursor);
   cursor.hidden = true;
@@ -104,7 +104,7 @@ for (const svg of document.querySelectorAll("svg[data-scales]")) {
       row.append(make("span", "", "sq " + [...line.colour].find(c => /^c\d$|^ink$/.test(c))), words);
       return row;
     });
-    show(event, [make("b", svg.dataset.x + " " + steps(left + (right - left) * found[0].at[0] / 100)), ...rows]);
+    show(event, [make("b", svg.dataset.x + " " + across(found[0].at[0])), ...rows]);
   });
   svg.addEventListener("pointerleave", () => (tip.hidden = cursor.hidden = true));
 }
