@@ -303,12 +303,25 @@ def test_ctrl_c_ends_everything_and_leaves_no_answer_for_the_next(monkeypatch):
         assert not Path(f"/proc/{before}").exists()
 
 
+def living(session):
+    """The processes of a jail that have not ended."""
+    states = [
+        path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()
+    ]
+    return sum(int(fields[3]) == session and fields[0] != "Z" for fields in states)
+
+
 def test_closing_leaves_no_process():
     box = Sandbox(QUICK, jails=2)
     box.run([Job("x = 1")] * 4)
     pids = [one.process.pid for one in box.jails]
+    assert [living(pid) for pid in pids] == [2, 2], "the half that judges, and the cell"
     box.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    late = time.monotonic() + 30  # the cell is not our child: it ends a moment later
+    while any(map(living, pids)) and time.monotonic() < late:
+        time.sleep(0.01)
+    assert not any(map(living, pids))
     box.close()
 
 

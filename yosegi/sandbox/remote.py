@@ -64,11 +64,9 @@ class Remote:
         if f"__{name}__" not in self._program.operators:
             return NotImplemented
         answer = bool(self._program.do(f"operator.{name}", self, other))
-        if answer and name == "eq":
+        if answer and name == "eq":  # what is equal to everything is equal to nothing
             with suppress(Exception):
-                answer = not self._program.do(
-                    "operator.eq", self, _stranger
-                )  # what is equal to everything is equal to nothing
+                answer = not self._program.do("operator.eq", self, _stranger)
         return answer
 
 

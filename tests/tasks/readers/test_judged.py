@@ -4,7 +4,7 @@ import pytest
 
 from tests.conftest import each
 from yosegi import tasks
-from yosegi.tasks.readers.judged import judged
+from yosegi.tasks.readers.judged import OPERATORS, judged
 
 CLASS = (
     "class P:\n    def __init__(self): pass\n    def __eq__(self, other): return True\n    def size(self): return 1\n"
@@ -45,6 +45,8 @@ def test_the_data_say_what_is_the_programs(code, given, names, before):
         ("assert P() == P()", "@dataclass\nclass P:\n    x: int", ("__eq__",)),
         ("assert P() < P()", "@total_ordering\nclass P:\n    def __lt__(self, other): pass", ("__ge__", "__gt__", "__le__", "__lt__")),
         ("assert P() == P()", "class P: pass", ()),
+        ("assert P() == P()", "", tuple(sorted(OPERATORS))),
+        ("assert f() == f()", "", ()),
     ],
 )  # fmt: skip
 def test_objects_speak_for_themselves_where_the_solutions_do(code, solution, operators):

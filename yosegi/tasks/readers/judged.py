@@ -2,7 +2,7 @@
 
 Of the names that the tests use and do not define, those that the reference solution defines are the program's. Its imports run
 beside the tests, and so does what the prompt defines before the function that is asked for. Where there is no solution, every
-name that Python does not know is the program's.
+name that Python does not know is the program's, and one with a capital letter is a class, whose objects may say how they compare.
 """
 
 import ast
@@ -15,7 +15,23 @@ from symtable import SymbolTable, symtable
 
 from yosegi.sandbox import Check
 
-SPECIAL = {"order": ("__lt__", "__le__", "__gt__", "__ge__"), "eq": ("__eq__",)}
+ORDER = ("__lt__", "__le__", "__gt__", "__ge__")
+ARITHMETIC = (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+    "matmul",
+)
+OPERATORS = (*ORDER, "__eq__", "__ne__", "__hash__", "__contains__", *(f"__{name}__" for name in ARITHMETIC))
 
 
 @lru_cache(maxsize=4096)
@@ -43,6 +59,8 @@ def judged(code: str, solution: str = "", before: str = "", module: str = "", na
     classes = {node.name for node in known.body if isinstance(node, ast.ClassDef)}
     used = {getattr(node, "id", getattr(node, "attr", getattr(node, "name", ""))) for node in ast.walk(_parsed(code))}
     operators = sorted(set(_operators(known))) if classes & used else []
+    if not solution and any(one[0].isupper() for one in names):
+        operators = sorted(OPERATORS)
     return Check(code, tuple(sorted(names)), "\n".join(lines).strip(), module, tuple(operators))
 
 
@@ -99,6 +117,6 @@ def _operators(tree: ast.Module) -> Iterator[str]:
             dressed = " ".join(map(ast.unparse, node.decorator_list))
             yield from methods - {"__init__", "__new__"}
             if "dataclass" in dressed:
-                yield from SPECIAL["eq"]
-            if "total_ordering" in dressed or "order=True" in dressed or methods & set(SPECIAL["order"]):
-                yield from SPECIAL["order"]
+                yield "__eq__"
+            if "total_ordering" in dressed or "order=True" in dressed or methods & set(ORDER):
+                yield from ORDER
