@@ -79,7 +79,7 @@ class Config(OnBase):
 SMOKE = Config(
     base="nano", tasks="skills", seen=3, unseen=1, seeds=(0,), limit=8, shots=2, asked=1, epochs=1.0, shot_epochs=1.0,
     clusters=2, skills=2, heads=2, batch=4, max_new_tokens=4, gate_steps=1, factors=("arrow",),
-    routers=("uniform", "predictor", "centroid", "arrow", "phatgoose", "oracle"),
+    routers=("uniform", "predictor", "arrow", "phatgoose", "oracle"),
 )  # fmt: skip
 
 
