@@ -49,7 +49,8 @@ def teach(router, bank):
     if router.learns == "inputs":
         router.fit(torch.randn(E, I))
     if router.learns == "prompts":
-        router.fit(torch.randn(12, F), [bank.tasks[n % len(bank.tasks)] for n in range(12)])
+        few = {"steps": 20} if "steps" in inspect.signature(router.fit).parameters else {}
+        router.fit(torch.randn(12, F), [bank.tasks[n % len(bank.tasks)] for n in range(12)], **few)
     if router.learns == "gates":
         router.begin().data.normal_()
         router.end()
