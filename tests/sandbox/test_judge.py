@@ -1,6 +1,7 @@
 """Honest programs are judged as if the tests ran beside them; what crosses the pipe arrives as it was."""
 
 import os
+import random
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,6 +12,8 @@ import pytest
 
 from tests.conftest import each
 from yosegi.sandbox import Check, Job, Limits, Sandbox, jail, literals
+from yosegi.sandbox.judge import Program
+from yosegi.sandbox.remote import Remote
 
 walls = pytest.mark.skipif(
     sys.platform != "linux" or os.uname().machine not in jail.MACHINES, reason="the walls are Linux's"
@@ -57,6 +60,67 @@ def test_what_a_subclass_says_of_itself_is_not_asked():
     assert literals.plain(object()) is None
     with pytest.raises(ValueError, match="Liar"):
         literals.encode(Liar(3), lambda value: no_object(type(value).__name__))
+
+
+def written(chance, depth=0):
+    """JSON as a program could write it: mostly almost right."""
+    kinds = [*literals.KINDS, "object", "builtin", "local", "iterator", "number", "plain", "raises", "?"]
+    leaves = [
+        None,
+        True,
+        -1,
+        0,
+        3,
+        2**64,
+        0.5,
+        float("nan"),
+        "",
+        "a",
+        "0x5",
+        "int",
+        "eval",
+        "1/0",
+        "2020-01-01",
+        "\ud800",
+        "__class__",
+    ]
+    if depth > 3 or chance.random() < 0.3:
+        return chance.choice(leaves)
+    content = [written(chance, depth + 1) for _ in range(chance.randrange(4))]
+    if chance.random() < 0.3:
+        return content
+    inner = {"number": chance.choice([0, 1, 2, -1, True, "0"])} if chance.random() < 0.2 else written(chance, depth + 1)
+    return {chance.choice(kinds): chance.choice([content, inner]) for _ in range(1 if chance.random() < 0.95 else 2)}
+
+
+def types_in(value):
+    yield type(value)
+    if isinstance(value, dict):
+        yield from (kind for pair in value.items() for item in pair for kind in types_in(item))
+    elif isinstance(value, list | tuple | set | frozenset | deque | KEYS | VALUES | ITEMS):
+        yield from (kind for item in value for kind in types_in(item))
+
+
+KEYS, VALUES, ITEMS = literals.KEYS, literals.VALUES, literals.ITEMS
+
+
+def test_whatever_a_program_writes_becomes_a_literal_a_number_or_an_error():
+    """Half of the 20,000 answers are readable. Of what is read, nothing has a method of the program's."""
+    harmless = {type(None), bool, int, float, str, list, Remote, type} | {
+        kind for kind, _, _ in literals.KINDS.values()
+    }
+    chance, program, read = random.Random(0), Program(), 0
+    for _ in range(20_000):
+        content = written(chance)
+        try:
+            value = program.decode(content)
+        except Exception:
+            continue
+        kinds = set(types_in(value))
+        assert kinds <= harmless, (content, kinds)
+        read += 1
+
+    assert 8_000 < read < 11_000
 
 
 @each(

@@ -14,12 +14,13 @@ import random
 import secrets
 import sys
 import types
+import unittest
 from collections.abc import Iterator
 from typing import Any, cast
 
 from yosegi.sandbox import literals
 from yosegi.sandbox.program import kind, line
-from yosegi.sandbox.remote import Remote
+from yosegi.sandbox.remote import Remote, almost_equal
 
 CALLS, REPLIES = 3, 4  # the pipes
 UNTRUSTED = ("unittest", "doctest")  # whose exceptions mean something to the tests: skipped, interrupted
@@ -50,6 +51,7 @@ def judge(job: dict[str, Any]) -> dict[str, Any]:
 def _run(program: "Program", names: dict[str, Any], code: str, before: str, module: str, operators: list[str]) -> None:
     """Runs the tests; raises what they raise."""
     program.operators = frozenset(operators)
+    unittest.TestCase.assertAlmostEqual = almost_equal  # type: ignore[method-assign]
     seed = random.seed
 
     def seed_both(*args: Any) -> None:

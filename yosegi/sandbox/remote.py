@@ -123,10 +123,8 @@ for _name in BINARY.split():
 _almost = unittest.TestCase.assertAlmostEqual
 
 
-def _almost_equal(self: unittest.TestCase, first: Any, second: Any, *args: Any, **named: Any) -> None:
-    if isinstance(first, Remote) != isinstance(second, Remote):  # their difference would be for the program to say
+def almost_equal(self: unittest.TestCase, first: Any, second: Any, *args: Any, **named: Any) -> None:
+    """Does as assertAlmostEqual, but not between an object and a number: their difference would be for the program to say."""
+    if isinstance(first, Remote) != isinstance(second, Remote):
         raise self.failureException("an object of the program is not almost equal to a number")
     _almost(self, first, second, *args, **named)
-
-
-unittest.TestCase.assertAlmostEqual = _almost_equal  # type: ignore[method-assign]
