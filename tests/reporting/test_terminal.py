@@ -40,6 +40,28 @@ def test_few_questions_and_cut_answers_are_said(capsys):
     assert "Cut off at the limit of new tokens: t 25% to 50% of the answers." in out
 
 
+def test_how_small_a_difference_could_be_seen_is_said_of_each_task(capsys):
+    row = {"metric": "accuracy", "value": 0.5, "n": 50, "ci_low": 0.4, "ci_high": 0.6}
+    rows = [{**row, "model": model, "task": task} for task in ("t", "u") for model in ("base", "a", "b", "c")]
+    leaderboard(rows)
+    assert "could be seen" not in capsys.readouterr().out
+    for model, least in (("a", 0.1), ("b", 0.2), ("c", 0.6)):
+        compared = {
+            "metric": "accuracy_diff",
+            "against": "base",
+            "p_value": 0.5,
+            "diff": 0.0,
+            "value": 0.0,
+            "detectable": least,
+        }
+        rows += [
+            {**row, **compared, "model": model, "task": "t"},
+            {**row, **compared, "model": model, "task": "t", "metric": "logp_diff", "detectable": 9.0},
+        ]
+    leaderboard(rows)
+    assert "A difference that could be seen, in four of five cases: t .20. A smaller" in capsys.readouterr().out
+
+
 def test_written_choices_keep_the_name_of_their_task(capsys):
     row = {
         "model": "base",

@@ -70,5 +70,7 @@ def test_a_weak_difference_alone_is_lost_among_many():
 def test_the_finding_says_how_many_tests_were_made():
     found = claims_finding([Claim("new", "a", "b"), Claim("new", "a", "b", "≈ 0")], [measure({"a": 0.5, "b": 0.0})])
     assert found.text[0] == "Holds: a beats b (new, log p)." and "3 tests" in found.text[-1]
-    assert found.table is not None and found.table.rows[0][-1] == HOLDS and found.table.rows[0][-2] == "< .0001"
+    assert found.table is not None and found.table.rows[0][-1] == HOLDS and found.table.rows[0][-2] < 1e-3
+    low, high = found.table.rows[0][5].low, found.table.rows[0][5].high
+    assert found.table.rows[0][6] == pytest.approx(1.4294 * (high - low) / 2, abs=1e-4)
     assert claims_finding([], []).table.rows == []

@@ -7,7 +7,7 @@ bootstrap of three would swear that they can. What is counted, and the correctio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 
@@ -94,8 +94,10 @@ def over_seeds(
 ) -> tuple[float, float, float]:
     """Returns the mean of scores [seeds][items], or of their paired differences, and its interval.
 
-    Seeds and items are crossed and both random (two-way analysis of variance, Satterthwaite 1946): an interval that speaks of
-    other seeds and other questions. A bootstrap of three seeds is far too narrow: 0.77 instead of 0.95 where seeds differ most.
+    Seeds and items are crossed and both random, so the interval speaks of other seeds and other questions. What seeds add to the
+    variance and what items add each have Student's quantile of their own (Howe 1974); the interval is never narrower than that
+    of the items alone. One quantile for their sum, by Satterthwaite's degrees of freedom, is wrong in 8 of 100 cases where three
+    seeds differ most, and a bootstrap in 23.
     A mean of scores from 0 to 1 gets Wilson's interval for as many independent questions as would vary so much (Dean & Pagano
     2015), which stays inside 0 to 1 and says of nothing right in 50 that it could be 7 %.
 
@@ -105,43 +107,76 @@ def over_seeds(
         tasks: the task of each item. With it the interval speaks of other tasks, each counted alike, instead of other questions.
         confidence: 0.95 by default.
     """
-    from scipy.stats import t
-
-    upper, (mean, variance, freedom, values_SN) = (1 + confidence) / 2, _crossed(after, before, tasks)
-    if not variance:
-        return mean, *_unmoved(mean, values_SN.shape[1], after, before, upper)
-    wide = float(t.ppf(upper, freedom))
-    if before is None and isfinite(variance) and values_SN.min() >= 0 and values_SN.max() <= 1:
+    upper, crossed = (1 + confidence) / 2, _crossed(after, before, tasks)
+    mean, variance = crossed.mean, crossed.variance
+    low, high = crossed.limits(upper)
+    if before is None and 0 < variance < float("inf") and crossed.bounded:
         independent = mean * (1 - mean) / variance
-        return mean, *wilson(mean * independent, independent, wide)
-    half = wide * variance**0.5
-    return mean, mean - half, mean + half
+        return mean, *wilson(mean * independent, independent, (high - mean) / variance**0.5)
+    return mean, low, high
+
+
+class _Crossed(NamedTuple):
+    """A mean over seeds and items, and what each adds to its variance.
+
+    Args:
+        mean: of all values.
+        seeds: the variance that seeds add, what neither explains included, and its degrees of freedom; 0 of one seed.
+        others: the variance that items add.
+        alone: that of the items, what neither explains included, as if seeds were alike.
+        items: how many there are.
+        bounded: whether all values lie from 0 to 1.
+        after: the scores.
+        before: what was subtracted.
+    """
+
+    mean: float
+    seeds: tuple[float, int]
+    others: float
+    alone: float
+    items: int
+    bounded: bool
+    after: Sequence[Sequence[float]]
+    before: Sequence[Sequence[float]] | None
+
+    @property
+    def variance(self) -> float:
+        """Returns that of the mean."""
+        return max(self.seeds[0] + self.others, self.alone)
+
+    def limits(self, upper: float) -> tuple[float, float]:
+        """Returns the interval that ends at this quantile."""
+        from scipy.special import stdtrit
+
+        if self.variance < 1e-24:
+            return _unmoved(self.mean, self.items, self.after, self.before, upper)
+        if self.items < 2:
+            return float("-inf"), float("inf")
+        of_seeds, of_items = (float(stdtrit(freedom, upper)) for freedom in (self.seeds[1], self.items - 1))
+        half = max(of_seeds**2 * self.seeds[0] + of_items**2 * self.others, of_items**2 * self.alone) ** 0.5
+        return self.mean - half, self.mean + half
 
 
 def _crossed(
     after: Sequence[Sequence[float]], before: Sequence[Sequence[float]] | None, tasks: Sequence[str] | None
-) -> tuple[float, float, float, np.ndarray]:
-    """Returns the mean, its variance and the degrees of freedom of that, and the values [seeds, items or tasks].
-
-    The variance is 0 where all values are alike, and infinite of a single item, which does not vary.
-    """
+) -> _Crossed:
+    """Returns the analysis of variance of scores, or of differences, of seeds and items or tasks."""
     values_SN = np.asarray(after, float) - (0.0 if before is None else np.asarray(before, float))
     if tasks is not None and len(set(tasks)) > 1:
         places = [[n for n, task in enumerate(tasks) if task == one] for one in dict.fromkeys(tasks)]
         values_SN = np.stack([values_SN[:, place].mean(1) for place in places], 1)
     (S, N), mean = values_SN.shape, float(values_SN.mean())
-    if N < 2:
-        return mean, float("inf"), 1.0, values_SN
-    seed_S, item_N = values_SN.mean(1), values_SN.mean(0)
-    of_items, of_seeds, of_rest = S * item_N.var(ddof=1), 0.0, 0.0
-    if S > 1:
-        rest_SN = values_SN - seed_S[:, None] - item_N + mean
-        of_seeds, of_rest = N * seed_S.var(ddof=1), float(np.square(rest_SN).sum()) / ((S - 1) * (N - 1))
-    square = float(max(of_seeds + of_items - of_rest, of_seeds, of_items))
-    if square < 1e-24:
-        return mean, 0.0, 1.0, values_SN
-    freedom = square**2 / (of_seeds**2 / max(S - 1, 1) + of_items**2 / (N - 1) + of_rest**2 / (max(S - 1, 1) * (N - 1)))
-    return mean, square / (S * N), float(freedom), values_SN
+    bounded = bool(values_SN.min() >= 0 and values_SN.max() <= 1)
+    seeds, others, alone = (0.0, 1), 0.0, float("inf")  # a single item does not vary
+    if N > 1:
+        seed_S, item_N, of_rest = values_SN.mean(1), values_SN.mean(0), 0.0
+        alone = float(item_N.var(ddof=1)) / N
+        if S > 1:
+            rest_SN = values_SN - seed_S[:, None] - item_N + mean
+            of_rest = float(np.square(rest_SN).sum()) / ((S - 1) * (N - 1)) / (S * N)
+            seeds = (float(seed_S.var(ddof=1)) / S, S - 1)
+        others = max(0.0, alone - of_rest)
+    return _Crossed(mean, seeds, others, alone, N, bounded, after, before)
 
 
 def over_tasks(differences: Sequence[Sequence[float]]) -> tuple[float, float, float]:
@@ -200,14 +235,10 @@ def difference_p(
 ) -> float:
     """Returns the two-sided p that nothing differs: 1 less the confidence of the widest interval of `over_seeds` without 0."""
 
-    from scipy.stats import t
-
-    mean, variance, freedom, values_SN = _crossed(after, before, tasks)
-    if variance:
-        return float(2 * t.sf(abs(mean) / variance**0.5, freedom))
+    crossed = _crossed(after, before, tasks)
 
     def leaves_out_zero(alpha: float) -> bool:
-        low, high = _unmoved(mean, values_SN.shape[1], after, before, 1 - alpha / 2)
+        low, high = crossed.limits(1 - alpha / 2)
         return low > 0 or high < 0
 
     return _smallest(leaves_out_zero)
@@ -225,15 +256,10 @@ def equivalence_p(
     confidence 1 - 2α has to lie between -margin and margin.
     """
 
-    from scipy.stats import t
-
-    mean, variance, freedom, values_SN = _crossed(after, before, tasks)
-    if variance:
-        p = float(t.sf((margin - abs(mean)) / variance**0.5, freedom))
-        return p if p < 0.5 else 1.0
+    crossed = _crossed(after, before, tasks)
 
     def lies_within(alpha: float) -> bool:
-        low, high = _unmoved(mean, values_SN.shape[1], after, before, 1 - alpha)
+        low, high = crossed.limits(1 - alpha)
         return -margin < low and high < margin
 
     return _smallest(lies_within, 0.5)

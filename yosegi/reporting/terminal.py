@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from yosegi.reporting.boards import Board, boards
 from yosegi.reporting.read import Results, Row, Run, gather
@@ -31,7 +32,7 @@ def leaderboard(rows: Sequence[Row], folder: Path | None = None) -> None:
             console = Console(highlight=False, width=max(80, 13 * (len(board.tasks) + 2)))
         is_logp = board.name == LOGP
         console.print(_table(board, is_logp))
-        for line in () if is_logp else _warnings(results, board):
+        for line in () if is_logp else [*_warnings(results, board), *_could_be_seen(rows, board)]:
             console.print(line, soft_wrap=True)
     if folder and made and (words := verdict(made[0])):
         print(f"\n{words}")
@@ -77,6 +78,19 @@ def _warnings(results: Results, board: Board) -> list[str]:
         "examples (TASK/4shot), use the model's chat template, allow longer answers, or score choices by likelihood.": unread
     }
     return [sentence.format(", ".join(tasks)) for sentence, tasks in words.items() if tasks]
+
+
+def _could_be_seen(rows: Sequence[Row], board: Board) -> list[str]:
+    """Returns how small a difference from the first arm each task could have shown: of several arms the median."""
+    by_task: dict[str, list[float]] = {}
+    for row in rows:
+        metric = board.metric.get(row["task"])
+        if row.get("against") and row["metric"] == f"{metric}_diff" and row.get("detectable") is not None:
+            by_task.setdefault(row["task"], []).append(row["detectable"])
+    if not by_task:
+        return []
+    shown = ", ".join(f"{_short(task)} {_digits(median(values))}" for task, values in by_task.items())
+    return [f"A difference that could be seen, in four of five cases: {shown}. A smaller one is not excluded."]
 
 
 def _digits(value: float) -> str:

@@ -99,5 +99,5 @@ def _tasks(rows: Sequence[Row], metrics: Mapping[str, str], against: Differences
     text = ["The best arm of a task is the best of many, by luck too. What could be seen is the difference from the base that so "
             "many questions find in four of five cases, the median over the arms: a smaller one is not excluded."]  # fmt: skip
     text += [f"Over all tasks together a net share of {median(seen):.3f} could be seen."] if seen else []
-    heads = ["task", "metric", "questions", "chance", "base", "best arm", "which", "could be seen"]
+    heads = ["task", "metric", "questions", "chance", "base", "best other arm", "which", "could be seen"]
     return Finding("Task by task, and what could be seen", text, Table(heads, table))

@@ -60,7 +60,14 @@ def published_finding(base: Base, rows: Sequence[Mapping[str, Any]], run: Run) -
         outside += [] if inside else [one.name]
         ours = rounded(value, max(0.0, low), min(1.0, high))
         table.append(
-            [one.name, ours, sum(map(len, read)), one.score / 100, "inside" if inside else "outside", one.differs]
+            [
+                one.name,
+                ours,
+                sum(map(len, read)),
+                round(one.score / 100, 4),
+                "inside" if inside else "outside",
+                one.differs,
+            ]
         )
     if not table:
         return None
