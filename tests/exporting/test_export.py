@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests.conftest import each
+from yosegi import files
 from yosegi.bases import load
 from yosegi.core.expert import Expert, Factors
 from yosegi.engine.spec import parse_arm
-from yosegi.errors import Invalid, UnknownName, WrongBase
+from yosegi.errors import Invalid, NoData, UnknownName, WrongBase
 from yosegi.exporting import export
 from yosegi.exporting.adapter import RANKS, uniform, vllm_fault
 from yosegi.exporting.manifest import unsealed
@@ -152,6 +153,24 @@ def test_an_expert_of_another_base_is_refused(tiny, nano, library_of, tmp_path):
     library_of(nano, (4,))
     with pytest.raises(WrongBase, match="this is llama@0123"):
         export("a", tmp_path / "out", "hf", base=tiny(), library=tmp_path / "library")
+
+
+def test_the_readme_has_the_scores_of_a_run(nano, library_of, tmp_path):
+    library, run = library_of(nano).path, tmp_path / "run"
+    rows = [
+        {"model": "base", "value": 0.25},
+        {"model": "a", "value": 0.5},
+        {"model": "a", "value": 0.75, "ci_low": 0.5, "ci_high": 0.9},
+    ]
+    rows += [{"model": "a", "value": 0.5, "against": "base"}, {"model": "a", "value": 0.1, "base_hash": "another"}]
+    common = {"task": "t", "metric": "accuracy", "n": 40, "seed": 0, "base_hash": nano.hash}
+    files.write(run / "results.jsonl", files.lines([common | row for row in rows]))
+    export("a", tmp_path / "out", library=library, run=run)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "| t | accuracy | 0.750 | 0.500 to 0.900 | 0.250 | 40 | 0 |" in text and text.count("| t |") == 1
+    with pytest.raises(NoData, match="no score of 'b'"):
+        export("b", tmp_path / "other", library=library, run=run)
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_readme_says_what_it_was_made_of(nano, library_of, tmp_path):

@@ -23,6 +23,9 @@ def export(
     dtype: Annotated[str, typer.Option(help=DTYPE)] = "auto",
     rank: Annotated[int | None, typer.Option(help="Cut the delta to this rank.", min=1)] = None,
     max_shard_size: Annotated[str, typer.Option(help="The largest file of an hf model.")] = "5GB",
+    run: Annotated[
+        Path | None, typer.Option(help="A run that evaluated the arm: its scores go into README.md.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -31,7 +34,7 @@ def export(
     from yosegi.exporting import export as write
     from yosegi.exporting.readme import exactness
 
-    options = {"dtype": dtype, "rank": rank, "max_shard_size": max_shard_size, "overwrite": overwrite}
+    options = {"dtype": dtype, "rank": rank, "max_shard_size": max_shard_size, "overwrite": overwrite, "run": run}
     about = write(arm, out, to, base=base, library=library or Path("library"), **options)
     size = sum(one["size"] for one in about["files"].values()) / 2**20
     say(about, as_json, f"{about['arm']}: {out}, {size:.1f} MiB. {exactness(about)}")

@@ -29,7 +29,7 @@ from yosegi.exporting.gguf_files import write_adapter, write_gguf
 from yosegi.exporting.manifest import MANIFEST, seal
 from yosegi.exporting.merged import check_space, compare, logits, own_dtype, write_hf
 from yosegi.exporting.modelfile import modelfile
-from yosegi.exporting.readme import license_of, readme
+from yosegi.exporting.readme import license_of, readme, scores_of
 from yosegi.library.card import CARD, check_base
 from yosegi.library.interchange import write_peft
 from yosegi.library.peft_files import CONFIG
@@ -55,6 +55,7 @@ def export(
     rank: int | None = None,
     max_shard_size: str = "5GB",
     overwrite: bool = False,
+    run: str | Path | None = None,
 ) -> dict[str, Any]:
     """Writes an arm into a new folder, whole or not at all, and returns its yosegi.json.
 
@@ -68,8 +69,10 @@ def export(
         rank: of the delta, by the best cut of each layer; by default as it comes.
         max_shard_size: of one file of an hf model.
         overwrite: replace an earlier export.
+        run: one in which the arm was evaluated: its scores, and those of the base, go into README.md.
 
     Raises:
+        NoData: the run has no score of the arm.
         Invalid: the arm depends on the token, the form cannot hold it, or there is no room on the disk.
     """
     out = Path(out)
@@ -84,10 +87,11 @@ def export(
     if expert is None and form in ("peft", "gguf-lora"):
         raise Invalid(f"{arm.name} has no experts, so it is no adapter: --to hf and --to gguf write models.")
     card = next((one.card for one in arm.experts), {})
+    scores = scores_of(Path(run), arm.name, card.get("base_hash")) if run is not None else []
     named = base.name if isinstance(base, Base) else base or card.get("base") or "nano"
     about: dict[str, Any] = {
         "format": form, "name": out.name, "arm": arm.name, "base": named, "base_hash": card.get("base_hash"),
-        "experts": _made_of(arm), "task_type": card.get("task_type"), "license": license_of(named),
+        "experts": _made_of(arm), "task_type": card.get("task_type"), "license": license_of(named), "scores": scores,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "yosegi_version": __version__,
     }  # fmt: skip
     with files.new_folder(out) as new:

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from yosegi import registry
+from yosegi import files, registry
+from yosegi.errors import NoData
 
 KINDS = {
     "peft": "A LoRA adapter. Its base stays as it is.",
@@ -31,6 +32,31 @@ def license_of(base: str) -> str | None:
     front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     line = re.search(r"^license: *[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
     return line[1] if line else None
+
+
+def scores_of(run: Path, arm: str, base_hash: str | None = None) -> list[dict[str, Any]]:
+    """Returns the scores of an arm in a run, each beside the base's: the last of each task, metric and seed.
+
+    An arm of that name beside another base is another arm.
+
+    Raises:
+        NoData: the run has none.
+    """
+    rows = files.read_jsonl(run / "results.jsonl") if (run / "results.jsonl").is_file() else []
+    by_key = {
+        (row["model"], row["task"], row["metric"], str(row.get("seed"))): row
+        for row in rows
+        if "against" not in row and (base_hash is None or row.get("base_hash") in (None, base_hash))
+    }
+    fields = ("task", "metric", "seed", "value", "ci_low", "ci_high", "n")
+    scores = [
+        {field: row.get(field) for field in fields} | {"base": by_key.get(("base", *key[1:]), {}).get("value")}
+        for key, row in by_key.items()
+        if key[0] == arm
+    ]
+    if not scores:
+        raise NoData(f"{run} has no score of {arm!r} on this base: yosegi eval --arm {arm!r} --run {run} measures it.")
+    return scores
 
 
 def readme(about: Mapping[str, Any]) -> str:
@@ -60,10 +86,26 @@ def readme(about: Mapping[str, Any]) -> str:
         f"Arm `{about['arm']}` of {base} (weights {about['base_hash'] or 'unknown'}), by yosegi {about['yosegi_version']}. "
         f"Licence of the base: {about['license'] or 'not known; look at its card'}.",
         "\n".join(made),
+        "\n".join(_measured(about.get("scores") or [])),
         exactness(about),
         _code(about),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _measured(scores: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a table of the scores, with their 95 % intervals."""
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    lines = [
+        f"| {one['task']} | {one['metric']} | {number(one['value'])} | {number(one['ci_low'])} to {number(one['ci_high'])} "
+        f"| {number(one['base'])} | {one['n'] or ''} | {'' if one['seed'] is None else one['seed']} |"
+        for one in scores
+    ]
+    head = ["| task | metric | score | 95 % interval | the base | questions | seed |", "|---|---|---|---|---|---|---|"]
+    return [*head, *lines] if lines else []
 
 
 def exactness(about: Mapping[str, Any]) -> str:
