@@ -28,9 +28,8 @@ from yosegi.training.settings import GrpoSettings, Settings
 NAMES = {"kaiming": "LoRA", "pissa": "PiSSA", "olora": "OLoRA", "normal": "normal"}
 CLAIMS = claims({"System 2": {
     "PAR α 1 β 1": {
-        "random on PiSSA + RL": "> 0", "PAR, all entries": "> 0", "PiSSA + RL": "+1.5", "PiSSA": "+5.4",
-        "PAR, RL first": "+13.2", "PAR α 0 β 1": "+10.8", "PAR α 1 β 0": "+6.6",
-    },
+        "random on PiSSA + RL": "> 0", "PAR, all entries": "> 0", "PiSSA + RL": "+1.5", "PiSSA": "+5.4", "PAR, RL first": "+13.2",
+        "PAR α 0 β 1": "+10.8", "PAR α 1 β 0": "+6.6"},
     "PAR on normal": {"LoRA + RL": "> 0"}, "PiSSA + RL": {"PiSSA": "+3.9"},
     "importance on PiSSA": {"random on PiSSA": "+3.9", "PiSSA": "≈ 0"},
 }})  # fmt: skip
