@@ -16,7 +16,7 @@ from yosegi.reporting.context import Context
 from yosegi.reporting.pairs import pair
 
 TITLE = "Any two models"
-LINK = "Any two models"
+LINK = "Pairs"
 FOLD = True
 
 MODELS = 10

@@ -9,7 +9,7 @@ from yosegi.reporting.draw.marks import tiles
 from yosegi.reporting.format import cut, json_for_page, text
 
 TITLE = "Question by question"
-LINK = "Question by question"
+LINK = "Questions"
 
 CELLS = 120_000
 """So many squares are drawn on one page; with more, every second, third … question is drawn."""
