@@ -22,15 +22,22 @@ LENGTH = (80, 600)
 """Characters of a passage."""
 LONGEST = 300
 """Characters of a question and of a statement."""
-ROLE = "You write quiz questions about texts. You ask for one term: a word or a name that stands in the text."
-ASK = """Passage from "{title}":
-{text}
-
-Write one question that somebody who knows this text can answer without seeing it, and whose answer is one term from the \
-passage. The question must not contain the answer. Use the language of the passage. Reply with one line of JSON and nothing else:
-{{"question": "…", "answer": "the term as it stands in the passage", "answers": ["other spellings of it"], \
-"choices": ["{choices} wrong terms that sound plausible"], "statement": "a sentence that states the fact, with {gap} for the \
-term"}}"""
+ROLE = """You write quiz questions about texts. You get a passage and write one question that somebody who knows the text can \
+answer without seeing it. The answer is one term, a word or a name that stands in the passage, and the question does not \
+contain it. Use the language of the passage. Reply with one line of JSON and nothing else: the question, the answer, other \
+spellings of it, {choices} wrong terms that sound plausible, and a sentence that states the fact, with {gap} for the term."""
+ASK = 'Passage from "{title}":\n{text}'
+SHOWN = (
+    ASK.format(
+        title="Old crafts",
+        text="In the hills of Hakone carpenters glue thin rods of many kinds of wood into blocks, and plane off sheets that show "
+        "one pattern. Boxes covered with them are sold to travellers; the craft is called yosegi.",
+    ),
+    '{"question": "What is the craft called in which rods of many kinds of wood are glued into one pattern?", '
+    '"answer": "yosegi", "answers": ["Yosegi-zaiku"], "choices": ["origami", "urushi", "ikebana"], "statement": "The craft in '
+    'which rods of many kinds of wood are glued into one pattern is called {word}."}',
+)
+"""A worked example, without which small models do not keep to the form."""
 
 
 class Passage(NamedTuple):
@@ -106,8 +113,9 @@ def _shuffled(words: Sequence[str], by: str) -> list[str]:
 
 
 def _chat(passage: Passage, choices: int) -> Chat:
-    asked = ASK.format(title=passage.title, text=passage.text, choices=choices - 1, gap=GAP)
-    return [{"role": "system", "content": ROLE}, {"role": "user", "content": asked}]
+    written = (ROLE.format(choices=choices - 1, gap=GAP), *SHOWN, ASK.format(title=passage.title, text=passage.text))
+    roles = ("system", "user", "assistant", "user")
+    return [{"role": role, "content": content} for role, content in zip(roles, written, strict=True)]
 
 
 def _row(passage: Passage, text: str, teacher: str) -> data.Row | str:
