@@ -8,6 +8,7 @@ name that Python does not know is the program's, and one with a capital letter i
 import ast
 import builtins
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -65,7 +66,7 @@ def judged(code: str, solution: str = "", before: str = "", module: str = "", na
 
 
 def _parsed(code: str) -> ast.Module:
-    with suppress(SyntaxError, ValueError, RecursionError):
+    with suppress(SyntaxError, ValueError, RecursionError), warnings.catch_warnings(action="ignore"):
         return ast.parse(code)
     return ast.Module([], [])
 
@@ -73,7 +74,8 @@ def _parsed(code: str) -> ast.Module:
 def _free(code: str) -> set[str]:
     """Returns the names that code uses and does not bind itself."""
     try:
-        top = symtable(code, "<check>", "exec")
+        with warnings.catch_warnings(action="ignore"):
+            top = symtable(code, "<check>", "exec")
     except (SyntaxError, ValueError, RecursionError):
         return set()
 
