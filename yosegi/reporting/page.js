@@ -195,6 +195,7 @@ for (const table of document.querySelectorAll(".wide > table:not(.rows)")) {
 // Folds: all at once, those that a link leads into, and everything for the printer.
 const folds = [...document.querySelectorAll("details")], all = document.getElementById("all");
 let wereOpen = null;
+if (all) all.hidden = false;
 all?.addEventListener("click", () => {
   const open = all.textContent === "Open all";
   folds.forEach(fold => (fold.open = open));
