@@ -1,9 +1,11 @@
 """Many at once, and what goes wrong meanwhile: no answer is another one's, nothing crashes, one clear error each."""
 
+import contextlib
 import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tests.serve.conftest import expert
 from yosegi.engine.engine import Engine
@@ -44,6 +46,55 @@ def test_forty_requests_of_six_arms_are_not_mixed_up(nano, library, serving):
     wrong = [n for n, (text, one) in enumerate(zip(texts, expected, strict=True)) if text != one.text]
     assert all(expected[n].close_calls for n in wrong) and len(wrong) < 3
     assert len({one.text for one in expected}) > 10
+
+
+def test_a_slow_merge_holds_nobody_up_but_other_merges(library, serving, monkeypatch):
+    from yosegi.serve import arms
+
+    server, go, begun, make = serving(library), threading.Event(), threading.Event(), arms.Seat
+
+    def slow(arm, layers):
+        if arm.merge:
+            begun.set()
+            assert go.wait(30)
+        return make(arm, layers)
+
+    monkeypatch.setattr(arms, "Seat", slow)
+    with ThreadPoolExecutor(2) as pool:
+        merges = [pool.submit(server.complete, "merge:ties(adder,turner)", "1+2=") for _ in range(2)]
+        try:
+            assert begun.wait(10)
+            for text in ("base", "adder", "arrow", "turner*.5+copier*.5"):
+                server.complete(text, "1+2=")
+            assert not any(one.done() for one in merges)
+        finally:
+            go.set()
+        assert merges[0].result() == merges[1].result()
+
+
+def test_a_full_disk_costs_the_log_and_nothing_else(nano, library, serving):
+    """All that a server writes is its log; /dev/full is a disk without room."""
+    import logging
+
+    log = logging.getLogger("yosegi.serve")
+    with Path("/dev/full").open("w") as full:
+        handler = logging.StreamHandler(full)
+        failed = []
+        handler.handleError = lambda record: failed.append(record)
+        log.addHandler(handler)
+        try:
+            before = log.level
+            log.setLevel(logging.INFO)
+            server = serving(library, log_prompts=True)
+            assert server.complete("base", "1+2=") == "3"
+            (library.path / "turner" / "adapter_model.safetensors").write_bytes(b"half a fi")
+            server.until(lambda: "turner" in server.service.shelf.broken)
+            assert server.complete("base", "1+2=") == "3" and len(failed) >= 3
+        finally:
+            log.setLevel(before)
+            log.removeHandler(handler)
+            with contextlib.suppress(OSError):
+                full.close()
 
 
 def test_who_vanishes_is_cancelled(library, serving):

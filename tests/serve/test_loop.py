@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.serve.conftest import expert
+from yosegi.engine import paged
 from yosegi.engine.arm import Arm
 from yosegi.engine.request import Request, Stop
 from yosegi.engine.switch import Seat
@@ -46,7 +47,7 @@ def job(base, loop, arm, prompts=("1+2=",), limit=12, then=None, **more):
     ids = [base.tokenizer(text).input_ids for text in prompts]
     given = {key: more.pop(key) for key in ("temperature", "seed", "n", "routing", "logprobs") if key in more}
     stop = Stop(base)
-    if limit == LONG:
+    if limit >= 20:  # to the end
         stop.ids = frozenset()
     requests = [Request(row, stop, limit, survives=True, **given) for row in ids]
     over = threading.Event()
@@ -93,6 +94,39 @@ def test_mixed_jobs_of_many_arms_are_answered_as_alone(nano, looping, experts):
     differing = sum(written(one) != ids for one, ids in zip(jobs, expected, strict=True))
     assert differing <= close and differing < 3
     assert len({str(ids) for ids in expected}) > 10
+
+
+def test_a_beginning_is_read_once_for_each_arm(nano, looping, experts, monkeypatch):
+    """Answers from kept pages are those of a loop that has none, no arm reads another's, and what runs gets the room it needs."""
+    arms = [Arm("base"), Arm("a", experts[:1]), Arm("b", experts[1:2]), Arm("arrow", experts, "arrow")]
+    prompt, how = "copy abcdefghijklmnopqrstuvwxyz abcdefghijkl", {"temperature": 2.0, "seed": 4, "limit": 20}
+    expected = []
+    for arm in arms:
+        alone = looping(rows=4)
+        (one := job(nano, alone, arm, [prompt], **how)).wait()
+        expected += written(one)
+        alone.stop()
+    assert len({str(ids) for ids in expected}) == len(arms)
+    read, look = [], paged.step_of
+    monkeypatch.setattr(
+        paged, "step_of", lambda batch, *more: (read.append(sum(f.query_length for f in batch)), look(batch, *more))[1]
+    )
+    loop, pages = looping(rows=4), (len(nano.tokenizer(prompt).input_ids) - 2) // 16
+    seats = [Seat(arm, loop.layers) for arm in arms]
+    for turn in range(3):
+        read.clear()
+        for seat, ids in zip(seats, expected, strict=True):
+            (one := job(nano, loop, seat, [prompt], n=1 + turn % 2, **how)).wait()
+            assert one.error is None and written(one)[0] == ids
+        whole = len(arms) * len(one.requests[0].ids)
+        wrote = sum(read) - whole  # tokens that were read, but for the prompts'
+        saved = 0 if turn == 0 else len(arms) * pages * 16
+        assert wrote + saved <= (1 + turn % 2) * len(arms) * 20 and (turn or wrote >= 0)
+    cache = loop.decoder._cache
+    assert cache.kept >= len(arms) * pages > 0
+    loop.decoder.free = cache.kept - 1
+    (one := job(nano, loop, seats[0], [prompt], **how)).wait()
+    assert written(one)[0] == expected[0] and cache.kept < len(arms) * pages
 
 
 def test_the_queue_is_bounded_and_empties(nano, looping):

@@ -98,7 +98,7 @@ class ExpertLinear(nn.Module):
             w_HE = w_HE.masked_fill(self.context.disabled_E, 0)
         w_HE = self.context.record(self.name, w_HE).to(x_I.dtype)
         scale_E = self.bank.scale_E.to(x_I.dtype)
-        seen_I = self.dropout(x_I)
+        seen_I = self.dropout(x_I) if self.training else x_I
         y_O = self.base(x_I)
         if self.heads == 1 and self.mix is outputs:
             run_K = self.context.run_K if self.router.one_each else None
@@ -108,12 +108,15 @@ class ExpertLinear(nn.Module):
             if way == "grouped":
                 return grouped(y_O, seen_I, A_ERI, B_EOR, w_HE * scale_E)
         if self.heads == 1:  # two GEMMs; the second adds to the base's output
-            z_HER = (seen_I @ A_ERI.flatten(0, 1).mT).unflatten(-1, (1, *A_ERI.shape[:2]))
-            h_HER = self.mix(z_HER, w_HE) * scale_E[:, None]
+            z_ER = (seen_I @ A_ERI.flatten(0, 1).mT).unflatten(-1, A_ERI.shape[:2])
+            if self.mix is outputs:
+                h_ER = z_ER * (w_HE[..., 0, :] * scale_E)[..., None]
+            else:
+                h_ER = (self.mix(z_ER.unsqueeze(-3), w_HE) * scale_E[:, None]).squeeze(-3)
             up_KO = B_EOR.mT.flatten(0, 1)
-            return torch.addmm(
-                y_O.reshape(-1, up_KO.shape[1]), h_HER.flatten(-3).reshape(-1, len(up_KO)), up_KO
-            ).view_as(y_O)
+            y_XO, h_XK = y_O.reshape(-1, up_KO.shape[1]), h_ER.reshape(-1, len(up_KO))
+            free = not torch.is_grad_enabled() and y_XO.dtype == h_XK.dtype  # nobody else reads y: no copy of it
+            return (y_XO.addmm_(h_XK, up_KO) if free else torch.addmm(y_XO, h_XK, up_KO)).view_as(y_O)
 
         A_ERHI, B_EHOR = A_ERI.unflatten(-1, (self.heads, -1)), B_EOR.unflatten(1, (self.heads, -1))
         z_HER = einsum("...hi,erhi->...her", seen_I.unflatten(-1, (self.heads, -1)), A_ERHI)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -43,6 +44,8 @@ PAGE = 16
 """Tokens of a page of the cache."""
 TOKENS = 1024
 """The most tokens of one step; a longer prompt takes several."""
+WORDS = 19
+"""Bits of a token, where those of several arms are told apart; no cache is kept for a larger vocabulary."""
 CACHE = 4 * 2**30
 """The most bytes of the cache, unless one request alone needs more. The cache is only as large as the requests need."""
 
@@ -55,9 +58,11 @@ class Decoder:
         rows: the most answers that run at a time.
         blocks: pages of the cache, enough for all requests that are to run together.
         set_batch: called before each step.
+        keep: whether the pages of prompts and answers stay in the cache while there is room, and a request that begins as an
+            earlier one of its seat did reads only the rest. Its sums are then those of other batches.
     """
 
-    def __init__(self, base: Base, rows: int, blocks: int, set_batch: SetBatch | None = None):
+    def __init__(self, base: Base, rows: int, blocks: int, set_batch: SetBatch | None = None, keep: bool = False):
         self.model: Any = base.model
         self.set_batch, self.free, self.rows = set_batch, blocks, rows
         self.waiting: deque[Request] = deque()
@@ -67,7 +72,8 @@ class Decoder:
         self._grouped = self.model.config._attn_implementation == "sdpa" and kinds == {"full_attention"}
         self._choice = _Choice()
         with self.ready():
-            self._processor, self._cache = _processor(self.model, max(rows, TOKENS), rows, blocks, self._choice)
+            self._processor, self._cache = _processor(self.model, max(rows, TOKENS), rows, blocks, self._choice, keep)
+        self._cache.running = self.running
 
     @classmethod
     def sized(cls, base: Base, requests: Sequence[Request], rows: int, set_batch: SetBatch | None = None) -> "Decoder":
@@ -103,6 +109,8 @@ class Decoder:
         """Takes one step. Returns whether there was anything to do."""
         self.written = []
         self._admit()
+        if self._cache.kept > self.free:  # the running answers will need the room
+            self._cache.evict_cached_blocks()
         with self.ready():
             if not self._processor.prepare_next_batch():
                 return False
@@ -266,13 +274,45 @@ class _Nowhere(OutputRouter):
 
 
 class _Cache(PagedAttentionCache):
-    """The cache, which also carries what the attention of one step needs."""
+    """The cache, which also carries what the attention of one step needs. Pages are found by their tokens; keys and values depend
+    on the arm as well, so the tokens of each seat are told apart from those of the others."""
 
     step: paged.Step
+    running: dict[str, Request]
+
+    @property
+    def kept(self) -> int:
+        """How many pages are kept that no request uses."""
+        return sum(len(allocator.ledger.cached_blocks) for allocator in self.cache_allocators.values())
+
+    def search_prefix_match(self, request_id: str, prompt_ids: list[int]) -> int:
+        request = self.running[request_id]
+        if request.known:  # the weights depend on more than the tokens
+            return 0
+        ids = (
+            prompt_ids[:-1] if request.n > 1 else prompt_ids
+        )  # one token is left to read before the fork, and one after it
+        return super().search_prefix_match(request_id, _of_seat(request, ids))
+
+    def mark_complete_blocks(self, state: Any, complete_blocks: dict[str, int]) -> None:
+        if not complete_blocks or not self.use_prefix_sharing or state.request.known:
+            return
+        salted = SimpleNamespace(
+            request_id=state.request_id, status=state.status, generated_tokens=[],
+            initial_tokens=_of_seat(state.request, state.initial_tokens + state.generated_tokens),
+        )  # fmt: skip
+        super().mark_complete_blocks(salted, complete_blocks)  # type: ignore[arg-type]
+
+
+def _of_seat(request: Request, ids: Sequence[int]) -> list[int]:
+    """Returns tokens as numbers of 31 bits that only this seat has: any four in a row hold 48 bits of its number."""
+    number = 0 if request.seat is None else request.seat.number
+    salt = [(number >> 12 * n & 0xFFF) << WORDS for n in range(4)]
+    return [token + salt[n % 4] for n, token in enumerate(ids)]
 
 
 def _processor(
-    model: Any, tokens: int, rows: int, blocks: int, choice: _Choice
+    model: Any, tokens: int, rows: int, blocks: int, choice: _Choice, keep: bool
 ) -> tuple[ContinuousBatchProcessor, _Cache]:
     """Returns transformers' batch processor and its cache, without the thread."""
     config, helper = model.config.get_text_config(), _Alone(getattr(model, "_device_mesh", None), None)
@@ -283,9 +323,8 @@ def _processor(
     )  # fmt: skip
     resolved = resolve_continuous_batching_config(config, asked, None, True, model.device)
     cache = _Cache(config, resolved, model.device, helper, model.dtype, model._supports_logits_to_keep())
-    cache.allow_block_sharing = cache.use_prefix_sharing = (
-        False  # except for forks: under two arms, equal tokens have different keys and values
-    )
+    cache.use_prefix_sharing = keep and cache.use_prefix_sharing and config.vocab_size <= 1 << WORDS
+    cache.allow_block_sharing = cache.use_prefix_sharing  # forks share their prompt in any case
     processor = _Processor(
         cache, config, GenerationConfig(do_sample=False), resolved, choice, None, None, _Nowhere(), BackgroundThreadStatus(),
         model.device, model.dtype, _Scheduler(cache, 0.0, rows), helper,

@@ -23,6 +23,9 @@ from yosegi.errors import Corrupt
 MARGIN = 1e-4
 """If the two largest scores are closer than this, another batch may choose the other token; such steps are counted."""
 
+LEAST = 2.0**-25
+"""The least exponential noise: uniform numbers are multiples of 2^-24, and log 0 would choose any token."""
+
 
 def stop_ids(base: Base) -> frozenset[int]:
     """Returns the tokens that end a text of this base."""
@@ -197,12 +200,12 @@ class Completion:
             self.request.listen(self)
         return bool(self.reason)
 
-    def exponential(self, out_V: Tensor) -> None:
-        """Fills a row with the next exponential noise of this answer."""
+    def uniform(self, out_V: Tensor) -> None:
+        """Fills a row with the next numbers from [0, 1) of this answer."""
         if self._noise is None:
             name = hashlib.blake2b(f"{self.request.seed}/{self.k}".encode(), digest_size=4).digest()
             self._noise = torch.Generator(out_V.device).manual_seed(int.from_bytes(name, "little"))
-        out_V.exponential_(generator=self._noise)
+        out_V.uniform_(generator=self._noise)
 
 
 SetBatch = Callable[[Sequence[Request], Tensor | None, Tensor | None], None]
@@ -224,8 +227,9 @@ def scores(logits_BV: Tensor, completions: Sequence[Completion]) -> Tensor:
             drawn_BV = _likeliest(drawn_BV, drawing)
         noise_BV = torch.empty_like(drawn_BV)
         for noise_V, b in zip(noise_BV, rows, strict=True):
-            completions[b].exponential(noise_V)
-        score_BV = score_BV.index_copy(0, torch.tensor(rows, device=score_BV.device), drawn_BV - noise_BV.log())
+            completions[b].uniform(noise_V)
+        noise_BV = noise_BV.neg_().log1p_().neg_().clamp_min_(LEAST)  # exponential; torch draws these one by one
+        score_BV = score_BV.index_copy(0, torch.tensor(rows, device=score_BV.device), drawn_BV - noise_BV.log_())
     best_B2 = score_BV.topk(2).values
     if not (finite_B := best_B2[:, 0].isfinite()).all():
         failed = [completions[b] for b in (~finite_B).nonzero()[:, 0].tolist()]

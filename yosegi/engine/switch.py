@@ -14,6 +14,7 @@ Shapes: S seats, E columns, C columns of one seat, X tokens of a step, N tokens 
 """
 
 import copy
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,6 +39,10 @@ from yosegi.merges import is_sum, merge, weights_of
 
 Key = tuple[str, int, int]
 """Mix, heads, and for mixed factors the rank: arms with the same key can share a batch."""
+
+
+NUMBERS = itertools.count(1)
+"""Of seats, none of which has the number of another."""
 
 
 def key(arm: Arm) -> Key:
@@ -68,7 +73,9 @@ class Seat:
         if arm.needs == "experts":
             raise Invalid(f"{arm.name}: the router {arm.router} is told an expert; name that expert as the arm.")
         self.arm, self.routers, self.rows = arm, dict[str, Router](), dict[str, Tensor]()
+        self.number = next(NUMBERS)
         self.column_C = self.owner_C = torch.empty(0, dtype=torch.long)  # columns of the bank, and whose they are
+        self.spread_EC = torch.empty(0, 0)  # 1 where a column is an expert's, of all columns
         experts, summed = list(arm.experts), arm.merge is not None and is_sum(arm.merge)
         if arm.merge and not summed:
             experts = [merge(experts, arm.merge, name=arm.name, measure=False, **arm.merge_args)]
@@ -219,6 +226,8 @@ class Switch:
         for seat in self.seats:
             pairs = [(column, e) for e, expert in enumerate(seat.experts) for column in places[_identity(expert)]]
             seat.column_C, seat.owner_C = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).mT.contiguous()
+            seat.spread_EC = torch.zeros(len(seat.experts), len(columns))
+            seat.spread_EC[seat.owner_C, seat.column_C] = 1.0
         router = _Switched(self)
         if self.banks is not None and list(distinct) == list(self._held):
             self.banks.route(router)
@@ -228,6 +237,9 @@ class Switch:
             self.banks, self._held = None, {}
             self.banks = attach(self.base.model, columns, router, named(mix), heads=heads) if columns else None
             self._held = distinct
+            for layer in self.banks.layers.values() if self.banks else ():
+                if layer.weight.dtype.is_floating_point:  # as the layer would at every step
+                    layer.bank.to(layer.weight.dtype)
         self._stale = False
 
 
@@ -273,6 +285,7 @@ class _Switched(Router):
                 w_HE[:, seat.column_C] = seat.rows[self.layer][:, seat.owner_C].float()
             elif self.layer in seat.routers:
                 seat.routers[self.layer].to(device)
+                seat.spread_EC = seat.spread_EC.to(device)
         self.register_buffer("table_SHE", table_SHE.to(device), persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
@@ -281,11 +294,11 @@ class _Switched(Router):
         for seat, token_N, known in self.switch.routed:
             if (router := seat.routers.get(self.layer)) is None:
                 continue
-            w_HE = known.by_token(router(x_I[:, token_N], known))
+            w_HE = known.by_token(router(x_I.index_select(1, token_N), known))
             w_NHE = w_HE.expand(1, len(token_N), *w_HE.shape[-2:])[0]
             if seat.arm.ablate:
                 w_NHE = w_NHE * seat.kept_E.to(w_NHE)
-            w_XHE[token_N[:, None], :, seat.column_C] = w_NHE[..., seat.owner_C].mT.to(w_XHE)
+            w_XHE.index_copy_(0, token_N, w_NHE.float() @ seat.spread_EC)
         if (last_N := self.switch.last_N) is not None:
             self.switch.kept[self.layer] = w_XHE[last_N].float().mean(1)
         return w_XHE[None]

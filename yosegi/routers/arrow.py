@@ -36,10 +36,11 @@ class Arrow(Router):
         """Computes the prototypes [E, I] exactly."""
         _, V_ERI = spectra(*bank.stacked(), top=1)
         self.register_buffer("prototype_EI", V_ERI[:, 0].contiguous(), persistent=False)
-        self.register_buffer("absent_E", ~bank.present_E, persistent=False)
+        absent_E = ~bank.present_E
+        self.register_buffer("absent_E", absent_E if bool(absent_E.any()) else None, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
         """Returns [..., 1, E]: weights for each token."""
         prototype_EI = torch.as_tensor(self.prototype_EI).float()
         score_E = (x_I.float() @ prototype_EI.mT).abs() / self.temperature
-        return softmax_of_top(score_E, self.top_k, torch.as_tensor(self.absent_E)).unsqueeze(-2)
+        return softmax_of_top(score_E, self.top_k, self.absent_E).unsqueeze(-2)  # type: ignore[arg-type]

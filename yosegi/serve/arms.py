@@ -6,6 +6,7 @@ what they compute (`Arm.fingerprint`): after an expert was replaced the same tex
 """
 
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -69,7 +70,8 @@ def _check_value(name: str, value: Any) -> None:
 
 
 class Arms:
-    """Seats that are ready, at most so many. Everything here runs in one thread of its own: merging takes long.
+    """Seats that are ready, at most so many. What reads the library (`asked`) runs in one thread; seats may be made in another,
+    as merging takes long.
 
     Args:
         shelf: the library; None for the base alone.
@@ -82,28 +84,42 @@ class Arms:
         self.shelf, self.layers, self.settings, self.base = shelf, layers, settings, base
         self._texts: OrderedDict[str, tuple[int, Seat]] = OrderedDict()
         self._seats: OrderedDict[str, Seat] = OrderedDict()
+        self._lock = threading.Lock()
 
     def ready(self, text: str) -> Seat | None:
         """Returns the seat of a text if nothing has to be done for it. May be called from any thread."""
         version, seat = self._texts.get(text, (-1, None))
         return seat if version == self._version else None
 
-    def seat(self, text: str) -> Seat:
-        """Returns the seat that a text means now.
+    def asked(self, text: str) -> tuple[Arm, int]:
+        """Returns the arm that a text means now, its experts read, and the version of the library that it means it in.
 
         Raises:
             UnknownName: nothing is called that. Invalid: it is no arm, or none that is served.
         """
-        if (seat := self.ready(text)) is None:
-            version = self._version
-            seat = self._prepared(self._arm(text))
+        version = self._version
+        return self._arm(text), version
+
+    def seat(self, text: str, arm: Arm, version: int) -> Seat:
+        """Returns the seat of an arm that was `asked` for. May be called from any thread.
+
+        Raises:
+            Invalid: it is none that answers beside others.
+        """
+        mark = arm.fingerprint()
+        with self._lock:
+            seat = self._seats.get(mark)
+        made = seat or Seat(arm, self.layers)
+        with self._lock:
+            seat = self._seats.setdefault(mark, made)
             if version == self._version:
                 self._texts[text] = version, seat
-        for kept, name in ((self._texts, text), (self._seats, seat.arm.fingerprint())):
-            if name in kept:
-                kept.move_to_end(name)
-        while len(self._texts) > 8 * self.settings.arms:
-            self._texts.popitem(last=False)
+                self._texts.move_to_end(text)
+            self._seats.move_to_end(mark)
+            while len(self._seats) > self.settings.arms:
+                self._seats.popitem(last=False)
+            while len(self._texts) > 8 * self.settings.arms:
+                self._texts.popitem(last=False)
         return seat
 
     @property
@@ -128,14 +144,6 @@ class Arms:
                 f"{text}: {len(arm.experts)} experts are more than the {self.settings.merged} of one merge here."
             )
         return arm
-
-    def _prepared(self, arm: Arm) -> Seat:
-        mark = arm.fingerprint()
-        if mark not in self._seats:
-            self._seats[mark] = Seat(arm, self.layers)
-        while len(self._seats) > self.settings.arms:
-            self._seats.popitem(last=False)
-        return self._seats[mark]
 
 
 @cache

@@ -368,7 +368,7 @@ class Loop:
         self._ready.close()
 
     def _decoder(self) -> Decoder:
-        return Decoder(self.base, self.settings.rows, self.blocks)
+        return Decoder(self.base, self.settings.rows, self.blocks, keep=True)
 
     def _blocks(self) -> int:
         """Pages of the cache: for `rows` answers of the whole context, or what the memory that is allowed holds."""

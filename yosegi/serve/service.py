@@ -71,6 +71,7 @@ class Service:
         self.started = int(time.time())
         self._encoding = ThreadPoolExecutor(1, "yosegi-text")
         self._preparing, self._waiting = ThreadPoolExecutor(1, "yosegi-arms"), 0
+        self._merging = ThreadPoolExecutor(1, "yosegi-merge")  # so that nobody but other merges waits for a slow one
         self._similar: tuple[Any, Any] = (None, None)
 
     async def open(self) -> None:
@@ -89,6 +90,7 @@ class Service:
         await asyncio.to_thread(self.loop.stop)
         self._encoding.shutdown(wait=False, cancel_futures=True)
         self._preparing.shutdown(wait=False, cancel_futures=True)
+        self._merging.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(self) -> None:
         while True:
@@ -119,7 +121,9 @@ class Service:
             raise Busy(f"{self._waiting} models are being prepared. Come again.")
         self._waiting += 1
         try:
-            return await self._in_order(self.arms.seat, text)
+            arm, version = await self._in_order(self.arms.asked, text)
+            thread = self._merging if arm.merge else self._preparing
+            return await self._asyncio.run_in_executor(thread, self.arms.seat, text, arm, version)
         finally:
             self._waiting -= 1
 
