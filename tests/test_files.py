@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from yosegi import files
 from yosegi.errors import Corrupt
+from yosegi.run import Run
 
 ROOT = Path(__file__).parents[1]
 
@@ -217,3 +219,72 @@ def test_a_new_file_is_there_whole_or_not_at_all(tmp_path):
         file.write(b"half")
         raise RuntimeError
     assert path.read_bytes() == b"one\ntwo\n" and list(path.parent.iterdir()) == [path]
+
+
+def killed_while(act):
+    """A process that is killed in the middle of writing."""
+    ready, child = os.pipe(), os.fork()
+    if child == 0:
+        act(lambda: (os.write(ready[1], b"x"), time.sleep(60)))
+        os._exit(0)
+    os.read(ready[0], 1)
+    return child
+
+
+def writes(path):
+    def act(stop):
+        with files.new_file(path) as file:
+            file.write(b"half")
+            stop()
+
+    return act
+
+
+def fills(path):
+    def act(stop):
+        with files.new_folder(path) as new:
+            (new / "part").write_text("half")
+            stop()
+
+    return act
+
+
+def replaces(path):
+    def act(stop):
+        real = Path.rename
+        Path.rename = lambda self, to: (
+            (stop(), real(self, to)) if self.name.startswith(f".{path.name}.") else real(self, to)
+        )
+        with files.new_folder(path) as new:
+            (new / "part").write_text("new")
+
+    return act
+
+
+def age(folder):
+    for path in folder.glob(".*"):
+        os.utime(path, (1, 1))
+
+
+@pytest.mark.parametrize("how", [writes, fills, replaces])
+def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path, how):
+    fill(tmp_path / "other", part="old")
+    before = sorted(tmp_path.rglob("*"))
+    child = killed_while(how(tmp_path / ("state.json" if how is writes else "other")))
+    try:
+        during = sorted(tmp_path.rglob("*"))
+        age(tmp_path)
+        if how is not replaces:  # the old folder's shelter is held by nobody, and lives for a moment
+            files.tidy(tmp_path, tmp_path / "missing")
+        assert sorted(tmp_path.rglob("*")) == during and len(during) > len(before)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    (tmp_path / ".mine").write_text("not a writer's")
+    (tmp_path / ".notes.abcdefgh").symlink_to(tmp_path)
+    age(tmp_path)
+    Run(tmp_path, {})
+    (tmp_path / ".mine").unlink()
+    (tmp_path / ".notes.abcdefgh").unlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"other", "config.json", "env.json"}
+    assert (tmp_path / "other" / "part").read_text() == "old"

@@ -145,5 +145,6 @@ def in_one_line(known: Iterable[str] = ()) -> Iterator[None]:
             elif not name:  # two settings that do not go together
                 faults.append(problem["msg"].removeprefix("Value error, "))
             else:
-                faults.append(f"--{name.replace('_', '-')}: {problem['msg']} (given: {shown(problem['input'])})")
+                fault = problem["msg"].removeprefix("Value error, ")
+                faults.append(f"--{name.replace('_', '-')}: {fault} (given: {shown(problem['input'])})")
         raise Invalid("; ".join(faults) + ".") from error

@@ -1,5 +1,6 @@
 """Files that are either whole or not there: written under another name, synced, then renamed."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -7,8 +8,9 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
@@ -27,6 +29,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """Opens a file for writing that appears at `path` only when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fcntl.flock(handle, fcntl.LOCK_EX)  # which ends with the process: see `tidy`
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -121,6 +124,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Makes a folder that appears at `path` only when the block ends without an error, and replaces what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    alive = os.open(temporary, os.O_RDONLY)
+    fcntl.flock(alive, fcntl.LOCK_EX)
     try:
         yield temporary
         for file in filter(Path.is_file, temporary.rglob("*")):
@@ -135,6 +140,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         else:
             temporary.rename(path)
     finally:
+        os.close(alive)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -163,7 +169,35 @@ def strays(folder: Path, parts: tuple[str, ...] = ("",)) -> list[Path]:
 def sweep(folder: Path, parts: tuple[str, ...] = ("",)) -> None:
     """Deletes the `strays` of a folder, and restores what was being replaced. Needs the writer's lock."""
     for path in strays(folder, parts):
-        for old in path.iterdir():
-            if old.is_dir() and not os.path.lexists(folder / old.name):
-                old.rename(folder / old.name)
-        shutil.rmtree(path)
+        _restore(path)
+
+
+def tidy(*folders: Path) -> None:
+    """Deletes what killed writers left in these folders, files too, and restores what was being replaced.
+
+    Needs no lock: who writes holds one on what is unfinished, and a dead process holds none.
+    """
+    for folder in folders:
+        for path in sorted(folder.glob(".*.????????")) if folder.is_dir() else ():
+            if not re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name) or path.is_symlink():
+                continue
+            with suppress(OSError):
+                handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if time.time() - os.fstat(handle).st_mtime < 1:  # it may have been made this moment
+                        continue
+                    if path.is_dir():
+                        _restore(path)
+                    else:
+                        path.unlink()
+                finally:
+                    os.close(handle)
+
+
+def _restore(stray: Path) -> None:
+    """Deletes a folder that a killed writer left; what it was about to replace goes back if nothing has taken its place."""
+    for old in stray.iterdir():
+        if ".old." in stray.name and not os.path.lexists(stray.parent / old.name):
+            old.rename(stray.parent / old.name)
+    shutil.rmtree(stray)

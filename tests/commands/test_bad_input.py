@@ -4,12 +4,14 @@ import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 TRAIN = ("train", "--task", "skills/sort", "--library", "shelf", "--run", "r", "--max-steps", 2, "--limit", 20)
 
@@ -109,6 +111,50 @@ def test_a_full_disk_leaves_nothing_half_written(refused, tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", full)
     assert "disk is full" in refused(*TRAIN)
     assert not list((tmp_path / "shelf").glob("*")) if (tmp_path / "shelf").exists() else True
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "The disk is full",
+        ),
+        (SafetensorError("Error while deserializing header"), "A safetensors file cannot be read or written"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "x"), "The disk is full (x)"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b\x1b[31m"),
+            "No such file or directory: a/b\\u001b[31m",
+        ),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 9), "File name too long: xxxxxxxxx"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (MemoryError(), "Memory ran out"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"
+            ),
+            "Memory ran out",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"), "Memory ran out"),
+        (sqlite3.OperationalError("database or disk is full"), "The disk is full"),
+    ],
+    ids=str,
+)
+def test_what_the_system_refuses_is_one_line(refused, monkeypatch, error, says):
+    def raises(*_, **__):
+        raise error
+
+    monkeypatch.setattr("yosegi.training.train.train", raises)
+    assert says in refused(*TRAIN)
+
+
+def test_an_error_of_the_program_is_not_hidden(yosegi, monkeypatch):
+    def raises(*_, **__):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("yosegi.training.train.train", raises)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        yosegi(*TRAIN)
 
 
 @pytest.mark.slow

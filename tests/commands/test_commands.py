@@ -69,9 +69,9 @@ def test_a_file_that_is_named_as_a_task_is_pointed_to(refused):
 
 def test_our_own_warnings_are_one_line():
     from yosegi.commands import _options
-    from yosegi.commands._options import _one_line
+    from yosegi.commands._options import one_line
 
-    assert _one_line("look", UserWarning, _options.__file__, 3) == "Warning: look\n"
-    assert _one_line("look", UserWarning, "/elsewhere/yosegi/torch.py", 3).startswith(
+    assert one_line("look", UserWarning, _options.__file__, 3) == "Warning: look\n"
+    assert one_line("look", UserWarning, "/elsewhere/yosegi/torch.py", 3).startswith(
         "/elsewhere/yosegi/torch.py:3: UserW"
     )

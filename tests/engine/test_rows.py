@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, models, normalizers, processors
 from tests.training.conftest import sums, tiny_base, tiny_t5
 from yosegi.bases import Base
 from yosegi.engine.rows import (
+    TokensRead,
     collate,
     cut_words,
     data_hash,
@@ -17,7 +18,6 @@ from yosegi.engine.rows import (
     start_of_text,
     to_batch,
     tokenise,
-    tokens_by_step,
     windows,
 )
 from yosegi.errors import Invalid
@@ -53,9 +53,9 @@ def test_nothing_to_learn_is_an_error(base):
 
 
 def test_the_order_is_shuffled_epochs_however_long_it_is_asked_for():
-    long = order(10, 35, seed=3)
+    long = order(10, 35, seed=3)[:]
     assert [sorted(long[i : i + 10]) for i in (0, 10, 20)] == [list(range(10))] * 3
-    assert order(10, 12, seed=3) == long[:12] != order(10, 12, seed=4)
+    assert order(10, 12, seed=3)[:] == long[:12] != order(10, 12, seed=4)[:]
 
 
 def test_batches_are_padded_on_the_right():
@@ -74,7 +74,14 @@ def test_positions_are_padded_with_documents_of_their_own():
 
 def test_tokens_are_counted_step_by_step():
     rows = [{"input_ids": [1] * size} for size in (3, 5, 7)]
-    assert tokens_by_step(rows, [0, 1, 2, 2, 0], 2) == [0, 8, 22, 25]
+    read = TokensRead(rows, [0, 1, 2, 2, 0], 2)
+    assert [read[n] for n in (0, 1, 2, 3, 1)] == [0, 8, 22, 25, 8]
+    endless, short = order(3, 10**12, seed=1), order(3, 20, seed=1)
+    far, near = TokensRead(rows, endless, 2), TokensRead(rows, list(short), 2)
+    assert [far[n] for n in (9, 1, 2, 7, 3)] == [near[n] for n in (9, 1, 2, 7, 3)], (
+        "whole epochs are known without being drawn"
+    )
+    assert endless[5:9] + [endless[1]] == [*short[5:9], short[1]] and far[3 * 10**10] == 2 * 10**10 * 15
 
 
 def test_the_data_hash_knows_order_and_targets(base):

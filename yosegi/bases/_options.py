@@ -4,18 +4,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from yosegi.errors import Invalid, NoData
 from yosegi.estimate.machines import WIDE, cpu_has_bf16
+from yosegi.settings import CheckedSettings
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-class LoadSettings(BaseModel):
+class LoadSettings(CheckedSettings):
     """How a base is loaded. Settings of a verb that loads one inherit these fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the frozen base's weights. auto: bf16 for hidden sizes from 512 on a CPU with AVX512-BF16 or AMX; on a GPU

@@ -13,7 +13,7 @@ import typer
 import yosegi
 from yosegi.commands._options import one_line
 from yosegi.commands._verbs import ByWorkflow, verbs
-from yosegi.errors import YosegiError
+from yosegi.errors import YosegiError, printable
 
 HELP = "Train many small LoRA experts, keep them in a library, let them answer together, and know whether it worked."
 
@@ -47,17 +47,31 @@ def main() -> None:
         sys.exit(141)  # somebody closed the pipe, as `head` does
     except YosegiError as error:
         _stop(str(error))
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            _stop(f"The disk is full ({error.filename or 'while writing'}). Nothing half-written was kept.")
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            _stop(f"{error.strerror}: {error.filename}.")
-        raise
     except Exception as error:
-        if not hasattr(error, "format_message"):  # not one of the parser's own
+        if hasattr(error, "format_message"):  # one of the parser's own
+            _stop(_usage(error))
+        if (what := _of_the_system(error)) is None:
             raise
-        _stop(_usage(error))
+        _stop(printable(what))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _of_the_system(error: Exception) -> str | None:
+    """Returns in one line what the system refused, whichever library says it; None for an error of the program."""
+    text = str(error)
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(
+        words in text for words in ("No space left", "disk is full", "os error 28", "Disk quota exceeded")
+    ):
+        return (
+            f"The disk is full ({getattr(error, 'filename', None) or 'while writing'}). Nothing half-written was kept."
+        )
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return f"Memory ran out ({text[:200] or 'while computing'}). `yosegi doctor --plan train` says what a training takes."
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.strerror}: {error.filename or 'a file or an address'}."
+    if type(error).__name__ == "SafetensorError":
+        return f"A safetensors file cannot be read or written: {text[:200]}."
+    return None
 
 
 def _version(asked: bool) -> None:

@@ -7,13 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise typer.BadParameter("the name of a folder is empty.")
+    return Path(text)
+
+
 BASES = "nano, smollm2, a folder, a GGUF file or a Hub id."
-Folder = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The folder of the library.")]
+Folder = Annotated[Path, typer.Argument(metavar="LIBRARY", parser=_folder, help="The folder of the library.")]
 ExpertName = Annotated[str, typer.Argument(help="An expert.")]
 ExpertNames = Annotated[list[str] | None, typer.Argument(help="Experts; by default all.")]
-LibraryDir = Annotated[Path, typer.Option("--library", help="The folder of the experts.")]
+LibraryDir = Annotated[Path, typer.Option("--library", parser=_folder, help="The folder of the experts.")]
 ABase = Annotated[str | None, typer.Option("--base", help=f"{BASES} \\[nano]")]
-ALibrary = Annotated[Path | None, typer.Option("--library", help="The folder of the experts. \\[library]")]
+ALibrary = Annotated[
+    Path | None, typer.Option("--library", parser=_folder, help="The folder of the experts. \\[library]")
+]
 Config = Annotated[
     Path | None, typer.Option(help="A YAML file with these and all other settings, such as run.yaml of a run.")
 ]
@@ -22,7 +31,9 @@ Resume = Annotated[
     bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of an interrupted training.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress bars.")]
-Data = Annotated[Path | None, typer.Option("--data", help="A folder of data; else $YOSEGI_DATA, then the Hub.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", parser=_folder, help="A folder of data; else $YOSEGI_DATA, then the Hub.")
+]
 DataFile = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,7 +48,9 @@ ReportTo = Annotated[
     list[str] | None,
     typer.Option("--report-to", help="Send the metrics on: tensorboard, trackio or wandb. May be repeated. \\[none]"),
 ]
-RunDir = Annotated[Path | None, typer.Option("--run", help="The folder for results; by default one below runs/.")]
+RunDir = Annotated[
+    Path | None, typer.Option("--run", parser=_folder, help="The folder for results; by default one below runs/.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the data order, of the experts' start and of samples.")]
 
 

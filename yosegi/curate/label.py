@@ -10,23 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from yosegi import files, tasks
 from yosegi.errors import Invalid
 from yosegi.library.card import check_name
 from yosegi.partitions import by_system
 from yosegi.run import changed
+from yosegi.settings import CheckedSettings
 from yosegi.teachers import System, Teacher, load, scale
 
 GROWS = ("limit",)
 """Settings that may change from one call to the next in the same folder: a pilot may grow."""
 
 
-class LabelSettings(BaseModel):
+class LabelSettings(CheckedSettings):
     """How questions are labelled. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     teacher: list[str] = Field(default=[], json_schema_extra={"common": True})
     """Who votes; may be repeated: structure (the default: it counts the steps of the reference solution), random, local/BASE,

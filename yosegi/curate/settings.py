@@ -1,15 +1,15 @@
 """The settings of a curation."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from yosegi.settings import CheckedSettings
 
 FILTERS = ("lang", "min_chars", "max_chars", "near_duplicates", "grams")
 """The settings that drop a page before it is scored."""
 
 
-class CurateSettings(BaseModel):
+class CurateSettings(CheckedSettings):
     """How a corpus is curated. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     score: list[str] = Field(default=[], json_schema_extra={"common": True})
     """Score of a page; may be repeated: length, keywords{words=words.txt}, labelled{path=labels.jsonl}, perplexity{base=B},

@@ -15,7 +15,7 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -192,18 +192,70 @@ def pad_id(base: Base) -> int:
     return pad if pad is not None and 0 <= pad < table.weight.shape[0] else 0
 
 
-def order(rows: int, places: int, seed: int) -> list[int]:
-    """Returns the row at each place of the training: shuffled epochs end to end, independent of how they are cut into steps."""
-    generator = torch.Generator().manual_seed(seed)
-    epochs = [torch.randperm(rows, generator=generator) for _ in range(-(-places // rows))]
-    return torch.cat(epochs)[:places].tolist()
+class Epochs(Sequence[int]):
+    """The row at each place of a training: shuffled epochs end to end, each drawn when it is reached.
+
+    Args:
+        rows: how many there are.
+        places: of the whole training.
+        seed: of the shuffling.
+    """
+
+    def __init__(self, rows: int, places: int, seed: int):
+        self.rows, self.places, self.seed = rows, places, seed
+        self._restart()
+
+    def __len__(self) -> int:
+        return self.places
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[int]: ...
+    def __getitem__(self, at: int | slice) -> int | list[int]:
+        if isinstance(at, slice):
+            return [self[place] for place in range(*at.indices(self.places))]
+        at = range(self.places)[at]
+        if at // self.rows < self._epoch:
+            self._restart()
+        while self._epoch < at // self.rows:
+            self._order = torch.randperm(self.rows, generator=self._generator).tolist()
+            self._epoch += 1
+        return self._order[at % self.rows]
+
+    def _restart(self) -> None:
+        self._generator, self._epoch, self._order = torch.Generator().manual_seed(self.seed), -1, list[int]()
 
 
-def tokens_by_step(rows: Sequence[Mapping[str, list[int]]], places: Sequence[int], batch: int) -> list[int]:
-    """Returns how many tokens were read before the first step, after it, after the second, …: `places` as `order` gave them."""
-    lengths = [len(rows[row]["input_ids"]) for row in places]
-    steps = [sum(lengths[start : start + batch]) for start in range(0, len(lengths), batch)]
-    return list(itertools.accumulate(steps, initial=0))
+def order(rows: int, places: int, seed: int) -> Epochs:
+    """Returns the row at each place of the training, independent of how the places are cut into steps."""
+    return Epochs(rows, places, seed)
+
+
+class TokensRead:
+    """How many tokens were read before the first step, after it, after the second, …
+
+    Args:
+        rows: of tokens.
+        places: which row stands at each place, as `order` gave them.
+        batch: places of a step.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, list[int]]], places: Sequence[int], batch: int):
+        self._lengths, self._places, self._batch = [len(row["input_ids"]) for row in rows], places, batch
+        self._at, self._tokens = 0, 0
+
+    def __getitem__(self, step: int) -> int:
+        at = min(step * self._batch, len(self._places))
+        if isinstance(self._places, Epochs):  # whole epochs are known without being drawn
+            whole = at - at % self._places.rows
+            if not self._at <= at < self._at + self._places.rows:
+                self._at, self._tokens = whole, whole // self._places.rows * sum(self._lengths)
+        elif at < self._at:
+            self._at = self._tokens = 0
+        self._tokens += sum(self._lengths[row] for row in self._places[self._at : at])
+        self._at = at
+        return self._tokens
 
 
 def targets_of(row: Mapping[str, list[int]], seq2seq: bool) -> int:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from yosegi.estimate import machines, memory, pace
 from yosegi.estimate.machines import RESERVED, WIDE, Machine, cpu_has_bf16
 from yosegi.estimate.memory import WHOLE, Job, Memory
 from yosegi.estimate.shapes import Shape
+from yosegi.settings import CheckedSettings
 
 GB = 2**30
 FACTOR = 1.15
@@ -24,10 +25,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """The defaults of `yosegi train`; tests hold them against the settings."""
 
 
-class EstimateSettings(BaseModel):
+class EstimateSettings(CheckedSettings):
     """The training that is estimated, and the machine. Names are those of `yosegi train`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str = Field(default="lora", json_schema_extra={"common": True})
     """full, lora, galore, galore-per-layer, apollo, loramoe, fleet or grpo."""

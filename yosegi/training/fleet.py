@@ -20,7 +20,7 @@ from torch import Tensor
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.model import Banks
-from yosegi.engine.rows import data_hash, order, tokens_by_step
+from yosegi.engine.rows import TokensRead, data_hash, order
 from yosegi.errors import Invalid
 from yosegi.estimate.memory import moving
 from yosegi.estimate.shapes import of_config
@@ -131,7 +131,7 @@ def _train_group(
     experts = []
     for expert in (expert for expert in trained if expert.name not in outcome.diverged):
         (steps, batch), rows, name = by_steps[expert.name], data[expert.name].rows, expert.name
-        tokens = tokens_by_step(rows, order(len(rows), steps * batch, settings.seed), batch)[-1]
+        tokens = TokensRead(rows, order(len(rows), steps * batch, settings.seed), batch)[steps]
         metrics = {"steps": steps, **data[name].counts, "tokens": tokens, "fleet": len(names)}
         metrics["fleet_tokens"] = outcome.tokens
         fields = job.card(outcome, name, tasks.get(name, ()), data_hash(rows), metrics, parent)

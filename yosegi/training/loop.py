@@ -21,7 +21,7 @@ from torch import Tensor
 
 from yosegi import registry
 from yosegi.core.model import Banks
-from yosegi.engine.rows import order, targets_of, to_batch, tokens_by_step
+from yosegi.engine.rows import TokensRead, order, targets_of, to_batch
 from yosegi.errors import Diverged
 from yosegi.progress import progress
 from yosegi.training.balancing import Balancing
@@ -135,7 +135,7 @@ def train_loop(
     update = Update(parts, [data.name for data in learners], settings, masks, job.add_up if job.shared else None)
     orders = [data.order or order(len(data.rows), data.steps * data.batch, settings.seed) for data in learners]
     targets = [[targets_of(row, base.seq2seq) for row in data.rows] for data in learners]
-    tokens = [tokens_by_step(data.rows, places, data.batch) for data, places in zip(learners, orders, strict=True)]
+    tokens = [TokensRead(data.rows, places, data.batch) for data, places in zip(learners, orders, strict=True)]
     autocast = job.autocast()
     torch.manual_seed(settings.seed)
 
@@ -178,7 +178,7 @@ def train_loop(
                     loss_B = loss_of(base.model, batch, tokens_G[learner_B])
                 loss_B.sum().backward()
             losses_G.index_add_(0, learner_B, loss_B.detach().float())
-        update.outcome.tokens += sum(tokens[g][step + 1] - tokens[g][step] for g in active)
+        update.outcome.tokens += sum(-tokens[g][step] + tokens[g][step + 1] for g in active)
         rows = update.step(step, active, losses_G)
         more = balancing.columns() if balancing is not None else {}
         return {g: {**columns, "tokens": tokens[g][step + 1], **more} for g, columns in rows.items()}

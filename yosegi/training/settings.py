@@ -8,11 +8,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from yosegi import spec
 from yosegi.bases import LoadSettings
 from yosegi.errors import Invalid, UnknownName, in_one_line
+from yosegi.settings import CheckedSettings
 
 # fmt: off
 Schedule = Literal[
@@ -202,10 +203,8 @@ FFN = r".*\.(mlp|ffn|feed_forward|DenseReluDense)\.\w+|.*\.(fc1|fc2)"
 """The linears of the feed-forward blocks, as Llama and its kin, GPT-2, NeoX, T5 and OPT call them."""
 
 
-class Build(BaseModel):
+class Build(CheckedSettings):
     """The arguments of one way to fill a library: `--build 'mbc{clusters=10}'`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Private(Build):
