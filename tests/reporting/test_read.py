@@ -4,6 +4,7 @@ import pytest
 
 from yosegi.errors import Corrupt
 from yosegi.findings import Findings
+from yosegi.reporting.boards import boards
 from yosegi.reporting.read import read
 
 
@@ -35,6 +36,20 @@ def found(tmp_path):
 
 def test_the_last_of_repeated_measurements_counts(found):
     assert [m.value for m in found(row(value=0.1), row(value=0.2), row(value=0.3, seed=1)).scores] == [0.2, 0.3]
+
+
+def test_rows_of_an_expert_that_was_trained_again_are_stale(found):
+    new, old = {"arm_hash": "new"}, {"arm_hash": "old"}
+    here = found(
+        row("x", "add", **old), row("x", "sort", **old), row("y", "add", **old), row("x", "sort", **new),
+        row("x", "add", seed=1, **old), row("z", "add"),
+    )  # fmt: skip
+    assert here.stale == {("x", "add")}
+    (board,) = boards(here)
+    scores = {
+        (line.model, task): s.stale for line in board.lines for s, task in zip(line.scores, board.tasks, strict=True)
+    }
+    assert [key for key, stale in scores.items() if stale] == [("x", "add")]
 
 
 def test_a_comparison_is_not_a_measurement(found):

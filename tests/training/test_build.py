@@ -65,7 +65,7 @@ def test_what_is_there_stays_and_what_differs_is_refused(made):
     before = {name: card["created"] for name, card in library.cards().items()}
     library, _ = made("private")
     assert {name: library.card(name)["created"] for name in before} == before and "1" in library
-    with pytest.raises(Invalid, match="another expert called '0': --overwrite"):
+    with pytest.raises(Invalid, match=r"another expert called '0' \(rank was \d+, is 3\): --overwrite"):
         made("private", QUICK.model_copy(update={"rank": 3}))
     library, _ = made("private", QUICK.model_copy(update={"rank": 3}), overwrite=True)
     assert library.card("0")["rank"] == 3

@@ -108,6 +108,7 @@ def evaluate(
                         shared = {"run": run.path.name, "base": base.name, "base_hash": base.hash, "seed": seed}
                         shared |= reads
                         shared |= {"items": run.items(name, f"{arm.name}-s{seed}-{mark}", items), "fingerprint": mark}
+                        shared |= {"arm_hash": arm.fingerprint()}
                         seconds += time.monotonic() - started
                         shared |= {"asked_like": way, "wall_s": round(seconds, 2), "peak_mem_mb": round(peak_memory())}
                         shared |= {"general": True} if general else {}

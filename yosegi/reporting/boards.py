@@ -16,7 +16,10 @@ FIRST = "first metric of each task"
 
 @dataclass(frozen=True)
 class Score:
-    """One model on one task in one metric, or its mean over tasks. `tint` says from -1 to 1 how much better than the base."""
+    """One model on one task in one metric, or its mean over tasks.
+
+    `tint` says from -1 to 1 how much better than the base; `stale` that the arm was trained again since.
+    """
 
     value: float | None
     low: float | None = None
@@ -28,6 +31,7 @@ class Score:
     axis: Axis | None = None
     rows: Sequence[Measurement] = ()
     compared: Measurement | None = None
+    stale: bool = False
 
     @property
     def noise(self) -> bool:
@@ -161,6 +165,7 @@ class Board:
             axis=on_axis(self.axis[name], value, low, high, None if change is None else value - change, seeds),
             rows=rows,
             compared=self.compared.get((model, task, name)) if len(rows) == 1 else None,
+            stale=(model, task) in self.results.stale,
         )
 
     def _mean_score(self, model: str) -> Score:

@@ -114,6 +114,14 @@ class Results:
         return _last([m for m in self.measurements if m.row.get("general")])
 
     @cached_property
+    def stale(self) -> set[tuple[str, str]]:
+        """Returns the models and tasks whose score is of an arm that was trained again, or is another, since."""
+        hashes = [(m, m.row["arm_hash"]) for m in self.measurements if m.row.get("arm_hash")]
+        newest = {(m.run, m.model, str(m.seed)): arm_hash for m, arm_hash in hashes}
+        older = {id(m) for m, arm_hash in hashes if arm_hash != newest[m.run, m.model, str(m.seed)]}
+        return {(m.model, m.task) for m in self.scores if id(m) in older}
+
+    @cached_property
     def comparisons(self) -> list[Measurement]:
         """Returns the last paired comparison for each (model, task, metric, seed, against)."""
         last = {

@@ -21,7 +21,7 @@ from yosegi.bases import Base
 from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, save_arm
 from yosegi.engine.rows import data_hash
-from yosegi.errors import Invalid
+from yosegi.errors import Invalid, shown
 from yosegi.library.card import check_base, check_name
 from yosegi.library.store import Library
 from yosegi.partitions import Data, Partition
@@ -129,9 +129,11 @@ def is_there(
     card = library.card(name)
     check_base({**card, "name": name}, base.name, base.hash)
     known, avoid = f"{library.path} has another expert called {name!r}", "--overwrite replaces it, --name avoids it."
-    taught = {**type(settings)().model_dump(), **card["training"], **dict.fromkeys(CUT)}
-    if taught != {**settings.model_dump(), **dict.fromkeys(CUT)} or card["task"] != list(tasks):
-        raise Invalid(f"{known}: {avoid}")
+    taught = {**type(settings)().model_dump(), **card["training"], **dict.fromkeys(CUT), "task": card["task"]}
+    asked = {**settings.model_dump(), **dict.fromkeys(CUT), "task": list(tasks)}
+    if differ := [key for key in {**asked, **taught} if taught.get(key) != asked.get(key)]:
+        how = [f"{key} was {shown(taught.get(key), 60)}, is {shown(asked.get(key), 60)}" for key in differ[:3]]
+        raise Invalid(f"{known} ({'; '.join(how)}): {avoid}")
     if card["data_hash"] != data_hash(read(base, examples, settings).rows):
         raise Invalid(f"{known}, which learnt other examples of {', '.join(tasks)}: {avoid}")
     return True

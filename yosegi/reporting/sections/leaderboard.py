@@ -11,7 +11,13 @@ LINK = "Leaderboard"
 def section(context: Context) -> dict[str, Any] | None:
     """Returns the boards, and what the tasks say of themselves."""
     scores = context.results.scores
+    stale = [f"{model} on {task} (†)" for model, task in sorted(context.results.stale)]
     remarks = dict.fromkeys(f"{m.task}: {m.row['remark']}" for m in scores if m.row.get("remark"))
+    if stale:
+        more = f" and {len(stale) - 6} more" if len(stale) > 6 else ""
+        remarks[
+            f"Measured before the arm was trained again or changed: {', '.join(stale[:6])}{more}. `yosegi eval` again."
+        ] = None
     as_expert: dict[str, dict[str, str]] = {}
     for (oracle, task), expert in context.own_experts.items():
         as_expert.setdefault(oracle, {})[task] = expert
