@@ -21,6 +21,10 @@ STEPS, MORE = 6, 32
 is within 0.05 % of the best possible one (8 experts of rank 16, d 2048)."""
 
 
+NOTHING = 1e-6
+"""Singular values below this share of the largest are rounding."""
+
+
 class Cut(NamedTuple):
     """The result for one layer, and the squared norms of what was cut away and of the whole."""
 

@@ -11,12 +11,13 @@ block.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from yosegi import files
-from yosegi.errors import Invalid
+from yosegi.errors import Invalid, UnknownName
 from yosegi.merges._cut import BLOCK, Cut, cut_dense, cut_factors, width
 from yosegi.merges._layers import Layer, Layers
 from yosegi.merges._threshold import kth_largest
@@ -131,6 +132,43 @@ class Entries:
             elected = sum(float(sum_MI.sign().sum()) for layer in self._layers for _, (sum_MI, *_) in self._sums(layer))
             self._majority = -1.0 if elected < 0 else 1.0
         return self._majority
+
+
+BY: dict[str, dict[str, Any]] = {
+    "ties": {"density": 1.0, "elect": True},
+    "dare": {"drop": 0.8},
+    "dare_ties": {"drop": 0.8, "elect": True},
+    "task_arithmetic": {},
+}
+"""The merges in the new coordinates with their arguments. The defaults are the paper's for LLMs: no trim, 0.8 dropped."""
+
+
+class By(Entries):
+    """The base of merges that only choose the coordinates, and take how to merge there as an argument.
+
+    Args:
+        by: ties, dare, dare_ties or task_arithmetic.
+        density: the share of each expert's coordinates that ties keeps (1).
+        drop: the probability that dare and dare_ties drop a coordinate (0.8).
+        seed: seed of the dropped coordinates.
+        rank: the rank of the result; by default that of the widest expert; "full" for no cut.
+    """
+
+    def __init__(
+        self,
+        by: str = "ties",
+        density: float | None = None,
+        drop: float | None = None,
+        seed: int = 0,
+        rank: int | str | None = None,
+    ):
+        name = type(self).__module__.rpartition(".")[2]
+        UnknownName.check(f"merge for the coordinates of {name}", [str(by)], BY)
+        given = {key: value for key, value in (("density", density), ("drop", drop)) if value is not None}
+        if other := given.keys() - BY[by].keys():
+            raise Invalid(f"{name} by {by} has no {min(other)}.")
+        super().__init__(**{**BY[by], **given}, seed=seed, rank=rank)
+        self.by = by
 
 
 def _seed(*parts: object) -> int:

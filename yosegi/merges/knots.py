@@ -11,23 +11,14 @@ most that rank before it is cut. The default weights are 1 each.
 import torch
 from torch import Tensor
 
-from yosegi.errors import Invalid, UnknownName
-from yosegi.merges._entries import Entries
+from yosegi.merges._entries import By
 from yosegi.merges._layers import Layer, each
-
-BY = {
-    "ties": {"density": 1.0, "elect": True},
-    "dare": {"drop": 0.8},
-    "dare_ties": {"drop": 0.8, "elect": True},
-    "task_arithmetic": {},
-}
-"""The merges in the new coordinates with their arguments. The defaults are the paper's for LLMs: no trim, 0.8 dropped."""
 
 NOTHING = 1e-9
 """Singular values below this share of the largest are rounding."""
 
 
-class Knots(Entries):
+class Knots(By):
     """Args:
     by: ties, dare, dare_ties or task_arithmetic.
     density: the share of each expert's coordinates that ties keeps (1).
@@ -35,21 +26,6 @@ class Knots(Entries):
     seed: seed of the dropped coordinates.
     rank: the rank of the result; by default that of the widest expert; "full" for no cut.
     """
-
-    def __init__(
-        self,
-        by: str = "ties",
-        density: float | None = None,
-        drop: float | None = None,
-        seed: int = 0,
-        rank: int | str | None = None,
-    ):
-        UnknownName.check("merge for the coordinates of knots", [str(by)], BY)
-        given = {name: value for name, value in (("density", density), ("drop", drop)) if value is not None}
-        if other := given.keys() - BY[by].keys():
-            raise Invalid(f"knots by {by} has no {min(other)}.")
-        super().__init__(**{**BY[by], **given}, seed=seed, rank=rank)
-        self.by = by
 
     def coordinates(self, layer: Layer) -> tuple[Tensor, Tensor]:
         """Returns L and U: T_e = L_e A_e, and the delta is U T."""
