@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from yosegi.core.bank import Bank
+
+NOTHING = 1e-5
+"""A singular value below this share of the largest is rounding, and its direction does not count."""
 TOLERANCE = 1e-4
 """The allowed error of a first direction, in radians (0.006°), and of a singular value, relative to the largest."""
 
@@ -26,6 +30,18 @@ def spectra(A_ERI: Tensor, B_EOR: Tensor, top: int | None = None) -> tuple[Tenso
         rest_E = (~sure_E).nonzero().squeeze(1)
         S_ER[rest_E], V_ERI[rest_E] = by_qr(A_ERI[rest_E], B_EOR[rest_E], top)
     return S_ER, V_ERI
+
+
+@torch.no_grad()
+def readers(bank: Bank, weighted: bool = False) -> Tensor:
+    """Returns rows [E, R, I] whose products with x have ‖Vᵀx‖ / √rank of each expert as their norm, or ‖ΔW x‖ with `weighted`."""
+    S_ER, V_ERI = spectra(*bank.stacked())
+    used_ER = S_ER.gt(NOTHING * S_ER[:, :1]).to(S_ER)
+    if weighted:
+        each_ER = used_ER * S_ER * bank.scale_E.abs()[:, None].to(S_ER)
+    else:
+        each_ER = used_ER / used_ER.sum(-1, keepdim=True).clamp(min=1).sqrt()
+    return each_ER[..., None] * V_ERI
 
 
 def by_qr(A_ERI: Tensor, B_EOR: Tensor, top: int | None = None) -> tuple[Tensor, Tensor]:

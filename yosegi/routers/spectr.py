@@ -15,10 +15,7 @@ from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.router import Router
 from yosegi.errors import Invalid
-from yosegi.routers._spectra import spectra
-
-NOTHING = 1e-5
-"""A singular value below this share of the largest is rounding, and its direction does not count."""
+from yosegi.routers._spectra import readers
 
 
 class Spectr(Router):
@@ -38,13 +35,7 @@ class Spectr(Router):
     @torch.no_grad()
     def bind(self, bank: Bank) -> None:
         """Computes the rows [E, R, I] whose product with x is the score."""
-        S_ER, V_ERI = spectra(*bank.stacked())
-        used_ER = S_ER.gt(NOTHING * S_ER[:, :1]).to(S_ER)
-        if self.weighted:
-            each_ER = used_ER * S_ER * bank.scale_E.abs()[:, None].to(S_ER)
-        else:
-            each_ER = used_ER / used_ER.sum(-1, keepdim=True).clamp(min=1).sqrt()
-        self.register_buffer("rows_ERI", each_ER[..., None] * V_ERI, persistent=False)
+        self.register_buffer("rows_ERI", readers(bank, self.weighted), persistent=False)
         self.register_buffer("absent_E", ~bank.present_E, persistent=False)
 
     def forward(self, x_I: Tensor, context: Context) -> Tensor:
