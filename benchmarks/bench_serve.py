@@ -9,6 +9,7 @@ routed     64 clients under Arrow over ten experts, beside 64 under the base, pe
 memory     of the server's process after 100 requests, in the middle, and at the end; and its open files.
 
 Equality   texts. One that differs is no cross-talk if a step was too close to call (engine.md 9); those are counted apart.
+           With `--dtype bf16` every batch rounds otherwise: texts are counted and not compared.
 Expected   0 errors, 0 cross-talk, batches ≥ 3x, one ≥ 8x, routed ≤ 1.3x.
 
 The server is a process of its own. Seconds are its CPU time, the model's thread and HTTP together; the times to the first token
@@ -42,6 +43,7 @@ from yosegi.bases import Base, load
 from yosegi.core.model import linears, shape
 from yosegi.engine.engine import Engine
 from yosegi.engine.fold import fold
+from yosegi.engine.request import stop_ids
 from yosegi.engine.spec import parse_arm
 from yosegi.library.store import Library
 
@@ -92,7 +94,7 @@ def asks(count: int, different: int) -> list[Ask]:
 
 
 @contextmanager
-def server(folder: Path, library: Path, dtype: str, inside: bool) -> Iterator[tuple[str, psutil.Process]]:
+def server(base: str, library: Path, dtype: str, inside: bool) -> Iterator[tuple[str, psutil.Process]]:
     """The address and the process of a server; `inside` this one, which is quicker to start."""
     if inside:
         import threading
@@ -103,7 +105,7 @@ def server(folder: Path, library: Path, dtype: str, inside: bool) -> Iterator[tu
         from yosegi.serve.service import Service
         from yosegi.serve.settings import ServeSettings
 
-        app = make_app(Service(load(str(folder), dtype, device="cpu"), library, ServeSettings()))
+        app = make_app(Service(load(base, dtype, device="cpu"), library, ServeSettings()))
         uvicorn_server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
         thread = threading.Thread(target=uvicorn_server.run)
         thread.start()
@@ -113,7 +115,7 @@ def server(folder: Path, library: Path, dtype: str, inside: bool) -> Iterator[tu
         uvicorn_server.should_exit = True
         thread.join()
         return
-    words = [sys.executable, "-m", "yosegi", "serve", "--base", folder, "--library", library, "--port", 0]
+    words = [sys.executable, "-m", "yosegi", "serve", "--base", base, "--library", library, "--port", 0]
     words += ["--device", "cpu", "--dtype", dtype]
     process = subprocess.Popen([*map(str, words)], stdout=-1, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
@@ -191,7 +193,11 @@ class Peer:
         for name in names[1:]:
             self.model.load_adapter(folder / name, name, autocast_adapter_dtype=False)
         self.model.eval()
-        self.tokenizer = base.tokenizer
+        self.tokenizer, ends = base.tokenizer, sorted(stop_ids(base))
+        self.ends = {
+            "pad_token_id": ends[0] if base.tokenizer.pad_token_id is None else base.tokenizer.pad_token_id,
+            "eos_token_id": ends,
+        }
 
     @torch.no_grad()
     def answers(self, requests: Sequence[Ask], rows: int) -> list[str]:
@@ -202,7 +208,7 @@ class Peer:
             batch = self.tokenizer([r.prompt for r in some], padding=True, padding_side="left", return_tensors="pt")
             made = self.model.generate(
                 input_ids=batch.input_ids, attention_mask=batch.attention_mask, adapter_names=[self.of[r.arm] for r in some],
-                max_new_tokens=max(r.tokens for r in some), do_sample=False, pad_token_id=0, eos_token_id=1,
+                max_new_tokens=max(r.tokens for r in some), do_sample=False, **self.ends,
             )  # fmt: skip
             for ids, request in zip(made[:, batch.input_ids.shape[1] :], some, strict=True):
                 texts.append(self.tokenizer.decode(ids[: request.tokens], skip_special_tokens=True))
@@ -220,12 +226,13 @@ def alone(base: Base, library: Library, requests: Sequence[Ask]) -> dict[Ask, tu
     return answers
 
 
-def prepared(folder: Path, quick: bool, dtype: str) -> tuple[Base, Library]:
+def prepared(folder: Path, quick: bool, dtype: str, name: str = "") -> tuple[Base, Library]:
     """A base and a library on disk, and both in memory."""
-    made = base_of(QUICK if quick else FULL)
-    made.model.save_pretrained(folder / "base")  # type: ignore[operator]
-    made.tokenizer.save_pretrained(folder / "base")
-    base = load(str(folder / "base"), dtype, device="cpu")
+    if not name:
+        made = base_of(QUICK if quick else FULL)
+        made.model.save_pretrained(folder / "base")  # type: ignore[operator]
+        made.tokenizer.save_pretrained(folder / "base")
+    base = load(name or str(folder / "base"), dtype, device="cpu")
     modules, library = dict(base.model.named_modules()), Library(folder / "library", base.hash, "random")
     torch.manual_seed(1)
     shapes = {layer: shape(modules[layer]) for layer in linears(base.model)}
@@ -240,7 +247,7 @@ def measured(base: Base, library: Library, folder: Path, chosen: argparse.Namesp
     requests = asks(chosen.requests or (48 if quick else 2000), 16 if quick else 128)
     expected = alone(base, library, requests)
     peer_requests = [r for r in requests if r.temperature == 0][: 16 if quick else 4 * clients]
-    with server(folder / "base", library.path, chosen.dtype, quick) as (url, process):
+    with server(base.name, library.path, chosen.dtype, quick) as (url, process):
         marks: dict[int, tuple[float, int]] = {}
 
         def mark(n: int) -> None:
@@ -323,11 +330,12 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--requests", type=int, help="how many")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="of both sides")
+    parser.add_argument("--base", default="", help="such as smollm2; by default a random Llama of 30 M parameters")
     own, rest = parser.parse_known_args(arguments)
     chosen = usual(__doc__, rest)
-    chosen.requests, chosen.dtype = own.requests, own.dtype
+    chosen.requests, chosen.dtype, chosen.base = own.requests, own.dtype, own.base
     with tempfile.TemporaryDirectory() as folder:
-        base, library = prepared(Path(folder), chosen.quick, chosen.dtype)
+        base, library = prepared(Path(folder), chosen.quick, chosen.dtype, chosen.base)
         return tell(__doc__, list(measured(base, library, Path(folder), chosen)), chosen)
 
 

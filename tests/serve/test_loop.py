@@ -161,7 +161,9 @@ def test_arms_of_another_kind_get_their_turn(nano, looping, experts):
     loop = looping(rows=2)
     order = []
     plain, mixed = Seat(Arm("a", experts[:1]), loop.layers), Seat(Arm("f", experts, mix="factors"), loop.layers)
-    first = [job(nano, loop, plain, limit=LONG) for _ in range(2)]
+    begun = threading.Event()
+    first = [job(nano, loop, plain, limit=LONG, then=lambda _: begun.set()) for _ in range(2)]
+    assert begun.wait(10)  # what waits when a turn begins has it, too
     other = job(nano, loop, mixed, then=lambda one: one.over and order.append("other"))
     later = [job(nano, loop, plain, then=lambda one: one.over and order.append("later")) for _ in range(4)]
     for one in [*first, other, *later]:
