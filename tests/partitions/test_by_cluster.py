@@ -218,3 +218,29 @@ def test_impossible_arguments_are_refused():
     for space in ("factors", "delta"):
         with pytest.raises(WrongBase, match="'stranger' belong to different bases"):
             cluster([*experts, stranger], 2, space=space)
+
+
+def test_moved_finds_what_the_start_hides_from_factors():
+    """After a short training A₀ is most of every A: all factors look alike, and what moved does not."""
+    experts = planted([3, 7, 5])
+    start = Expert(
+        "start", {layer: Factors(torch.randn(3, I) * 50, torch.zeros(O, 3), 2.0) for layer, (O, I) in LAYERS.items()}
+    )
+    short = [
+        Expert(
+            e.name, {n: Factors(f.A_RI + start.factors[n].A_RI, f.B_OR, f.scale) for n, f in e.factors.items()}, e.card
+        )
+        for e in experts
+    ]
+    alike, apart = cluster(short, 3, space="factors"), cluster(short, 3, space="moved", start=start)
+    least = min(min(row) for row in alike["similarity"])
+    assert least > 0.95 and min(min(row) for row in apart["similarity"]) < 0.5
+    want = cluster(experts, 3, space="factors", sparsity=0.0)
+    got = cluster(short, 3, space="moved", sparsity=0.0, start=start)
+    assert np.allclose(got["similarity"], want["similarity"], atol=1e-3) and got["labels"] == want["labels"]
+    assert apart["space"] == "moved" and "start" not in json.dumps(apart)
+    with pytest.raises(Invalid, match="needs the factors at which the experts began"):
+        cluster(short, 3, space="moved")
+    wider = Expert("start", {n: Factors(torch.randn(2, I), torch.zeros(O, 2), 2.0) for n, (O, I) in LAYERS.items()})
+    with pytest.raises(Invalid, match="is not known"):
+        cluster(short, 3, space="moved", start=wider)

@@ -8,6 +8,7 @@ import torch
 from tests.training.conftest import flat, sums, tiny_base
 from yosegi import files
 from yosegi.errors import Invalid, WrongBase
+from yosegi.inits import start_of
 from yosegi.library.store import Library
 from yosegi.run import Run
 from yosegi.training.build import build, build_bank, take_up
@@ -47,6 +48,34 @@ def test_mbc_divides_the_budget_and_keeps_its_evidence(made, tmp_path):
     assert steps(library) == {name: 15 * len(group) for name, group in found.tasks.items()}, "three of five"
     kept = files.read_json(tmp_path / "run" / "mbc.partition.json")
     assert kept["k"] == 2 and len(kept["similarity"]) == 4 and kept["tasks"].keys() == found.tasks.keys()
+
+
+def test_mbc_may_compare_what_moved_after_the_whole_training(made, tmp_path):
+    library, found = made("mbc", clusters=2, space="moved", after="full")
+    assert steps(Library(tmp_path / "mbc-brief")) == dict.fromkeys("0123", 25), "all five passes"
+    assert steps(library) == {name: 15 * len(group) for name, group in found.tasks.items()}
+    kept = files.read_json(tmp_path / "run" / "mbc.partition.json")
+    assert kept["space"] == "moved"
+    private = Library(tmp_path / "mbc-brief").load()
+    start = start_of(tiny_base().model, private[0])
+    assert all(
+        torch.equal(start.factors[n].A_RI, start_of(tiny_base().model, private[3]).factors[n].A_RI)
+        for n in start.factors
+    )
+    want = [[flat_cosine(one, other, start) for other in private] for one in private]
+    assert torch.allclose(torch.tensor(kept["similarity"]), torch.tensor(want), atol=0.05)
+
+
+def flat_cosine(one, other, start):
+    """The cosine of A - A₀ and B of two experts, the smaller half of each set to zero."""
+    vectors = []
+    for expert in (one, other):
+        parts = [
+            torch.cat([(f.A_RI - start.factors[n].A_RI).flatten(), f.B_OR.flatten()]) for n, f in expert.factors.items()
+        ]
+        vector = torch.cat(parts).double()
+        vectors.append(vector * (vector.abs() > vector.abs().median()))
+    return float(torch.nn.functional.cosine_similarity(*vectors, dim=0))
 
 
 def test_random_clusters_train_as_mbc_does(made):

@@ -65,3 +65,20 @@ def fresh(
 
 def _seed(seed: int, layer: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{layer}".encode()).digest()[:7], "big")
+
+
+def start_of(model: nn.Module, expert: Expert) -> Expert:
+    """Returns the factors at which an expert began, made again from its card.
+
+    Raises:
+        Invalid: the card does not say how it began, or these factors move with what was learnt (PiSSA, OLoRA).
+    """
+    training = expert.card.get("training") or {}
+    init, seed, rank = expert.card.get("init"), expert.card.get("init_seed"), training.get("rank")
+    if init is None or seed is None or rank is None:
+        raise Invalid(f"The card of expert {expert.name!r} does not say at which numbers it began.")
+    alpha = rank * next(iter(expert.factors.values())).scale
+    return fresh(
+        model, expert.name, rank=rank, alpha=alpha, targets=list(expert.factors), init=init, seed=seed,
+        **(training.get("init_args") or {}),
+    )  # fmt: skip

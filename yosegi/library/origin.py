@@ -7,8 +7,9 @@ compared and subtracted; of others only the deltas can.
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from yosegi.core.expert import Expert
+from yosegi.core.expert import Expert, Factors
 from yosegi.errors import Invalid, WrongBase
 
 
@@ -37,6 +38,35 @@ def check_origin(experts: Sequence[Expert], what: str, instead: str) -> None:
             f"Its factors can be {what} only if that was where the others began; if in doubt, use {instead}.",
             stacklevel=3,
         )
+
+
+def moved(experts: Sequence[Expert], start: Expert) -> list[Expert]:
+    """Returns the experts with A - A₀ in place of A: how far training moved their factors from where all of them began.
+
+    After a short training A₀ is most of A, and the factors of any two experts look alike.
+
+    Args:
+        experts: they share an origin (`check_origin`).
+        start: the factors at which they began; its B is zero.
+
+    Raises:
+        Invalid: an expert has other layers or ranks than the start, as one of rank 2R that took its start in has.
+    """
+    result = []
+    for expert in experts:
+        differ = expert.factors.keys() ^ start.factors.keys() or [
+            layer for layer, f in expert.factors.items() if f.A_RI.shape != start.factors[layer].A_RI.shape
+        ]
+        if differ or any(bool(f.B_OR.any()) for f in start.factors.values()):
+            raise Invalid(
+                f"How far the factors of {expert.name!r} moved is not known: they do not begin at a random A with B = 0. "
+                'Use space="delta".'
+            )
+        factors = {
+            n: Factors(f.A_RI.float() - start.factors[n].A_RI, f.B_OR, f.scale) for n, f in expert.factors.items()
+        }
+        result.append(replace(expert, factors=factors))
+    return result
 
 
 def check_one_base(experts: Sequence[Expert]) -> None:

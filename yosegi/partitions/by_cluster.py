@@ -5,9 +5,9 @@ Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library o
 Each task first gets its own expert, trained briefly. In space "factors", the authors', all A and B of an expert are one vector;
 its smallest entries are set to zero, a truncated SVD of all experts shortens it, and each two are compared by cosine
 (library/similarity.py). K-means then runs on the rows of the cosine matrix: a task is described by its similarity to all tasks.
-Vectors of factors can be compared only among experts that started from the same A, and after little training that A dominates
-and all look alike; space "delta" compares the deltas, whatever their factors. The authors' code zeroes
-0.8, 0.5 or 0.2 of the entries, in three places.
+Vectors of factors can be compared only among experts that started from the same A₀, and after little training that A₀ dominates
+and all look alike; space "moved" compares A - A₀ and B in the same way, and space "delta" the deltas, whatever their factors. The
+authors' code zeroes 0.8, 0.5 or 0.2 of the entries, in three places.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, UnknownName
-from yosegi.library.origin import check_one_base, check_origin
+from yosegi.library.origin import check_one_base, check_origin, moved
 from yosegi.library.similarity import SPACES, similarity
 from yosegi.partitions import Data, Partition
 
@@ -32,6 +32,7 @@ def by_cluster(
     sparsity: float = 0.5,
     components: int = 64,
     seed: int = 42,
+    start: Expert | None = None,
 ) -> Partition:
     """Returns the learners cluster0, cluster1 … from the most experts to the fewest; the evidence is that of `cluster`.
 
@@ -40,10 +41,11 @@ def by_cluster(
         experts: those of other tasks are left out and listed in the evidence. The tasks of one expert stay together; an expert
             without tasks stands for the task of its name.
         k: the number of clusters.
-        space: "factors" as in the paper, or "delta".
+        space: "factors" as in the paper, "moved", or "delta".
         sparsity: the share of an expert's entries that are set to zero (factors).
         components: components of the truncated SVD (factors); at least as many as experts means no truncation.
         seed: seed of k-means.
+        start: the factors at which the experts began (`inits.start_of`), for "moved".
     """
     owner: dict[str, Expert] = {}
     for expert in experts:
@@ -59,7 +61,7 @@ def by_cluster(
             f"The experts were trained on: {', '.join(sorted(owner)[:40]) or 'nothing'}."
         )
     used = list({id(owner[task]): owner[task] for task in data}.values())
-    clusters = cluster(used, k, space=space, sparsity=sparsity, components=components, seed=seed)
+    clusters = cluster(used, k, space=space, sparsity=sparsity, components=components, seed=seed, start=start)
     cluster_of = {expert: name for name, members in clusters["clusters"].items() for expert in members}
     tasks: dict[str, list[str]] = {name: [] for name in clusters["clusters"]}
     for task in data:
@@ -72,7 +74,7 @@ def cluster(experts: Sequence[Expert], k: int = 10, *, seed: int = 42, **how: An
     """Clusters experts; returns JSON: `clusters`, `labels`, `sizes`, `silhouette`, `similarity`, and the arguments.
 
     The experts are sorted by name, so that their order does not change k-means. The silhouette, of the rows of the cosine
-    matrix, needs 2 to T - 1 clusters and is null otherwise. `how` is the space, sparsity and components of `by_cluster`.
+    matrix, needs 2 to T - 1 clusters and is null otherwise. `how` is the space, sparsity, components and start of `by_cluster`.
     """
     names, cosine_TT, used = _compare(experts, **how)
     labels, row = _kmeans(cosine_TT, k, seed)
@@ -90,14 +92,18 @@ def sweep(experts: Sequence[Expert], ks: Sequence[int], *, seed: int = 42, **how
 
 
 def _compare(
-    experts: Sequence[Expert], space: str = "factors", sparsity: float = 0.5, components: int = 64
+    experts: Sequence[Expert],
+    space: str = "factors",
+    sparsity: float = 0.5,
+    components: int = 64,
+    start: Expert | None = None,
 ) -> tuple[list[str], Tensor, dict[str, Any]]:
     """Returns the names of the experts in order, their cosines, and the arguments that were used."""
     experts = sorted(experts, key=lambda expert: expert.name)
     names = [expert.name for expert in experts]
     if len(set(names)) < len(names):
         raise Invalid(f"Two of the experts are called {max(names, key=names.count)!r}.")
-    UnknownName.check("space for clustering", [space], SPACES)
+    UnknownName.check("space for clustering", [space], (*SPACES, "moved"))
     if not experts:
         raise Invalid("There are no experts to cluster.")
     if not 0 <= sparsity < 1:
@@ -110,8 +116,12 @@ def _compare(
     if space == "delta":
         return names, similarity(experts), {"space": space, "sparsity": None, "components": None}
     check_origin(experts, "compared", 'space="delta"')
+    if space == "moved":
+        if start is None:
+            raise Invalid('space="moved" needs the factors at which the experts began (start).')
+        experts = moved(experts, start)
     used = {"space": space, "sparsity": sparsity, "components": min(components, len(experts))}
-    return names, similarity(experts, space, sparsity, components), used
+    return names, similarity(experts, "factors", sparsity, components), used
 
 
 def _kmeans(cosine_TT: Tensor, k: int, seed: int) -> tuple[list[int], dict[str, Any]]:

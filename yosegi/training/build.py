@@ -22,6 +22,7 @@ from yosegi.engine.arm import Arm
 from yosegi.engine.kept import arms, save_arm
 from yosegi.engine.rows import data_hash
 from yosegi.errors import Invalid, shown
+from yosegi.inits import start_of
 from yosegi.library.card import check_base, check_name
 from yosegi.library.store import Library
 from yosegi.partitions import Data, Partition
@@ -56,7 +57,7 @@ def build(
     """Fills a library in one of the ways `Private`, `Shared`, `Mbc` and `Random`. What the same call put there before is kept.
 
     The budget is counted in passes over the data (`settings.num_train_epochs`), the same for every way. MBC spends `brief`
-    of them on private experts, which stay in a library of their own, and the rest on the clusters; random
+    of them on private experts (all, with after=full), which stay in a library of their own, and the rest on the clusters; random
     clusters get the rest alone, the same training as MBC's. With `settings.max_steps` every expert takes that many steps.
 
     Args:
@@ -85,9 +86,14 @@ def build(
     if isinstance(how, Mbc):
         path = library.path.with_name(f"{library.path.name}-brief")
         first = Library(path, library.base_hash, library.base) if brief_library is None else brief_library
-        brief, unmeasured = part_of(settings, how.brief), cast(ExpertOptions, {**options, "validation": None})
+        brief, unmeasured = (
+            part_of(settings, 1.0 if how.after == "full" else how.brief),
+            cast(ExpertOptions, {**options, "validation": None}),
+        )
         build(base, first, Private(), data, run, brief, names=names, overwrite=overwrite, **unmeasured)
-        partition = by_cluster(data, first.load(), how.clusters, space=how.space, seed=how.cluster_seed)
+        experts = first.load()
+        start = start_of(base.model, experts[0]) if how.space == "moved" else None
+        partition = by_cluster(data, experts, how.clusters, space=how.space, seed=how.cluster_seed, start=start)
     elif isinstance(how, Random):
         partition = random_clusters(data, how.clusters, seed=how.cluster_seed)
     else:

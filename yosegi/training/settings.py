@@ -229,8 +229,10 @@ class Random(Build):
 class Mbc(Random):
     """Private experts, trained briefly, tell which tasks belong together; then one expert for each cluster of tasks."""
 
-    space: str = "factors"
-    """What is compared of the private experts (partitions/by_cluster.py)."""
+    space: Literal["factors", "moved", "delta"] = "factors"
+    """What is compared of the private experts: their factors, what training has moved of these, or their deltas."""
+    after: Literal["short", "full"] = "short"
+    """The private experts train for `brief` of the epochs, as in the paper, or for all of them, which costs that much more."""
 
 
 class Poly(Build):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yosegi.commands._options import ExpertNames, Folder, Json, begin, say, table
+from yosegi.commands._options import ABase, ExpertNames, Folder, Json, begin, say, table
 from yosegi.errors import Invalid
 
 
@@ -16,11 +16,13 @@ def cluster(
         int | None, typer.Option("--k", "-k", help="How many clusters (10; with --sweep alone, none).")
     ] = None,
     space: Annotated[
-        str, typer.Option(help="factors: how they are written, as in the paper; delta: what they do.")
+        str,
+        typer.Option(help="factors, as in the paper; moved: how far these moved (needs --base); delta: what they do."),
     ] = "factors",
     sparsity: Annotated[float, typer.Option(help="Share of an expert's entries that are set to 0 (factors).")] = 0.5,
     components: Annotated[int, typer.Option(help="Components of the truncated SVD (factors).")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of k-means.")] = 42,
+    base: ABase = None,
     sweep: Annotated[str | None, typer.Option(help="Compare several k, as in 2,5,10,25.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the cosines, sorted by cluster, into this PNG.")] = None,
     as_json: Json = False,
@@ -34,6 +36,11 @@ def cluster(
     folder = Library(library)
     experts = folder.load(names or folder.originals())
     options: dict[str, Any] = {"space": space, "sparsity": sparsity, "components": components, "seed": seed}
+    if space == "moved":
+        from yosegi.bases import load
+        from yosegi.inits import start_of
+
+        options["start"] = start_of(load(base or "nano").model, experts[0])
     result: dict[str, Any] = {}
     if k is not None or figure is not None or not ks:
         result = mbc.cluster(experts, 10 if k is None else k, **options)
