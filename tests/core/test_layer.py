@@ -338,8 +338,20 @@ def test_heads_must_divide(heads, what):
 
 def test_it_looks_like_its_base():
     layer = make(Fixed(weights(1, E)))
-    assert layer.weight is layer.base.weight and layer.bias is layer.base.bias
+    weight = layer.weight
+    assert isinstance(weight, torch.Tensor) and (weight.dtype, weight.shape) == (torch.float64, (O, I))
+    assert layer.bias is layer.base.bias
     assert (layer.in_features, layer.out_features) == (I, O)
+
+
+@each(
+    "compute",
+    [lambda w: torch.zeros(1, I).double() @ w.mT, lambda w: w.div_(2), lambda w: w.data_ptr(), lambda w: w + 1],
+)
+def test_its_weight_may_be_looked_at_but_not_computed_with(compute):
+    layer = make(Fixed(weights(1, E)))
+    with pytest.raises(Invalid, match="q: the model reads the weight of this linear instead of calling it"):
+        compute(layer.weight)
 
 
 def test_tokens_of_a_batch_in_one_row():
@@ -349,3 +361,6 @@ def test_tokens_of_a_batch_in_one_row():
     layer.context.mask_BT = torch.ones(B, T)
     torch.testing.assert_close(layer(inputs.flatten(0, 1)), whole.flatten(0, 1))
     assert layer.context.weights["q"].shape == (B, 1, 1, E) and layer.router.seen[-1].shape == (B, T, I)
+    layer.router.needs = "tasks"
+    with pytest.raises(Invalid, match=f"q reads 7 tokens of {B} sequences: it is not known whose"):
+        layer(inputs.flatten(0, 1)[:7])

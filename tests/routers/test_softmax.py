@@ -98,3 +98,13 @@ def test_other_tokens_cannot_be_followed():
     routers["mlp.gate"](torch.randn(2, 4, 6), context)
     with pytest.raises(Invalid, match="scope=projection"):
         routers["mlp.down"](torch.randn(2, 5, 6), context)
+
+
+def test_the_keys_and_values_of_cross_attention_read_other_tokens():
+    """They have a router of their own, also where the encoder's text is as long as the decoder's."""
+    names = [f"decoder.layer.1.EncDecAttention.{part}" for part in "qkvo"]
+    routers, context = block_of(names=names), Context()
+    assert [name[-1] for name, router in routers.items() if router.follows] == ["v", "o"]
+    x = {"q": torch.randn(2, 5, 6), "k": torch.randn(2, 5, 6)}
+    w = {name[-1]: routers[name](x.get(name[-1], x["k"]), context) for name in names}
+    assert torch.equal(w["o"], w["q"]) and torch.equal(w["v"], w["k"]) and not torch.allclose(w["k"], w["q"])

@@ -231,6 +231,11 @@ def test_more_types_than_experts_are_refused(tmp_path):
         go(tmp_path, data=data)
 
 
+def test_more_active_experts_than_there_are(tmp_path):
+    with pytest.raises(Invalid, match="top_k=5: there are 4 experts"):
+        go(tmp_path, settings=QUICK.model_copy(update={"top_k": 5}))
+
+
 def test_a_model_that_lays_its_tokens_in_one_row(tmp_path):
     """OPT's feed-forward knows no sequences; types, padding and routers do."""
     from dataclasses import replace

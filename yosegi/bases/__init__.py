@@ -146,6 +146,8 @@ def read(
         config = AutoConfig.from_pretrained(folder)
         if hasattr(config, "quantization_config"):  # it is packed already, however that was
             options = {key: options[key] for key in ("dtype", "attn_implementation") if key in options}
+        if hasattr(config, "rescale_every"):  # RWKV would divide weights in place whenever it stops training, for fp16
+            config.rescale_every = 0
         kinds = kinds or (SEQ2SEQ if config.is_encoder_decoder else CAUSAL)
         model = read_model(folder, config, kinds, unused, **options)
         if not any(folder.glob("*token*")):

@@ -13,6 +13,7 @@ Shapes: I in, O out, E experts, R rank, H heads (1 unless MHR); "..." is any lea
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, autocast, einsum, nn
@@ -23,6 +24,12 @@ from yosegi.core.dispatch import cheapest, gathered, grouped
 from yosegi.core.mix import Mix, factors, outputs
 from yosegi.core.router import Router
 from yosegi.errors import Invalid
+
+NEVER_CALLED = (
+    "{}: the model reads the weight of this linear instead of calling it, as fused kernels do, so an expert beside it would "
+    "neither be active nor learn. Leave it out of the targets."
+)
+"""The refusal of a linear that no expert can stand beside."""
 
 
 def check(bank: Bank, mix: Mix) -> None:
@@ -70,8 +77,10 @@ class ExpertLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Returns the base's weight, for models that read it (T5 reads its dtype)."""
-        return self.base.weight  # type: ignore[return-value]
+        """Returns the base's weight, of which a model may read the dtype (T5 does) but with which it may not compute."""
+        seen = self.base.weight.as_subclass(_Seen)  # type: ignore[union-attr, operator]
+        seen.layer = self.name
+        return seen
 
     @property
     def bias(self) -> Tensor | None:
@@ -87,6 +96,10 @@ class ExpertLinear(nn.Module):
         B = self.context.sequences if x_I.dim() == 2 else None
         if B and len(x_I) % B == 0:  # OPT puts all tokens of a batch into one row, but routers need sequences
             return self._mixed(x_I.unflatten(0, (B, -1))).flatten(0, 1)
+        if B and self.router.needs:
+            raise Invalid(
+                f"{self.name} reads {len(x_I)} tokens of {B} sequences: it is not known whose. Leave it out of the targets."
+            )
         return self._mixed(x_I)
 
     def _mixed(self, x_I: Tensor) -> Tensor:
@@ -122,3 +135,24 @@ class ExpertLinear(nn.Module):
         z_HER = einsum("...hi,erhi->...her", seen_I.unflatten(-1, (self.heads, -1)), A_ERHI)
         h_HER = self.mix(z_HER, w_HE) * scale_E[:, None]
         return y_O + einsum("...her,ehor->...ho", h_HER, B_EHOR).flatten(-2)
+
+
+class _Seen(Tensor):
+    """A weight that may be looked at but not computed with: the experts beside it would be left out, and nobody would know."""
+
+    layer = ""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in LOOKS:
+            raise Invalid(
+                NEVER_CALLED.format(
+                    next(one.layer for one in (*args, *(kwargs or {}).values()) if isinstance(one, cls))
+                )
+            )
+        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[misc]
+
+
+LOOKS = {getattr(Tensor, name).__get__ for name in ("dtype", "device", "shape", "ndim", "requires_grad", "is_cuda")} | {
+    Tensor.size, Tensor.dim, Tensor.is_floating_point, Tensor.__repr__,
+}  # fmt: skip

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
 from yosegi.core.expert import Expert
-from yosegi.core.layer import ExpertLinear, check
+from yosegi.core.layer import NEVER_CALLED, ExpertLinear, check
 from yosegi.core.mix import Mix, outputs
 from yosegi.core.router import Router
 from yosegi.errors import Invalid, UnknownName, shown
@@ -200,6 +200,8 @@ def attach(
     for name in names:
         if name not in known or not is_linear(known[name]):
             raise UnknownName.among("linear of this model", name, linears(model))
+        if why := why_not(model, name):
+            raise Invalid(why)
     if not names:
         raise Invalid("These experts have no layer at all.")
 
@@ -226,19 +228,23 @@ def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> li
 
     Args:
         model: the model; the names are in its order.
-        targets: "all-linear" (all but the output head), a regular expression for the whole name, or a list of names and
-            name endings such as "q_proj". Of a multimodal model, "all-linear" and endings mean its text model.
+        targets: "all-linear" (all but the output head and what `left_out` tells), a regular expression for the whole name, or
+            a list of names and name endings such as "q_proj". Of a multimodal model, "all-linear" and endings mean its text
+            model.
+
+    Raises:
+        Invalid: no expert can stand beside a linear that was named (`why_not`).
     """
     everywhere, inside = _linears(model), _text_model(model)
     every = [name for name in everywhere if name.startswith(inside)]
     if targets == "all-linear":
-        return every
+        return [name for name in every if not _own_expert(name) and not _fusible(model, name)]
     words = [targets] if isinstance(targets, str) else targets
     chosen = {word: {name for name in every if name == word or name.endswith(f".{word}")} for word in words}
     if isinstance(targets, str):
         try:
-            named = regex.compile(targets)
-            chosen[targets] |= {n for n in everywhere if named.fullmatch(n, timeout=1) or n == targets}
+            pattern = regex.compile(targets)
+            chosen[targets] |= {n for n in everywhere if pattern.fullmatch(n, timeout=1) or n == targets}
         except (regex.error, RecursionError) as error:
             raise Invalid(f"Target modules {shown(targets)} is not a regular expression: {error}.") from error
         except TimeoutError as error:
@@ -246,7 +252,26 @@ def linears(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> li
     if missing := [target for target, linears in chosen.items() if not linears]:
         endings = dict.fromkeys(n.rpartition(".")[2] for n in every)
         raise UnknownName.among("linear of this model", missing[0], endings)
-    return [name for name in everywhere if any(name in linears for linears in chosen.values())]
+    named = [name for name in everywhere if any(name in linears for linears in chosen.values())]
+    if why := next(filter(None, (why_not(model, name) for name in named)), None):
+        raise Invalid(why)
+    return named
+
+
+def why_not(model: nn.Module, layer: str) -> str | None:
+    """Returns why no expert can stand beside a linear, in one line; None where one can."""
+    if _own_expert(layer):
+        return (
+            f"{layer} belongs to the base's own experts and sees only the tokens that are sent to it, not whose they are: leave "
+            "it out of the targets."
+        )
+    return NEVER_CALLED.format(layer) if layer.endswith("dt_proj") and _fusible(model, layer) else None
+
+
+def reads_encoder(layer: str) -> bool:
+    """Returns whether a linear makes keys or values of cross-attention: of the encoder's tokens, not the decoder's."""
+    parts = layer.split(".")
+    return bool({"EncDecAttention", "encoder_attn"} & set(parts)) and parts[-1][0] in "kv"
 
 
 def left_out(model: nn.Module) -> str | None:
@@ -256,14 +281,40 @@ def left_out(model: nn.Module) -> str | None:
         f"{name}.{key}"
         for name, module in model.named_modules()
         for key, parameter in module.named_parameters(recurse=False)
-        if parameter.dim() == 3 and "Conv" not in type(module).__name__ and name.startswith(_text_model(model))
-    ]
+        if parameter.dim() == 3 and len(parameter) > 1  # a row for each channel is no matrix
+        and "Conv" not in type(module).__name__ and name.startswith(_text_model(model))
+    ]  # fmt: skip
     if fused:
-        endings = dict.fromkeys(re.sub(r"^.*\.\d+\.", "…", name) for name in fused)
-        rest.append(f"{len(fused)} fused expert tensors ({', '.join(endings)}) are not linears and stay frozen")
-    if other := [name for name in _linears(model) if name not in set(covered)]:
-        rest.append(f"{len(other)} linears outside the text model ({_text_model(model)[:-1]}) stay frozen")
+        what = "fused expert tensors" if all("expert" in name for name in fused) else "fused tensors"
+        rest.append(f"{len(fused)} {what} ({_endings(fused)}) are not linears and stay frozen")
+    inside = [name for name in _linears(model) if name.startswith(_text_model(model))]
+    if only_some := [name for name in inside if _own_expert(name)]:
+        words = f"linears of the base's own experts ({_endings(only_some)}) see only some tokens and stay frozen"
+        rest.append(f"{len(only_some)} {words}")
+    if fusible := [name for name in inside if not _own_expert(name) and _fusible(model, name)]:
+        rest.append(f"{len(fusible)} linears whose weights fused kernels read ({_endings(fusible)}) stay frozen")
+    if other := len(_linears(model)) - len(inside):
+        rest.append(f"{other} linears outside the text model ({_text_model(model)[:-1]}) stay frozen")
     return f"all-linear covers {len(covered)} linears; {'; '.join(rest)}." if rest else None
+
+
+def _endings(names: Sequence[str]) -> str:
+    """Returns names without the number of their block: "…mixer.x_proj, …mixer.out_proj"."""
+    return ", ".join(dict.fromkeys(re.sub(r"^.*\.\d+\.", "…", name) for name in names))
+
+
+def _own_expert(layer: str) -> bool:
+    """Whether a linear is one of the base's experts, such as "….mlp.experts.expert_0.wi"."""
+    return "experts" in layer.split(".")
+
+
+def _fusible(model: nn.Module, layer: str) -> bool:
+    """Whether the kernels of a state-space model may read the weight of this linear instead of calling it: Mamba's are given
+    x_proj, dt_proj and out_proj, those of Mamba 2 out_proj. No expert is active there, and none learns. PEFT leaves out
+    out_proj as well."""
+    mixer, _, name = layer.rpartition(".")
+    inside = model.get_submodule(mixer)
+    return name in ("x_proj", "dt_proj", "out_proj") and hasattr(inside, "A_log") and hasattr(inside, "D")
 
 
 def _linears(model: nn.Module) -> list[str]:

@@ -175,6 +175,8 @@ def _check_fit(
     for layer, f in factors.items():
         if layer not in modules or not model.is_linear(modules[layer]):
             raise Refused(f"{folder / WEIGHTS} has factors for layer {layer}, and this base has no such linear.")
+        if why := model.why_not(base_model, layer):
+            raise Refused(f"{folder / WEIGHTS} has factors for {why}")
         O, I = model.shape(modules[layer])
         if f.shape != (O, I):
             raise Refused(

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from yosegi.core.layer import ExpertLinear
+from yosegi.core.model import reads_encoder
 from yosegi.errors import Invalid, UnknownName
 from yosegi.objectives import IGNORED, cross_entropy
 from yosegi.objectives import targets as targets
@@ -185,10 +186,9 @@ def _routed(
 
 def _counted(layer: str, batch: Mapping[str, Any], counted: str, seq2seq: bool) -> Tensor:
     """Returns [B, T]: 1 where a token counts. With an encoder the decoder reads the answer, except for cross-attention's k, v."""
-    parts = layer.split(".")
-    across = bool({"EncDecAttention", "encoder_attn"} & set(parts)) and parts[-1][0] in "kv"
+    across = reads_encoder(layer)
     prompt_BT, answer_BT = batch["attention_mask"].bool(), batch["labels"] != IGNORED
-    real_BT = answer_BT if seq2seq and "decoder" in parts and not across else prompt_BT
+    real_BT = answer_BT if seq2seq and "decoder" in layer.split(".") and not across else prompt_BT
     if counted == "all":
         return torch.ones_like(real_BT, dtype=torch.float)
     return (answer_BT if counted == "answer" and not seq2seq else real_BT).float()

@@ -23,7 +23,7 @@ from yosegi.routers._learnt import Learnt
 
 class Centroid(Router):
     """Args:
-    top_k: experts per token; None for all.
+    top_k: experts per token, at most all of them; None for all.
     temperature: None is √I, as in mttl.
     over: which tokens of an example count: the "last", or the "mean" of all.
     input_norm: "id" leaves x as it is, as mttl does; "unit" normalises it, and then the weights at √I are almost uniform.

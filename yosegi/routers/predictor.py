@@ -23,7 +23,7 @@ class Predictor(PromptRouter):
     """Args:
     tasks: the classes, in order; by default the tasks of the experts. Tasks of no expert help in training and are never
         predicted.
-    top_k: experts per sequence; None for all.
+    top_k: experts per sequence, at most all of them; None for all.
     width: the width of the hidden layer.
     encoder: the model that computes the features; by default the base itself.
     """

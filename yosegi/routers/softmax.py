@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from yosegi.core.bank import Bank
 from yosegi.core.context import Context
+from yosegi.core.model import reads_encoder
 from yosegi.core.router import Router
 from yosegi.errors import Invalid, UnknownName
 
@@ -26,7 +27,7 @@ STARTS = ("zero", "random")
 
 class Softmax(Router):
     """Args:
-    top_k: experts per token; None for all.
+    top_k: experts per token, at most all of them; None for all.
     temperature: above 1 the weights are more even, below 1 more peaked.
     scope: projection: each linear routes by its own input; ffn: the first linear of a block routes for all of them, by the
         input of the block.
@@ -48,8 +49,8 @@ class Softmax(Router):
 
     def place(self, layer: str, layers: Sequence[str]) -> None:
         """Finds out whether this layer routes, or the first linear of its block does."""
-        self.layer, self.block = layer, layer.rpartition(".")[0]
-        first = next((other for other in layers if other.rpartition(".")[0] == self.block), layer)
+        self.layer, self.block = layer, _block(layer)
+        first = next((other for other in layers if _block(other) == self.block), layer)
         self.follows = self.scope == "ffn" and first != layer
 
     def bind(self, bank: Bank) -> None:
@@ -79,3 +80,8 @@ class Softmax(Router):
         if self.scope == "ffn":  # computed again when activation checkpointing runs the forward a second time
             context.blocks[self.block] = w_HE
         return w_HE
+
+
+def _block(layer: str) -> str:
+    """Returns the block of a linear. Keys and values of cross-attention, made of the encoder's tokens, have their own."""
+    return layer.rpartition(".")[0] + (".encoder" if reads_encoder(layer) else "")

@@ -73,6 +73,8 @@ def loramoe(
             f"{len(types)} types share {experts} experts, so that {len(types) - len(set(expert_types))} have none: take more "
             "experts (--build 'loramoe{experts=…}'), or put tasks together (types)."
         )
+    if settings.top_k is not None and settings.top_k > experts:
+        raise Invalid(f"top_k={settings.top_k}: there are {experts} experts. Leave top_k out for all of them.")
     typed: dict[str, list[tuple[Example, int]]] = {}  # of each task its examples, with their types
     for k, of_type in enumerate(data.values()):
         for task, examples in of_type.items():

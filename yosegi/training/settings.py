@@ -199,8 +199,8 @@ class RouterSettings(LoadSettings):
     """Seed of the examples drawn, their order, and the router's start."""
 
 
-FFN = r".*\.(mlp|ffn|feed_forward|DenseReluDense)\.\w+|.*\.(fc1|fc2)"
-"""The linears of the feed-forward blocks, as Llama and its kin, GPT-2, NeoX, T5 and OPT call them."""
+FFN = r".*\.(mlp|mlp_block|ffn|feed_forward|DenseReluDense)\.\w+|.*\.(fc1|fc2)"
+"""The linears of the feed-forward blocks, as Llama and its kin, GPT-2, NeoX, RecurrentGemma, T5 and OPT call them."""
 
 
 class Build(CheckedSettings):
