@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -190,6 +191,14 @@ def test_killed_it_goes_on(many, tmp_path):
     assert 200 - scored <= rest < 200, "what was committed is not scored again"
     assert sum(map(int, start("whole", 0).communicate()[0].split())) == 200
     assert folder(tmp_path / "out") == folder(tmp_path / "whole")
+
+
+def test_what_a_killed_one_left_is_swept(many, tmp_path):
+    (tmp_path / "out").mkdir()
+    (left := tmp_path / "out" / ".kept.jsonl.abcd1234").write_text("{")
+    os.utime(left, (time.time() - 2,) * 2)
+    curate(many, tmp_path / "out", [Counted()], [Rule(keep=0.25)])
+    assert not left.exists()
 
 
 def test_another_share_scores_nothing_again(many, tmp_path):

@@ -84,6 +84,7 @@ def curate(
     }  # fmt: skip
     _check_folder(out, config)
     out.mkdir(parents=True, exist_ok=True)
+    files.tidy(out)
     files.write_json(out / CONFIG, config)
     for score in scores:
         score.write(out)
