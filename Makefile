@@ -1,7 +1,8 @@
 # make demo   sets everything up and runs the whole chain on the embedded base
 # make test   sets everything up and passes the tests
 # make check  style, types, who imports whom      make bench  speed against the peers      make docs  generated pages
-# make hostile  programs that try to escape or to cheat their tests, as a table
+# make attacks  fuzz (inputs that nobody meant), crash (kill -9 at random moments) and hostile (programs that try to escape or to
+#               cheat their tests), each also alone; minutes each, one table
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test check bench docs hostile
+.PHONY: demo test check bench docs attacks fuzz crash hostile
 
 demo: $(VENV)/ready
 	$(BIN)/yosegi demo
@@ -29,6 +30,15 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+attacks: $(VENV)/ready
+	$(BIN)/python -m tests.attacks
+
+fuzz: $(VENV)/ready
+	$(BIN)/python -m tests.attacks.fuzz
+
+crash: $(VENV)/ready
+	$(BIN)/python -m tests.attacks.crash
 
 hostile: $(VENV)/ready
 	$(BIN)/python -m tests.sandbox.test_hostile

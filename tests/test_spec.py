@@ -158,6 +158,12 @@ def test_everything_written_reads_back_as_the_same():
         assert write_method("m", result) == spec
 
 
+def test_a_number_that_no_float_holds():
+    for given in (10**400, "9" * 400, "1e999"):
+        with pytest.raises(Invalid, match="share is of type float"):
+            typed("m", {"share": given}, arguments_of(method))
+
+
 def test_plain_names_have_no_quotes():
     assert [quote(name) for name in ("a", "gsm8k", "maths-ja.v2", "鉄道", "a b", "runs/x")] == [
         "a", "gsm8k", "maths-ja.v2", "鉄道", "a b", "runs/x",

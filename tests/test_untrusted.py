@@ -17,6 +17,8 @@ JSON = {
     "a key twice": '{"a": 1, "b": {"c": 1, "c": 2}}',
     "half a character": '{"a": "\\ud800"}',
     "half a character in a key": '{"\\uDC00": 1}',
+    "half a character as it is": b'{"a": "\xed\xb2\x80"}',
+    "half a character in UTF-16": '{"a": "'.encode("utf-16-le") + b"\x00\xd8" + '"}'.encode("utf-16-le"),
     "cut off": '{"a": [1, 2',
     "nothing": "",
     "not UTF-8": b'{"a": "\xff"}',
@@ -34,6 +36,8 @@ YAML = {
     "a long number": "a: " + "9" * 5000,
     "a python object": "!!python/object/apply:os.system ['true']",
     "control characters": "a: \x1b[31m",
+    "an int without digits": "a: !!int ''",
+    "a date that is none": "a: !!timestamp x",
     "large": "a: " + "x" * (untrusted.YAML_BYTES + 1),
     "not closed": "a: [1",
 }
@@ -56,7 +60,7 @@ def test_bad_yaml_is_one_short_line(text):
 
 
 def test_what_is_right_is_read():
-    value = {"a": [1, 2.5, None, True, "é😀"], "b": {"c": []}}
+    value = {"a": [1, 2.5, None, True, "é😀한"], "b": {"c": []}}
     assert (
         untrusted.read_json(json.dumps(value), "it") == value == untrusted.read_json(json.dumps(value).encode(), "it")
     )
@@ -111,7 +115,16 @@ def test_a_pattern_is_that_of_python():
 
 
 @pytest.mark.parametrize(
-    "value", ["x" * 10**6, "\x1b[31m\x07" * 500, ["\x9b"] * 10**5, {"a": {"b": ["c" * 10**5] * 99}}, "\u202e", "\ud800"]
+    "value",
+    [
+        "x" * 10**6,
+        "\x1b[31m\x07" * 500,
+        ["\x9b"] * 10**5,
+        {"a": {"b": ["c" * 10**5] * 99}},
+        "\u202e",
+        "\ud800",
+        "a\u2028b",
+    ],
 )
 def test_a_message_is_short_and_harmless(value):
     for text in (shown(value), str(YosegiError(f"It is {value}.")), str(YosegiError(f"It is {shown(value)}."))):

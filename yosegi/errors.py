@@ -39,7 +39,7 @@ def printable(text: str) -> str:
         " "
         if one in "\n\t\r"
         else one
-        if one in JOINERS or unicodedata.category(one) not in ("Cc", "Cf", "Cs")
+        if one in JOINERS or unicodedata.category(one) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
         else f"\\u{ord(one):04x}"
         for one in text
     )

@@ -38,7 +38,7 @@ class Run:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         if config is not None:
-            files.tidy(self.path, *(self.path / part for part in ("checkpoint", "items", "figures")))
+            files.tidy(self.path, *(self.path / part for part in ("checkpoint", "items", "figures", "weights")))
             if "recipe" in config and (self.path / "config.json").exists():
                 before = files.read_json(self.path / "config.json")
                 differ = [

@@ -259,7 +259,7 @@ def _convert(value: Any, hint: Any) -> Any:
             return value in (True, "true")
     elif hint in (int, float):
         if (plain or isinstance(value, int | float)) and not isinstance(value, bool):
-            number = float(value)
+            number = float(value) if isinstance(value, str | float) or abs(value) < 1 << 1023 else math.inf
             if math.isfinite(number) and hint is float:
                 return number
             if number.is_integer():

@@ -54,7 +54,16 @@ def read_yaml(text: str, place: str) -> Any:
         raise Invalid(f"{place} has {len(text):,} characters; up to {YAML_BYTES:,} are read.")
     try:
         value = _loader()(text).get_single_data()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        # PyYAML's own constructors raise these, as of an `!!int` without digits
         raise Invalid(f"{place} is not valid YAML: {_cause(error)}.") from error
     try:
         check(value, place, aliases=True)
@@ -126,8 +135,13 @@ def _cause(error: BaseException) -> str:
 
 
 def halves(text: str | bytes) -> bool:
-    """Returns whether a JSON text writes characters in halves, one of which may be alone."""
-    return any(one in text for one in (("\\ud", "\\uD") if isinstance(text, str) else (b"\\ud", b"\\uD")))  # type: ignore[operator]
+    """Returns whether a JSON text writes characters in halves, one of which may be alone.
+
+    In bytes that may also be a half itself (which begins as Korean does), or all of UTF-16: Python's decoder lets halves pass.
+    """
+    if isinstance(text, str):
+        return "\\ud" in text or "\\uD" in text
+    return any(one in text for one in (b"\\ud", b"\\uD", b"\xed", b"\0"))
 
 
 def check(value: Any, place: str, halved: bool = False, aliases: bool = False) -> None:

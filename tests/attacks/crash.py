@@ -35,11 +35,10 @@ EXPERTS = ["--library", "library", "--run", "run"]
 
 @dataclass(frozen=True)
 class Job:
-    """What is killed: a command line, what its folder begins with, what is added when it is given again, and what comes after it."""
+    """What is killed: a command line, what its folder begins with, and what comes after it."""
 
     words: list[str]
     begins: str = "library"
-    again: tuple[str, ...] = ()
     then: tuple[str, ...] = ()
 
 
@@ -63,7 +62,7 @@ JOBS = {
         + ["--limit", "6"]
     ),
     "search": Job(
-        ["search", "--task", "skills/add:logp", "--arm", "merge:ties{density=.1:.9}", *EXPERTS, "--trials", "8", "--limit", "4"]
+        ["search", "--task", "skills/add:logp", "--arm", "merge:ties{density=.1:.9}", *EXPERTS, "--trials", "5", "--limit", "4"]
         + ["--rounds", "2", "--keep", "blend"]
     ),
     "curate": Job(
@@ -71,10 +70,10 @@ JOBS = {
         + ["--score", "keywords{words=[rail,track,engine]}"],
         "pages",
     ),
-    "merge": Job(["merge", "ties{density=.3}(add,reverse)", "--library", "library", "--name", "both"], again=("--overwrite",)),
-    "library import": Job(["library", "import", "library", "peft", "--name", "guest", "--base", "nano"], again=("--overwrite",)),
+    "merge": Job(["merge", "ties{density=.3}(add,reverse)", "--library", "library", "--name", "both"]),
+    "library import": Job(["library", "import", "library", "peft", "--name", "guest", "--base", "nano"]),
     "library rm": Job(["library", "rm", "library", "add"], then=("library", "rm", "library", "reverse")),
-    "run (a recipe)": Job(["run", "pretrain_nano", "--smoke", "--run", "run"], ""),
+    "run (a recipe)": Job(["run", "pretrain_nano", "--smoke", "--steps", "8", "--run", "run"], ""),
 }  # fmt: skip
 
 
@@ -95,7 +94,20 @@ def prepare() -> None:
 def begin(work: Path) -> None:
     """Makes what jobs begin with, once: pages, two experts in a library, and one of them as PEFT has it."""
     chance = random.Random(0)
-    words = "rail track engine bridge tunnel station signal river garden letter music window".split()
+    words = [
+        "rail",
+        "track",
+        "engine",
+        "bridge",
+        "tunnel",
+        "station",
+        "signal",
+        "river",
+        "garden",
+        "letter",
+        "music",
+        "window",
+    ]
     pages = [" ".join(chance.choices(words, k=chance.randrange(20, 60))) for _ in range(300)]
     pages += pages[:40]
     (work / "pages").mkdir(parents=True)
@@ -154,7 +166,10 @@ def _run(folder: Path, words: list[str], changes: int, count: Path) -> int:
     os.setsid()
     os.chdir(folder)
     for number in (1, 2):
-        os.dup2(os.open(folder.with_name(f"{folder.name}.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC * (number == 1)), number)
+        os.dup2(
+            os.open(folder.with_name(f"{folder.name}.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC * (number == 1)),
+            number,
+        )
     os.dup2(1, 2)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115, PTH123
     made, here = 0, f"{folder}{os.sep}"
@@ -167,9 +182,15 @@ def _run(folder: Path, words: list[str], changes: int, count: Path) -> int:
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
-            if isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and _within(arguments[0], here):
+            if (
+                isinstance(arguments[2], int)
+                and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+                and _within(arguments[0], here)
+            ):
                 changed()
-        elif event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate") and _within(arguments[0], here):
+        elif event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate") and _within(
+            arguments[0], here
+        ):
             changed()
 
     fsync = os.fsync
@@ -195,10 +216,10 @@ def _within(path: Any, folder: str) -> bool:
 
 
 TIMES = re.compile(
-    r"(^|_)(seconds|wall|time|created|date|memory|per_second|per_s|pace|s|mb|duration|started|took|eta|command|gb|reserved|made|python)(_|$)"
+    r"(^|_)(seconds|wall|time|created|date|memory|per_second|per_s|pace|s|ms|mb|duration|started|took|eta|command|gb|reserved|made|drawing|rng\.python)(_|$)"
 )
 """Names of values that measure time or memory; and Python's own generator in a checkpoint, which nobody seeds and nothing uses."""
-UNLIKE = (".html", ".png", ".svg", ".lock", ".db", ".log", "env.json")
+UNLIKE = (".html", ".png", ".svg", ".lock", ".sqlite", ".db", ".db-shm", ".db-wal", ".log", "env.json")
 """Files that show times, or that another process writes in pages."""
 
 
@@ -227,7 +248,9 @@ def _content(path: Path) -> Any:
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _timeless(inner) for key, inner in sorted(value.items()) if not TIMES.search(key)}
-    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_timeless(inner) for inner in value]
+    return re.sub(r"[\d.,]+ (ms|s|seconds|minutes|MB|GB)\b", "?", value) if isinstance(value, str) else value
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -261,18 +284,28 @@ def copied(work: Path, begins: str, name: str) -> Path:
     return folder
 
 
-def attack(job: Job, work: Path, seed: str, straight: tuple[dict[str, Any], int, float], kills: int) -> tuple[int, list[str]]:
+def is_over(code: int, folder: Path) -> bool:
+    """Returns whether the command says that nothing is left to be done: what it makes is there, what it deletes is gone."""
+    return (
+        code == 2
+        and re.search(r"--overwrite|or overwrite it|No expert of this library is called", log(folder)) is not None
+    )
+
+
+def attack(
+    job: Job, work: Path, seed: str, straight: tuple[dict[str, Any], int, float], kills: int
+) -> tuple[int, list[str]]:
     """Kills one job up to `kills` times on its way; returns how often it really died, and what was wrong at the end."""
     chance, (wanted, changes, seconds) = random.Random(seed), straight
     folder = copied(work, job.begins, seed.replace("/", "-").replace(" ", "-"))
-    died, faults, words = 0, [], job.words
+    died, faults = 0, list[str]()
     for _ in range(kills):
         if chance.random() < 0.7:
-            code, *_ = child(folder, words, changes=chance.randint(1, changes))
+            code, *_ = child(folder, job.words, changes=chance.randint(1, changes))
         else:
-            code, *_ = child(folder, words, seconds=chance.uniform(0.02, seconds))
-        words = [*job.words, *job.again]
-        if code == 0:
+            code, *_ = child(folder, job.words, seconds=chance.uniform(0.02, seconds))
+        if code == 0 or is_over(code, folder):
+            code = 0
             break
         if code != -signal.SIGKILL:
             return died, [f"it ended with {code}:\n{log(folder)}"]
@@ -280,9 +313,8 @@ def attack(job: Job, work: Path, seed: str, straight: tuple[dict[str, Any], int,
         for path in leftovers(folder):  # as if a person had needed two seconds to notice
             os.utime(path, (time.time() - 2,) * 2)
     if code:
-        gone = job.words[:2] == ["library", "rm"] and not (folder / "library" / "add").exists()
-        code, *_ = child(folder, words)
-        if code and not gone:
+        code, *_ = child(folder, job.words)
+        if code and not is_over(code, folder):
             return died, [f"what was killed does not go on ({code}):\n{log(folder)}"]
     if job.then and (code := child(folder, [*job.then])[0]):
         return died, [f"what comes after it fails ({code}):\n{log(folder)}"]

@@ -5,7 +5,24 @@ import json
 import random
 from typing import Any
 
-NUMBERS = [0, -1, 1, 2**31, 2**53 + 1, 2**63, 10**20, 10**400, 0.5, -0.0, 1e308, 5e-324, float("nan"), float("inf"), -float("inf"), True]
+NUMBERS = [
+    0,
+    -1,
+    1,
+    2**31,
+    2**53 + 1,
+    2**63,
+    10**20,
+    10**400,
+    0.5,
+    -0.0,
+    1e308,
+    5e-324,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    True,
+]
 TEXTS = [
     "", " ", "\n", "null", "nan", "-1", "1e999", "０１２", "a" * 300, "é" * 5000, "\x1b[31mred\x1b[0m", "\x00", "\u202eabc", "\ud800",
     "../../etc/passwd", "/etc/hostname", "a/b", ".", "..", "~root", "(a+)+$", "(.*)*x", "(", "[", "{", "}", "*", "a*1e400", "a**b",
@@ -34,9 +51,13 @@ def nasty(chance: random.Random) -> Any:
         return chance.choice(TEXTS)
     if kind < 5:
         return chance.choice(NUMBERS)
-    return [None, deep(chance) if chance.random() < 0.3 else [], {}, [chance.choice(TEXTS), None], {chance.choice(TEXTS): 1}][
-        chance.randrange(5)
-    ]
+    return [
+        None,
+        deep(chance) if chance.random() < 0.3 else [],
+        {},
+        [chance.choice(TEXTS), None],
+        {chance.choice(TEXTS): 1},
+    ][chance.randrange(5)]
 
 
 def value(chance: random.Random, good: Any, changes: int = 0) -> Any:

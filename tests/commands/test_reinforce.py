@@ -7,6 +7,7 @@ import torch
 
 from yosegi.bases import load
 from yosegi.library.store import Library
+from yosegi.training.job import Job
 
 QUICK = ("--max-steps", 2, "--per-device-train-batch-size", 2, "--num-generations", 3, "--learning-rate", 1e-2)
 
@@ -56,6 +57,30 @@ def test_all_at_once_from_labels_to_report(yosegi, refused, shelf, tmp_path):
         yosegi("report", "r")[0] == 0
         and "share of the time spent on sampling answers" in (tmp_path / "r" / "report.html").read_text()
     )
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_killed_after_some_were_kept_the_same_command_goes_on(yosegi, shelf, tmp_path, monkeypatch, kept):
+    words = ("reinforce", "--task", "skills/chain", "--expert", "lora", "--expert", "pissa", *QUICK, "--run", "r")
+    add, made = Library.add, []
+
+    def killed(self, expert, **more):
+        if len(made) == kept:
+            raise KeyboardInterrupt
+        made.append(expert)
+        add(self, expert, **more)
+
+    monkeypatch.setattr(Library, "add", killed)
+    monkeypatch.setattr(Job, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert yosegi(*words)[0] == 130
+    monkeypatch.setattr(Library, "add", add)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    before = {one.name: shelf.card(one.name)["sha256"] for one in made}
+    code, _, err = yosegi(*words)
+    assert code == 0, err
+    assert {name: shelf.card(name)["sha256"] for name in before} == before and "pissa-rl" in shelf
+    assert not list((tmp_path / "r" / "checkpoint").iterdir())
 
 
 @pytest.mark.parametrize(

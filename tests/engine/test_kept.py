@@ -100,6 +100,9 @@ def test_names(library, trained):
     assert load_arm(library, "cm").mix == "outputs"
     with pytest.raises(UnknownName, match="No arm of this library is called 'cn'. Did you mean 'cm'"):
         load_arm(library, "cn")
+    for name in ("é" * 5000, "\0", "../cm"):
+        with pytest.raises(UnknownName):
+            load_arm(library, name)
     for name in ("../cm", ".cm", ""):
         with pytest.raises(Invalid):
             save_arm(library, dataclasses.replace(trained, name=name))
@@ -119,9 +122,20 @@ def test_damage_is_named(library, trained):
     (folder / "state.safetensors").unlink()
     with pytest.raises(NoData, match="state.safetensors"):
         load_arm(library, "cm")
+    (folder / "state.safetensors").write_bytes(whole["state.safetensors"])
     card = json.loads(whole["arm.json"])
+    bad = [
+        {"tasks": None},
+        {"tasks": "add"},
+        {"ablate": 5},
+        {"heads": True},
+        {"router": []},
+        {"experts": [{"name": "a"}]},
+    ]
+    bad += [{"experts": ["a"]}, {"merge_args": 5}, {"training": None}, {"mix": None}, {"sha256": 5}, {"merge": 1}]
+    damaged = [json.dumps(card | fields) for fields in bad]
     card.pop("mix")
-    for content in (whole["arm.json"][:30].decode(), "[]", json.dumps(card)):
+    for content in (whole["arm.json"][:30].decode(), "[]", json.dumps(card), *damaged):
         (folder / "arm.json").write_text(content)
         with pytest.raises(Corrupt, match="arm.json"):
             load_arm(library, "cm")

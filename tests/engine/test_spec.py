@@ -115,6 +115,7 @@ def test_several_at_once(library):
     ("nearr", "Did you mean 'near'"), ("merge:tis", "No merge is called 'tis'. Did you mean 'ties'"), ("arrow(z)", "expert .* called 'z'"),
     ("arrow{topk=2}", "argument of arrow is called 'topk'. Did you mean 'top_k'"), ("a{rank=2}", "No argument of a is called 'rank'"),
     ("arrow{mix=both}", "mix is of type"), ("arrow(a,a)", "a is there twice"), ("a*.5+a*.5", "a is there twice"),
+    ("a*1e400", "the weight '1e400' of a is too large"),
     ("a(b)", "a takes no experts"), ("base(a)", "base takes no experts"), ("near(a)", "near takes no experts"), ("a*b", "a number is expected"),
     ("a*.5+", "an expert is expected"), ("arrow(a", r"'\)' is expected"), ("arrow(a))", "nothing more"), ("arrow(a*.5,b)", "weights its experts itself"),
     ("merge:ties(a*.5,b)", "every expert has a weight or none"), ("merge:ties{weights=[1,2]}(a*.5,b*1)", "written once"),

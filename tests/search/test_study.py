@@ -73,6 +73,25 @@ def test_a_trial_is_worth_what_a_fresh_evaluation_says(settings, nano, tmp_path)
             assert seen == pytest.approx(wanted, abs=2e-4)
 
 
+def test_a_row_that_was_not_written_is_written_by_the_next(settings, nano, tmp_path, monkeypatch):
+    opened, run, log = open_search(settings(prune=True), nano), Run(tmp_path / "r"), Run.log
+    for last in (2, 6):
+
+        def killed(self, *rows, last=last, **row):
+            if row["step"] == last:
+                raise RuntimeError("killed")
+            log(self, *rows, **row)
+
+        monkeypatch.setattr(Run, "log", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            go(opened, run, trials=4)
+    monkeypatch.setattr(Run, "log", log)
+    found = go(opened, run, trials=4)
+    rows = files.read_jsonl(tmp_path / "r" / "metrics.jsonl")
+    assert sorted(row["step"] for row in rows) == list(range(9)) == sorted(t.user_attrs["place"] for t in found.trials)
+    assert len({frozenset(row) - {"step_of"} for row in rows}) == 1
+
+
 def test_what_was_killed_goes_on(settings, nano, tmp_path):
     """A process dies in the middle of a trial; the next one tidies up after it and measures nothing twice."""
     from optuna.trial import TrialState

@@ -82,6 +82,7 @@ def test_a_chat_streams_and_says_what_it_used(library, serving):
         ({"model": "arrow{heads=7}", "prompt": "1"}, 400, "heads"),
         ({"model": "arrow{", "prompt": "1"}, 400, "not a spec"),
         ({"model": "base", "experts": {"adder": 0.5, "nobody": 1}, "prompt": "1"}, 404, "nobody"),
+        ({"model": "base", "prompt": "1", "\u2028\x1b": 1}, 400, "\\u2028\\u001b"),
     ],
 )
 def test_what_cannot_be_is_one_error_in_their_shape(body, status, words, checking):

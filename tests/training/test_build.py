@@ -12,6 +12,7 @@ from yosegi.inits import start_of
 from yosegi.library.store import Library
 from yosegi.run import Run
 from yosegi.training.build import build, build_bank, take_up
+from yosegi.training.job import Job
 from yosegi.training.settings import BUILDS, Mhr, Poly, Private, Settings, Shared
 
 QUICK = Settings(num_train_epochs=5, per_device_train_batch_size=4, learning_rate=5e-3, dropout=0, rank=2)
@@ -119,24 +120,31 @@ def test_mhr_takes_up_a_new_task(tmp_path):
     assert any((new[name][0] - new[name][1]).abs().max() > 1e-3 for name in new), "each task its own row"
 
 
-def test_killed_between_two_experts_that_were_kept(made, tmp_path, monkeypatch):
-    add, kept = Library.add, []
+@pytest.mark.parametrize("kept", [1, 2, 3, 4])
+def test_killed_between_two_experts_that_were_kept(kept, made, tmp_path, monkeypatch):
+    """Also before the last one, and after it, when nothing is left to be done but to delete the checkpoint."""
+    add, names = Library.add, []
 
-    def once(self, expert, **more):
-        if len(kept) == 2:
+    def killed(self, expert, **more):
+        if len(names) == kept:
             raise KeyboardInterrupt
-        kept.append(expert.name)
         add(self, expert, **more)
+        names.append(expert.name)
 
-    monkeypatch.setattr(Library, "add", once)
+    monkeypatch.setattr(Library, "add", killed)
+    if kept == 4:
+        monkeypatch.setattr(Job, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         made("private")
-    monkeypatch.setattr(Library, "add", add)
+    monkeypatch.undo()
+    assert list((tmp_path / "run" / "checkpoint").iterdir())
     library, _ = made("private")
     base = tiny_base()
     whole = Library(tmp_path / "whole", base.hash, base.name)
     build(base, whole, Private(), DATA, Run(tmp_path / "other"), QUICK)
     assert list(library) == list(whole) and all(torch.equal(flat(library[n]), flat(whole[n])) for n in whole)
+    assert {library.card(name)["metrics"]["fleet"] for name in library} == {4}
+    assert not list((tmp_path / "run" / "checkpoint").iterdir())
 
 
 def test_other_data_or_another_base_is_refused(tmp_path):

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from yosegi import __version__, files, registry
 from yosegi.engine.arm import Arm
 from yosegi.errors import Corrupt, Invalid, UnknownName
-from yosegi.library.card import check_name
+from yosegi.library.card import IS_OBJECT, IS_TEXT, IS_TEXTS, check_fields, check_name
 from yosegi.library.mapped import mapped
 from yosegi.library.store import Library
 
@@ -29,11 +29,32 @@ SAVED = ("router", "router_args", "mix", "heads", "ablate", "merge", "merge_args
 """The fields of an Arm that arm.json holds as they are."""
 FIELDS = ("experts", *SAVED, "sha256")
 """What arm.json must have to be read; base, base_hash and created are for the reader."""
+NULL = ("merge", "data_hash")
+"""Those that may be null."""
+KINDS = {
+    **dict.fromkeys(("router", "mix", "sha256", *NULL), IS_TEXT),
+    **dict.fromkeys(("router_args", "merge_args", "training"), IS_OBJECT),
+    **dict.fromkeys(("ablate", "tasks"), (lambda v: isinstance(v, list) and IS_TEXTS[0](v), IS_TEXTS[1])),
+    "heads": (lambda v: isinstance(v, int) and not isinstance(v, bool) and 1 <= v < 1 << 16, "a number of slices"),
+    "experts": (
+        lambda v: (
+            isinstance(v, list)
+            and all(isinstance(e, dict) and all(isinstance(e.get(k), str) for k in ("name", "sha256")) for e in v)
+        ),
+        "a list of experts, each with its name and sha256",
+    ),
+}
+"""What the fields are."""
 
 
 def arms(library: Library) -> list[str]:
     """Returns the names of the arms a library keeps."""
     return sorted(path.parent.name for path in (library.path / FOLDER).glob(f"[!.]*/{CARD}"))
+
+
+def is_earlier(library: Library, name: str) -> bool:
+    """Returns whether an earlier version of yosegi has kept a router of this name, which may be any text."""
+    return name in {path.parent.name for path in (library.path / ".routers").glob("*/router.json")}
 
 
 def save_arm(library: Library, arm: Arm, *, overwrite: bool = False) -> None:
@@ -83,7 +104,8 @@ def read_arm(library: Library, name: str) -> dict[str, Any]:
         Invalid: it was written by a version that kept routers elsewhere.
     """
     if name not in (known := arms(library)):
-        if (old := library.path / ".routers" / name / "router.json").is_file():
+        if is_earlier(library, name):
+            old = library.path / ".routers" / name / "router.json"
             raise Invalid(
                 f"{old.parent} was written by an earlier version. Train it again: yosegi train-router --library {library.path} "
                 f"--arm {files.read_json(old).get('router', 'ROUTER')} --name {name}-router"
@@ -91,10 +113,10 @@ def read_arm(library: Library, name: str) -> dict[str, Any]:
         raise UnknownName.among("arm of this library", name, known)
     file = library.path / FOLDER / name / CARD
     card = files.read_json(file)
-    fields: dict[str, Any] = card if isinstance(card, dict) else {}
-    if missing := [field for field in FIELDS if field not in fields]:
+    check_fields(card, KINDS, str(file))
+    if missing := [field for field in FIELDS if card.get(field) is None and (field not in NULL or field not in card)]:
         raise Corrupt(f"{file} does not say {', '.join(missing)}.")
-    return fields
+    return card
 
 
 def load_arm(library: Library, name: str) -> Arm:

@@ -21,8 +21,9 @@ from typing import Any, Literal
 from yosegi import registry
 from yosegi.core.expert import Expert
 from yosegi.engine.arm import Arm
-from yosegi.engine.kept import arms, load_arm, read_arm
-from yosegi.errors import Invalid, UnknownName
+from yosegi.engine.kept import arms, is_earlier, load_arm, read_arm
+from yosegi.errors import Invalid, UnknownName, shown
+from yosegi.files import is_finite
 from yosegi.library.origin import check_origin
 from yosegi.library.store import Library
 from yosegi.spec import Quoted, Reader, Vary, arguments, arguments_of, quote, typed, write_method, write_value
@@ -194,6 +195,8 @@ class _Parser:
                 if (number := NUMBER.match(reader.text, reader.at)) is None:
                     raise reader.fail("a number")
                 weights[-1], reader.at = float(number[0]), number.end()
+                if not is_finite(weights[-1]):
+                    raise Invalid(f"{shown(reader.text)}: the weight {shown(number[0])} of {names[-1]} is too large.")
         if twice := [name for name in names if names.count(name) > 1]:
             raise Invalid(f"{reader.text!r}: {twice[0]} is there twice.")
         return names, weights
@@ -235,7 +238,7 @@ class _Parser:
         return Arm("", self._load(names), name, {key: value for key, value in given.items() if key in own}, **keys)
 
     def _kept(self, name: str, library: Library, options: dict[str, Any]) -> Arm:
-        if name not in (kept := arms(library)) and not (library.path / ".routers" / name).is_dir():
+        if name not in (kept := arms(library)) and not is_earlier(library, name):
             methods = [*registry.names("routers"), *(MERGE + merge for merge in registry.names("merges"))]
             raise UnknownName.among("arm", name, ["base", *methods, *library, *kept])
         arm = load_arm(library, name)

@@ -59,7 +59,7 @@ def search(opened: Search, run: Run) -> optuna.Study:
     settings = opened.settings
     end = math.inf if settings.timeout is None else time.time() + settings.timeout
     study = _join(opened, run.path)
-    with _working(run.path, lambda: _tidy(study)):
+    with _working(run.path, lambda: (_tidy(study), _write_missing(study, run))):
         Run(run.path, {"command": "search", **settings.model_dump()})  # not before it is sure whose folder this is
         files.write(run.path / "run.yaml", yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True))
         total = settings.trials + len(opened.space.baselines())
@@ -186,11 +186,28 @@ def attempt(
         "probe_ms": round(1e3 * (time.perf_counter() - written), 1),
     }
     if early:
+        row = {"state": "pruned", "baseline": label, "step_of": f"{step}/{probe.rounds}", **row}
+        trial.set_user_attr("row", row)
         study.tell(trial, state=TrialState.PRUNED)
-        return {"state": "pruned", "baseline": label, "step_of": f"{step}/{probe.rounds}", **row}
+        return row
     trial.set_user_attr("result", row | {"scores": [[round(x, 5) for x in s] for s in scores]})
     study.tell(trial, [m - penalty for m in means] if settings.pareto else value)
     return {"state": "complete", "baseline": label, **row}
+
+
+def _write_missing(study: optuna.Study, run: Run) -> None:
+    """Writes the rows of trials that a process had finished, and not yet written, when it was killed."""
+    path = run.path / "metrics.jsonl"
+    known = (
+        {row.get("step") for row in files.read_jsonl(path) if row.get("stage") == "search"} if path.exists() else set()
+    )
+    for trial in study.get_trials(deepcopy=False, states=DONE):
+        about = trial.user_attrs
+        if about.get("place") not in known and ("row" in about or "result" in about):
+            row = about.get("row") or {"state": "complete", "baseline": about.get("baseline"), **about["result"]}
+            run.log(
+                stage="search", step=about["place"], **{key: value for key, value in row.items() if key != "scores"}
+            )
 
 
 def _worker(settings: SearchSettings, folder: Path, total: int, end: float) -> None:
@@ -311,7 +328,7 @@ def _turn(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _working(folder: Path, tidy: Callable[[], None] = lambda: None) -> Iterator[None]:
+def _working(folder: Path, tidy: Callable[[], Any] = lambda: None) -> Iterator[None]:
     """This process is at work. If no other is, `tidy` runs first: the lock of a killed process is free at once."""
     handle = os.open(folder / ".working", os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -12,6 +12,7 @@ import torch
 
 from yosegi.engine.pieces import Pieces
 from yosegi.engine.request import Completion, TokenLogProb
+from yosegi.errors import LENGTH, printable
 from yosegi.serve.job import Job
 
 LEAST = -9999.0
@@ -216,7 +217,7 @@ def fault(
     message: str, kind: str = "invalid_request_error", code: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
     """Returns an error as OpenAI's API has it."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return {"error": {"message": printable(message)[:LENGTH], "type": kind, "param": param, "code": code}}
 
 
 def _mean(weights_LE: torch.Tensor) -> torch.Tensor:

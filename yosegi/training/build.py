@@ -11,8 +11,9 @@ Ostapenko et al. 2024, "Towards Modular LLMs by Building and Reusing a Library o
 """
 
 import dataclasses
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Unpack, cast
 
@@ -33,7 +34,7 @@ from yosegi.partitions.shared import shared
 from yosegi.routers.task_table import TaskTable
 from yosegi.run import Run
 from yosegi.tasks import Example, subset
-from yosegi.training import dense
+from yosegi.training import checkpoint, dense
 from yosegi.training.data import EPOCHS, read
 from yosegi.training.fleet import fleet
 from yosegi.training.job import ExpertOptions, Options
@@ -119,7 +120,18 @@ def build(
             dense.train(base, rows, name, run, settings, task=tasks[name], weights_to=weights_to, **options)
     elif missing:
         fleet(base, missing, run, settings, tasks=tasks, **options)
+    _forget(run, groups, settings)
     return Partition(groups, tasks, partition.evidence)
+
+
+def _forget(run: Run, names: Collection[str], settings: Settings) -> None:
+    """Deletes the checkpoint that a process has left which was killed after it had kept the last of these experts."""
+    wanted = json.loads(json.dumps(settings.model_dump(exclude=set(CUT))))
+    for folder in sorted((run.path / "checkpoint").glob("*")):
+        saved, progress = checkpoint.read(folder)
+        learners = set(saved.get("names", ()))
+        if learners and progress.get("over") and learners <= set(names) and wanted.items() <= saved.items():
+            files.remove_folder(folder)
 
 
 def is_there(

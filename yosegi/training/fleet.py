@@ -72,7 +72,7 @@ def fleet(
     """
     settings = settings or Settings()
     job, mine = Job(base, run, settings, **options), list(groups)
-    if len(mine) == 1:
+    if len(mine) == 1 and not (job.alone and mine[0] in checkpoint.read(job.folder / "fleet")[0].get("names", [])):
         job.share(mine[0])
     else:
         mine = job.deal(mine, "fleet")
@@ -132,7 +132,7 @@ def _train_group(
     for expert in (expert for expert in trained if expert.name not in outcome.diverged):
         (steps, batch), rows, name = by_steps[expert.name], data[expert.name].rows, expert.name
         tokens = TokensRead(rows, order(len(rows), steps * batch, settings.seed), batch)[steps]
-        metrics = {"steps": steps, **data[name].counts, "tokens": tokens, "fleet": len(names)}
+        metrics = {"steps": steps, **data[name].counts, "tokens": tokens, "fleet": len(outcome.costs)}
         metrics["fleet_tokens"] = outcome.tokens
         fields = job.card(outcome, name, tasks.get(name, ()), data_hash(rows), metrics, parent)
         experts.append(dataclasses.replace(expert, card=fields))

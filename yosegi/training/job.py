@@ -6,7 +6,6 @@ A learner is an expert of a fleet, a bank with its router, the gates of an exper
 launch` several learners are dealt out to the processes; one alone is shared: each process reads its part of the rows.
 """
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from yosegi import files
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.core.mix import named
@@ -95,6 +95,11 @@ class Job:
         index = self.processes.process_index
         self.folder = self.folder / f"{name}{index or ''}"
         return list(learners)[index :: self.processes.num_processes]
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.processes.num_processes == 1
 
     @property
     def writes(self) -> bool:
@@ -229,8 +234,8 @@ class Job:
         Raises:
             Diverged: some of so many learners diverged.
         """
-        if self.writes:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.writes and self.folder.exists():
+            files.remove_folder(self.folder)
         if self.shared:
             self.processes.wait_for_everyone()
         if diverged:

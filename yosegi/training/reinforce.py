@@ -20,9 +20,10 @@ from yosegi.library.card import check_name
 from yosegi.library.store import Library
 from yosegi.partitions import by_system
 from yosegi.tasks import Example, Task
+from yosegi.training import checkpoint
 from yosegi.training.grpo import Question, grpo
 from yosegi.training.settings import GrpoSettings, check
-from yosegi.training.train import as_list, open_library, open_run
+from yosegi.training.train import as_list, open_library, open_run, run_folder
 
 
 def reinforce(
@@ -68,6 +69,9 @@ def reinforce(
     model, library = open_library(base, library, how)
     old = library.load(list(library) if "all" in begin else begin)
     new = [dataclasses.replace(one, name=check_name(one.name + suffix)) for one in old]
+    begun = checkpoint.read(run_folder("reinforce", run, library) / "checkpoint" / "grpo")[0] if resume else {}
+    if begun.get("names") == [one.name for one in new]:  # a killed call of these, which may have kept some
+        overwrite = overwrite or all(_is_made(library, one, start, how) for one, start in zip(new, old, strict=True))
     if taken := [one.name for one in new if one.name in library and not overwrite]:
         raise Invalid(f"{library.path} has an expert called {taken[0]!r}: --overwrite replaces it, --suffix avoids it.")
     data = select(loaded, labels, system)
@@ -80,6 +84,14 @@ def reinforce(
         model, new, {one.name: questions for one in new}, open_run("reinforce", run, library, options), how,
         masks={one.name: learnt(one) for one in new}, keep=partial(library.add, overwrite=overwrite), resume=resume,
     )  # fmt: skip
+
+
+def _is_made(library: Library, expert: Expert, start: Expert, how: GrpoSettings) -> bool:
+    """Returns whether an expert is not in the library, or was made there of this one with these settings."""
+    if expert.name not in library:
+        return True
+    card = library.card(expert.name)
+    return card.get("parents") == [start.card.get("name") or start.name] and card.get("training") == how.model_dump()
 
 
 def select(tasks: Mapping[str, Task], labels: str | Path | None, system: str) -> Mapping[str, Sequence[Example]]:

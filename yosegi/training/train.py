@@ -139,11 +139,16 @@ def open_library(base: str | Base, library: str | Path | Library, settings: Load
     return model, Library(path, model.hash, model.name)
 
 
+def run_folder(command: str, run: str | Path | None, library: Library) -> Path:
+    """Returns the folder of a command's run, by default runs/COMMAND-LIBRARY."""
+    return Path(run or Path("runs") / f"{command}-{library.path.name}")
+
+
 def open_run(
     command: str, run: str | Path | None, library: Library, options: Mapping[str, Any], repeatable: bool = True
 ) -> Run:
     """Returns the run of a command, by default runs/COMMAND-LIBRARY; its run.yaml gives the same again with --config."""
-    folder = Run(run or Path("runs") / f"{command}-{library.path.name}", {"command": command, **options})
+    folder = Run(run_folder(command, run, library), {"command": command, **options})
     if repeatable:
         files.write(folder.path / "run.yaml", yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True))
     return folder

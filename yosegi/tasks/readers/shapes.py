@@ -129,7 +129,7 @@ def _chat(row: Row) -> Shape | None:
     return _conversation(turns, row.get("system"))
 
 
-def _conversation(turns: Sequence[Mapping[str, Any]], system: Any = None) -> Shape:
+def _conversation(turns: Sequence[Any], system: Any = None) -> Shape:
     """Turns up to the last of the assistant: nobody answers what comes after it."""
     messages = [message for message in map(_turn, turns) if message]
     answered = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
@@ -145,10 +145,16 @@ def _conversation(turns: Sequence[Mapping[str, Any]], system: Any = None) -> Sha
     return Shape("", f"{chat}Assistant:", f" {answer['content']}", (answer["content"],), tuple(messages))
 
 
-def _turn(turn: Mapping[str, Any]) -> dict[str, str] | None:
+def _turn(turn: Any) -> dict[str, str] | None:
     """A turn's role and text. A content may come in parts; calls of tools are written as they are by Hermes and Qwen."""
+    if not isinstance(turn, Mapping):
+        return None
     role, content = turn.get("role") or turn.get("from"), turn.get("content", turn.get("value"))
-    calls = [call.get("function", call) for call in turn.get("tool_calls") or () if isinstance(call, Mapping)]
+    asked = turn.get("tool_calls")
+    calls = [
+        call.get("function", call) for call in (asked if isinstance(asked, list) else ()) if isinstance(call, Mapping)
+    ]
+    calls = [call for call in calls if isinstance(call, Mapping)]
     if isinstance(content, list):
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
         content = "".join(map(str, parts)) if parts and all(isinstance(part, str) for part in parts) else None
