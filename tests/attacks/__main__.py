@@ -1,4 +1,4 @@
-"""All attacks, each in a process of its own, and one table of them: attack, cases, failures.
+"""All attacks, side by side in processes of their own, and one table of them: attack, cases, failures.
 
 python -m tests.attacks                                  minutes of one CPU
 python -m tests.attacks --cases 600 --kills 20           less of it
@@ -21,14 +21,16 @@ def main() -> int:
         "tests.attacks.crash": ["--kills", given.kills, "--seed", given.seed],
         "tests.sandbox.test_hostile": [],
     }
+    started = [
+        subprocess.Popen([sys.executable, "-m", module, *words], stdout=subprocess.PIPE, text=True)
+        for module, words in attacks.items()
+    ]
     rows, failed = list[list[str]](), False
-    for module, words in attacks.items():
-        done = subprocess.run([sys.executable, "-m", module, *words], stdout=subprocess.PIPE, text=True)
-        failed |= done.returncode != 0
+    for process in started:
+        printed, _ = process.communicate()
+        failed |= process.returncode != 0
         cells = [
-            [cell.strip() for cell in line.strip("| ").split("|")]
-            for line in done.stdout.splitlines()
-            if line[:2] == "| "
+            [cell.strip() for cell in line.strip("| ").split("|")] for line in printed.splitlines() if line[:2] == "| "
         ]
         rows += [cell for cell in cells if cell[1].isdigit() and not cell[0].startswith("all")]
     print("| attack | cases | failures |\n|---|---|---|")

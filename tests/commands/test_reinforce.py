@@ -1,6 +1,8 @@
 """`yosegi reinforce`: from a library into the same library."""
 
 import json
+import os
+import time
 
 import pytest
 import torch
@@ -80,7 +82,10 @@ def test_killed_after_some_were_kept_the_same_command_goes_on(yosegi, shelf, tmp
     code, _, err = yosegi(*words)
     assert code == 0, err
     assert {name: shelf.card(name)["sha256"] for name in before} == before and "pissa-rl" in shelf
-    assert not list((tmp_path / "r" / "checkpoint").iterdir())
+    (left := tmp_path / "r" / "checkpoint" / ".grpo.abcd1234").mkdir()  # of a process that was killed while it deleted
+    os.utime(left, (time.time() - 2,) * 2)
+    code, _, err = yosegi(*words)
+    assert code == 2 and "--overwrite" in err and not list((tmp_path / "r" / "checkpoint").iterdir())
 
 
 @pytest.mark.parametrize(

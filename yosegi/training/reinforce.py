@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import yosegi.tasks
-from yosegi import registry
+from yosegi import files, registry
 from yosegi.bases import Base
 from yosegi.core.expert import Expert
 from yosegi.errors import Invalid, UnknownName
@@ -69,7 +69,8 @@ def reinforce(
     model, library = open_library(base, library, how)
     old = library.load(list(library) if "all" in begin else begin)
     new = [dataclasses.replace(one, name=check_name(one.name + suffix)) for one in old]
-    begun = checkpoint.read(run_folder("reinforce", run, library) / "checkpoint" / "grpo")[0] if resume else {}
+    files.tidy(checkpoints := run_folder("reinforce", run, library) / "checkpoint")
+    begun = checkpoint.read(checkpoints / "grpo")[0] if resume else {}
     if begun.get("names") == [one.name for one in new]:  # a killed call of these, which may have kept some
         overwrite = overwrite or all(_is_made(library, one, start, how) for one, start in zip(new, old, strict=True))
     if taken := [one.name for one in new if one.name in library and not overwrite]:
