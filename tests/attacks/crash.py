@@ -94,20 +94,7 @@ def prepare() -> None:
 def begin(work: Path) -> None:
     """Makes what jobs begin with, once: pages, two experts in a library, and one of them as PEFT has it."""
     chance = random.Random(0)
-    words = [
-        "rail",
-        "track",
-        "engine",
-        "bridge",
-        "tunnel",
-        "station",
-        "signal",
-        "river",
-        "garden",
-        "letter",
-        "music",
-        "window",
-    ]
+    words = ["rail", "track", "engine", "bridge", "tunnel", "station", "signal", "river", "garden", "letter", "music", "window"]  # fmt: skip
     pages = [" ".join(chance.choices(words, k=chance.randrange(20, 60))) for _ in range(300)]
     pages += pages[:40]
     (work / "pages").mkdir(parents=True)
