@@ -35,7 +35,11 @@ def experts(tiny, library_of, tmp_path):  # noqa: F811
 def test_the_page_s_commands_run(yosegi, experts, tmp_path):
     (block,) = re.findall(r"```sh\n(yosegi export.*?)```", PAGE, re.DOTALL)
     lines = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
-    assert len(lines) == 4
+    assert len(lines) == 5
+    (run := tmp_path / "runs" / "first").mkdir(parents=True)
+    card = json.loads((tmp_path / "experts" / "support" / "expert.json").read_text())
+    row = {"model": "support", "task": "a", "metric": "accuracy", "value": 0.5, "n": 4, "split": "test", "seed": 0}
+    (run / "results.jsonl").write_text(json.dumps(row | {"base": card["base"], "base_hash": card["base_hash"]}) + "\n")
     for words in lines:
         code, out, err = yosegi(*words)
         assert code == 0 and out.count("\n") == 1 and "MiB" in out, err

@@ -26,8 +26,10 @@ def store(tmp_path):
 
 ALL = {
     "cat": {},
+    "core_space": {"by": "ties", "density": 0.5},
     "dare": {"drop": 0.25, "seed": 3},
     "dare_ties": {"drop": 0.25, "seed": 3, "rank": "full"},
+    "iso_c": {},
     "knots": {"by": "ties", "density": 0.5},
     "linear": {},
     "magnitude_prune": {"density": 0.5, "rank": 1},
@@ -35,6 +37,7 @@ ALL = {
     "svd": {"rank": 1},
     "task_arithmetic": {},
     "ties": {"density": 0.5, "rank": 3},
+    "tsv": {"share": 0.5},
 }
 
 

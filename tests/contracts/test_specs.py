@@ -25,7 +25,7 @@ KINDS = (
 )
 OBJECTS = {
     "objectives/balance": {"constraint", "whole_L3", "note"}, "masks/importance": {"scores"},
-    "partitions/by_cluster": {"experts"}, "partitions/by_score": {"score"}, "partitions/by_system": {"teachers", "systems"},
+    "partitions/by_cluster": {"experts", "start"}, "partitions/by_score": {"score"}, "partitions/by_system": {"teachers", "systems"},
     "optimizers/adamw": {"weight_decay"},
 }  # fmt: skip
 """Arguments that no text can be: a machine passes them."""
