@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test check bench docs attacks fuzz crash hostile
+.PHONY: audit demo test check bench docs attacks fuzz crash hostile
 
 demo: $(VENV)/ready
 	$(BIN)/yosegi demo
@@ -42,6 +42,12 @@ crash: $(VENV)/ready
 
 hostile: $(VENV)/ready
 	$(BIN)/python -m tests.sandbox.test_hostile
+
+# Known weaknesses of the versions in constraints.txt, by pip-audit in an environment of its own; it needs a network.
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
 
 docs: $(VENV)/ready
 	$(BIN)/python docs/generate.py
