@@ -76,6 +76,14 @@ def test_a_direction_keeps_its_sign(refresh):
         assert bool(((after.left_MR * before.left_MR).sum(0) >= 0).all())
 
 
+def test_without_aligning_it_is_what_the_svd_gives():
+    G = gradient(WIDE)
+    before = find(-G, 3)
+    free, kept = (find(G, 3, before=before, align=align) for align in (False, True))
+    assert torch.equal(free.left_MR, find(G, 3).left_MR)
+    torch.testing.assert_close(free.left_MR.abs(), kept.left_MR.abs())
+
+
 @each("refresh", REFRESHES)
 @each("kind", KINDS)
 def test_a_stack_is_its_matrices(refresh, kind):

@@ -67,7 +67,13 @@ def sides(kind: str, M: int, N: int) -> tuple[bool, bool]:
 
 @torch.no_grad()
 def find(
-    G_MN: Tensor, rank: int, kind: str = "std", refresh: str = "svd", steps: int = 1, before: Projection | None = None
+    G_MN: Tensor,
+    rank: int,
+    kind: str = "std",
+    refresh: str = "svd",
+    steps: int = 1,
+    before: Projection | None = None,
+    align: bool = True,
 ) -> Projection:
     """Returns the directions of one gradient, in its dtype; computed in fp32.
 
@@ -78,6 +84,7 @@ def find(
         refresh: one of REFRESHES.
         steps: of iteration, for subspace.
         before: where subspace begins; without it, at random directions that depend on the shape alone.
+        align: give each direction the sign that it had before.
     """
     G = G_MN.float()
     M, N = G.shape[-2:]
@@ -91,7 +98,7 @@ def find(
     def kept(side: Tensor | None, wanted: bool, last: Tensor | None) -> Tensor | None:
         if not wanted or side is None:
             return None
-        if last is not None:
+        if last is not None and align:
             side = side * _signs((side * last).sum(-2, keepdim=True))
         return side.to(G_MN.dtype).contiguous()
 
