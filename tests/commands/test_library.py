@@ -29,6 +29,11 @@ def change(library, name, **card):
     library.add(Expert(name, {n: f._replace(A_RI=f.A_RI.clone(), B_OR=f.B_OR.clone()) for n, f in expert.factors.items()}, {**expert.card, **card}), overwrite=True)  # fmt: skip
 
 
+def test_what_moved_needs_the_base_of_the_experts(refused, store):
+    line = refused("library", "cluster", "shelf", *TRAINED, "--k", 2, "--space", "moved", "--base", "nano")
+    assert "was trained beside b@abc; this is nano@" in line
+
+
 def test_clusters_are_shown_with_their_members(yosegi, store):
     code, out, err = yosegi("library", "cluster", "shelf", *TRAINED, "-k", 2)
     assert (code, err) == (0, "") and "5 experts by factors, k=2, silhouette 0." in out

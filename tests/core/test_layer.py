@@ -185,6 +185,19 @@ def test_any_leading_axes(shape):
     same(y.reshape(1, -1, O), loop(layer, flat, layer.router.w))
 
 
+def test_whoever_watches_the_base_sees_its_own_output():
+    """Without gradients the layer adds in place to what its base has returned, unless somebody else has it too."""
+    layer, x_I, kept = make(Fixed(weights(1, E))), x(), []
+    want = layer.base(x_I)
+    handle = layer.base.register_forward_hook(lambda module, given, y: kept.append(y))
+    with torch.no_grad():
+        watched = layer(x_I)
+    assert torch.equal(kept[0], want) and not torch.equal(watched, want)
+    handle.remove()
+    with torch.no_grad():
+        same(layer(x_I), watched)
+
+
 def test_a_fresh_expert_says_nothing():
     layer = make(Fixed(weights(1, E)))
     nn.init.zeros_(layer.bank.B_EOR)

@@ -1,6 +1,7 @@
 """Against a real HTTP server that misbehaves in every way we could think of; what it was asked is counted there."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 from tests.conftest import each
 from yosegi.errors import Invalid, NoData
 from yosegi.tasks import Example
-from yosegi.teachers import Question, load
+from yosegi.teachers import Question, endpoint, load
 from yosegi.teachers.endpoint import Endpoint, _retry_after, read_spec
 
 ROOT = Path(__file__).parents[2]
@@ -341,3 +342,55 @@ Endpoint({served.url!r}, "judge", concurrency=4, answers=Path("answers.jsonl")).
     assert len(served.bodies) - before == 10
     assert sorted(vote.system for vote in votes) == [0] * 10 + [1] * 10
     assert len([json.loads(line) for line in path.read_text().splitlines()]) == 20
+
+
+BOMB = gzip.compress(b" " * (1 << 20))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"body": b" " * 70_000}, {"body": BOMB, "headers": {"Content-Encoding": "gzip"}}, {"body": b"x", "headers": {"Content-Encoding": "gzip"}}],
+    ids=["large", "a gzip bomb", "not gzip"],
+)  # fmt: skip
+def test_a_body_is_read_up_to_its_limit_and_asked_for_again(served, teacher, monkeypatch, bad):
+    monkeypatch.setattr(endpoint, "BYTES", 1 << 16)
+    served.behave = lambda n, body: bad if n < 2 else TWO
+    (vote,) = teacher().label(rows(1), QUESTION)
+    assert vote.system == 1 and len(served.bodies) == 3
+    served.behave = lambda n, body: bad
+    with pytest.raises(NoData, match="does not answer") as error:
+        teacher(max_tokens=5).label(rows(1), QUESTION)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "usage", ["[1, 2]", '"many"', '{"prompt_tokens": [1]}', '{"prompt_tokens": 1e999, "completion_tokens": -5}', "7"]
+)
+def test_a_usage_that_is_none_counts_as_unknown(served, teacher, usage):
+    served.behave = lambda n, body: {
+        "body": b'{"choices": [{"message": {"content": "System 2"}}], "usage": %s}' % usage.encode()
+    }
+    (vote,) = teacher().label(rows(1), QUESTION)
+    assert (vote.system, vote.tokens_in, vote.tokens_out) == (1, 0, 0) and len(served.bodies) == 1
+
+
+def test_waiting_again_and_again_ends(served, teacher, monkeypatch):
+    """Each Retry-After is short enough; together they are not, and nobody waits for the sum."""
+    monkeypatch.setattr(endpoint, "LONGEST", 0.5)
+    served.behave = lambda n, body: {"status": 429, "headers": {"Retry-After": "0.2"}}
+    with pytest.raises(NoData, match="asks to come back in 0 seconds, and has not answered in 1 seconds of waiting"):
+        teacher(attempts=50).label(rows(1), QUESTION)
+    assert len(served.bodies) < 6
+
+
+@pytest.mark.parametrize(
+    "write",
+    [str, lambda key: key.replace("s", "\\u0073"), lambda key: key.replace("-", "\\-"), lambda key: key.replace("s", "%73"), str.upper],
+    ids=["plain", "JSON", "a backslash", "an address", "capitals"],
+)  # fmt: skip
+def test_the_key_is_masked_however_it_is_written(served, teacher, tmp_path, monkeypatch, write):
+    monkeypatch.setenv("JUDGE_KEY", SECRET)
+    served.behave = lambda n, body: "System 1, " + write(SECRET)
+    (vote,) = teacher(key="JUDGE_KEY").label(rows(1), QUESTION)
+    assert vote.system == 0 and vote.raw == "System 1, …"
+    assert "secret-0123456789" not in (tmp_path / "answers.jsonl").read_text().lower()

@@ -98,9 +98,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from yosegi.errors import printable
 
     drawn = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        drawn.add_row(
-            *(escape(printable(cell)) for cell in row)
-        )  # an extra is called [serve], which rich would take for a colour
+    for row in rows:  # an extra is called [serve], which rich would take for a colour
+        drawn.add_row(*(escape(printable(cell)) for cell in row))
     wide = None if sys.stdout.isatty() else 200
     Console(width=wide, highlight=False).print(drawn)

@@ -128,7 +128,8 @@ class ExpertLinear(nn.Module):
                 h_ER = (self.mix(z_ER.unsqueeze(-3), w_HE) * scale_E[:, None]).squeeze(-3)
             up_KO = B_EOR.mT.flatten(0, 1)
             y_XO, h_XK = y_O.reshape(-1, up_KO.shape[1]), h_ER.reshape(-1, len(up_KO))
-            free = not torch.is_grad_enabled() and y_XO.dtype == h_XK.dtype  # nobody else reads y: no copy of it
+            # Without gradients and hooks nobody else reads y, and no copy of it is made.
+            free = not torch.is_grad_enabled() and not self.base._forward_hooks and y_XO.dtype == h_XK.dtype
             return (y_XO.addmm_(h_XK, up_KO) if free else torch.addmm(y_XO, h_XK, up_KO)).view_as(y_O)
 
         A_ERHI, B_EHOR = A_ERI.unflatten(-1, (self.heads, -1)), B_EOR.unflatten(1, (self.heads, -1))

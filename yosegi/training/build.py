@@ -87,10 +87,8 @@ def build(
     if isinstance(how, Mbc):
         path = library.path.with_name(f"{library.path.name}-brief")
         first = Library(path, library.base_hash, library.base) if brief_library is None else brief_library
-        brief, unmeasured = (
-            part_of(settings, 1.0 if how.after == "full" else how.brief),
-            cast(ExpertOptions, {**options, "validation": None}),
-        )
+        brief = part_of(settings, 1.0 if how.after == "full" else how.brief)
+        unmeasured = cast(ExpertOptions, {**options, "validation": None})
         build(base, first, Private(), data, run, brief, names=names, overwrite=overwrite, **unmeasured)
         experts = first.load()
         start = start_of(base.model, experts[0]) if how.space == "moved" else None

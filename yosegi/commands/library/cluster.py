@@ -39,8 +39,12 @@ def cluster(
     if space == "moved":
         from yosegi.bases import load
         from yosegi.inits import start_of
+        from yosegi.library.card import check_base
 
-        options["start"] = start_of(load(base or "nano").model, experts[0])
+        loaded = load(base or "nano")
+        for expert in experts:
+            check_base(expert, loaded.name, loaded.hash)
+        options["start"] = start_of(loaded.model, experts[0])
     result: dict[str, Any] = {}
     if k is not None or figure is not None or not ks:
         result = mbc.cluster(experts, 10 if k is None else k, **options)
